@@ -1,0 +1,100 @@
+"""Everything that can go wrong, as one tree.
+
+    HeadroomError
+    ├── InvalidInput            what was asked cannot be done as it stands; exit code 2
+    │   ├── InvalidRequest      a field of a request: its name, its value, what is allowed
+    │   ├── InvalidSource       an audio file that cannot be read or holds nothing to work on
+    │   ├── InvalidCheckpoint   a model folder: keys missing, unexpected, misshapen, or a torn file
+    │   └── InvalidOutput       a place where nothing can be written (no right, no room, no format)
+    ├── WeightsMissing          a model that is not installed
+    ├── DownloadFailed          a source of weights that did not deliver
+    ├── DoesNotFit              no plan keeps within the memory there is
+    └── Cancelled               somebody asked for the work to stop
+
+An error carries the numbers that explain it as attributes, and says them in one sentence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headroom.units import gib
+
+
+class HeadroomError(Exception):
+    """Root of the tree. `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class InvalidInput(HeadroomError):
+    """What was asked cannot be done as it stands: change the input, not the machine."""
+
+    exit_code = 2
+
+
+class InvalidRequest(InvalidInput):
+    """A field of a request holds something that is not allowed."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        self.field, self.value, self.allowed = field, value, allowed
+        super().__init__(f"{field}: {_short(value)} is not allowed; allowed: {allowed}.")
+
+
+class InvalidSource(InvalidInput):
+    """An audio file that cannot be used for what was asked of it."""
+
+    def __init__(self, field: str, path: str | Path, why: str, allowed: str) -> None:
+        self.field, self.path, self.why, self.allowed = field, str(path), why, allowed
+        super().__init__(f"{field}: {self.path!r} {why}; allowed: {allowed}.")
+
+
+class InvalidCheckpoint(InvalidInput):
+    """A model folder that does not hold what its config promises; one line a fault."""
+
+    def __init__(self, folder: str | Path, faults: list[str]) -> None:
+        self.folder, self.faults = str(folder), tuple(faults)
+        shown = "\n  ".join(faults[:20])
+        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
+        super().__init__(f"checkpoint: {self.folder!r} cannot be used:\n  {shown}{more}")
+
+
+class InvalidOutput(InvalidInput):
+    """A place that cannot take the result."""
+
+    def __init__(self, field: str, path: str | Path, why: str, allowed: str) -> None:
+        self.field, self.path, self.why, self.allowed = field, str(path), why, allowed
+        super().__init__(f"{field}: {self.path!r} {why}; allowed: {allowed}.")
+
+
+class WeightsMissing(HeadroomError):
+    """A model that is known but not installed here."""
+
+    def __init__(self, model: str, looked_in: list[str], how_to_fetch: str) -> None:
+        self.model, self.looked_in, self.how_to_fetch = model, tuple(looked_in), how_to_fetch
+        places = ", ".join(looked_in) or "nowhere"
+        super().__init__(f"model {model!r} is not installed (looked in {places}); {how_to_fetch}.")
+
+
+class DownloadFailed(HeadroomError):
+    """No source delivered the file, or what it delivered is not what was announced."""
+
+
+class DoesNotFit(HeadroomError):
+    """No plan keeps within the budget. `least` and `budget` are bytes."""
+
+    def __init__(self, least: int, budget: int, what: str = "this request") -> None:
+        self.least, self.budget, self.what = least, budget, what
+        super().__init__(
+            f"{what} needs at least {gib(least)}, the budget is {gib(budget)}: "
+            f"{gib(least - budget)} are missing."
+        )
+
+
+class Cancelled(HeadroomError):
+    """The work was stopped from outside; nothing was left behind."""
+
+
+def _short(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

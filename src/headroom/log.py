@@ -1,0 +1,16 @@
+"""One logger for the whole program: plain words, one line an event, on standard error."""
+
+from __future__ import annotations
+
+import logging
+
+log = logging.getLogger("headroom")
+
+
+def show(level: str = "WARNING") -> None:
+    """Send log lines to standard error from `level` up. The command line calls this once."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    log.handlers = [handler]
+    log.setLevel(level)
+    log.propagate = False
