@@ -1,0 +1,370 @@
+"""ACE-Step 1.5's diffusion transformer: one velocity from noisy latents.
+
+    tokens   = noisy · W + (source, mask) · W + b         a token is two latent frames
+    per layer  x ← x + g₁ · SA(RMS(x)·(1 + sc₁) + sh₁)    even layers windowed, odd full
+               x ← x + CA(RMS(x), condition)              no gate, no modulation, no RoPE
+               x ← x + g₂ · MLP(RMS(x)·(1 + sc₂) + sh₂)
+    velocity = RMS(x)·(1 + sc) + sh, projected back to two frames
+
+What does not change from step to step is computed once and passed in: the modulation of every
+time (`TimePath`), the keys and values of every condition (`CrossCache`), the source and mask
+part of the input (`context`), positions and packing (`Layout`). Under guidance all rows of the
+null condition are equal, so softmax averages equal values and its cross-attention is one
+constant vector a layer, whatever the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headroom.models.acestep.config import AceStepConfig
+from headroom.nn.attention import MLP, Attention, cross_attention, self_attention
+from headroom.nn.norm import RMSNorm
+from headroom.nn.rope import Rope, rope_table
+
+TIME_FEATURES = 256
+MAX_PERIOD = 10_000.0
+TIME_SCALE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a ragged batch is packed: item i has `frames[i]` latent frames, `tokens[i]` tokens.
+
+    `groups[c]` counts the tokens that share condition c (its items stand side by side).
+    `gather` [N] picks the real tokens out of [B · Smax]; None when all items are equally long.
+    """
+
+    frames: tuple[int, ...]
+    tokens: tuple[int, ...]
+    groups: tuple[int, ...]
+    rope: Rope
+    gather: Tensor | None
+    keep: Tensor | None
+
+    def pack(self, tokens: Tensor) -> Tensor:
+        """[B, Smax, H] → [N, H]."""
+        flat = tokens.flatten(0, 1)
+        return flat if self.gather is None else flat.index_select(0, self.gather)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """[N, 2·C] → [B, T, C], zero beyond each item's frames."""
+        batch, longest = len(self.frames), max(self.frames)
+        if self.gather is not None:
+            room = packed.new_zeros(batch * max(self.tokens), packed.shape[-1])
+            packed = room.index_copy(0, self.gather, packed)
+        frames = packed.view(batch, 2 * max(self.tokens), -1)[:, :longest]
+        return frames if self.keep is None else frames * self.keep
+
+
+@dataclass(frozen=True, slots=True)
+class Modulation:
+    """AdaLN tensors of every time of a schedule, in the model's dtype.
+
+    `layers` [K, n, 6, H] holds shift, 1 + scale, gate for attention and MLP of each layer;
+    `out` [K, 2, H] holds shift and 1 + scale of the output norm.
+    """
+
+    layers: Tensor
+    out: Tensor
+
+    def at(self, *steps: int) -> tuple[Tensor, Tensor]:
+        """Tensors of one step for all items, or of one step an item."""
+        if len(steps) == 1:
+            return self.layers[steps[0] : steps[0] + 1], self.out[steps[0] : steps[0] + 1]
+        return self.layers[list(steps)], self.out[list(steps)]
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCache:
+    """Keys (normed) and values of each layer for the packed conditions, [ΣL, Hkv, D] each.
+
+    `null[i]` [H] is what layer i's cross-attention adds under the null condition.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    lengths: tuple[int, ...]
+    null: Tensor | None
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.nbytes for t in (*self.keys, *self.values))
+
+
+class TimeEmbedding(nn.Module):
+    """t → e [K, H] and m [K, 6, H]. Keys: linear_1, linear_2, time_proj."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(TIME_FEATURES, width)
+        self.linear_2 = nn.Linear(width, width)
+        self.time_proj = nn.Linear(width, 6 * width)
+
+    def forward(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        e = self.linear_2(F.silu(self.linear_1(time_features(times))))
+        m: Tensor = self.time_proj(F.silu(e))
+        return e, m.unflatten(-1, (6, -1))
+
+
+def time_features(times: Tensor) -> Tensor:
+    """times [K] in the model's dtype → [K, 256], cosines before sines.
+
+    The product 1000·t is rounded to the model's dtype, as the weights were trained: in bf16 that
+    moves the argument by up to 2, and computing it exactly changes the velocity by several per
+    cent. Angles are fp32.
+    """
+    argument = (times * TIME_SCALE).float()
+    half = TIME_FEATURES // 2
+    index = torch.arange(half, dtype=torch.float32, device=times.device)
+    angles = argument.unsqueeze(1) * torch.exp(-log(MAX_PERIOD) * index / half)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1).to(times.dtype)
+
+
+class TimePath(nn.Module):
+    """Both time embeddings: of t, and of t − r, which is 0 at inference.
+
+    They are needed once a schedule and then no more, so they are a part of their own.
+    Keys: time_embed.…, time_embed_r.….
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.time_embed = TimeEmbedding(width)
+        self.time_embed_r = TimeEmbedding(width)
+
+    def forward(self, times: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Times of a schedule → e [K, H] and m [K, 6, H]."""
+        weight = self.time_embed.linear_1.weight
+        t = torch.tensor(tuple(times), dtype=torch.float32, device=weight.device).to(weight.dtype)
+        e, m = self.time_embed(t)
+        e_r, m_r = self.time_embed_r(torch.zeros_like(t[:1]))
+        return e + e_r, m + m_r
+
+
+class DiTLayer(nn.Module):
+    """One block. Keys as in the released files."""
+
+    def __init__(self, config: AceStepConfig, window: int | None) -> None:
+        super().__init__()
+        s = config.dit
+        self.window = window
+        self.self_attn_norm = RMSNorm(s.width, s.eps)
+        self.self_attn = Attention(s.width, s.heads, s.kv_heads, s.head_dim, s.eps)
+        self.cross_attn_norm = RMSNorm(s.width, s.eps)
+        self.cross_attn = Attention(s.width, s.heads, s.kv_heads, s.head_dim, s.eps)
+        self.mlp_norm = RMSNorm(s.width, s.eps)
+        self.mlp = MLP(s.width, s.hidden)
+        self.scale_shift_table = nn.Parameter(torch.empty(1, 6, s.width))
+
+    def attend_self(
+        self, x: Tensor, modulation: Sequence[Tensor], rope: Rope, tokens: Sequence[int]
+    ) -> Tensor:
+        shift, scale, gate = modulation
+        h = torch.addcmul(shift, self.self_attn_norm(x), scale)
+        q, k, v = self.self_attn.query_key_value(h)
+        attended = self_attention(rope.rotate(q), rope.rotate(k), v, tokens, window=self.window)
+        return torch.addcmul(x, gate, self.self_attn.output(attended))
+
+    def attend_cross(
+        self, x: Tensor, k: Tensor, v: Tensor, groups: Sequence[int], lengths: Sequence[int]
+    ) -> Tensor:
+        q = self.cross_attn.query(self.cross_attn_norm(x))
+        return x + self.cross_attn.output(cross_attention(q, k, v, groups, lengths))
+
+    def feed_forward(self, x: Tensor, modulation: Sequence[Tensor]) -> Tensor:
+        shift, scale, gate = modulation
+        return torch.addcmul(x, gate, self.mlp(torch.addcmul(shift, self.mlp_norm(x), scale)))
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Sequence[Tensor],
+        rope: Rope,
+        tokens: Sequence[int],
+        k: Tensor,
+        v: Tensor,
+        groups: Sequence[int],
+        lengths: Sequence[int],
+        null: Tensor | None,
+    ) -> Tensor:
+        """Packed x [N, H] (or [2N, H], conditioned rows first, when `null` [H] is given)."""
+        x = self.attend_self(x, modulation[:3], rope, tokens)
+        if null is None:
+            x = self.attend_cross(x, k, v, groups, lengths)
+        else:
+            conditioned, free = x.chunk(2)
+            x = torch.cat((self.attend_cross(conditioned, k, v, groups, lengths), free + null))
+        return self.feed_forward(x, modulation[3:])
+
+
+class DiT(nn.Module):
+    """The velocity network, without its time path. Keys as under `decoder.` in the files."""
+
+    def __init__(self, config: AceStepConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, patch = config.dit.width, config.patch
+        self.proj_in = nn.Sequential(
+            nn.Identity(), nn.Conv1d(config.in_channels, width, patch, patch)
+        )
+        self.condition_embedder = nn.Linear(config.encoder.width, width)
+        self.layers = nn.ModuleList(
+            DiTLayer(config, window) for window in config.layer_windows(config.dit_layers)
+        )
+        self.norm_out = RMSNorm(width, config.dit.eps)
+        self.scale_shift_table = nn.Parameter(torch.empty(1, 2, width))
+        self.proj_out = nn.Sequential(
+            nn.Identity(), nn.ConvTranspose1d(width, config.latent_channels, patch, patch)
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.norm_out.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.norm_out.weight.device
+
+    # --- once a request ------------------------------------------------------------------
+
+    def layout(self, frames: Sequence[int], shared: Sequence[int] | None = None) -> Layout:
+        """Packing of items of `frames` latent frames.
+
+        `shared[c]` is how many neighbouring items use condition c; None: one condition an item.
+        """
+        patch = self.config.patch
+        tokens = tuple(-(-n // patch) for n in frames)
+        items = tuple(shared) if shared is not None else (1,) * len(tokens)
+        ends = [sum(items[: i + 1]) for i in range(len(items))]
+        groups = tuple(sum(tokens[a:b]) for a, b in zip([0, *ends], ends, strict=False))
+        sizes = self.config.dit
+        rope = rope_table(tokens, sizes.head_dim, sizes.theta, self.dtype, self.device)
+        gather = keep = None
+        if len(set(tokens)) > 1:
+            rows = [torch.arange(n) + i * max(tokens) for i, n in enumerate(tokens)]
+            gather = torch.cat(rows).to(self.device)
+        if len(set(frames)) > 1:
+            valid = torch.arange(max(frames)).unsqueeze(0) < torch.tensor(frames).unsqueeze(1)
+            keep = valid.unsqueeze(-1).to(self.device, self.dtype)
+        return Layout(tuple(frames), tokens, groups, rope, gather, keep)
+
+    def modulation(self, e: Tensor, m: Tensor) -> Modulation:
+        """Time path outputs e [K, H], m [K, 6, H] → AdaLN tensors of all layers and times."""
+        tables = torch.cat([layer.scale_shift_table for layer in self._blocks()])
+        layers = tables.unsqueeze(0) + m.unsqueeze(1)
+        out = self.scale_shift_table + e.unsqueeze(1)
+        one = torch.zeros_like(layers[:1, :1])
+        one[:, :, (1, 4)] = 1
+        return Modulation(layers + one, out + one.new_tensor([[0.0], [1.0]]))
+
+    def condition(
+        self, rows: Tensor, lengths: Sequence[int], null: Tensor | None = None
+    ) -> CrossCache:
+        """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E]) → CrossCache."""
+        embedded = self.condition_embedder(rows.to(self.dtype))
+        pairs = [layer.cross_attn.key_value(embedded) for layer in self._blocks()]
+        free = None
+        if null is not None:
+            row = self.condition_embedder(null.to(self.dtype).view(1, -1))
+            repeat = self.config.dit.heads // self.config.dit.kv_heads
+            values = [layer.cross_attn.key_value(row)[1] for layer in self._blocks()]
+            free = torch.cat(
+                [
+                    layer.cross_attn.output(value.repeat_interleave(repeat, dim=1))
+                    for layer, value in zip(self._blocks(), values, strict=True)
+                ]
+            )
+        keys, values_ = zip(*pairs, strict=True)
+        return CrossCache(tuple(keys), tuple(values_), tuple(lengths), free)
+
+    def context(self, source: Tensor, mask: Tensor, layout: Layout) -> Tensor:
+        """Source and mask latents [B, T, 64] each → their part of the input tokens, [N, H].
+
+        Both must be zero beyond each item's frames.
+        """
+        both = torch.cat((source, mask), dim=-1).to(self.dtype)
+        weight = self._input_weight()[..., : self.config.context_channels]
+        bias = self.proj_in[1].bias
+        return layout.pack(F.linear(self._pairs(both), weight.flatten(1), bias))
+
+    # --- every step ----------------------------------------------------------------------
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        modulation: tuple[Tensor, Tensor],
+        cross: CrossCache,
+        layout: Layout,
+        guided: bool = False,
+    ) -> Tensor:
+        """Noisy latents x [B, T, 64] → velocity [B, T, 64]; [2, B, T, 64] when `guided`.
+
+        Zero beyond each item's frames. `modulation` is `Modulation.at(…)`. When guided, the
+        first half answers the condition, the second the null condition.
+        """
+        weight = self._input_weight()[..., self.config.context_channels :]
+        x = layout.pack(F.linear(self._pairs(x.to(self.dtype)), weight.flatten(1))) + context
+        layers, out = (spread(m, layout.tokens) for m in modulation)
+        rope, tokens = layout.rope, layout.tokens
+        if guided:
+            if cross.null is None:
+                raise ValueError("guided velocity without a null condition in the cache")
+            # The halves part at the first cross-attention; everything before is per token, so
+            # both are run from the start for simplicity of the compiled block.
+            x, rope, tokens = x.repeat(2, 1), rope.repeat(2), tokens * 2
+            if layers.shape[0] > 1:
+                layers, out = layers.repeat(2, 1, 1, 1), out.repeat(2, 1, 1)
+        for i, layer in enumerate(self.layers):
+            x = layer(
+                x,
+                layers[:, i].unbind(1),
+                rope,
+                tokens,
+                cross.keys[i],
+                cross.values[i],
+                layout.groups,
+                cross.lengths,
+                cross.null[i] if guided and cross.null is not None else None,
+            )
+        x = torch.addcmul(out[:, 0], self.norm_out(x), out[:, 1])
+        x = F.linear(x, self._output_weight(), self.proj_out[1].bias.repeat(self.config.patch))
+        if guided:
+            return torch.stack([layout.unpack(half) for half in x.chunk(2)])
+        return layout.unpack(x)
+
+    # --- details -------------------------------------------------------------------------
+
+    def _blocks(self) -> list[DiTLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DiTLayer)]
+
+    def _pairs(self, x: Tensor) -> Tensor:
+        """[B, T, C] → [B, S, patch·C], a zero frame appended where T is odd."""
+        missing = -x.shape[1] % self.config.patch
+        if missing:
+            x = F.pad(x, (0, 0, 0, missing))
+        return x.unflatten(1, (-1, self.config.patch)).flatten(2)
+
+    def _input_weight(self) -> Tensor:
+        """Convolution [H, C, patch] as a product over frame pairs, [H, patch, C]."""
+        weight: Tensor = self.proj_in[1].weight
+        return weight.permute(0, 2, 1)
+
+    def _output_weight(self) -> Tensor:
+        """Transposed convolution [H, C, patch] as a product to frame pairs, [patch·C, H]."""
+        weight: Tensor = self.proj_out[1].weight
+        return weight.permute(2, 1, 0).flatten(0, 1)
+
+
+def spread(table: Tensor, tokens: Sequence[int]) -> Tensor:
+    """[1, …] as it is (it broadcasts); [B, …], one row an item → [N, …], one row a token."""
+    if table.shape[0] == 1:
+        return table
+    return table.repeat_interleave(torch.tensor(tokens, device=table.device), dim=0)
