@@ -1,0 +1,123 @@
+"""Noise that is a function of a song's seed and of nothing else.
+
+Every song has its own streams, one for each use, all keyed by its seed; no value depends on the
+batch, the device, the plan, or on how long the song is beyond the frame it belongs to.
+
+The bits come from the counter-based Philox4x64-10 (Salmon et al., "Parallel random numbers: as
+easy as 1, 2, 3", 2011), whose stream NumPy promises to keep. NumPy makes no such promise for its
+normal variates, and torch none at all, so the Box-Muller transform is done here. It uses only what
+IEEE 754 rounds in one way (+, −, ×, ÷, √), with logarithm and sine as polynomials: the values are
+the same bits on every processor and operating system.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from headroom.errors import InvalidRequest
+
+Doubles = npt.NDArray[np.float64]
+
+_SEEDS = 1 << 64
+_LOG_TERMS = tuple(2.0 / n for n in range(1, 24, 2))
+_SIN_TERMS = tuple((-1.0) ** i / math.factorial(2 * i + 1) for i in range(10))
+_COS_TERMS = tuple((-1.0) ** i / math.factorial(2 * i) for i in range(10))
+_LN_2 = 0.6931471805599453
+_HALF_PI = 1.5707963267948966
+
+
+class Stream(IntEnum):
+    """What a stream is for. The numbers are part of the key: never renumber."""
+
+    NOISE = 0  # where a run starts
+    SDE = 1  # fresh noise of step k
+    ENCODE = 2  # sampling the VAE's posterior of the source
+    REFERENCE = 3  # the same of the timbre reference
+    RETAKE = 4  # the second noise of a retake (keyed by the retake seed)
+
+
+def draw(
+    seeds: Sequence[int],
+    lengths: Sequence[int],
+    channels: int,
+    stream: Stream = Stream.NOISE,
+    step: int = 0,
+) -> Tensor:
+    """Standard normal noise [B, T, C], fp32 on the host, T = max(lengths), zero past each length.
+
+    `step` tells the streams of one use apart (SDE: the step's index). Values are laid out frame by
+    frame, so a longer song begins with the values of a shorter one. Raises InvalidRequest for a
+    seed outside 0 … 2^64 − 1.
+    """
+    out = torch.zeros(len(seeds), max(lengths), channels)
+    for row, seed, length in zip(out, seeds, lengths, strict=True):
+        values = _normal(_key(seed, stream, step), length * channels)
+        row[:length] = torch.from_numpy(values).view(length, channels)
+    return out
+
+
+def official(
+    seed: int, frames: int, channels: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """The noise the ACE-Step reference draws itself: [1, T, C], the values of `dtype`, as fp32.
+
+    It depends on the device and the dtype, and on torch's generator staying as it is.
+    """
+    generator = torch.Generator(device=device).manual_seed(seed)
+    noise = torch.randn(1, frames, channels, generator=generator, device=device, dtype=dtype)
+    return noise.float()
+
+
+def _key(seed: int, stream: Stream, step: int) -> tuple[int, int]:
+    if not 0 <= seed < _SEEDS:
+        raise InvalidRequest("seed", seed, f"a whole number from 0 to {_SEEDS - 1}")
+    if not 0 <= step < 1 << 32:
+        raise ValueError(f"step {step} is outside 0 … 2^32 − 1")
+    return seed, stream << 32 | step
+
+
+def _normal(key: tuple[int, int], count: int) -> npt.NDArray[np.float32]:
+    """`count` standard normal values; the first n are the same for every count >= n."""
+    pairs = (count + 1) // 2
+    bits = np.random.Philox(key=np.array(key, dtype=np.uint64)).random_raw(2 * pairs)
+    unit = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # [0, 1), exact
+    radius = np.sqrt(-2.0 * _log(1.0 - unit[0::2]))
+    cos, sin = _turn(unit[1::2])
+    values = np.empty(2 * pairs, dtype=np.float32)
+    values[0::2] = radius * cos
+    values[1::2] = radius * sin
+    return values[:count]
+
+
+def _log(u: Doubles) -> Doubles:
+    """Natural logarithm on (0, 1]: u = m·2^e with m in [√½, √2), log m = 2·artanh((m−1)/(m+1))."""
+    m, e = np.frexp(u)
+    small = m < 0.7071067811865476
+    m = np.where(small, 2.0 * m, m)
+    s = (m - 1.0) / (m + 1.0)
+    return s * _polynomial(s * s, _LOG_TERMS) + (e - small) * _LN_2
+
+
+def _turn(u: Doubles) -> tuple[Doubles, Doubles]:
+    """cos and sin of 2πu: to the nearest quarter turn exactly, then Taylor on ±π/4."""
+    quarter = np.rint(4.0 * u)
+    angle = (4.0 * u - quarter) * _HALF_PI
+    square = angle * angle
+    c, s = _polynomial(square, _COS_TERMS), angle * _polynomial(square, _SIN_TERMS)
+    q = quarter.astype(np.int64) % 4
+    return np.choose(q, (c, -s, -c, s)), np.choose(q, (s, c, -s, -c))
+
+
+def _polynomial(x: Doubles, terms: Sequence[float]) -> Doubles:
+    """Horner's rule, lowest power first in `terms`."""
+    total = np.full_like(x, terms[-1])
+    for term in reversed(terms[:-1]):
+        total = total * x + term
+    return total
