@@ -1,0 +1,180 @@
+"""What is put right after a step or after the run: repaint, wavelet correction, retake.
+
+Source: the released ACE-Step 1.5 sampler; DCW, Yu et al. 2026 (arXiv:2604.16044), one Haar level
+along time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headroom.diffusion.samplers import Correction, renoise
+from headroom.diffusion.schedule import Schedule
+from headroom.errors import InvalidRequest
+
+Region = tuple[int, int]
+"""Frames [start, end) of one item that are made anew; the rest is kept."""
+
+DcwMode = Literal["low", "high", "double", "pix"]
+
+
+@dataclass(frozen=True, slots=True)
+class RepaintPreset:
+    """How hard the kept part is held.
+
+    injection: share of the steps after which the kept frames are put back; blend_frames: frames of
+    the ramp just outside each edge (0: no blend); crossfade: seconds of fade where source samples
+    replace decoded ones (None: no splice).
+    """
+
+    injection: float
+    blend_frames: int
+    crossfade: float | None
+
+
+def repaint_preset(mode: str, strength: float = 0.5) -> RepaintPreset:
+    """conservative, balanced (by `strength`: 0 holds as conservative, 1 lets go), aggressive."""
+    if not 0 <= strength <= 1:
+        raise InvalidRequest("repaint_strength", strength, "a number from 0 to 1")
+    hold = 1 - strength
+    match mode:
+        case "conservative":
+            return RepaintPreset(1.0, 25, 0.05)
+        case "balanced":
+            return RepaintPreset(hold, round(25 * hold), 0.05 * hold)
+        case "aggressive":
+            return RepaintPreset(0.0, 0, None)
+    raise InvalidRequest("repaint_mode", mode, "conservative, balanced, aggressive")
+
+
+def frame_mask(lengths: Sequence[int], frames: int, device: torch.device | None = None) -> Tensor:
+    """1 on each item's own frames, 0 in its padding: fp32 [B, T, 1]."""
+    return soft_mask([(0, n) for n in lengths], lengths, frames, 0, device)
+
+
+def soft_mask(
+    regions: Sequence[Region],
+    lengths: Sequence[int],
+    frames: int,
+    ramp: int,
+    device: torch.device | None = None,
+) -> Tensor:
+    """1 inside each region, linear ramps just outside it, 0 elsewhere: fp32 [B, T, 1].
+
+    A ramp has `ramp` frames, or as many as there are before the item ends, and values i/(n + 1):
+    neither 0 nor 1. An empty region gives zeros.
+    """
+    rows = [
+        _ramped(region, length, frames, ramp)
+        for region, length in zip(regions, lengths, strict=True)
+    ]
+    return torch.tensor(rows, dtype=torch.float32, device=device).unsqueeze(-1)
+
+
+def injection(
+    source: Tensor, noise: Tensor, region: Tensor, ratio: float, levels: Sequence[float]
+) -> Correction:
+    """After each of the first round(ratio·N) steps the kept frames are the source at that level.
+
+    source, noise [B, T, C] (zero in the padding; noise is the one the run began with), region
+    [B, T, 1] (1 where new), levels: the noise level after each step, `schedule.times[1:]` or
+    `base_levels(schedule)`. Put it after `dcw` in the order of corrections.
+    """
+    last = round(ratio * len(levels))
+    free = region > 0
+
+    def correct(k: int, before: Tensor, v: Tensor, after: Tensor) -> Tensor:
+        if k >= last:
+            return after
+        return torch.where(free, after, renoise(source, noise, levels[k]))
+
+    return correct
+
+
+def blend(x: Tensor, source: Tensor, soft: Tensor) -> Tensor:
+    """m·x + (1 − m)·source after the last step, m from `soft_mask`; exact where m is 0 or 1."""
+    return soft * x + (1 - soft) * source
+
+
+def dcw(
+    schedule: Schedule,
+    mode: DcwMode = "double",
+    scale: float = 0.05,
+    high_scale: float = 0.02,
+    valid: Tensor | None = None,
+) -> Correction:
+    """Differential correction in the wavelet domain: push x's bands away from the clean estimate.
+
+    With x̂ = x_before − t_k·v and d = x_after − x̂, x_after gains, by mode: low: t·scale·low(d);
+    high: (1 − t)·scale·high(d); double: t·scale·low(d) + (1 − t)·high_scale·high(d); pix: scale·d,
+    no transform. `valid` is `frame_mask` of a ragged batch: an odd item's last frame is paired with
+    its padding, which has to be emptied again.
+    """
+    gains = _gains(mode, scale, high_scale)
+
+    def correct(k: int, before: Tensor, v: Tensor, after: Tensor) -> Tensor:
+        t = schedule.times[k]
+        d = after - (before - t * v)
+        if mode == "pix":
+            return after + scale * d
+        low, high = haar(d)
+        push = unhaar(t * gains[0] * low, (1 - t) * gains[1] * high, d.shape[1])
+        return after + (push if valid is None else push * valid)
+
+    return correct
+
+
+def haar(x: Tensor) -> tuple[Tensor, Tensor]:
+    """One orthonormal Haar level along time: [B, T, C] -> low, high [B, ceil(T/2), C].
+
+    An odd T is continued with one zero frame.
+    """
+    if x.shape[1] % 2:
+        x = torch.nn.functional.pad(x, (0, 0, 0, 1))
+    first, second = x[:, 0::2], x[:, 1::2]
+    return (first + second) * math.sqrt(0.5), (first - second) * math.sqrt(0.5)
+
+
+def unhaar(low: Tensor, high: Tensor, frames: int) -> Tensor:
+    """The inverse of `haar`, cut to `frames`."""
+    pairs = torch.stack((low + high, low - high), dim=2) * math.sqrt(0.5)
+    return pairs.flatten(1, 2)[:, :frames]
+
+
+def retake(noise: Tensor, second: Tensor, variance: float) -> Tensor:
+    """cos(πv/2)·noise + sin(πv/2)·second: v = 0 is the take itself, v = 1 another one."""
+    if not 0 <= variance <= 1:
+        raise InvalidRequest("retake_variance", variance, "a number from 0 to 1")
+    angle = math.pi * variance / 2
+    return math.cos(angle) * noise + math.sin(angle) * second
+
+
+def _gains(mode: DcwMode, scale: float, high_scale: float) -> tuple[float, float]:
+    match mode:
+        case "low":
+            return scale, 0.0
+        case "high":
+            return 0.0, scale
+        case "double" | "pix":
+            return scale, high_scale
+    raise InvalidRequest("dcw_mode", mode, "low, high, double, pix")
+
+
+def _ramped(region: Region, length: int, frames: int, ramp: int) -> list[float]:
+    start, end = region
+    if not 0 <= start <= end <= length <= frames:
+        raise ValueError(f"region {region} does not lie in {length} of {frames} frames")
+    row = [0.0] * frames
+    row[start:end] = [1.0] * (end - start)
+    if start == end:
+        return row
+    rise, fall = min(ramp, start), min(ramp, length - end)
+    row[start - rise : start] = [i / (rise + 1) for i in range(1, rise + 1)]
+    row[end : end + fall] = [i / (fall + 1) for i in range(fall, 0, -1)]
+    return row
