@@ -1,0 +1,433 @@
+"""The fields of ACE-Step's requests, each written once: type, default, limits, help, old spellings.
+
+A class here is a group of fields that several requests share; `requests.py` puts them together.
+A field that may be None is open: its knob says who decides then. No torch.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, model_validator
+from pydantic_core import PydanticCustomError
+
+from headroom.models.acestep.vocabulary import KEYS, LANGUAGES, TRACKS
+from headroom.params.knob import Choices, Knob, Limit, Many, refuse
+from headroom.params.request import Request
+
+SEEDS = 2**64
+_TRAINED = "the model was trained on songs of 10 to 600 s"
+SHARE = "it is a share of the whole"
+_SONGS = "one run makes at most 8 songs"
+_VARIANT = "the model variant decides"
+_DRAWN = "drawn at random"
+_NOT_SAID = "not told to the model"
+PRESET = "the repaint mode decides"
+
+_SEED = Limit(0, SEEDS - 1, "a seed has 64 bits", least=0, most=SEEDS - 1)
+
+
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise PydanticCustomError("empty", "an empty path")
+    return value
+
+
+File = Annotated[Path, BeforeValidator(_not_empty)]
+
+
+class SongFields(Request):
+    """What the music is."""
+
+    caption: Annotated[
+        str,
+        Knob("Song", "What the music should sound like.", lines=3, old=("prompt",)),
+    ] = ""
+    global_caption: Annotated[
+        str,
+        Knob("Song", "The whole song in words, for models made for single stems.", lines=2),
+    ] = ""
+    lyrics: Annotated[
+        str,
+        Knob(
+            "Song",
+            "Words to sing, with section marks such as [Verse]. [Instrumental] means no voice.",
+            lines=10,
+            file=True,
+        ),
+    ] = ""
+    instrumental: Annotated[
+        bool, Knob("Song", "No voice, whatever the lyrics say.", old=("is_instrumental",))
+    ] = False
+    vocal_language: Annotated[
+        str,
+        Choices(LANGUAGES),
+        Knob("Song", "Language that is sung, as a code.", old=("language",)),
+    ] = "unknown"
+    bpm: Annotated[
+        int | None,
+        Limit(30, 300, "the model knows tempos of 30 to 300", above=0),
+        Knob("Song", "Tempo.", unit="beats a minute", step=1, left_open=_NOT_SAID),
+    ] = None
+    keyscale: Annotated[
+        str | None,
+        Choices(KEYS),
+        Knob("Song", "Key of the music.", left_open=_NOT_SAID, old=("key_scale", "key")),
+    ] = None
+    timesignature: Annotated[
+        Literal["2", "3", "4", "6"] | None,
+        Knob(
+            "Song",
+            "Beats in a bar.",
+            left_open=_NOT_SAID,
+            old=("time_signature",),
+            old_words=(("2/4", "2"), ("3/4", "3"), ("4/4", "4"), ("6/8", "6")),
+        ),
+    ] = None
+    duration: Annotated[
+        float | None,
+        Limit(10, 600, _TRAINED, above=0),
+        Knob(
+            "Song",
+            "Length of the song.",
+            unit="s",
+            step=1,
+            left_open="as long as the source, else 30 s",
+            stand_in=30.0,
+            old=("audio_duration", "target_duration"),
+            old_open=-1,
+        ),
+    ] = None
+    instruction: Annotated[
+        str | None,
+        Knob("Song", "Instruction to the model, word for word.", left_open="that of the task"),
+    ] = None
+    reference_audio: Annotated[
+        tuple[File, ...],
+        Many(""),
+        Knob(
+            "Source",
+            "Recordings whose sound the song should have.",
+            old=("reference_audio_path", "ref_audio_path", "ref_audio"),
+        ),
+    ] = ()
+
+
+class DiffusionFields(Request):
+    """How the latents are denoised, and how many songs at once."""
+
+    inference_steps: Annotated[
+        int | None,
+        Limit(1, 200, "more steps change nothing that can be heard", least=1),
+        Knob(
+            "Diffusion",
+            "Denoising steps.",
+            step=1,
+            left_open=_VARIANT,
+            old=("infer_steps", "steps"),
+        ),
+    ] = None
+    shift: Annotated[
+        float | None,
+        Limit(1, 5, "the models were trained with shifts of 1 to 5", above=0),
+        Knob(
+            "Diffusion",
+            "Bends the schedule: more of the steps at high noise, where form is decided.",
+            step=0.1,
+            left_open=_VARIANT,
+        ),
+    ] = None
+    timesteps: Annotated[
+        tuple[float, ...] | None,
+        Many(","),
+        Knob(
+            "Diffusion",
+            "Noise levels to visit, falling from 1, instead of steps and shift.",
+            left_open="steps and shift decide",
+        ),
+    ] = None
+    infer_method: Annotated[
+        Literal["ode", "sde"],
+        Knob(
+            "Diffusion",
+            "ode follows one path; sde draws fresh noise at every step.",
+            old=("method",),
+        ),
+    ] = "ode"
+    sampler_mode: Annotated[
+        Literal["euler", "heun"],
+        Knob("Diffusion", "Solver of ode: heun looks at every step twice and costs double."),
+    ] = "euler"
+    batch_size: Annotated[
+        int,
+        Limit(1, 8, _SONGS, least=1),
+        Knob("Output", "Songs made at once, each with its own seed.", step=1),
+    ] = 1
+    seed: Annotated[
+        int | None,
+        _SEED,
+        Knob("Diffusion", "Same seed, same song.", left_open=_DRAWN, old=("manual_seed",)),
+    ] = None
+    seeds: Annotated[
+        tuple[Annotated[int, _SEED], ...],
+        Many(","),
+        Limit(0, 8, _SONGS, follows="batch_size"),
+        Knob("Diffusion", "A seed for each song of the batch, instead of one."),
+    ] = ()
+    noise: Annotated[
+        Literal["headroom", "official"],
+        Knob(
+            "Diffusion",
+            "headroom: the same noise on every device. official: as the reference draws it.",
+        ),
+    ] = "headroom"
+    retake_seed: Annotated[
+        int | None,
+        _SEED,
+        Knob("Diffusion", "Seed of the second noise of a retake.", left_open=_DRAWN),
+    ] = None
+    retake_variance: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob("Diffusion", "How far a retake goes from the first take; 0 not at all.", step=0.01),
+    ] = 0.0
+    velocity_norm_threshold: Annotated[
+        float,
+        Limit(0, 10, "a higher one never acts", least=0),
+        Knob(
+            "Diffusion", "Holds back steps that are too long for the latents; 0 is off.", step=0.1
+        ),
+    ] = 0.0
+    velocity_ema_factor: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob("Diffusion", "Share of the step before in each step; 0 is off.", step=0.01),
+    ] = 0.0
+    dcw_enabled: Annotated[
+        bool, Knob("Diffusion", "Correct each step band by band with wavelets (DCW).")
+    ] = False
+    dcw_mode: Annotated[
+        Literal["low", "high", "double", "pix"],
+        Knob("Diffusion", "Bands that DCW corrects; pix works without bands."),
+    ] = "double"
+    dcw_scaler: Annotated[
+        float,
+        Limit(0, 1, "a stronger correction overshoots", least=0),
+        Knob("Diffusion", "Strength of DCW on the low band.", step=0.01),
+    ] = 0.05
+    dcw_high_scaler: Annotated[
+        float,
+        Limit(0, 1, "a stronger correction overshoots", least=0),
+        Knob("Diffusion", "Strength of DCW on the high band.", step=0.01),
+    ] = 0.02
+    dcw_wavelet: Annotated[Literal["haar"], Knob("Diffusion", "Wavelet of DCW.")] = "haar"
+
+    @property
+    def songs(self) -> int:
+        """Number of songs asked for: the batch, or the seeds where there are more of them."""
+        return max(self.batch_size, len(self.seeds))
+
+    @model_validator(mode="after")
+    def _timesteps_fall(self) -> DiffusionFields:
+        times = self.timesteps
+        if times is None:
+            return self
+        falling = all(a > b for a, b in pairwise(times))
+        if not times or not falling or not all(0 <= t <= 1 for t in times) or times[0] == 0:
+            allowed = "numbers from 1 down to 0, each below the one before, the first above 0"
+            raise refuse(allowed, field="timesteps", value=times)
+        return self
+
+
+class GuidanceFields(Request):
+    """How strictly the caption is followed."""
+
+    guidance_scale: Annotated[
+        float | None,
+        Limit(1, 15, "beyond it the sound breaks up", least=0),
+        Knob(
+            "Guidance",
+            "How strictly to follow the caption; 1 is no guidance.",
+            step=0.1,
+            left_open=_VARIANT,
+        ),
+    ] = None
+    guidance_variant: Annotated[
+        Literal["apg", "adg", "adg_renormalised", "adg_unclipped", "cfg"],
+        Knob(
+            "Guidance",
+            "Rule of guidance: projected (apg), by angle (adg and two variations), or plain (cfg).",
+            old_words=(("apg_classic", "apg"), ("adg_renormalized", "adg_renormalised")),
+            old_switches=(("use_adg", "adg"),),
+        ),
+    ] = "apg"
+    cfg_interval_start: Annotated[
+        float,
+        Limit(0, 1, "noise levels go from 0 to 1", least=0),
+        Knob("Guidance", "Lowest noise level that is guided.", step=0.01),
+    ] = 0.0
+    cfg_interval_end: Annotated[
+        float,
+        Limit(0, 1, "noise levels go from 0 to 1", least=0),
+        Knob("Guidance", "Highest noise level that is guided.", step=0.01),
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _interval_in_order(self) -> GuidanceFields:
+        if self.cfg_interval_start > self.cfg_interval_end:
+            allowed = f"at most cfg_interval_end ({self.cfg_interval_end:g})"
+            raise refuse(allowed, field="cfg_interval_start", value=self.cfg_interval_start)
+        return self
+
+
+class OutputFields(Request):
+    """What becomes of the sound, and who plans it."""
+
+    thinking: Annotated[
+        bool,
+        Knob("Language model", "Let a language model plan the song first; needs a planner model."),
+    ] = False
+    latent_shift: Annotated[
+        float,
+        Limit(-1, 1, "the decoder knows no latents beyond it"),
+        Knob("Output", "Added to the latents before decoding.", step=0.01),
+    ] = 0.0
+    latent_rescale: Annotated[
+        float,
+        Limit(0.1, 3, "the decoder knows no latents beyond it", above=0),
+        Knob("Output", "Multiplies the latents before decoding.", step=0.01),
+    ] = 1.0
+    enable_normalization: Annotated[
+        bool, Knob("Output", "Bring the loudest sample to the level below.")
+    ] = True
+    normalization_db: Annotated[
+        float,
+        Limit(-60, 0, "above 0 dB the sound clips"),
+        Knob("Output", "Peak level of the song.", unit="dB", step=0.5),
+    ] = -1.0
+    fade_in: Annotated[
+        float,
+        Limit(0, 60, "a fade is at most a minute", least=0),
+        Knob("Output", "Length of the fade at the beginning.", unit="s", step=0.1),
+    ] = 0.0
+    fade_out: Annotated[
+        float,
+        Limit(0, 60, "a fade is at most a minute", least=0),
+        Knob("Output", "Length of the fade at the end.", unit="s", step=0.1),
+    ] = 0.0
+    audio_format: Annotated[
+        Literal["wav", "wav24", "wav32", "flac", "ogg", "opus", "mp3"] | None,
+        Knob(
+            "Output",
+            "Kind of file: wav has 16 bits, wav24 has 24, wav32 is floating point.",
+            left_open="the name of the output file decides, else flac",
+            stand_in="flac",
+            old_words=(("wav16", "wav"),),
+        ),
+    ] = None
+    bitrate: Annotated[
+        int | None,
+        Limit(32, 320, "mp3 has bit rates of 32 to 320 kbit/s", above=0),
+        Knob(
+            "Output",
+            "Bit rate of an mp3 or opus file.",
+            unit="kbit/s",
+            step=8,
+            left_open="the format's usual one",
+            old=("mp3_bitrate", "opus_bitrate"),
+        ),
+    ] = None
+
+
+class SourceFields(Request):
+    """A recording to work on."""
+
+    source_audio: Annotated[
+        File,
+        Knob(
+            "Source",
+            "Recording to work on.",
+            flag="source",
+            old=(
+                "source",
+                "src_audio",
+                "src_audio_path",
+                "source_audio_path",
+                "ctx_audio",
+                "ctx_audio_path",
+            ),
+        ),
+    ]
+
+
+class CoverStrengthFields(Request):
+    """For requests whose melody comes from somewhere."""
+
+    audio_cover_strength: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob(
+            "Cover",
+            "Share of the steps that hear the source; the rest hear only the caption.",
+            step=0.01,
+            old=("cover_strength",),
+        ),
+    ] = 1.0
+
+
+class RegionFields(Request):
+    """A stretch of the source. None as the end is the end of the source."""
+
+    start: Annotated[
+        float,
+        Limit(-600, 600, "a song has at most 600 s"),
+        Knob(
+            "Source",
+            "Where the region begins; below 0 the song grows at its beginning.",
+            unit="s",
+            step=0.1,
+            old=("repainting_start",),
+        ),
+    ] = 0.0
+    end: Annotated[
+        float | None,
+        Limit(-600, 600, "a song has at most 600 s"),
+        Knob(
+            "Source",
+            "Where the region ends; beyond the source the song grows at its end.",
+            unit="s",
+            step=0.1,
+            left_open="the end of the source",
+            old=("repainting_end",),
+            old_open=-1,
+        ),
+    ] = None
+    chunk_mask_mode: Annotated[
+        Literal["explicit", "auto"],
+        Knob("Source", "explicit marks the region for the model; auto lets the model find it."),
+    ] = "explicit"
+
+    @model_validator(mode="after")
+    def _region_in_order(self) -> RegionFields:
+        if self.end is not None and self.end <= 0:
+            raise refuse("a time after 0, where the source begins", field="end", value=self.end)
+        if self.end is not None and self.start >= self.end:
+            raise refuse(f"below the end ({self.end:g} s)", field="start", value=self.start)
+        return self
+
+
+class TrackFields(Request):
+    """One instrument of the song."""
+
+    track: Annotated[
+        str | None,
+        Choices(TRACKS),
+        Knob(
+            "Source",
+            "Instrument the task is about.",
+            left_open="not named",
+            old=("track_name",),
+        ),
+    ] = None

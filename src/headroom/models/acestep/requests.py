@@ -1,0 +1,195 @@
+"""What can be asked of ACE-Step: six requests, told apart by `task`. No torch.
+
+The fields stand in `request_fields.py` and here, each once. `request_from` is the way in for every
+face: it knows the old spellings and turns every fault into a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias, cast
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from headroom.models.acestep.request_fields import (
+    PRESET,
+    SHARE,
+    CoverStrengthFields,
+    DiffusionFields,
+    GuidanceFields,
+    OutputFields,
+    RegionFields,
+    SongFields,
+    SourceFields,
+    TrackFields,
+)
+from headroom.models.acestep.vocabulary import TRACKS
+from headroom.params.describe import TASK
+from headroom.params.knob import Choices, Knob, Limit, Many, refuse
+from headroom.params.read import read
+from headroom.params.request import snake
+
+
+class Text2Music(OutputFields, CoverStrengthFields, GuidanceFields, DiffusionFields, SongFields):
+    """A song from words, or from audio codes."""
+
+    task: Literal["text2music"] = "text2music"
+    audio_codes: Annotated[
+        str,
+        Knob(
+            "Source",
+            "Melody and form as audio codes, <|audio_code_N|> one after another.",
+            lines=3,
+            file=True,
+            old=("audio_code_string",),
+        ),
+    ] = ""
+
+    @model_validator(mode="after")
+    def _codes_hold_a_code(self) -> Text2Music:
+        if self.audio_codes and "<|audio_code_" not in self.audio_codes:
+            raise refuse(
+                "text with at least one <|audio_code_N|>",
+                field="audio_codes",
+                value=self.audio_codes,
+            )
+        return self
+
+
+class Cover(
+    OutputFields, CoverStrengthFields, GuidanceFields, DiffusionFields, SourceFields, SongFields
+):
+    """The melody and form of a recording in another sound."""
+
+    task: Literal["cover"] = "cover"
+    cover_noise_strength: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob(
+            "Cover",
+            "How far the song starts from the recording itself instead of noise; 0 is noise alone.",
+            step=0.01,
+        ),
+    ] = 0.0
+    quantize_source: Annotated[
+        bool,
+        Knob(
+            "Cover",
+            "Reduce the recording to audio codes, which keep melody and form but not the sound.",
+        ),
+    ] = True
+
+
+class Repaint(
+    OutputFields, GuidanceFields, DiffusionFields, RegionFields, SourceFields, SongFields
+):
+    """A stretch of a recording made anew, or more of it before or after."""
+
+    task: Literal["repaint"] = "repaint"
+    repaint_mode: Annotated[
+        Literal["conservative", "balanced", "aggressive"],
+        Knob("Repaint", "How firmly the rest of the recording is kept as it is."),
+    ] = "balanced"
+    repaint_strength: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob(
+            "Repaint", "Between conservative (0) and aggressive (1), in mode balanced.", step=0.01
+        ),
+    ] = 0.5
+    repaint_latent_crossfade_frames: Annotated[
+        int | None,
+        Limit(0, 250, "a longer one would leave nothing of the region", least=0),
+        Knob(
+            "Repaint",
+            "Blend outside each side of the region, at 25 frames a second.",
+            unit="frames",
+            step=1,
+            left_open=PRESET,
+        ),
+    ] = None
+    repaint_wav_crossfade_sec: Annotated[
+        float | None,
+        Limit(0, 10, "a longer one would be heard as a fade", least=0),
+        Knob(
+            "Repaint",
+            "Cross-fade to the samples of the recording on each side of the region.",
+            unit="s",
+            step=0.01,
+            left_open=PRESET,
+        ),
+    ] = None
+
+
+class Lego(
+    OutputFields, GuidanceFields, DiffusionFields, TrackFields, RegionFields, SourceFields,
+    SongFields,
+):  # fmt: skip
+    """One more track that fits a recording."""
+
+    task: Literal["lego"] = "lego"
+
+
+class Extract(OutputFields, GuidanceFields, DiffusionFields, TrackFields, SourceFields, SongFields):
+    """One track taken out of a recording."""
+
+    task: Literal["extract"] = "extract"
+
+
+class Complete(OutputFields, GuidanceFields, DiffusionFields, SourceFields, SongFields):
+    """A recording of one track with others added."""
+
+    task: Literal["complete"] = "complete"
+    tracks: Annotated[
+        tuple[str, ...],
+        Many(",|"),
+        Choices(TRACKS),
+        Knob("Source", "Instruments to add.", old=("track_classes", "instruments")),
+    ] = ()
+
+
+AnyMusicRequest: TypeAlias = Text2Music | Cover | Repaint | Lego | Extract | Complete
+
+TASKS: Mapping[str, type[AnyMusicRequest]] = {
+    "text2music": Text2Music,
+    "cover": Cover,
+    "repaint": Repaint,
+    "lego": Lego,
+    "extract": Extract,
+    "complete": Complete,
+}
+
+_USUAL = "text2music"
+_TASK_NAMES = (TASK, "task_type")
+_TASK_WORDS = {"text_to_music": "text2music", "txt2music": "text2music"}
+_WITHOUT_CODES = ("cover_nofsq", "cover_no_fsq")  # a cover of the recording's own latents
+
+
+def _with_task(given: object) -> object:
+    """The mapping with its task under `task`, in today's words; text2music where none is named."""
+    if not isinstance(given, Mapping):
+        return given
+    rest = {name: value for name, value in given.items() if snake(str(name)) not in _TASK_NAMES}
+    named = [value for name, value in given.items() if snake(str(name)) in _TASK_NAMES]
+    task = next((value for value in named if value is not None), _USUAL)
+    if isinstance(task, str):
+        word = snake(task.strip())
+        if word in _WITHOUT_CODES:
+            word = "cover"
+            rest.setdefault("quantize_source", False)
+        task = _TASK_WORDS.get(word, word)
+    return {TASK: task, **rest}
+
+
+MusicRequest = Annotated[
+    Annotated[AnyMusicRequest, Field(discriminator=TASK)], BeforeValidator(_with_task)
+]
+
+
+def request_from(given: Mapping[str, object]) -> AnyMusicRequest:
+    """The request somebody wrote, under any spelling; text2music where no task is named.
+
+    Raises InvalidRequest with the field, its value and what is allowed.
+    """
+    named = cast("Mapping[str, object]", _with_task(given))
+    return cast("AnyMusicRequest", read(TASKS, named, _USUAL))

@@ -1,0 +1,157 @@
+"""Read a request model once, so that every face of the program can show the same thing.
+
+The only reader of types, limits, defaults and help: flags, schema, controls and documents are
+written from what `describe` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from headroom.params.knob import Choices, Knob, Limit, Many, metadata
+
+TASK = "task"  # the field that tells requests apart; it is no parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One field of a request, as every face needs it.
+
+    `kind` is bool, int, float, str or Path; with `many` the field is a tuple of that kind, which as
+    one string is split at the characters `split`. `optional` means it may be left open (None).
+    """
+
+    name: str
+    kind: type
+    default: object
+    required: bool
+    optional: bool
+    many: bool
+    split: str
+    limit: Limit | None
+    choices: tuple[str, ...]
+    knob: Knob
+
+    @property
+    def minimum(self) -> float | None:
+        """Lowest value that is not clamped."""
+        return self.limit.minimum if self.limit else None
+
+    @property
+    def maximum(self) -> float | None:
+        """Highest value that is not clamped."""
+        return self.limit.maximum if self.limit else None
+
+    @property
+    def flag(self) -> str:
+        """Name on the command line, without dashes."""
+        return self.knob.flag or self.name.replace("_", "-")
+
+    def allowed(self) -> str:
+        """What may stand here, as the end of a sentence."""
+        words = _kind_words(self)
+        if self.required:
+            return f"{words}, which this task needs (--{self.flag})"
+        return f"{words}, or nothing ({self.knob.left_open})" if self.optional else words
+
+
+@cache
+def describe(model: type[BaseModel]) -> tuple[Param, ...]:
+    """The parameters of a request in the order they are declared, group by group."""
+    params = [_param(n, f) for n, f in model.model_fields.items() if n != TASK]
+    groups = list(dict.fromkeys(p.knob.group for p in params))
+    return tuple(sorted(params, key=lambda p: groups.index(p.knob.group)))
+
+
+def union(models: Iterable[type[BaseModel]]) -> tuple[Param, ...]:
+    """The parameters of several requests, each once: the first declaration of a name stands."""
+    found: dict[str, Param] = {}
+    for model in models:
+        for param in describe(model):
+            found.setdefault(param.name, param)
+    groups = list(dict.fromkeys(p.knob.group for p in found.values()))
+    return tuple(sorted(found.values(), key=lambda p: groups.index(p.knob.group)))
+
+
+def groups(params: Sequence[Param]) -> dict[str, tuple[Param, ...]]:
+    """Parameters under their headings, in order."""
+    names = dict.fromkeys(p.knob.group for p in params)
+    return {name: tuple(p for p in params if p.knob.group == name) for name in names}
+
+
+def stand_in(model: type[BaseModel], name: str) -> float | str | None:
+    """The value an open field takes where nobody else decides it; None where it takes none."""
+    return next(p for p in describe(model) if p.name == name).knob.stand_in
+
+
+def _param(name: str, field: FieldInfo) -> Param:
+    inner, optional = _without_none(field.annotation)
+    many = get_origin(inner) is tuple
+    if many:
+        inner = get_args(inner)[0]
+    while get_origin(inner) is Annotated:
+        inner = get_args(inner)[0]
+    literal = get_args(inner) if get_origin(inner) is Literal else ()
+    listed = metadata(field.metadata, Choices)
+    split = metadata(field.metadata, Many)
+    knob = metadata(field.metadata, Knob)
+    if knob is None:
+        raise TypeError(f"field {name!r} has no Knob")
+    kind = str if literal else inner
+    if kind not in (bool, int, float, str, Path):
+        raise TypeError(f"field {name!r} has a type no face can show: {kind}")
+    return Param(
+        name=name,
+        kind=kind,
+        default=None if field.is_required() else field.default,
+        required=field.is_required(),
+        optional=optional,
+        many=many,
+        split=split.at if split else "",
+        limit=metadata(field.metadata, Limit),
+        choices=listed.values if listed else literal,
+        knob=knob,
+    )
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if get_origin(annotation) in (Union, UnionType):
+        rest = [a for a in get_args(annotation) if a is not NoneType]
+        if len(rest) != 1:
+            raise TypeError(f"a field is of one type or None, not {annotation}")
+        return rest[0], True
+    return annotation, False
+
+
+def _kind_words(param: Param) -> str:
+    if param.choices:
+        few = len(param.choices) <= 20
+        shown = param.choices if few else (*param.choices[:8], f"… ({len(param.choices)} in all)")
+        return ("any of " if param.many else "one of ") + ", ".join(shown)
+    if param.kind is bool:
+        return "true or false"
+    if param.many:
+        return {int: "whole numbers", float: "numbers", Path: "paths of files"}[param.kind]
+    if param.kind is Path:
+        return "the path of a file"
+    if param.kind is str:
+        return "text"
+    noun = "a whole number" if param.kind is int else "a number"
+    limit = param.limit
+    if limit is None:
+        return noun
+    unit = f" {param.knob.unit}" if param.knob.unit else ""
+    return f"{noun} from {plain(limit.minimum)} to {plain(limit.maximum)}{unit}"
+
+
+def plain(number: float) -> str:
+    """A number as people write it: 600 for 600.0, 2^64 in full."""
+    return str(int(number)) if number == int(number) else f"{number:.6g}"

@@ -1,0 +1,203 @@
+"""What stands on a field of a request beside its type: help, limits, choices, old spellings.
+
+These are annotation metadata of pydantic fields:
+
+    duration: Annotated[float | None, Knob("Song", "Its length.", unit="s"), Limit(10, 600, …)]
+
+`Knob` is for people. `Limit` separates two things: a number beyond `minimum` or `maximum` is kept
+(`params.clamp` clamps it once, with a note), nonsense such as a negative length is refused here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+
+def refuse(allowed: str, **more: object) -> PydanticCustomError:
+    """An error of validation that already knows its words; `field` and `value` may be given too."""
+    return PydanticCustomError("headroom", "allowed: {allowed}", {"allowed": allowed, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """How a field shows itself to a person, and what it was called before.
+
+    group     heading it stands under
+    help      one plain sentence or two
+    unit      "s", "dB", …; empty for a plain number
+    step      of a slider
+    lines     of a text box
+    flag      name on the command line where it differs from the field's
+    file      whether `@FILE` on the command line means the text of that file
+    left_open for a field that may be None: who decides then, in words
+    stand_in  for a field that may be None: the value taken where nobody decides (None: no value)
+    old       old names; spelling with hyphens or in camelCase is understood anyway
+    old_open  a value that means None under an old name (never under the field's own)
+    old_words (old word, new word) for the values of a choice
+    old_switches (old boolean field, the choice it stands for)
+    """
+
+    group: str
+    help: str
+    unit: str = ""
+    step: float | None = None
+    lines: int = 1
+    flag: str = ""
+    file: bool = False
+    left_open: str = ""
+    stand_in: float | str | None = None
+    old: tuple[str, ...] = ()
+    old_open: float | None = None
+    old_words: tuple[tuple[str, str], ...] = ()
+    old_switches: tuple[tuple[str, str], ...] = ()
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema with the help as its description."""
+        shown = handler(schema)
+        shown["description"] = f"{self.help} Unit: {self.unit}." if self.unit else self.help
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The range a number is clamped to, and the border of nonsense.
+
+    minimum, maximum  inclusive; a number beyond is clamped once, with a note giving `why`
+    least             below it a number is refused
+    above             at or below it a number is refused
+    most              above it a number is refused, not clamped
+    follows           another field whose tightened limit also holds for this one
+
+    On a tuple the limit is of its length, and the three borders of nonsense are not used.
+    """
+
+    minimum: float
+    maximum: float
+    why: str
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    follows: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.minimum <= self.maximum:
+            raise ValueError(f"limit from {self.minimum} to {self.maximum}")
+
+    def tightened(self, other: Limit) -> Limit:
+        """The narrower of two limits, with the reason of the border that moved."""
+        low, high = max(self.minimum, other.minimum), min(self.maximum, other.maximum)
+        moved = (low, high) != (self.minimum, self.maximum)
+        why = other.why if moved else self.why
+        return replace(self, minimum=min(low, high), maximum=high, why=why)
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The field's own schema, then the border of nonsense."""
+        return core_schema.no_info_wrap_validator_function(self._refuse_nonsense, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema with minimum and maximum (or the number of items) in its number branch."""
+        shown = handler(schema)
+        bound(shown, self)
+        return shown
+
+    def _refuse_nonsense(
+        self, value: object, inner: core_schema.ValidatorFunctionWrapHandler
+    ) -> object:
+        if isinstance(value, bool):
+            raise PydanticCustomError("number_type", "not a number")
+        result = inner(value)
+        if not isinstance(result, int | float):
+            return result
+        if self.above is not None and not result > self.above:
+            raise PydanticCustomError("below", "not above {above}", {"above": self.above})
+        if self.least is not None and not result >= self.least:
+            raise PydanticCustomError("below", "below {least}", {"least": self.least})
+        if self.most is not None and not result <= self.most:
+            raise PydanticCustomError("beyond", "above {most}", {"most": self.most})
+        return result
+
+
+def bound(schema: JsonSchemaValue, limit: Limit) -> None:
+    """Write the limit into the number or array branch of a field's JSON schema, in place."""
+    for branch in schema.get("anyOf", [schema]):
+        kind = branch.get("type")
+        if kind in ("number", "integer"):
+            branch["minimum"], branch["maximum"] = limit.minimum, limit.maximum
+        elif kind == "array":
+            branch["maxItems"] = math.floor(limit.maximum)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """A string out of a list too long for a Literal."""
+
+    values: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The field's own schema, then membership."""
+        return core_schema.no_info_after_validator_function(self._member, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema with the choices as an enumeration."""
+        shown = handler(schema)
+        for branch in shown.get("anyOf", [shown]):
+            target = branch["items"] if branch.get("type") == "array" else branch
+            if target.get("type") == "string":
+                target["enum"] = list(self.values)
+        return shown
+
+    def _member(self, value: object) -> object:
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None and one not in self.values:
+                raise PydanticCustomError("choice", "not one of the choices")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A tuple that may also be written as one string, split at any of the characters `at`.
+
+    With no characters a string is never split: it becomes the only item.
+    """
+
+    at: str = ","
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Split first, then the field's own schema."""
+        return core_schema.no_info_before_validator_function(self.split, handler(source))
+
+    def split(self, value: object) -> object:
+        """A list for a string or a single value; anything else as it is."""
+        if isinstance(value, str) and not self.at:
+            return [value]
+        if isinstance(value, str):
+            for separator in self.at[1:]:
+                value = value.replace(separator, self.at[0])
+            return [part.strip() for part in value.split(self.at[0])] if value.strip() else []
+        if value is None or isinstance(value, list | tuple | Mapping):
+            return value
+        return [value]
+
+
+def metadata(annotations: list[Any], kind: type) -> Any:
+    """The first annotation of a kind, or None."""
+    return next((a for a in annotations if isinstance(a, kind)), None)
