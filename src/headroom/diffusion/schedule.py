@@ -128,7 +128,8 @@ def guided(schedule: Schedule, start: float = 0.0, end: float = 1.0) -> tuple[bo
 
 
 def _bend(u: float, shift: float) -> float:
-    return shift * u / (1 + (shift - 1) * u)
+    # The denominator 1 + (s − 1)·u, written so that u = 1 gives exactly 1 for every shift.
+    return shift * u / (1 - u + shift * u)
 
 
 def _nearest(t: float) -> float:
