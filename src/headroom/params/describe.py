@@ -6,6 +6,7 @@ written from what `describe` returns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -60,7 +61,24 @@ class Param:
         words = _kind_words(self)
         if self.required:
             return f"{words}, which this task needs (--{self.flag})"
-        return f"{words}, or nothing ({self.knob.left_open})" if self.optional else words
+        return f"{words}, or nothing ({self.left_open})" if self.optional else words
+
+    @property
+    def left_open(self) -> str:
+        """Who decides a field that is left open, in words; the value where nobody does."""
+        value = self.knob.stand_in
+        if value is None:
+            return self.knob.left_open
+        return f"{self.knob.left_open}, else {self.shown(value)}"
+
+    def shown(self, value: object) -> str:
+        """A value of this parameter as people read it, with its unit."""
+        unit = f" {self.knob.unit}" if self.knob.unit else ""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(value, int | float) and math.isfinite(value):
+            return plain(value) + unit
+        return str(value)
 
 
 @cache

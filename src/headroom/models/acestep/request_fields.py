@@ -94,7 +94,7 @@ class SongFields(Request):
             "Length of the song.",
             unit="s",
             step=1,
-            left_open="as long as the source, else 30 s",
+            left_open="as long as the source",
             stand_in=30.0,
             old=("audio_duration", "target_duration"),
             old_open=-1,
@@ -246,7 +246,7 @@ class GuidanceFields(Request):
 
     guidance_scale: Annotated[
         float | None,
-        Limit(1, 15, "beyond it the sound breaks up", least=0),
+        Limit(1, 15, "1 is no guidance, and above 15 the sound breaks up", least=0),
         Knob(
             "Guidance",
             "How strictly to follow the caption; 1 is no guidance.",
@@ -322,7 +322,7 @@ class OutputFields(Request):
         Knob(
             "Output",
             "Kind of file: wav has 16 bits, wav24 has 24, wav32 is floating point.",
-            left_open="the name of the output file decides, else flac",
+            left_open="the name of the output file decides",
             stand_in="flac",
             old_words=(("wav16", "wav"),),
         ),

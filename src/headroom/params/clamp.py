@@ -1,0 +1,85 @@
+"""Bring every number of a request inside its limits, once, and say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
+
+from headroom.params.describe import Param, describe
+from headroom.params.knob import Limit
+from headroom.params.read import validate
+from headroom.params.request import Request
+
+R = TypeVar("R", bound=Request)
+NO_LIMITS: Mapping[str, Limit] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something asked that is done otherwise. `used` is None where it is not used at all."""
+
+    field: str
+    asked: object
+    used: object
+    why: str
+
+    def sentence(self) -> str:
+        """One line for a person."""
+        used = "not used" if self.used is None else f"used {_shown(self.used)}"
+        return f"{self.field}: asked {_shown(self.asked)}, {used}: {self.why}."
+
+
+def clamp(request: R, limits: Mapping[str, Limit] = NO_LIMITS) -> tuple[R, tuple[Note, ...]]:
+    """The request inside its own limits and the tighter ones given, with a note for each change.
+
+    A field left open stays open. Raises InvalidRequest where the numbers, once inside, contradict
+    each other (a region wholly beyond its limit ends where it starts).
+    """
+    notes = [
+        note
+        for param in describe(type(request))
+        if (note := _change(param, getattr(request, param.name), limits)) is not None
+    ]
+    if not notes:
+        return request, ()
+    kept = {name: getattr(request, name) for name in request.model_fields_set}
+    return validate(type(request), kept | {n.field: n.used for n in notes}), tuple(notes)
+
+
+def in_force(param: Param, limits: Mapping[str, Limit]) -> Limit | None:
+    """The parameter's own limit, tightened by those given for it and for the field it follows."""
+    limit = param.limit
+    if limit is None:
+        return None
+    for name in (param.name, limit.follows):
+        if name in limits:
+            limit = limit.tightened(limits[name])
+    return limit
+
+
+def _change(param: Param, asked: object, limits: Mapping[str, Limit]) -> Note | None:
+    limit = in_force(param, limits)
+    if limit is None or asked is None:
+        return None
+    used = _inside(param, asked, limit)
+    return None if used == asked else Note(param.name, asked, used, limit.why)
+
+
+def _inside(param: Param, asked: object, limit: Limit) -> object:
+    if isinstance(asked, tuple):
+        return asked[: math.floor(limit.maximum)]
+    if not isinstance(asked, int | float):
+        raise TypeError(f"{param.name} has a limit and holds {asked!r}")
+    if param.kind is int:  # a border between two whole numbers leaves the one inside
+        return max(min(asked, math.floor(limit.maximum)), math.ceil(limit.minimum))
+    return max(min(asked, limit.maximum), limit.minimum)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,183 @@
+"""Parameters as command-line flags: a flag that is absent leaves the field's own default in force.
+
+Nothing here knows a type, a limit or a default: words go to the request as they are written, and
+the request's own validation answers. Old spellings are accepted and not shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+from headroom.errors import InvalidRequest
+from headroom.params.describe import TASK, Param, describe, groups
+from headroom.params.read import validate
+from headroom.params.request import Request
+
+R = TypeVar("R", bound=Request)
+_TASK_FLAGS = ("--task_type", "--task-type")
+
+
+def add_flags(
+    parser: argparse.ArgumentParser, params: Sequence[Param], tasks: Collection[str] = ()
+) -> None:
+    """One flag a parameter, under its group's heading; `--task` where there are several tasks.
+
+    Give it `describe(model)`, or `union(models)` for a command that makes any of several requests.
+    """
+    if tasks:
+        words = "|".join(tasks)
+        parser.add_argument("--task", default=argparse.SUPPRESS, metavar=words, help="What to do.")
+        parser.add_argument(
+            *_TASK_FLAGS, dest=TASK, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+    for title, members in groups(params).items():
+        group = parser.add_argument_group(title)
+        for param in members:
+            _add(group, param)
+
+
+def given(namespace: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
+    """What was said of these parameters (and the task), by the spelling it was said in.
+
+    `@FILE` becomes the text of the file where the parameter allows it; `@@` is a plain `@`. Raises
+    InvalidRequest for a file that cannot be read as UTF-8.
+    """
+    said = vars(namespace)
+    found = {TASK: said[TASK]} if TASK in said else {}
+    for param in params:
+        for name in (param.name, *param.knob.old):
+            if name in said:
+                found[name] = _text(name, said[name]) if param.knob.file else said[name]
+        found |= {old: said[old] for old, _ in param.knob.old_switches if old in said}
+    return found
+
+
+def parse(model: type[R], argv: Sequence[str], params: Sequence[Param] = ()) -> R:
+    """The request that flags stand for. `params` shows other limits than the model's own.
+
+    Raises InvalidRequest for an unknown flag, with the nearest known one, and for a bad value.
+    """
+    shown = params or describe(model)
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_flags(parser, shown)
+    namespace, rest = parser.parse_known_args(list(argv))
+    if rest:
+        raise unknown_flag(rest[0], shown)
+    return validate(model, given(namespace, shown))
+
+
+def unknown_flag(word: str, params: Iterable[Param]) -> InvalidRequest:
+    """The error for a word of the command line that no parameter answers to."""
+    flag, _, value = word.partition("=")
+    known = [f"--{param.flag}" for param in params]
+    close = get_close_matches(flag, known, n=1, cutoff=0.6)
+    allowed = f"a known flag (did you mean {close[0]}?)" if close else "the flags --help lists"
+    return InvalidRequest(flag, value or word, allowed)
+
+
+def argv_of(request: Request) -> list[str]:
+    """The flags that make this request again, the task included; defaults are left out."""
+    words = [f"--task={task}"] if (task := getattr(request, TASK, None)) else []
+    for param in describe(type(request)):
+        value = getattr(request, param.name)
+        if value != param.default or param.required:
+            words += _words(param, value)
+    return words
+
+
+def _words(param: Param, value: object) -> list[str]:
+    flag = f"--{param.flag}"
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{param.flag}"]
+    if isinstance(value, tuple):
+        if not param.split:
+            return [f"{flag}={item}" for item in value]
+        return [f"{flag}={param.split[0].join(str(item) for item in value)}"]
+    text = str(value)
+    return [f"{flag}=@{text}" if param.knob.file and text.startswith("@") else f"{flag}={text}"]
+
+
+def _add(group: argparse._ArgumentGroup, param: Param) -> None:
+    switch = param.kind is bool
+    action: str | type[argparse.Action] = "store"
+    if switch:
+        action = argparse.BooleanOptionalAction
+    elif param.many and not param.split:
+        action = "append"
+    more = {} if switch else {"metavar": _metavar(param)}
+    shown, name = f"--{param.flag}", param.name
+    _argument(group, [shown], name, action, caption(param), more)
+    hidden = _spellings(name) - {shown}
+    if hidden:
+        _argument(group, sorted(hidden), name, action, argparse.SUPPRESS, more)
+    for old in param.knob.old:
+        flags = _spellings(old) - {shown}
+        if flags:
+            _argument(group, sorted(flags), old, action, argparse.SUPPRESS, more)
+    for old, _ in param.knob.old_switches:
+        flags = _spellings(old)
+        _argument(group, sorted(flags), old, argparse.BooleanOptionalAction, argparse.SUPPRESS, {})
+
+
+def _argument(
+    group: argparse._ArgumentGroup,
+    flags: Sequence[str],
+    name: str,
+    action: str | type[argparse.Action],
+    words: str,
+    more: dict[str, str],
+) -> None:
+    add: Callable[..., argparse.Action] = group.add_argument
+    add(*flags, dest=name, action=action, default=argparse.SUPPRESS, help=words, **more)
+
+
+def _spellings(name: str) -> set[str]:
+    return {f"--{name}", f"--{name.replace('_', '-')}"}
+
+
+def caption(param: Param) -> str:
+    """The help text of a flag: what it does, its limits and what holds without it."""
+    parts = [param.knob.help]
+    limit = param.limit
+    if limit is not None and not param.many and limit.most is None:
+        unit = f" {param.knob.unit}" if param.knob.unit else ""
+        parts.append(
+            f"[{param.shown(limit.minimum).removesuffix(unit)}..{param.shown(limit.maximum)}]"
+        )
+    if param.required:
+        parts.append("(needed)")
+    elif param.optional:
+        parts.append(f"(left open: {param.left_open})")
+    elif param.default not in ("", ()):
+        parts.append(f"(default: {param.shown(param.default)})")
+    return " ".join(parts).replace("%", "%%")
+
+
+def _metavar(param: Param) -> str:
+    if param.choices:
+        word = "|".join(param.choices) if len(param.choices) <= 8 else "WORD"
+    elif param.kind is Path:
+        word = "FILE"
+    elif param.kind is str:
+        word = "TEXT|@FILE" if param.knob.file else "TEXT"
+    else:
+        word = {"s": "S", "dB": "DB"}.get(param.knob.unit, "N" if param.kind is int else "X")
+    return f"{word}{param.split[0]}…" if param.many and param.split else word
+
+
+def _text(name: str, value: object) -> object:
+    if not isinstance(value, str) or not value.startswith("@"):
+        return value
+    if value.startswith("@@"):
+        return value[1:]
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InvalidRequest(
+            name, value, f"text, or @FILE of a file that can be read ({reason})"
+        ) from error
