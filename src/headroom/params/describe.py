@@ -85,18 +85,18 @@ class Param:
 def describe(model: type[BaseModel]) -> tuple[Param, ...]:
     """The parameters of a request in the order they are declared, group by group."""
     params = [_param(n, f) for n, f in model.model_fields.items() if n != TASK]
-    groups = list(dict.fromkeys(p.knob.group for p in params))
-    return tuple(sorted(params, key=lambda p: groups.index(p.knob.group)))
+    return _in_order(params, getattr(model, "groups", ()))
 
 
 def union(models: Iterable[type[BaseModel]]) -> tuple[Param, ...]:
     """The parameters of several requests, each once: the first declaration of a name stands."""
     found: dict[str, Param] = {}
+    order: dict[str, None] = {}
     for model in models:
+        order |= dict.fromkeys(getattr(model, "groups", ()))
         for param in describe(model):
             found.setdefault(param.name, param)
-    groups = list(dict.fromkeys(p.knob.group for p in found.values()))
-    return tuple(sorted(found.values(), key=lambda p: groups.index(p.knob.group)))
+    return _in_order(found.values(), order)
 
 
 def groups(params: Sequence[Param]) -> dict[str, tuple[Param, ...]]:
@@ -138,6 +138,13 @@ def _param(name: str, field: FieldInfo) -> Param:
         choices=listed.values if listed else literal,
         knob=knob,
     )
+
+
+def _in_order(params: Iterable[Param], first: Iterable[str]) -> tuple[Param, ...]:
+    """By heading: those of `first` in their order, then the others as they come."""
+    params = tuple(params)
+    order = list(dict.fromkeys((*first, *(p.knob.group for p in params))))
+    return tuple(sorted(params, key=lambda p: order.index(p.knob.group)))
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:

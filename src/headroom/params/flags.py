@@ -7,29 +7,33 @@ the request's own validation answers. Old spellings are accepted and not shown.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from headroom.errors import InvalidRequest
 from headroom.params.describe import TASK, Param, describe, groups
-from headroom.params.read import validate
+from headroom.params.read import Family, validate
 from headroom.params.request import Request
 
+NO_FAMILY: Family = MappingProxyType({})
 R = TypeVar("R", bound=Request)
 _TASK_FLAGS = ("--task_type", "--task-type")
 
 
 def add_flags(
-    parser: argparse.ArgumentParser, params: Sequence[Param], tasks: Collection[str] = ()
+    parser: argparse.ArgumentParser, params: Sequence[Param], family: Family = NO_FAMILY
 ) -> None:
-    """One flag a parameter, under its group's heading; `--task` where there are several tasks.
+    """One flag a parameter, under its group's heading.
 
-    Give it `describe(model)`, or `union(models)` for a command that makes any of several requests.
+    Give it `describe(model)`, or for a command that makes any request of a family
+    `union(family.values())` and the family: then there is `--task`, and the help of a flag that
+    only some tasks have names them.
     """
-    if tasks:
-        words = "|".join(tasks)
+    if family:
+        words = "|".join(family)
         parser.add_argument("--task", default=argparse.SUPPRESS, metavar=words, help="What to do.")
         parser.add_argument(
             *_TASK_FLAGS, dest=TASK, default=argparse.SUPPRESS, help=argparse.SUPPRESS
@@ -37,7 +41,7 @@ def add_flags(
     for title, members in groups(params).items():
         group = parser.add_argument_group(title)
         for param in members:
-            _add(group, param)
+            _add(group, param, _only(family, param))
 
 
 def given(namespace: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
@@ -101,7 +105,13 @@ def _words(param: Param, value: object) -> list[str]:
     return [f"{flag}=@{text}" if param.knob.file and text.startswith("@") else f"{flag}={text}"]
 
 
-def _add(group: argparse._ArgumentGroup, param: Param) -> None:
+def _only(family: Family, param: Param) -> str:
+    """The tasks of a family that have a parameter; empty where all have it."""
+    tasks = [task for task, model in family.items() if param.name in model.model_fields]
+    return "" if len(tasks) == len(family) else ", ".join(tasks)
+
+
+def _add(group: argparse._ArgumentGroup, param: Param, only: str) -> None:
     switch = param.kind is bool
     action: str | type[argparse.Action] = "store"
     if switch:
@@ -110,7 +120,7 @@ def _add(group: argparse._ArgumentGroup, param: Param) -> None:
         action = "append"
     more = {} if switch else {"metavar": _metavar(param)}
     shown, name = f"--{param.flag}", param.name
-    _argument(group, [shown], name, action, caption(param), more)
+    _argument(group, [shown], name, action, caption(param, only), more)
     hidden = _spellings(name) - {shown}
     if hidden:
         _argument(group, sorted(hidden), name, action, argparse.SUPPRESS, more)
@@ -139,8 +149,8 @@ def _spellings(name: str) -> set[str]:
     return {f"--{name}", f"--{name.replace('_', '-')}"}
 
 
-def caption(param: Param) -> str:
-    """The help text of a flag: what it does, its limits and what holds without it."""
+def caption(param: Param, only: str = "") -> str:
+    """The help text of a flag: what it does, its limits, what holds without it, who has it."""
     parts = [param.knob.help]
     limit = param.limit
     if limit is not None and not param.many and limit.most is None:
@@ -154,6 +164,8 @@ def caption(param: Param) -> str:
         parts.append(f"(left open: {param.left_open})")
     elif param.default not in ("", ()):
         parts.append(f"(default: {param.shown(param.default)})")
+    if only:
+        parts.append(f"(only: {only})")
     return " ".join(parts).replace("%", "%%")
 
 
@@ -178,6 +190,5 @@ def _text(name: str, value: object) -> object:
         return Path(value[1:]).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InvalidRequest(
-            name, value, f"text, or @FILE of a file that can be read ({reason})"
-        ) from error
+        allowed = f"text, or @FILE of a file that can be read ({reason})"
+        raise InvalidRequest(name, value, allowed) from error

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -20,6 +20,7 @@ class Request(BaseModel):
     An unknown name is refused with the nearest known one. Not-a-number and infinity are nonsense.
     """
 
+    groups: ClassVar[tuple[str, ...]] = ()  # the order of the headings, where it matters
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -84,9 +85,17 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
     if field == TASK:
         return field, value
     param = _params(model)[field]
-    if name != field and param.knob.old_open is not None and value == param.knob.old_open:
+    if name != field and _means_open(param, value):
         return field, None
     return field, _word(param, value)
+
+
+def _means_open(param: Param, value: object) -> bool:
+    """Whether a value under an old name is the number that used to mean "decide for me"."""
+    try:
+        return param.knob.old_open is not None and float(str(value)) == param.knob.old_open
+    except ValueError:
+        return False
 
 
 def _word(param: Param, value: object) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
@@ -38,7 +38,22 @@ def _not_empty(value: object) -> object:
 File = Annotated[Path, BeforeValidator(_not_empty)]
 
 
-class SongFields(Request):
+class Fields(Request):
+    """What all requests share without it being a field: the order of the headings."""
+
+    groups: ClassVar[tuple[str, ...]] = (
+        "Song",
+        "Source",
+        "Cover",
+        "Repaint",
+        "Diffusion",
+        "Guidance",
+        "Language model",
+        "Output",
+    )
+
+
+class SongFields(Fields):
     """What the music is."""
 
     caption: Annotated[
@@ -115,7 +130,7 @@ class SongFields(Request):
     ] = ()
 
 
-class DiffusionFields(Request):
+class DiffusionFields(Fields):
     """How the latents are denoised, and how many songs at once."""
 
     inference_steps: Annotated[
@@ -241,7 +256,7 @@ class DiffusionFields(Request):
         return self
 
 
-class GuidanceFields(Request):
+class GuidanceFields(Fields):
     """How strictly the caption is followed."""
 
     guidance_scale: Annotated[
@@ -282,7 +297,7 @@ class GuidanceFields(Request):
         return self
 
 
-class OutputFields(Request):
+class OutputFields(Fields):
     """What becomes of the sound, and who plans it."""
 
     thinking: Annotated[
@@ -341,7 +356,7 @@ class OutputFields(Request):
     ] = None
 
 
-class SourceFields(Request):
+class SourceFields(Fields):
     """A recording to work on."""
 
     source_audio: Annotated[
@@ -362,7 +377,7 @@ class SourceFields(Request):
     ]
 
 
-class CoverStrengthFields(Request):
+class CoverStrengthFields(Fields):
     """For requests whose melody comes from somewhere."""
 
     audio_cover_strength: Annotated[
@@ -377,7 +392,7 @@ class CoverStrengthFields(Request):
     ] = 1.0
 
 
-class RegionFields(Request):
+class RegionFields(Fields):
     """A stretch of the source. None as the end is the end of the source."""
 
     start: Annotated[
@@ -418,7 +433,7 @@ class RegionFields(Request):
         return self
 
 
-class TrackFields(Request):
+class TrackFields(Fields):
     """One instrument of the song."""
 
     track: Annotated[
