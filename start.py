@@ -28,8 +28,10 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
 NEWER = ("3.13", "3.12", "3.11", "3.14")  # in the order in which they are tried
-TORCH_WHEELS = "https://download.pytorch.org/whl/"  # torch's own builds: cpu, cu130 …
+TORCH_WHEELS = "https://download.pytorch.org/whl/"  # torch's own builds: cpu, cu130 ...
 INDEX_SETTINGS = ("index-url", "extra-index-url", "find-links", "no-index")
+PIP_FILLS_OTHERS = "import venv, pip; assert int(pip.__version__.split('.')[0]) >= 23"
+USAGE = "usage:\n" + (__doc__ or "").split("\n\n")[1]
 
 
 class Stop(Exception):
@@ -85,9 +87,7 @@ def ways_to_make(venv: Path, python: list[str] | None) -> list[tuple[str, list[l
         ways.append(("uv", [[uv, "venv", "--seed", "--python", wanted, str(venv)]]))
     if virtualenv and python and len(python) == 1:
         ways.append(("virtualenv", [[virtualenv, "--python", python[0], str(venv)]]))
-    if python and answers(
-        python, "import venv, pip; assert int(pip.__version__.split('.')[0]) > 22"
-    ):
+    if python and answers(python, PIP_FILLS_OTHERS):
         bare = [*python, "-m", "venv", "--without-pip", str(venv)]
         fill = [*python, "-m", "pip", "--python", str(venv_python(venv)), "install", "-q", "pip"]
         ways.append(("venv and the system's pip", [bare, fill]))
@@ -112,8 +112,8 @@ def make_venv(venv: Path) -> None:
         return
     if venv.exists():
         if any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
-            raise Stop("{} is in the way: it is no virtual environment. Move it.".format(venv))
-        say("the virtual environment {} does not work any more: made anew".format(venv))
+            raise Stop(f"{venv} is in the way: it is no virtual environment. Move it.")
+        say(f"{venv} holds no working Python 3.11 or newer: made anew")
         shutil.rmtree(str(venv))
     python = find_python()
     ways = ways_to_make(venv, python)
@@ -121,7 +121,7 @@ def make_venv(venv: Path) -> None:
         raise Stop(no_way(python))
     said = ""
     for name, commands in ways:
-        say("making a virtual environment in {} (with {})".format(venv, name))
+        say(f"making a virtual environment in {venv} (with {name})")
         for command in commands:
             code, said = run_quietly(command)
             if code:
@@ -135,23 +135,22 @@ def make_venv(venv: Path) -> None:
 def add_pip(python: list[str]) -> None:
     """Bring pip into a virtual environment that was made without it, as `uv` makes them."""
     uv = shutil.which("uv") or "uv"
-    for command in (
-        [*python, "-m", "ensurepip"],
-        [uv, "pip", "install", "--python", *python, "pip"],
-    ):
+    alone = [*python, "-m", "ensurepip"]
+    helped = [uv, "pip", "install", "--python", *python, "pip"]
+    for command in (alone, helped):
         if answers(python, "import pip"):
             return
         run_quietly(command)
     if not answers(python, "import pip"):
-        raise Stop("{} has no pip and none can be had. Remove that environment.".format(python[0]))
+        raise Stop(f"{python[0]} has no pip and none can be had. Remove that environment.")
 
 
 def no_way(python: list[str] | None) -> str:
     """What is missing, and the line that brings it."""
     if python is None:
         return (
-            "This is Python {}.{}; headroom needs Python 3.11 or newer, and none was found on PATH. "
-            "Install one (python.org, your system's packages, or `uv`), then run this line again."
+            "This is Python {}.{}; headroom needs Python 3.11 or newer, and PATH has none. Install "
+            "one (python.org, your system's packages, or `uv`), then run this line again."
         ).format(*sys.version_info[:2])
     return (
         "This Python cannot make a virtual environment: its `ensurepip` is missing. On Debian and "
@@ -173,7 +172,7 @@ def has_rocm() -> bool:
 def names_an_index(environment: Iterable[str], pip_config: str) -> bool:
     """Whether pip was already told where to look: by a PIP_ variable or in one of its files.
 
-    `pip_config` is what `pip config list` prints: lines such as `global.index-url='…'`.
+    `pip_config` is what `pip config list` prints: lines such as `global.index-url='...'`.
     """
     named = [name[4:] for name in environment if name.startswith("PIP_")]
     named += [line.split("=")[0].rsplit(".", 1)[-1] for line in pip_config.splitlines()]
@@ -192,7 +191,7 @@ def wanted_builds(system: str, nvidia: bool, rocm: bool, driver: str) -> list[st
     if system == "win32" and nvidia:
         known = re.search(r"CUDA Version: (\d+)\.(\d+)", driver)
         newest = int(known.group(1)) * 10 + int(known.group(2)) if known else 0
-        return ["cu{}".format(cuda) for cuda in (130, 128, 126) if cuda <= newest]
+        return [f"cu{cuda}" for cuda in (130, 128, 126) if cuda <= newest]
     return []
 
 
@@ -204,7 +203,7 @@ def offers(build: str, torch: str) -> str | None:
             listed = page.read().decode("utf-8", "replace")
     except (OSError, ValueError):  # URLError, time-outs and TLS faults are all OSError
         return None
-    found = re.search("torch-{}(%2B|\\+){}-".format(re.escape(torch), build), listed)
+    found = re.search(f"torch-{re.escape(torch)}(%2B|\\+){build}-", listed)
     return index if found else None
 
 
@@ -221,17 +220,17 @@ def torch_options(python: Path) -> list[str]:
     for build in builds:
         index = offers(build, pinned("torch"))
         if index:
-            say("torch comes in its {} build, from {}".format(build, index))
+            say(f"torch comes in its {build} build, from {index}")
             return ["--extra-index-url", index]
     if builds:
-        say("torch's {} build is out of reach: the plain one is taken".format(builds[0]))
+        say(f"torch's {builds[0]} build is out of reach: the plain one is taken")
     return []
 
 
 def pinned(package: str) -> str:
     """The version that constraints.txt names for a package."""
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    found = re.search("(?m)^{}==([^\\s;]+)".format(re.escape(package)), text)
+    found = re.search(f"(?m)^{re.escape(package)}==([^\\s;]+)", text)
     return found.group(1) if found else ""
 
 
@@ -243,7 +242,7 @@ def fingerprint(root: Path, python_version: str) -> str:
     seen = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt"):
         seen.update((root / name).read_bytes().replace(b"\r\n", b"\n"))
-    seen.update("{}\n{}".format(root, python_version).encode("utf-8"))
+    seen.update(f"{root}\n{python_version}".encode())
     return seen.hexdigest()
 
 
@@ -270,7 +269,7 @@ def install(venv: Path, extras: set[str]) -> None:
     what = str(ROOT) + ("[{}]".format(",".join(sorted(wanted))) if wanted else "")
     options = ["-c", str(ROOT / "constraints.txt"), *torch_options(python)]
     pip = [str(python), "-m", "pip"]
-    say("installing {} (the first time takes some minutes)".format(what))
+    say(f"installing {what} (the first time takes some minutes)")
     code, tail = run_quietly([*pip, "install", "--no-user", *options, "-e", what], live=True)
     if code:
         raise Stop(
@@ -335,14 +334,17 @@ def main(words: list[str]) -> int:
     if verb == "ui":
         print("start.py: the web page is not built yet; `song` and `test` are.", file=sys.stderr)
         return 2
+    if verb in ("-h", "--help"):
+        print(__doc__)
+        return 0
     if verb not in ("song", "test") or (verb == "song" and not rest):
-        print(__doc__ if verb in ("-h", "--help") else "usage" + (__doc__ or "").split("\n\n")[1])
-        return 0 if verb in ("-h", "--help") else 2
+        print(USAGE, file=sys.stderr)
+        return 2
     try:
         make_venv(VENV)
         install(VENV, {"test"} if verb == "test" else set())
     except Stop as reason:
-        print("start.py: {}".format(reason), file=sys.stderr)
+        print(f"start.py: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstart.py: stopped; the same line goes on from here.", file=sys.stderr)
