@@ -270,11 +270,16 @@ class GuidanceFields(Fields):
         ),
     ] = None
     guidance_variant: Annotated[
-        Literal["apg", "adg", "adg_renormalised", "adg_unclipped", "cfg"],
+        Literal["apg", "adg", "adg_w_norm", "adg_wo_clip", "cfg"],
         Knob(
             "Guidance",
-            "Rule of guidance: projected (apg), by angle (adg and two variations), or plain (cfg).",
-            old_words=(("apg_classic", "apg"), ("adg_renormalized", "adg_renormalised")),
+            "Rule of guidance: projected (apg), by angle (adg; also with the norm kept, or "
+            "unclipped), or plain (cfg).",
+            old_words=(
+                ("apg_classic", "apg"),
+                ("adg_renormalised", "adg_w_norm"),
+                ("adg_unclipped", "adg_wo_clip"),
+            ),
             old_switches=(("use_adg", "adg"),),
         ),
     ] = "apg"
