@@ -172,7 +172,7 @@ def _was_set(request: AnyMusicRequest, name: str) -> bool:
 def _by_variant(request: AnyMusicRequest, variant: Variant) -> Iterator[_Idle]:
     if variant.guidance is None:
         yield tuple(GuidanceFields.model_fields), f"{variant.name} is distilled and never guided"
-    elif (request.guidance_scale or variant.guidance) <= 1:
+    elif request.guidance_scale is not None and request.guidance_scale <= 1:
         yield tuple(GuidanceFields.model_fields)[1:], "a guidance scale of 1 is no guidance"
     if not variant.stems:
         yield ("global_caption",), f"{variant.name} is not made for single stems"

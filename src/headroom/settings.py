@@ -1,0 +1,366 @@
+"""Every environment variable and `.env` key: declared once, read once, typed, frozen.
+
+A setting is looked for in the environment, then in `.env`, in each place under its own name first
+and then under the older names it replaces. An empty value is no value. The environment is never
+changed. `Settings.rows` lists what holds and where it came from; `example` writes `.env.example`
+(`python -m headroom.settings > .env.example`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from headroom.errors import InvalidRequest
+
+PREFIX = "HEADROOM_"
+DEFAULT = "default"
+_DEVICES = ("auto", "cuda", "mps", "xpu", "cpu", "simulated")
+_SOURCES = ("auto", "huggingface", "modelscope")
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable: its name, the names it replaces, what it holds and how it is read.
+
+    `read` makes the value and raises ValueError for a text that is not `allowed`; `usual` is the
+    default in words.
+    """
+
+    name: str
+    replaces: tuple[str, ...]
+    help: str
+    allowed: str
+    usual: str
+    read: Callable[[str], object]
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of `acestep settings`; the value of a secret is not in it."""
+
+    name: str
+    value: str
+    source: str
+    help: str
+    allowed: str
+    replaces: tuple[str, ...]
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _switch(text: str) -> bool:
+    word = text.lower()
+    if word not in ("1", "true", "yes", "y", "on", "0", "false", "no", "n", "off"):
+        raise ValueError(text)
+    return word in ("1", "true", "yes", "y", "on")
+
+
+def _source(text: str) -> str:
+    if text.lower() not in _SOURCES:
+        raise ValueError(text)
+    return text.lower()
+
+
+def _device(text: str) -> str:
+    kind, colon, index = text.lower().partition(":")
+    indexed = kind in ("cuda", "xpu") and index.isdecimal()
+    if kind not in _DEVICES or (colon and not indexed):
+        raise ValueError(text)
+    return text.lower()
+
+
+def _cache(environ: Mapping[str, str]) -> Path:
+    """The folder for files that can be made or fetched again, as each system has it."""
+    if sys.platform == "win32":
+        base = environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "headroom"
+
+
+def _checkpoints(cache: Path) -> Path:
+    here = Path("checkpoints")
+    return here if here.is_dir() else cache / "checkpoints"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment and `.env` say. Make it with `load`, once."""
+
+    checkpoints_dir: Annotated[
+        Path,
+        Setting(
+            "HEADROOM_CHECKPOINTS_DIR",
+            ("ACESTEP_CHECKPOINTS_DIR",),
+            "Folder of the model folders.",
+            "the path of a folder",
+            "./checkpoints where there is one, else checkpoints in the cache folder",
+            _path,
+        ),
+    ] = field(default_factory=lambda: _checkpoints(_cache(os.environ)))
+    cache_dir: Annotated[
+        Path,
+        Setting(
+            "HEADROOM_CACHE_DIR",
+            (),
+            "Folder for what can be made or fetched again.",
+            "the path of a folder",
+            "headroom in the system's folder for caches",
+            _path,
+        ),
+    ] = field(default_factory=lambda: _cache(os.environ))
+    output_dir: Annotated[
+        Path,
+        Setting(
+            "HEADROOM_OUTPUT_DIR",
+            ("ACESTEP_OUTPUT_DIR",),
+            "Folder for songs whose file is not named.",
+            "the path of a folder",
+            "outputs",
+            _path,
+        ),
+    ] = Path("outputs")
+    model: Annotated[
+        str | None,
+        Setting(
+            "HEADROOM_MODEL",
+            ("ACESTEP_CONFIG_PATH",),
+            "Model to use, by the name of its folder.",
+            "the name of a model folder",
+            "the best that is installed",
+            str,
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        Setting(
+            "HEADROOM_DEVICE",
+            ("ACESTEP_DEVICE",),
+            "Device to compute on; cuda and xpu may carry an index, as in cuda:1.",
+            "one of " + ", ".join(_DEVICES),
+            "auto",
+            _device,
+        ),
+    ] = "auto"
+    max_vram: Annotated[
+        float | None,
+        Setting(
+            "HEADROOM_MAX_VRAM",
+            ("MAX_CUDA_VRAM",),
+            "Use no more of the card's memory than this, in GiB.",
+            "a number of GiB above 0",
+            "all of it",
+            _amount,
+        ),
+    ] = None
+    max_duration: Annotated[
+        float | None,
+        Setting(
+            "HEADROOM_MAX_DURATION",
+            ("ACESTEP_MAX_DURATION",),
+            "Longest song that may be asked for, in seconds.",
+            "a number of seconds above 0",
+            "what the model and the machine allow",
+            _amount,
+        ),
+    ] = None
+    max_batch_size: Annotated[
+        int | None,
+        Setting(
+            "HEADROOM_MAX_BATCH_SIZE",
+            ("ACESTEP_MAX_BATCH_SIZE",),
+            "Most songs that may be asked for at once.",
+            "a whole number, at least 1",
+            "what the model and the machine allow",
+            _count,
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        Setting(
+            "HEADROOM_BATCH_SIZE",
+            ("ACESTEP_BATCH_SIZE",),
+            "Songs made at once where a request does not say.",
+            "a whole number, at least 1",
+            "the request's own default",
+            _count,
+        ),
+    ] = None
+    download_source: Annotated[
+        str,
+        Setting(
+            "HEADROOM_DOWNLOAD_SOURCE",
+            ("ACESTEP_DOWNLOAD_SOURCE",),
+            "Where models are fetched from.",
+            "one of " + ", ".join(_SOURCES),
+            "auto",
+            _source,
+        ),
+    ] = "auto"
+    hf_token: Annotated[
+        str | None,
+        Setting(
+            "HF_TOKEN",
+            ("HUGGING_FACE_HUB_TOKEN",),
+            "Token for Hugging Face; the released models need none.",
+            "a token",
+            "none",
+            str,
+            secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    no_progress: Annotated[
+        bool,
+        Setting(
+            "HEADROOM_NO_PROGRESS",
+            ("ACESTEP_DISABLE_TQDM",),
+            "Show no progress bars.",
+            "true or false",
+            "false",
+            _switch,
+        ),
+    ] = False
+    sources: tuple[tuple[str, str], ...] = ()  # (field, where its value came from); else default
+    unknown: tuple[str, ...] = ()  # HEADROOM_ variables that are no setting, with the nearest one
+
+    def source(self, name: str) -> str:
+        """Where a field's value came from, as in `environment (MAX_CUDA_VRAM)`; else `default`."""
+        return dict(self.sources).get(name, DEFAULT)
+
+    def rows(self) -> tuple[Row, ...]:
+        """Every setting, its value, and where the value came from."""
+        return tuple(self._row(name, setting) for name, setting in declared())
+
+    def _row(self, name: str, setting: Setting) -> Row:
+        value, source = getattr(self, name), self.source(name)
+        shown = setting.usual if value is None else str(value)
+        if isinstance(value, bool):
+            shown = shown.lower()
+        if setting.secret and value is not None:
+            shown = "(set)"
+        return Row(setting.name, shown, source, setting.help, setting.allowed, setting.replaces)
+
+
+def declared() -> Iterator[tuple[str, Setting]]:
+    """Every field of Settings that is a setting, with its declaration."""
+    for name, hint in get_type_hints(Settings, include_extras=True).items():
+        for note in getattr(hint, "__metadata__", ()):
+            yield name, note
+
+
+def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
+    """The settings of this process: `os.environ`, then `env_file` (else `.env` if there is one).
+
+    Raises InvalidRequest naming variable, value and what is allowed, and for a file that is not
+    `NAME=value` lines in UTF-8.
+    """
+    environ = os.environ if environ is None else environ
+    places = {"environment": environ, ".env": _read_file(env_file)}
+    found: dict[str, Any] = {}
+    sources: list[tuple[str, str]] = []
+    for name, setting in declared():
+        hit = _find(setting, places)
+        if hit is not None:
+            place, spelt, text = hit
+            found[name] = _value(setting, spelt, text)
+            sources.append((name, place if spelt == setting.name else f"{place} ({spelt})"))
+    found.setdefault("cache_dir", _cache(environ))
+    found.setdefault("checkpoints_dir", _checkpoints(found["cache_dir"]))
+    return Settings(**found, sources=tuple(sources), unknown=tuple(_unknown(places)))
+
+
+def example() -> str:
+    """The text of `.env.example`: every setting, commented out."""
+    lines = ["# Copy to .env and uncomment what you need. The environment wins over this file.\n"]
+    for _, setting in declared():
+        lines += [f"# {setting.help}", f"# Allowed: {setting.allowed}. Default: {setting.usual}."]
+        if setting.replaces:
+            lines.append(f"# Replaces {', '.join(setting.replaces)}.")
+        lines.append(f"# {setting.name}=\n")
+    return "\n".join(lines)
+
+
+def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[str, str, str] | None:
+    for place, values in places.items():
+        for spelt in (setting.name, *setting.replaces):
+            text = values.get(spelt, "").strip()
+            if text:
+                return place, spelt, text
+    return None
+
+
+def _value(setting: Setting, spelt: str, text: str) -> object:
+    try:
+        return setting.read(text)
+    except (ValueError, RuntimeError) as error:  # RuntimeError: `~` where there is no home
+        raise InvalidRequest(spelt, text, setting.allowed) from error
+
+
+def _unknown(places: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    names = [setting.name for _, setting in declared()]
+    for place, values in places.items():
+        for spelt in sorted(values):
+            if spelt.startswith(PREFIX) and spelt not in names:
+                close = get_close_matches(spelt, names, n=1)
+                hint = f", did you mean {close[0]}?" if close else ""
+                yield f"{spelt} ({place}) is no setting{hint}"
+
+
+def _read_file(path: Path | None) -> dict[str, str]:
+    """The NAME=value lines of a file; {} where `.env` is not there and none was named."""
+    if path is None:
+        path = Path(".env")
+        if not path.is_file():
+            return {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest("env file", str(path), "a file of UTF-8 text") from error
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise InvalidRequest(f"{path} line {number}", line, "NAME=value, or a # comment")
+        values[match[1]] = _unquoted(match[2])
+    return values
+
+
+def _unquoted(text: str) -> str:
+    """A value without its quotes, or without the comment behind it."""
+    quoted = re.fullmatch(r"""(["'])(.*?)\1\s*(?:#.*)?""", text)
+    return quoted[2] if quoted else re.split(r"(?:^|\s)#", text, maxsplit=1)[0].strip()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example())
