@@ -1,0 +1,1 @@
+"""What the machine has: memory, speeds, features. `machine` is arithmetic, `probe` asks."""

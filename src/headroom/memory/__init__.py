@@ -1,0 +1,1 @@
+"""What fits: footprints and a machine in, a plan out. Arithmetic; no torch, knows no model."""

@@ -1,0 +1,131 @@
+"""What a model family is to everybody else: the protocol, and the values that cross it.
+
+A family says which requests it answers, composes songs from them, states what they need, and
+renders them against a Run. `examples/tone_model` is the smallest one. No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+
+from headroom.hardware.machine import DType, Machine
+from headroom.memory.footprint import Footprint
+from headroom.params.clamp import Note
+from headroom.params.knob import Limit
+from headroom.params.request import Request
+
+if TYPE_CHECKING:
+    from headroom.audio.wave import Audio
+    from headroom.device import Device
+    from headroom.runtime.run import Run
+
+
+class Song(Protocol):
+    """Everything decided, nothing open: a frozen value of the family's own making."""
+
+    @property
+    def seed(self) -> int:
+        """The number its noise follows from."""
+
+
+R = TypeVar("R", bound=Request, contravariant=True)
+S = TypeVar("S", bound=Song)
+T_co = TypeVar("T_co", bound=Song, covariant=True)
+Loader: TypeAlias = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Composed(Generic[T_co]):
+    """What a request became: a song for each seed, and what was done otherwise than asked."""
+
+    songs: tuple[T_co, ...]
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Which weights a model has: its folder, and (file name, bytes, sha256 of its header)."""
+
+    folder: str
+    files: tuple[tuple[str, int, str], ...] = ()
+
+
+NO_WEIGHTS = Weights("")
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """What, beside the request, decides the bytes of a model's output."""
+
+    dtype: DType
+    compiled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a family is opened with. Nothing is loaded until a stage leases its parts.
+
+    model       the folder asked for by name; None: the family's best that is installed
+    checkpoint_dir  where model folders are; None: what the settings say
+    dtype       None: what the machine is fast at
+    compile     whether to compile what is called; None: where it pays
+    """
+
+    device: Device
+    machine: Machine
+    model: str | None = None
+    checkpoint_dir: Path | None = None
+    dtype: DType | None = None
+    compile: bool | None = None
+
+
+class Model(Protocol[R, S]):
+    """A model family, opened: R is the requests it answers, S its songs."""
+
+    @property
+    def name(self) -> str:
+        """The model as people name it, such as `acestep-v15-turbo`."""
+
+    @property
+    def requests(self) -> tuple[type[Request], ...]:
+        """The requests it answers."""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What everybody who uses this model should be told (such as: its weights are random)."""
+
+    def limits(self, request: R) -> Mapping[str, Limit]:
+        """Limits tighter than those of the request's own fields."""
+
+    def compose(self, request: R, seeds: tuple[int, ...], machine: Machine) -> Composed[S]:
+        """A song for each seed, in order. Decides all that the request leaves open.
+
+        Raises InvalidRequest and InvalidSource. Deterministic: every seed is in the arguments.
+        """
+
+    def together(self, song: S) -> Hashable:
+        """Songs with equal answers may be rendered in one pass, whatever their lengths."""
+
+    def footprint(self, songs: tuple[S, ...]) -> Footprint:
+        """What rendering these songs in one pass needs; components are named as in `loaders`."""
+
+    def loaders(self) -> Mapping[str, Loader]:
+        """How to make each component, in host memory (or mapped from its file)."""
+
+    def render(self, songs: tuple[S, ...], run: Run) -> tuple[Audio, ...]:
+        """The audio of each song, in order. All work is done in `run.stage`."""
+
+    def numerics(self) -> Numerics:
+        """How it computes here."""
+
+    def weights(self) -> Weights:
+        """What its files are, cheaply."""
+
+    def sources(self, request: R) -> tuple[Path, ...]:
+        """The files a request reads; a replay needs the same bytes in them."""
+
+
+AnyModel: TypeAlias = Model[Request, Song]

@@ -1,0 +1,30 @@
+"""Model families by name, imported when asked for. A new family is one line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+from headroom.errors import InvalidRequest
+from headroom.models.base import AnyModel, Setup
+
+FAMILIES = {
+    "acestep": "headroom.models.acestep.model:open_model",
+    "tone": "tone_model.model:open_model",  # examples/tone_model, where that is on the path
+}
+USUAL = "acestep"
+
+
+def open_family(name: str, setup: Setup) -> AnyModel:
+    """The family, opened. Its module is imported now; its weights are not loaded.
+
+    Raises InvalidRequest for an unknown family.
+    """
+    place = FAMILIES.get(name)
+    if place is None:
+        raise InvalidRequest("family", name, "one of " + ", ".join(FAMILIES))
+    module, _, function = place.partition(":")
+    opener = getattr(importlib.import_module(module), function)
+    # A family takes its own requests and songs only; the engine gives it none but those.
+    return cast("Callable[[Setup], AnyModel]", opener)(setup)

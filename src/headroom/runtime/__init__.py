@@ -1,0 +1,1 @@
+"""Carry a plan out: stages run, parts come and go, events tell what happened."""

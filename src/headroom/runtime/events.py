@@ -1,0 +1,58 @@
+"""What happened, as values. Progress bars, reports and the profiler read these and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage begins; `planned` bytes on the device at most."""
+
+    stage: str
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` units of a stage (steps, tiles)."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageDone:
+    """A stage has ended: bytes planned, bytes measured at most, seconds (`loading` of them)."""
+
+    stage: str
+    planned: int
+    measured: int
+    seconds: float
+    loading: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replanned:
+    """The stage ran out of memory and is called again under a tighter plan."""
+
+    stage: str
+    why: str
+    same_output: bool
+
+
+Event: TypeAlias = StageStarted | Progress | StageDone | Replanned
+Tell: TypeAlias = Callable[[Event], None]
+Stop: TypeAlias = Callable[[], bool]
+
+
+def tell_nobody(event: Event) -> None:
+    """The listener of those who do not listen."""
+
+
+def never() -> bool:
+    """The question "stop?" of those who never stop."""
+    return False
