@@ -63,7 +63,7 @@ def _field(node: ast.expr) -> str:
 
 
 def _is_value(node: ast.expr) -> bool:
-    """A literal other than None: a number, a word, a sign before a number, a display of literals."""
+    """A literal other than None: a number, a word, a display of literals."""
     try:
         return ast.literal_eval(node) is not None
     except ValueError:
@@ -77,7 +77,7 @@ def test_no_default_of_a_request_field_is_written_a_second_time() -> None:
         if path.name not in DECLARED
         for line, name in second_defaults(ast.parse(path.read_text(encoding="utf-8")))
     ]
-    assert not found, "a default of a request field stands outside the request:\n" + "\n".join(found)
+    assert not found, "written outside the request:\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(

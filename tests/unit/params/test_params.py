@@ -1,0 +1,257 @@
+"""Fields, limits and notes on a small request of its own: params knows no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import pytest
+from pydantic import ValidationError
+
+from headroom.errors import InvalidRequest
+from headroom.params.clamp import Note, clamp
+from headroom.params.describe import describe, groups, stand_in, union
+from headroom.params.knob import Choices, Knob, Limit, Many
+from headroom.params.narrow import narrow, schema, without
+from headroom.params.read import faults, read, validate
+from headroom.params.request import Request
+
+
+class Tea(Request):
+    groups: ClassVar[tuple[str, ...]] = ("Leaf", "Water")
+
+    task: Literal["tea"] = "tea"
+    heat: Annotated[
+        float | None,
+        Limit(60, 100, "water boils at 100", above=0),
+        Knob(
+            "Water",
+            "Heat of the water.",
+            unit="C",
+            left_open="the leaf decides",
+            stand_in=80,
+            old=("water_heat", "temperature"),
+            old_open=-1,
+        ),
+    ] = None
+    kind: Annotated[
+        Literal["green", "black"],
+        Knob(
+            "Leaf",
+            "Kind.",
+            old_words=(("dark", "black"),),
+            old_switches=(("is_black", "black"),),
+        ),
+    ] = "green"
+    herbs: Annotated[
+        tuple[str, ...],
+        Many(",|"),
+        Choices(("mint", "rose")),
+        Limit(0, 2, "the pot is small", follows="cups"),
+        Knob("Leaf", "Herbs."),
+    ] = ()
+    cups: Annotated[int, Limit(1, 4, "the pot is small", least=1), Knob("Water", "Cups.")] = 1
+    sugar: Annotated[float, Limit(0, 5, "sweet enough", least=0), Knob("Leaf", "Sugar.")] = 0.0
+    number: Annotated[
+        int | None, Limit(0, 9, "one digit", least=0, most=9), Knob("Leaf", "Its number.")
+    ] = None
+
+
+class Milk(Request):
+    task: Literal["milk"] = "milk"
+    cow: Annotated[Path, Knob("Source", "Which.", flag="from")]
+
+
+FAMILY = {"tea": Tea, "milk": Milk}
+
+
+def refused(given: dict[str, object]) -> str:
+    with pytest.raises(InvalidRequest) as error:
+        validate(Tea, given)
+    return str(error.value)
+
+
+def test_every_spelling_of_a_name_arrives_as_one() -> None:
+    names = ("heat", "water_heat", "waterHeat", "water-heat", "temperature", "Temperature")
+    assert {validate(Tea, {name: 90}).heat for name in names} == {90.0}
+
+
+def test_an_old_number_for_decide_for_me_counts_only_under_an_old_name() -> None:
+    assert validate(Tea, {"water_heat": -1}).heat is None
+    assert validate(Tea, {"water_heat": "-1"}).heat is None
+    assert "heat: -1 is not allowed" in refused({"heat": -1})
+
+
+def test_old_words_and_old_switches() -> None:
+    assert validate(Tea, {"kind": "Dark"}).kind == "black"
+    assert validate(Tea, {"is_black": "yes"}).kind == "black"
+    assert validate(Tea, {"is_black": False}).kind == "green"
+    assert "is_black: 'perhaps' is not allowed; allowed: true or false" in refused(
+        {"is_black": "perhaps"}
+    )
+    assert "two spellings that differ" in refused({"is_black": True, "kind": "green"})
+
+
+def test_two_spellings_of_one_value_are_fine_and_of_two_values_are_not() -> None:
+    assert validate(Tea, {"heat": 90, "temperature": 90}).heat == 90
+    assert "two spellings that differ" in refused({"heat": 90, "temperature": 70})
+
+
+@pytest.mark.parametrize(
+    "written", ["mint,rose", "mint | rose", ["MINT", "rose"], ("mint", "rose")]
+)
+def test_a_tuple_may_be_one_string(written: object) -> None:
+    assert validate(Tea, {"herbs": written}).herbs == ("mint", "rose")
+
+
+def test_an_unknown_name_gets_the_nearest_known_one() -> None:
+    assert refused({"haet": 1}) == (
+        "haet: 1 is not allowed; allowed: a known field (did you mean 'heat'?)."
+    )
+    assert "did you mean 'heat'?" in refused({"watter_heat": 1})
+    assert "the fields of this request: task, heat, kind" in refused({"xyzzy": 1})
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"heat": 0}, "heat: 0 is not allowed; allowed: a number from 60 to 100 C, or nothing"),
+        ({"heat": float("nan")}, "heat: nan is not allowed"),
+        ({"heat": float("inf")}, "heat: inf is not allowed"),
+        ({"heat": "hot"}, "heat: 'hot' is not allowed"),
+        ({"heat": True}, "heat: True is not allowed"),
+        ({"cups": 0}, "cups: 0 is not allowed; allowed: a whole number from 1 to 4."),
+        ({"cups": 1.5}, "cups: 1.5 is not allowed"),
+        ({"cups": None}, "cups: None is not allowed"),
+        ({"sugar": -0.1}, "sugar: -0.1 is not allowed"),
+        ({"number": 10}, "number: 10 is not allowed; allowed: a whole number from 0 to 9"),
+        ({"kind": "red"}, "kind: 'red' is not allowed; allowed: one of green, black."),
+        ({"herbs": "mint,salt"}, "allowed: any of mint, rose."),
+    ],
+)
+def test_nonsense_is_refused_with_field_value_and_what_is_allowed(
+    given: dict[str, object], sentence: str
+) -> None:
+    assert sentence in refused(given)
+
+
+def test_a_number_beyond_a_limit_stays_and_is_clamped_once_with_a_note() -> None:
+    request = validate(Tea, {"heat": 250, "cups": 9, "sugar": 2})
+    assert (request.heat, request.cups) == (250, 9)
+    clamped, notes = clamp(request)
+    assert (clamped.heat, clamped.cups, clamped.sugar) == (100, 4, 2)
+    assert set(notes) == {
+        Note("heat", 250.0, 100, "water boils at 100"),
+        Note("cups", 9, 4, "the pot is small"),
+    }
+    assert notes[0].sentence() == "heat: asked 250, used 100: water boils at 100."
+    assert clamped.model_fields_set == request.model_fields_set
+    assert clamp(clamped) == (clamped, ())
+
+
+def test_the_tighter_limit_clamps_and_gives_its_reason() -> None:
+    here = {"heat": Limit(1, 95, "we are on a mountain"), "cups": Limit(1, 10, "plenty")}
+    _, notes = clamp(validate(Tea, {"heat": 99, "cups": 5}), here)
+    assert notes == (
+        Note("heat", 99.0, 95, "we are on a mountain"),
+        Note("cups", 5, 4, "the pot is small"),
+    )
+
+
+def test_a_limit_between_whole_numbers_leaves_a_whole_number() -> None:
+    clamped, _ = clamp(validate(Tea, {"cups": 4}), {"cups": Limit(1, 2.5, "half a cup is none")})
+    assert clamped.cups == 2
+
+
+def test_a_tuple_is_cut_to_the_limit_of_the_field_it_follows() -> None:
+    request = validate(Tea, {"herbs": "mint,rose"})
+    clamped, notes = clamp(request, {"cups": Limit(1, 1, "one cup")})
+    assert clamped.herbs == ("mint",)
+    assert notes == (Note("herbs", ("mint", "rose"), ("mint",), "one cup"),)
+
+
+def test_an_open_field_stays_open() -> None:
+    assert clamp(Tea(), {"heat": Limit(60, 70, "here")}) == (Tea(), ())
+
+
+def test_describe_tells_all_that_a_face_needs() -> None:
+    by_name = {p.name: p for p in describe(Tea)}
+    heat = by_name["heat"]
+    assert (heat.kind, heat.optional, heat.minimum, heat.maximum) == (float, True, 60, 100)
+    assert heat.left_open == "the leaf decides, else 80 C"
+    assert stand_in(Tea, "heat") == 80
+    assert (by_name["herbs"].many, by_name["herbs"].kind, by_name["herbs"].split) == (
+        True,
+        str,
+        ",|",
+    )
+    assert by_name["kind"].choices == ("green", "black")
+    assert list(groups(describe(Tea))) == ["Leaf", "Water"]  # as the request orders them
+    assert "task" not in by_name
+    assert {p.name for p in union((Tea, Milk))} == {*by_name, "cow"}
+
+
+def test_a_field_no_face_can_show_is_a_mistake_of_the_programmer() -> None:
+    class Bad(Request):
+        where: Annotated[dict[str, int], Knob("X", "No.")]
+
+    class Silent(Request):
+        where: int = 0
+
+    with pytest.raises(TypeError, match="no face can show"):
+        describe(Bad)
+    with pytest.raises(TypeError, match="has no Knob"):
+        describe(Silent)
+
+
+def test_narrowing_moves_what_is_shown_and_validates_nothing() -> None:
+    shown = narrow(without(describe(Tea), ("kind",)), {"heat": Limit(60, 90, "old kettle")})
+    heat = next(p for p in shown if p.name == "heat")
+    assert (heat.minimum, heat.maximum) == (60, 90)
+    properties = schema(Tea, shown)["properties"]
+    assert properties["heat"]["anyOf"][0] == {"type": "number", "minimum": 60, "maximum": 90}
+    assert "kind" not in properties and "task" in properties
+    assert validate(Tea, {"heat": 95}).heat == 95
+    assert next(p for p in describe(Tea) if p.name == "heat").maximum == 100
+
+
+def test_narrowing_never_widens() -> None:
+    shown = narrow(describe(Tea), {"heat": Limit(0, 1000, "a wish")})
+    assert next(p for p in shown if p.name == "heat").limit == Limit(
+        60, 100, "water boils at 100", above=0
+    )
+
+
+def test_schema_bounds_are_the_described_ones() -> None:
+    properties = Tea.model_json_schema()["properties"]
+    assert properties["cups"]["minimum"] == 1 and properties["cups"]["maximum"] == 4
+    assert properties["herbs"]["maxItems"] == 2
+    assert properties["herbs"]["items"]["enum"] == ["mint", "rose"]
+    assert properties["heat"]["description"] == "Heat of the water. Unit: C."
+
+
+def test_a_limit_that_ends_before_it_starts_is_a_mistake_of_the_programmer() -> None:
+    with pytest.raises(ValueError, match="limit from 3 to 2"):
+        Limit(3, 2, "never")
+
+
+def test_a_family_is_read_by_task() -> None:
+    assert read(FAMILY, {"cups": 2}, "tea") == Tea(cups=2)
+    assert read(FAMILY, {"task": "milk", "cow": "a"}, "tea") == Milk(cow=Path("a"))
+    with pytest.raises(InvalidRequest, match="task: 'soup' is not allowed; allowed: one of tea"):
+        read(FAMILY, {"task": "soup"}, "tea")
+    with pytest.raises(InvalidRequest, match="only with task tea, not milk"):
+        read(FAMILY, {"task": "milk", "cow": "a", "waterHeat": 3}, "tea")
+    with pytest.raises(InvalidRequest, match=r"a file, which this task needs \(--from\)"):
+        read(FAMILY, {"task": "milk"}, "tea")
+
+
+def test_every_fault_can_be_told() -> None:
+    with pytest.raises(ValidationError) as error:
+        Tea.model_validate({"cups": 0, "sugar": -1})
+    assert [fault.field for fault in faults(Tea, error.value)] == ["cups", "sugar"]
+
+
+def test_a_request_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Tea().cups = 2  # type: ignore[misc]

@@ -1,0 +1,157 @@
+"""Settings: old names, order of places, sentences for bad values, secrets kept."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from headroom.errors import InvalidRequest
+from headroom.settings import declared, example, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def dotenv(text: str) -> Path:
+    path = Path(".env")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("checkpoints_dir", "models", Path("models")),
+        ("cache_dir", "c", Path("c")),
+        ("output_dir", "songs", Path("songs")),
+        ("model", "acestep-v15-base", "acestep-v15-base"),
+        ("device", "CUDA:1", "cuda:1"),
+        ("max_vram", "7.5", 7.5),
+        ("max_duration", "120", 120.0),
+        ("max_batch_size", "2", 2),
+        ("batch_size", "3", 3),
+        ("download_source", "ModelScope", "modelscope"),
+        ("hf_token", "hf_x", "hf_x"),
+        ("no_progress", "yes", True),
+    ],
+)
+def test_every_name_of_a_setting_is_read(field: str, text: str, value: object) -> None:
+    setting = dict(declared())[field]
+    for name in (setting.name, *setting.replaces):
+        found = load({name: f" {text} "})
+        assert getattr(found, field) == value
+        place = "environment" if name == setting.name else f"environment ({name})"
+        assert found.source(field) == place
+
+
+def test_every_setting_is_tested_above() -> None:
+    marks = test_every_name_of_a_setting_is_read.pytestmark  # type: ignore[attr-defined]
+    assert {case[0] for case in marks[0].args[1]} == {name for name, _ in declared()}
+
+
+def test_the_environment_wins_and_then_the_new_name() -> None:
+    dotenv("HEADROOM_DEVICE=cpu\nACESTEP_OUTPUT_DIR=from-file\nMAX_CUDA_VRAM=8\n")
+    found = load({"ACESTEP_DEVICE": "mps", "HEADROOM_MAX_VRAM": "4", "MAX_CUDA_VRAM": "6"})
+    assert (found.device, found.source("device")) == ("mps", "environment (ACESTEP_DEVICE)")
+    assert (found.max_vram, found.source("max_vram")) == (4, "environment")
+    assert found.output_dir == Path("from-file")
+    assert found.source("output_dir") == ".env (ACESTEP_OUTPUT_DIR)"
+    assert found.source("model") == "default"
+
+
+def test_an_empty_value_is_no_value() -> None:
+    dotenv("HEADROOM_DEVICE=cpu")
+    assert load({"HEADROOM_DEVICE": " "}).device == "cpu"
+
+
+def test_a_file_may_have_quotes_comments_exports_and_a_byte_order_mark() -> None:
+    path = dotenv(
+        '\ufeff# a comment\n\nexport HEADROOM_MODEL = "my model # 1"  # why\n'
+        "HEADROOM_OUTPUT_DIR=a#b # c\nOTHER='x'\nHEADROOM_DEVICE= # nothing\n"
+    )
+    found = load({}, path)
+    assert (found.model, found.output_dir, found.device) == ("my model # 1", Path("a#b"), "auto")
+
+
+def test_a_line_that_is_none_is_named() -> None:
+    with pytest.raises(InvalidRequest, match=r"\.env line 2: 'what is this' is not allowed"):
+        load({}, dotenv("HEADROOM_DEVICE=cpu\nwhat is this\n"))
+
+
+def test_a_file_that_was_named_must_be_there() -> None:
+    assert load({}).device == "auto"
+    with pytest.raises(InvalidRequest, match=r"env file: 'none.env' is not allowed"):
+        load({}, Path("none.env"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        (
+            "ACESTEP_DEVICE",
+            "gpu",
+            "ACESTEP_DEVICE: 'gpu' is not allowed; allowed: one of auto",
+        ),
+        ("HEADROOM_DEVICE", "cpu:1", "HEADROOM_DEVICE: 'cpu:1' is not allowed"),
+        ("MAX_CUDA_VRAM", "-4", "MAX_CUDA_VRAM: '-4' is not allowed; allowed: a number of GiB"),
+        ("MAX_CUDA_VRAM", "nan", "MAX_CUDA_VRAM: 'nan' is not allowed"),
+        ("ACESTEP_MAX_DURATION", "long", "allowed: a number of seconds above 0."),
+        ("ACESTEP_BATCH_SIZE", "2.5", "allowed: a whole number, at least 1."),
+        ("ACESTEP_MAX_BATCH_SIZE", "0", "ACESTEP_MAX_BATCH_SIZE: '0' is not allowed"),
+        ("ACESTEP_DOWNLOAD_SOURCE", "ftp", "allowed: one of auto, huggingface, modelscope."),
+        ("ACESTEP_DISABLE_TQDM", "maybe", "allowed: true or false."),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_it_came_under(
+    name: str, text: str, sentence: str
+) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        load({name: text})
+    assert sentence in str(error.value)
+
+
+def test_a_secret_is_never_shown() -> None:
+    found = load({"HF_TOKEN": "hf_secret"})
+    assert found.hf_token == "hf_secret"
+    assert "hf_secret" not in repr(found) + repr(found.rows())
+    assert next(r for r in found.rows() if r.name == "HF_TOKEN").value == "(set)"
+
+
+def test_rows_list_every_setting_in_words() -> None:
+    rows = {row.name: row for row in load({"ACESTEP_MAX_DURATION": "90"}).rows()}
+    assert set(rows) == {setting.name for _, setting in declared()}
+    assert rows["HEADROOM_MAX_DURATION"].value == "90.0"
+    assert rows["HEADROOM_MAX_DURATION"].replaces == ("ACESTEP_MAX_DURATION",)
+    assert rows["HEADROOM_MODEL"].value == "the best that is installed"
+    assert rows["HEADROOM_MODEL"].source == "default"
+
+
+def test_a_misspelt_setting_is_noticed() -> None:
+    assert load({"HEADROOM_DEVCE": "cpu", "ACESTEP_OTHER": "1"}).unknown == (
+        "HEADROOM_DEVCE (environment) is no setting, did you mean HEADROOM_DEVICE?",
+    )
+
+
+def test_checkpoints_lie_here_where_there_is_such_a_folder_else_in_the_cache() -> None:
+    assert load({"HEADROOM_CACHE_DIR": "c"}).checkpoints_dir == Path("c", "checkpoints")
+    Path("checkpoints").mkdir()
+    assert load({"HEADROOM_CACHE_DIR": "c"}).checkpoints_dir == Path("checkpoints")
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        load({}).device = "cpu"  # type: ignore[misc]
+
+
+def test_the_example_file_is_current_and_says_nothing_until_uncommented() -> None:
+    committed = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert committed == example(), "run: python -m headroom.settings > .env.example"
+    path = dotenv(committed)
+    assert load({}, path) == load({})
+    assert all(f"# {setting.name}=" in committed for _, setting in declared())
