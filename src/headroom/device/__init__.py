@@ -1,0 +1,9 @@
+"""The seam to accelerators: all that touches one directly stands in this folder.
+
+`open_device` gives a `Device`; nothing else in the program asks torch.cuda, torch.mps or torch.xpu.
+"""
+
+from headroom.device.base import Device, Event, Graph, Kind, Stream
+from headroom.device.open import open_device, present
+
+__all__ = ["Device", "Event", "Graph", "Kind", "Stream", "open_device", "present"]

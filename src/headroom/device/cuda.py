@@ -1,0 +1,156 @@
+"""CUDA (and ROCm, which answers to the same names): streams, events, pinned memory, graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from torch import Tensor
+
+from headroom.device.base import Event, Graph, Kind, Stream
+
+WARM_UP = 3  # calls before a capture, so that libraries have chosen their kernels
+
+
+class CudaStream:
+    """A CUDA stream."""
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self.raw = stream
+
+    def use(self) -> AbstractContextManager[None]:
+        """A block whose kernels go into this stream."""
+        return _inside(self.raw)
+
+    def synchronize(self) -> None:
+        """Make the host wait for all of its work."""
+        self.raw.synchronize()
+
+
+class CudaEvent:
+    """A CUDA event without timing, the cheapest kind."""
+
+    def __init__(self) -> None:
+        self.raw = torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+    def record(self, stream: Stream) -> None:
+        """Mark the end of what `stream` was given."""
+        self.raw.record(_raw(stream))
+
+    def wait(self, stream: Stream) -> None:
+        """Make `stream` wait; the host goes on."""
+        _raw(stream).wait_event(self.raw)
+
+    def synchronize(self) -> None:
+        """Make the host wait."""
+        self.raw.synchronize()
+
+
+class CudaDevice:
+    """One card. `memory_allocated` counts what torch's allocator gave out, in bytes."""
+
+    kind: Kind = "cuda"
+
+    def __init__(self, index: int = 0) -> None:
+        self.torch = torch.device("cuda", index)
+        self.name = torch.cuda.get_device_name(index)
+        self.cap: int | None = None
+
+    def features(self) -> frozenset[str]:
+        """By compute capability: bfloat16 and flash attention from 8.0, fp8 from 8.9."""
+        if torch.version.hip is not None:
+            return frozenset({"float16", "bfloat16", "flash"})
+        capability = torch.cuda.get_device_capability(self.torch)
+        found = {"float16"}
+        if capability >= (8, 0):
+            found |= {"bfloat16", "flash"}
+        if capability >= (8, 9):
+            found |= {"fp8"}
+        return frozenset(found)
+
+    def synchronize(self) -> None:
+        """Wait for every stream of the card."""
+        torch.cuda.synchronize(self.torch)
+
+    def total_memory(self) -> int:
+        """Bytes of the card."""
+        return int(torch.cuda.get_device_properties(self.torch).total_memory)
+
+    def free_memory(self) -> int:
+        """Bytes the driver reports free, and those in torch's reserve that no tensor uses."""
+        free, _ = torch.cuda.mem_get_info(self.torch)
+        return int(free) + self.memory_reserved() - self.memory_allocated()
+
+    def memory_allocated(self) -> int:
+        """Bytes of live tensors."""
+        return int(torch.cuda.memory_allocated(self.torch))
+
+    def memory_reserved(self) -> int:
+        """Bytes torch holds of the card."""
+        return int(torch.cuda.memory_reserved(self.torch))
+
+    def max_memory_allocated(self) -> int:
+        """The largest number of bytes of live tensors since `reset_peak`."""
+        return int(torch.cuda.max_memory_allocated(self.torch))
+
+    def reset_peak(self) -> None:
+        """Begin anew."""
+        torch.cuda.reset_peak_memory_stats(self.torch)
+
+    def release(self) -> None:
+        """Return reserved memory that no tensor uses to the driver."""
+        torch.cuda.empty_cache()
+
+    def set_cap(self, limit: int | None) -> None:
+        """Make torch's allocator refuse what would go beyond `limit` bytes."""
+        total = self.total_memory()
+        share = 1.0 if limit is None else min(1.0, limit / total)
+        torch.cuda.set_per_process_memory_fraction(share, self.torch)
+        self.cap = limit
+
+    def stream(self) -> Stream:
+        """A new stream."""
+        return CudaStream(torch.cuda.Stream(self.torch))  # type: ignore[no-untyped-call]
+
+    def current_stream(self) -> Stream:
+        """The stream in use."""
+        return CudaStream(torch.cuda.current_stream(self.torch))
+
+    def event(self) -> Event:
+        """A new event."""
+        return CudaEvent()
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """A copy in page-locked memory, which the card reads on its own."""
+        return tensor if tensor.is_pinned() else tensor.pin_memory()
+
+    def can_capture(self) -> bool:
+        """CUDA records graphs."""
+        return True
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """Warm up on a side stream, then record `work` once."""
+        with torch.cuda.device(self.torch):
+            side = torch.cuda.Stream(self.torch)  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream(self.torch))
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP):
+                    work()
+            torch.cuda.current_stream(self.torch).wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                work()
+        return graph
+
+
+def _raw(stream: Stream) -> torch.cuda.Stream:
+    if not isinstance(stream, CudaStream):
+        raise TypeError(f"a CUDA event on a {type(stream).__name__}")
+    return stream.raw
+
+
+@contextmanager
+def _inside(stream: torch.cuda.Stream) -> Iterator[None]:
+    with torch.cuda.stream(stream):
+        yield

@@ -1,0 +1,182 @@
+"""The host as a device: one queue, memory measured as the process's resident set."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+
+from headroom.device.base import Event, Graph, Kind, Stream
+
+SAMPLE_SECONDS = 0.02
+ISA = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+FAST_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+class Inline:
+    """Stream, event and graph of a device that does everything at once and in order."""
+
+    def use(self) -> AbstractContextManager[None]:
+        """The block as it is."""
+        return _nothing()
+
+    def record(self, stream: Stream) -> None:
+        """Nothing is pending."""
+
+    def wait(self, stream: Stream) -> None:
+        """Nothing to wait for."""
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+
+class Again:
+    """A graph where none can be recorded: the work itself."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+
+    def replay(self) -> None:
+        """Do the work."""
+        self._work()
+
+
+class HostDevice:
+    """The CPU. Its peak is that of the process's resident set, sampled while somebody measures."""
+
+    kind: Kind = "cpu"
+    cap: int | None = None
+
+    def __init__(self) -> None:
+        self.name = cpu_name()
+        self.torch = torch.device("cpu")
+        self._process = psutil.Process()
+        self._peak = Peak(self.memory_allocated)
+
+    def features(self) -> frozenset[str]:
+        """Vector extensions, and bfloat16 where one of them multiplies matrices of it."""
+        return cpu_features()
+
+    def synchronize(self) -> None:
+        """The host is never ahead of itself."""
+
+    def total_memory(self) -> int:
+        """Bytes of host memory."""
+        return int(psutil.virtual_memory().total)
+
+    def free_memory(self) -> int:
+        """Bytes that can be had without swapping."""
+        return int(psutil.virtual_memory().available)
+
+    def memory_allocated(self) -> int:
+        """Resident set of the process."""
+        return int(self._process.memory_info().rss)
+
+    def memory_reserved(self) -> int:
+        """The same: the host keeps no reserve of its own."""
+        return self.memory_allocated()
+
+    def max_memory_allocated(self) -> int:
+        """Largest resident set since `reset_peak`; samples are 20 ms apart."""
+        return self._peak.stop()
+
+    def reset_peak(self) -> None:
+        """Begin to sample."""
+        self._peak.start()
+
+    def release(self) -> None:
+        """Freed memory is back already."""
+
+    def set_cap(self, limit: int | None) -> None:
+        """Remember the limit for plans; the host's allocator enforces none."""
+        self.cap = limit
+
+    def stream(self) -> Stream:
+        """The one queue."""
+        return Inline()
+
+    def current_stream(self) -> Stream:
+        """The one queue."""
+        return Inline()
+
+    def event(self) -> Event:
+        """A mark in the one queue."""
+        return Inline()
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """The tensor itself."""
+        return tensor
+
+    def can_capture(self) -> bool:
+        """Nothing is recorded on a host."""
+        return False
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """The work itself, to be called again."""
+        return Again(work)
+
+
+class Peak:
+    """The largest value of `read` between `start` and `stop`, sampled by a thread of its own."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+        self._largest = 0
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin anew."""
+        self._end()
+        self._largest = self._read()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample, args=(self._ended,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """The largest value; sampling ends."""
+        self._end()
+        self._largest = max(self._largest, self._read())
+        return self._largest
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._ended.set()
+            self._thread.join()
+            self._thread = None
+
+    def _sample(self, ended: threading.Event) -> None:
+        while not ended.wait(SAMPLE_SECONDS):
+            self._largest = max(self._largest, self._read())
+
+
+def cpu_name() -> str:
+    """The processor as its maker names it, where the system says."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "CPU"
+
+
+def cpu_features() -> frozenset[str]:
+    """The vector extensions that decide what is fast, under torch's names for them.
+
+    With plain AVX512 a bfloat16 matrix product was measured at a quarter of the speed of float32,
+    so bfloat16 counts as fast only with AMX or AVX512-BF16.
+    """
+    ask = getattr(torch.cpu, "get_capabilities", None)  # not in every version of torch
+    found = {name for name, there in ask().items() if there is True} if ask else set()
+    isa = frozenset(found & set(ISA))
+    return isa | {"bfloat16"} if isa & FAST_BFLOAT16 else isa
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

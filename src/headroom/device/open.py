@@ -1,0 +1,54 @@
+"""From a word ("auto", "cuda:1", "cpu") to a device."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import torch
+
+from headroom.device.base import Device
+from headroom.device.cuda import CudaDevice
+from headroom.device.host import HostDevice
+from headroom.device.other import MpsDevice, XpuDevice
+from headroom.errors import InvalidRequest
+
+AUTO = "auto"
+
+
+def present() -> tuple[str, ...]:
+    """The kinds of device this machine has, the preferred one first; the CPU is always there."""
+    asked = (
+        ("cuda", torch.cuda.is_available()),
+        ("xpu", torch.xpu.is_available()),
+        ("mps", torch.backends.mps.is_available()),
+    )
+    return (*(kind for kind, there in asked if there), "cpu")
+
+
+def open_device(word: str = AUTO) -> Device:
+    """The device a word names: auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1.
+
+    Raises InvalidRequest for a word that names nothing, or a device that is not here.
+    """
+    kinds = present()
+    kind, colon, number = word.strip().lower().partition(":")
+    if kind == AUTO and not colon:
+        kind = kinds[0]
+    if kind not in kinds or (colon and kind not in ("cuda", "xpu")):
+        _refuse(word, kinds)
+    if colon and not (number.isdecimal() and int(number) < _count(kind)):
+        _refuse(word, kinds)
+    index = int(number) if colon else 0
+    if kind == "cuda":
+        return CudaDevice(index)
+    if kind == "xpu":
+        return XpuDevice(index)
+    return MpsDevice() if kind == "mps" else HostDevice()
+
+
+def _count(kind: str) -> int:
+    return torch.cuda.device_count() if kind == "cuda" else torch.xpu.device_count()
+
+
+def _refuse(word: str, kinds: tuple[str, ...]) -> NoReturn:
+    raise InvalidRequest("device", word, "auto, or one that is here: " + ", ".join(kinds))

@@ -1,0 +1,148 @@
+"""Apple's MPS and Intel's XPU: memory and waiting; one queue, nothing pinned, nothing captured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psutil
+import torch
+from torch import Tensor
+
+from headroom.device.base import Event, Graph, Kind, Stream
+from headroom.device.host import Again, Inline, Peak, cpu_name
+
+
+class _OneQueue:
+    """What a device with one queue in use answers."""
+
+    cap: int | None = None
+
+    def stream(self) -> Stream:
+        """The one queue."""
+        return Inline()
+
+    def current_stream(self) -> Stream:
+        """The one queue."""
+        return Inline()
+
+    def event(self) -> Event:
+        """A mark in the one queue."""
+        return Inline()
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """The tensor itself."""
+        return tensor
+
+    def can_capture(self) -> bool:
+        """Nothing is recorded."""
+        return False
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """The work itself, to be called again."""
+        return Again(work)
+
+
+class MpsDevice(_OneQueue):
+    """Apple's GPU, which shares the host's memory. Its peak is sampled."""
+
+    kind: Kind = "mps"
+
+    def __init__(self) -> None:
+        self.torch = torch.device("mps")
+        self.name = cpu_name()
+        self._peak = Peak(self.memory_allocated)
+
+    def features(self) -> frozenset[str]:
+        """float16; bfloat16 is emulated on the older chips."""
+        return frozenset({"float16"})
+
+    def synchronize(self) -> None:
+        """Wait for all command buffers."""
+        torch.mps.synchronize()
+
+    def total_memory(self) -> int:
+        """Bytes Metal advises to use at most."""
+        return int(torch.mps.recommended_max_memory())
+
+    def free_memory(self) -> int:
+        """The advised bytes less those in use, and no more than the host has to give."""
+        unused = self.total_memory() - self.memory_allocated()
+        return max(0, min(unused, int(psutil.virtual_memory().available)))
+
+    def memory_allocated(self) -> int:
+        """Bytes of live tensors."""
+        return int(torch.mps.current_allocated_memory())
+
+    def memory_reserved(self) -> int:
+        """Bytes Metal holds for this process."""
+        return int(torch.mps.driver_allocated_memory())
+
+    def max_memory_allocated(self) -> int:
+        """Largest sample since `reset_peak`; samples are 20 ms apart."""
+        return self._peak.stop()
+
+    def reset_peak(self) -> None:
+        """Begin to sample."""
+        self._peak.start()
+
+    def release(self) -> None:
+        """Return what is reserved and not used."""
+        torch.mps.empty_cache()
+
+    def set_cap(self, limit: int | None) -> None:
+        """Make torch's allocator refuse what would go beyond `limit` bytes."""
+        share = 0.0 if limit is None else min(1.0, limit / self.total_memory())
+        torch.mps.set_per_process_memory_fraction(share)
+        self.cap = limit
+
+
+class XpuDevice(_OneQueue):
+    """An Intel GPU."""
+
+    kind: Kind = "xpu"
+
+    def __init__(self, index: int = 0) -> None:
+        self.torch = torch.device("xpu", index)
+        self.name = torch.xpu.get_device_name(index)
+
+    def features(self) -> frozenset[str]:
+        """Both half types; bfloat16 where the driver says so."""
+        found = {"float16"}
+        return frozenset(found | {"bfloat16"} if torch.xpu.is_bf16_supported() else found)
+
+    def synchronize(self) -> None:
+        """Wait for every queue of the device."""
+        torch.xpu.synchronize(self.torch)
+
+    def total_memory(self) -> int:
+        """Bytes of the device."""
+        return int(torch.xpu.get_device_properties(self.torch).total_memory)
+
+    def free_memory(self) -> int:
+        """Bytes the driver reports free, and those in torch's reserve that no tensor uses."""
+        free, _ = torch.xpu.mem_get_info(self.torch)
+        return int(free) + self.memory_reserved() - self.memory_allocated()
+
+    def memory_allocated(self) -> int:
+        """Bytes of live tensors."""
+        return int(torch.xpu.memory_allocated(self.torch))
+
+    def memory_reserved(self) -> int:
+        """Bytes torch holds of the device."""
+        return int(torch.xpu.memory_reserved(self.torch))
+
+    def max_memory_allocated(self) -> int:
+        """The largest number of bytes of live tensors since `reset_peak`."""
+        return int(torch.xpu.max_memory_allocated(self.torch))
+
+    def reset_peak(self) -> None:
+        """Begin anew."""
+        torch.xpu.reset_peak_memory_stats(self.torch)
+
+    def release(self) -> None:
+        """Return reserved memory that no tensor uses to the driver."""
+        torch.xpu.empty_cache()
+
+    def set_cap(self, limit: int | None) -> None:
+        """Remember the limit for plans."""
+        self.cap = limit

@@ -1,0 +1,33 @@
+"""Ask a device and its host what they have."""
+
+from __future__ import annotations
+
+import psutil
+
+from headroom.device import Device
+from headroom.hardware.machine import Features, Machine
+
+KNOWN = frozenset({"bfloat16", "float16", "fp8", "flash"})
+
+
+def probe(device: Device) -> Machine:
+    """The machine around a device, as it is at this moment."""
+    memory = psutil.virtual_memory()
+    found = device.features()
+    return Machine(
+        name=device.name,
+        kind=device.kind,
+        total=device.total_memory(),
+        free=device.free_memory(),
+        host_total=int(memory.total),
+        host_free=int(memory.available),
+        cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        cap=device.cap,
+        features=Features(
+            bfloat16="bfloat16" in found,
+            float16="float16" in found,
+            fp8="fp8" in found,
+            flash="flash" in found,
+            isa=tuple(sorted(found - KNOWN)),
+        ),
+    )
