@@ -106,7 +106,7 @@ def test_a_flag_written_by_argv_of_may_start_with_an_at_sign() -> None:
 
 
 def test_the_help_of_a_family_names_the_tasks_of_a_flag() -> None:
-    family = {"song": Song, "chord": Chord}
+    family: dict[str, type[Request]] = {"song": Song, "chord": Chord}
     parser = argparse.ArgumentParser()
     params = union(family.values())
     add_flags(parser, params, family)

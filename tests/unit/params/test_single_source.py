@@ -47,8 +47,8 @@ def _defaults(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
                     if line.value is not None:
                         yield line.target.id, line.value
         case ast.BoolOp(op=ast.Or(), values=[*asked, value]):
-            for one in asked:
-                yield _field(one), value
+            for part in asked:
+                yield _field(part), value
         case ast.IfExp(test=ast.Compare(left=left, comparators=[ast.Constant(None)])):
             yield _field(left), node.body
             yield _field(left), node.orelse

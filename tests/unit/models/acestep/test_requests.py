@@ -78,7 +78,9 @@ def _one(param: Param) -> st.SearchStrategy[object]:
 def requests_of(model: type[AnyMusicRequest]) -> st.SearchStrategy[AnyMusicRequest]:
     fields = {param.name: values(param) for param in describe(model)}
     needed = {param.name: fields.pop(param.name) for param in describe(model) if param.required}
-    return st.fixed_dictionaries(needed, optional=fields).map(lambda said: model(**said))
+    return st.fixed_dictionaries(needed, optional=fields).map(
+        lambda said: model.model_validate(said)
+    )
 
 
 REQUESTS = st.sampled_from(list(TASKS.values())).flatmap(requests_of)
