@@ -1,0 +1,34 @@
+"""Fixtures that several folders of tests share. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+    from support.oracle import Tree
+
+Trees = Callable[..., "Tree"]
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Trees:
+    """`trees(size, **options)` of `support.oracle.build_tree`, each written once a session.
+
+    The directory is shared: a test that changes files builds a tree of its own.
+    """
+    made: dict[tuple[object, ...], Tree] = {}
+
+    def get(size: str = "2b-like", **options: bool | str | int | torch.dtype) -> Tree:
+        from support.oracle import build_tree  # brings diffusers, which takes seconds
+
+        key = (size, *sorted(options.items(), key=lambda pair: pair[0]))
+        if key not in made:
+            made[key] = build_tree(tmp_path_factory.mktemp("checkpoints"), size, **options)  # type: ignore[arg-type]
+        return made[key]
+
+    return get
