@@ -1,0 +1,144 @@
+"""A plan being carried out: the one executor. Models say which stage begins; where its parts
+then are is decided here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from headroom.device import Device
+from headroom.errors import Cancelled
+from headroom.memory.plan import Placement, Plan, Residency, StagePlan
+from headroom.runtime.events import (
+    Progress,
+    StageDone,
+    StageStarted,
+    Stop,
+    Tell,
+    never,
+    tell_nobody,
+)
+from headroom.runtime.pool import Parts, Pool
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage at work: how it is cut, where it computes, and whom it tells."""
+
+    plan: StagePlan
+    device: torch.device
+    _tell: Tell
+    _stop: Stop
+
+    @property
+    def tile(self) -> int | None:
+        """Size of a tile in the model's own unit; None where the stage does not go by tiles."""
+        return self.plan.tile
+
+    @property
+    def pieces(self) -> int:
+        """Into how many pieces the work is cut."""
+        return self.plan.pieces
+
+    def progress(self, done: int, total: int) -> None:
+        """Say how far the stage is. Raises Cancelled where somebody asked to stop."""
+        self._tell(Progress(self.plan.stage, done, total))
+        self.check()
+
+    def check(self) -> None:
+        """Raise Cancelled where somebody asked to stop. Cheap; call it between units of work."""
+        if self._stop():
+            raise Cancelled(f"stopped in stage {self.plan.stage!r}")
+
+
+class Run:
+    """One render. `report` and `kept` fill stage by stage; a stage that fails adds to neither."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        pool: Pool,
+        device: Device,
+        tell: Tell = tell_nobody,
+        stop: Stop = never,
+    ) -> None:
+        self.plan = plan
+        self._pool, self._device = pool, device
+        self._tell, self._stop = tell, stop
+        self._report: list[StageDone] = []
+        self._kept: dict[str, Tensor] = {}
+        self._in_stage = ""
+
+    @property
+    def report(self) -> tuple[StageDone, ...]:
+        """The stages that have ended, in order."""
+        return tuple(self._report)
+
+    @property
+    def kept(self) -> Mapping[str, Tensor]:
+        """What `keep` was given."""
+        return dict(self._kept)
+
+    def keep(self, name: str, tensor: Tensor) -> None:
+        """Hand out a tensor beside the audio, such as `latents` [B, T, C]: a copy on the host."""
+        self._kept[name] = tensor.detach().to("cpu", copy=True)
+
+    def stage(self, name: str, work: Callable[[Step, Parts], T]) -> T:
+        """Lease the stage's parts, call `work(step, parts)`, measure, tell, give back.
+
+        `work` may be called again after running out of memory, so it never changes its inputs.
+        Gradients are off. Raises Cancelled, and whatever `work` raises.
+        """
+        if self._in_stage:
+            raise RuntimeError(f"stage {name!r} begins inside stage {self._in_stage!r}")
+        plan = self.plan.stage(name)
+        placements = tuple(self.plan.placement(c) for c in plan.uses)
+        step = Step(plan, self._where(placements), self._tell, self._stop)
+        step.check()
+        self._in_stage, kept = name, dict(self._kept)
+        try:
+            self._tell(StageStarted(name, plan.peak))
+            result, done = self._measured(step, placements, work)
+        except BaseException:
+            self._kept = kept
+            raise
+        finally:
+            self._in_stage = ""
+        self._report.append(done)
+        self._tell(done)
+        return result
+
+    def _measured(
+        self, step: Step, placements: tuple[Placement, ...], work: Callable[[Step, Parts], T]
+    ) -> tuple[T, StageDone]:
+        self._device.reset_peak()
+        began = time.perf_counter()
+        try:
+            parts = self._pool.lease(placements)
+            loaded = time.perf_counter()
+            try:
+                with torch.inference_mode():
+                    result = work(step, parts)
+                self._device.synchronize()
+            finally:
+                self._pool.give_back(placements)
+        finally:
+            ended = time.perf_counter()
+            peak = self._device.max_memory_allocated()
+        plan = step.plan
+        used = max(0, peak - self._pool.floor)
+        return result, StageDone(plan.stage, plan.peak, used, ended - began, loaded - began)
+
+    def _where(self, placements: tuple[Placement, ...]) -> torch.device:
+        """The device, or the host where all parts of the stage stay there."""
+        if placements and all(p.residency is Residency.HOST for p in placements):
+            return torch.device("cpu")
+        return self._device.torch
