@@ -18,7 +18,7 @@ from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import union
 
 SRC = Path(headroom.__file__).parents[1]
-DECLARED = ("requests.py", "request_fields.py", "variants.py")
+DECLARED = ("requests.py", "request_fields.py", "source_fields.py", "variants.py")
 FIELDS = {param.name for param in union(TASKS.values())}
 
 

@@ -1,7 +1,7 @@
 """What can be asked of ACE-Step: six requests, told apart by `task`. No torch.
 
-The fields stand in `request_fields.py` and here, each once. `request_from` is the way in for every
-face: it knows the old spellings and turns every fault into a sentence.
+The fields stand in `request_fields.py`, `source_fields.py` and here, each once. `request_from` is
+the way in for every face: it knows the old spellings and turns every fault into a sentence.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from headroom.models.acestep.request_fields import (
     PRESET,
     SHARE,
-    CoverStrengthFields,
     DiffusionFields,
     GuidanceFields,
     OutputFields,
-    RegionFields,
     SongFields,
+)
+from headroom.models.acestep.source_fields import (
+    CoverStrengthFields,
+    RegionFields,
     SourceFields,
     TrackFields,
 )

@@ -28,10 +28,11 @@ from headroom.params import flags
 from headroom.params.clamp import clamp
 from headroom.params.describe import Param, describe, union
 from headroom.params.knob import Limit
+from headroom.params.request import snake, spellings
 
 ANY: TypeAdapter[AnyMusicRequest] = TypeAdapter(MusicRequest)
 PARAMS = union(TASKS.values())
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=30)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 PATHS = TEXT.filter(bool).map(Path)
 TIMES = st.lists(st.floats(0.001, 1), min_size=1, max_size=9, unique=True).map(
     lambda times: tuple(sorted(times, reverse=True))
@@ -78,9 +79,7 @@ def _one(param: Param) -> st.SearchStrategy[object]:
 def requests_of(model: type[AnyMusicRequest]) -> st.SearchStrategy[AnyMusicRequest]:
     fields = {param.name: values(param) for param in describe(model)}
     needed = {param.name: fields.pop(param.name) for param in describe(model) if param.required}
-    return st.fixed_dictionaries(needed, optional=fields).map(
-        lambda said: model.model_validate(said)
-    )
+    return st.fixed_dictionaries(needed, optional=fields).map(model.model_validate)
 
 
 REQUESTS = st.sampled_from(list(TASKS.values())).flatmap(requests_of)
@@ -194,6 +193,43 @@ def test_the_spellings_of_old_clients_arrive() -> None:
 @pytest.mark.parametrize("name", ["key", "keyScale", "keyscale", "key-scale"])
 def test_a_key_in_any_case(name: str) -> None:
     assert request_from({name: "b♭ MAJOR"}).keyscale == "B♭ major"
+
+
+PUBLISHED = {
+    "caption": "prompt caption",
+    "keyscale": "keyscale key_scale keyScale key",
+    "timesignature": "timesignature time_signature timeSignature",
+    "duration": "duration audio_duration audioDuration target_duration targetDuration",
+    "vocal_language": "vocal_language vocalLanguage language",
+    "inference_steps": "inference_steps inferenceSteps",
+    "guidance_scale": "guidance_scale guidanceScale",
+    "audio_cover_strength": "audio_cover_strength audioCoverStrength cover_strength coverStrength",
+    "cover_noise_strength": "cover_noise_strength coverNoiseStrength",
+    "reference_audio": "reference_audio_path ref_audio_path referenceAudioPath refAudioPath "
+    "ref_audio reference_audio",
+    "source_audio": "src_audio_path ctx_audio_path sourceAudioPath srcAudioPath ctxAudioPath "
+    "src_audio ctx_audio source",
+    "infer_method": "infer_method inferMethod method",
+    "audio_codes": "audio_code_string audioCodeString audio_codes",
+    "start": "start repainting_start repaintingStart",
+    "end": "end repainting_end repaintingEnd",
+    "track": "track track_name trackName",
+    "tracks": "tracks track_classes trackClasses instruments",
+    "bitrate": "mp3_bitrate",
+}
+
+
+@pytest.mark.parametrize("field", PUBLISHED)
+def test_every_published_spelling_arrives_as_one(field: str) -> None:
+    models = [model for model in TASKS.values() if field in model.model_fields]
+    assert models
+    for model in models:
+        known = spellings(model)
+        assert {known.get(snake(old)) for old in PUBLISHED[field].split()} == {field}
+
+
+def test_minus_one_was_a_length_left_open() -> None:
+    assert request_from({"audio_duration": -1.0}).duration is None
 
 
 def test_a_source_has_many_old_names() -> None:

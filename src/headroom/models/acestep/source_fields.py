@@ -1,0 +1,103 @@
+"""The fields of requests that work on a recording or a part of one, each written once. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from headroom.models.acestep.request_fields import SHARE, Fields, File
+from headroom.models.acestep.vocabulary import TRACKS
+from headroom.params.knob import Choices, Knob, Limit, refuse
+
+
+class SourceFields(Fields):
+    """A recording to work on."""
+
+    source_audio: Annotated[
+        File,
+        Knob(
+            "Source",
+            "Recording to work on.",
+            flag="source",
+            old=(
+                "source",
+                "src_audio",
+                "src_audio_path",
+                "source_audio_path",
+                "ctx_audio",
+                "ctx_audio_path",
+            ),
+        ),
+    ]
+
+
+class CoverStrengthFields(Fields):
+    """For requests whose melody comes from somewhere."""
+
+    audio_cover_strength: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob(
+            "Cover",
+            "Share of the steps that hear the source; the rest hear only the caption.",
+            step=0.01,
+            old=("cover_strength",),
+        ),
+    ] = 1.0
+
+
+class RegionFields(Fields):
+    """A stretch of the source. None as the end is the end of the source."""
+
+    start: Annotated[
+        float,
+        Limit(-600, 600, "a song has at most 600 s"),
+        Knob(
+            "Source",
+            "Where the region begins; below 0 the song grows at its beginning.",
+            unit="s",
+            step=0.1,
+            old=("repainting_start",),
+        ),
+    ] = 0.0
+    end: Annotated[
+        float | None,
+        Limit(-600, 600, "a song has at most 600 s"),
+        Knob(
+            "Source",
+            "Where the region ends; beyond the source the song grows at its end.",
+            unit="s",
+            step=0.1,
+            left_open="the end of the source",
+            old=("repainting_end",),
+            old_open=-1,
+        ),
+    ] = None
+    chunk_mask_mode: Annotated[
+        Literal["explicit", "auto"],
+        Knob("Source", "explicit marks the region for the model; auto lets the model find it."),
+    ] = "explicit"
+
+    @model_validator(mode="after")
+    def _region_in_order(self) -> RegionFields:
+        if self.end is not None and self.end <= 0:
+            raise refuse("a time after 0, where the source begins", field="end", value=self.end)
+        if self.end is not None and self.start >= self.end:
+            raise refuse(f"below the end ({self.end:g} s)", field="start", value=self.start)
+        return self
+
+
+class TrackFields(Fields):
+    """One instrument of the song."""
+
+    track: Annotated[
+        str | None,
+        Choices(TRACKS),
+        Knob(
+            "Source",
+            "Instrument the task is about.",
+            left_open="not named",
+            old=("track_name",),
+        ),
+    ] = None
