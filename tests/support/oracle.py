@@ -11,206 +11,29 @@ variants the timbre encoder prepends its `special_token`.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from support.tiny import LEVELS, POOL, PRESETS, DitSizes, Sizes, TextSizes, VaeSizes
-from support.tokenizer import write_tokenizer
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of diffusers and transformers, at import
-    from diffusers import AceStepTransformer1DModel, AutoencoderOobleck
-    from diffusers.pipelines.ace_step.modeling_ace_step import (
-        AceStepAudioTokenDetokenizer,
-        AceStepAudioTokenizer,
-        AceStepConditionEncoder,
-    )
-    from transformers import Qwen3Config, Qwen3Model
-
-RENAMES = (
-    ("to_q.", "q_proj."),
-    ("to_k.", "k_proj."),
-    ("to_v.", "v_proj."),
-    ("to_out.0.", "o_proj."),
-    ("norm_q.", "q_norm."),
-    ("norm_k.", "k_norm."),
-    ("proj_in_conv.", "proj_in.1."),
-    ("proj_out_conv.", "proj_out.1."),
+from support.networks import (
+    Networks,
+    build_networks,
+    build_text,
+    build_vae,
+    official_state,
+    randomise,
 )
-
-
-# --- building ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Networks:
-    """The four networks of a DiT folder, as diffusers builds them."""
-
-    dit: nn.Module
-    condition: nn.Module
-    tokenizer: nn.Module
-    detokenizer: nn.Module
-
-
-def build_networks(sizes: DitSizes) -> Networks:
-    """Unrandomised; under `torch.device("meta")` also at the released sizes."""
-    width, hidden, heads, kv_heads = sizes.encoder
-    latent = sizes.audio_acoustic_hidden_dim
-    shared = {"head_dim": sizes.head_dim, "sliding_window": sizes.sliding_window}
-    encoder = shared | {
-        "hidden_size": width,
-        "intermediate_size": hidden,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-    }
-    pooler = sizes.num_attention_pooler_hidden_layers
-    dit = AceStepTransformer1DModel(
-        hidden_size=sizes.hidden_size,
-        intermediate_size=sizes.intermediate_size,
-        num_hidden_layers=sizes.num_hidden_layers,
-        num_attention_heads=sizes.num_attention_heads,
-        num_key_value_heads=sizes.num_key_value_heads,
-        in_channels=3 * latent,
-        audio_acoustic_hidden_dim=latent,
-        encoder_hidden_size=width,
-        **shared,
-    )
-    condition = AceStepConditionEncoder(
-        text_hidden_dim=sizes.text_hidden_dim,
-        timbre_hidden_dim=latent,
-        num_lyric_encoder_hidden_layers=sizes.num_lyric_encoder_hidden_layers,
-        num_timbre_encoder_hidden_layers=sizes.num_timbre_encoder_hidden_layers,
-        **encoder,
-    )
-    tokenizer = AceStepAudioTokenizer(
-        audio_acoustic_hidden_dim=latent,
-        pool_window_size=POOL,
-        fsq_dim=sizes.fsq_dim,
-        fsq_input_levels=list(LEVELS),
-        num_attention_pooler_hidden_layers=pooler,
-        **encoder,
-    )
-    detokenizer = AceStepAudioTokenDetokenizer(
-        audio_acoustic_hidden_dim=latent,
-        pool_window_size=POOL,
-        num_attention_pooler_hidden_layers=pooler,
-        **encoder,
-    )
-    return Networks(dit, condition, tokenizer, detokenizer)
-
-
-def build_vae(sizes: VaeSizes) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # weight_norm's own
-        vae: nn.Module = AutoencoderOobleck(
-            encoder_hidden_size=sizes.encoder_hidden_size,
-            downsampling_ratios=list(sizes.downsampling_ratios),
-            channel_multiples=list(sizes.channel_multiples),
-            decoder_channels=sizes.decoder_channels,
-            decoder_input_channels=sizes.decoder_input_channels,
-            audio_channels=sizes.audio_channels,
-            sampling_rate=sizes.sampling_rate,
-        )
-    return vae
-
-
-def build_text(sizes: TextSizes) -> nn.Module:
-    config = Qwen3Config(
-        hidden_size=sizes.hidden_size,
-        intermediate_size=sizes.intermediate_size,
-        num_hidden_layers=sizes.num_hidden_layers,
-        num_attention_heads=sizes.num_attention_heads,
-        num_key_value_heads=sizes.num_key_value_heads,
-        head_dim=sizes.head_dim,
-        vocab_size=sizes.vocab_size,
-        rms_norm_eps=1e-6,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-        attn_implementation="sdpa",
-    )
-    model: nn.Module = Qwen3Model(config)
-    return model
-
-
-def randomise(module: nn.Module, generator: torch.Generator, dtype: torch.dtype) -> None:
-    """Draw every parameter, rounded to `dtype`; the module itself stays fp32."""
-
-    def uniform(shape: torch.Size, reach: float) -> Tensor:
-        return (2 * torch.rand(shape, generator=generator) - 1) * reach
-
-    state = module.state_dict()
-    for name, value in state.items():
-        leaf, shape = name.rpartition(".")[2], value.shape
-        if leaf == "weight_g":
-            continue  # follows its weight_v
-        if leaf in ("alpha", "beta"):
-            new = uniform(shape, 0.2)
-        elif "norm" in name and value.ndim == 1:
-            new = 1 + uniform(shape, 0.2)
-        elif leaf == "bias":
-            new = uniform(shape, 0.3)
-        elif leaf == "scale_shift_table":
-            new = uniform(shape, 0.5)
-        elif leaf in ("weight", "weight_v"):
-            new = torch.randn(shape, generator=generator) / _fan_in(name, shape) ** 0.5
-            if "quantizer.project_in" in name:
-                new *= 3  # so that every level of the grid occurs
-            if "embed_tokens" in name and "layers" not in name and shape[0] > 256:
-                new = torch.randn(shape, generator=generator)
-        else:  # special tokens, the null condition, the silence latent
-            new = torch.randn(shape, generator=generator)
-            if "attention_pooler" in name:
-                new *= 0.3  # a smaller share of the pooled row, so that codes differ
-        value.copy_(new.to(dtype))
-        if leaf == "weight_v":
-            norm = value.flatten(1).norm(dim=1).view(state[name[:-1] + "g"].shape)
-            gain = _vae_gain(name) * (1 + uniform(norm.shape, 0.2))
-            state[name[:-1] + "g"].copy_((norm * gain).to(dtype))
-
-
-def _vae_gain(name: str) -> float:
-    """Keeps what 15 residual units add up to near one, so that a tolerance means something."""
-    if "res_unit" in name:
-        return 0.5 if "conv1" in name else 0.25
-    return 0.3 if name == "decoder.conv2.weight_v" else 0.6
-
-
-def _fan_in(name: str, shape: torch.Size) -> int:
-    if "proj_out_conv" in name:
-        return shape[0]  # kernel = stride: one tap an output
-    if "conv_t1" in name:
-        return 2 * shape[0]  # kernel = 2 · stride: two taps an output
-    return prod(shape[1:])
-
-
-def official_state(networks: Networks) -> dict[str, Tensor]:
-    """Every tensor of a DiT folder's safetensors, under its official name."""
-    parts = (
-        ("decoder.", networks.dit),
-        ("encoder.", networks.condition),
-        ("tokenizer.", networks.tokenizer),
-        ("detokenizer.", networks.detokenizer),
-    )
-    state: dict[str, Tensor] = {}
-    for prefix, module in parts:
-        for name, value in module.state_dict().items():
-            if name == "silence_latent":
-                continue
-            for ours, theirs in RENAMES:
-                name = name.replace(ours, theirs)
-            state[name if name == "null_condition_emb" else prefix + name] = value
-    return state
-
+from support.tiny import PRESETS, Sizes
+from support.tokenizer import write_tokenizer
 
 # --- writing -------------------------------------------------------------------------------
 
@@ -344,8 +167,8 @@ class Oracle:
 
     sizes: Sizes
     networks: Networks
-    vae: nn.Module
-    text_model: nn.Module
+    vae: Any
+    text_model: Any
     silence: Tensor
 
     @property
@@ -384,15 +207,13 @@ class Oracle:
         """The same forward with what it computed in between."""
         dit = self.networks.dit
         first = dit.layers[0]
-        seen: dict[str, list[object]] = {}
+        seen: dict[str, list[Any]] = {}
 
         def keep(name: str) -> Callable[..., None]:
             return lambda module, args, kwargs, out: seen.setdefault(name, []).append(out)
 
         def keep_input(name: str) -> Callable[..., None]:
-            def hook(
-                module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
-            ) -> None:
+            def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 seen.setdefault(name, []).append(args[0] if args else kwargs["hidden_states"])
 
             return hook
@@ -413,17 +234,16 @@ class Oracle:
         finally:
             for handle in handles:
                 handle.remove()
-        (e, m), (e_r, m_r) = seen["time"]  # type: ignore[misc]
-        one = {name: values[0] for name, values in seen.items()}
+        (e, m), (e_r, m_r) = seen["time"]
         return Trace(
-            tokens=one["tokens"].transpose(1, 2),  # type: ignore[attr-defined]
-            condition=one["condition"],  # type: ignore[arg-type]
+            tokens=seen["tokens"][0].transpose(1, 2),
+            condition=seen["condition"][0],
             e=e + e_r,
             m=m + m_r,
-            sa_in=one["sa_in"],  # type: ignore[arg-type]
-            sa_out=one["sa_out"],  # type: ignore[arg-type]
-            after_ca=one["after_ca"],  # type: ignore[arg-type]
-            layers=tuple(seen["layers"]),  # type: ignore[arg-type]
+            sa_in=seen["sa_in"][0],
+            sa_out=seen["sa_out"][0],
+            after_ca=seen["after_ca"][0],
+            layers=tuple(seen["layers"]),
             velocity=velocity,
         )
 
@@ -464,7 +284,8 @@ class Oracle:
         """Reference latents [R, F, C] → one row each, [R, E]."""
         with self._cls():
             rows, _ = self.networks.condition.timbre_encoder(latents, torch.arange(len(latents)))
-        return rows[:, 0]  # type: ignore[no-any-return]
+        first: Tensor = rows[:, 0]
+        return first
 
     @torch.no_grad()
     def tokenize(self, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -536,6 +357,6 @@ def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return padded, mask
 
 
-def _in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def _in_dtype(module: nn.Module, dtype: torch.dtype) -> Any:
     """The module itself in fp32, a converted copy otherwise."""
     return module if dtype == torch.float32 else nn.Module.to(deepcopy(module), dtype)
