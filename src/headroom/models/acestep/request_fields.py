@@ -23,6 +23,7 @@ SHARE = "it is a share of the whole"
 _SONGS = "one run makes at most 8 songs"
 _VARIANT = "the model variant decides"
 _DRAWN = "drawn at random"
+_NEXT = "follows from the seed of the song"
 _NOT_SAID = "not told to the model"
 PRESET = "the repaint mode decides"
 
@@ -68,7 +69,8 @@ class SongFields(Fields):
         str,
         Knob(
             "Song",
-            "Words to sing, with section marks such as [Verse]. [Instrumental] means no voice.",
+            "Words to sing, with section marks such as [Verse]; none, or [Instrumental], means no "
+            "voice.",
             lines=10,
             file=True,
         ),
@@ -201,7 +203,7 @@ class DiffusionFields(Fields):
     retake_seed: Annotated[
         int | None,
         _SEED,
-        Knob("Diffusion", "Seed of the second noise of a retake.", left_open=_DRAWN),
+        Knob("Diffusion", "Seed of the second noise of a retake.", left_open=_NEXT),
     ] = None
     retake_variance: Annotated[
         float,
