@@ -20,6 +20,8 @@ from headroom.params.describe import union
 SRC = Path(headroom.__file__).parents[1]
 DECLARED = ("requests.py", "request_fields.py", "source_fields.py", "variants.py")
 FIELDS = {param.name for param in union(TASKS.values())}
+# Words that mean other things outside the model's own folder: the start of a byte range.
+COMMON = {"start", "end"}
 
 
 def second_defaults(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -76,6 +78,7 @@ def test_no_default_of_a_request_field_is_written_a_second_time() -> None:
         for path in sorted(SRC.rglob("*.py"))
         if path.name not in DECLARED
         for line, name in second_defaults(ast.parse(path.read_text(encoding="utf-8")))
+        if name not in COMMON or path.parent.name == "acestep"
     ]
     assert not found, "written outside the request:\n" + "\n".join(found)
 
