@@ -1,0 +1,1 @@
+"""Layers and networks shared by model families: plain modules over tensors, buildable on meta."""

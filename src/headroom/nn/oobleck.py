@@ -1,0 +1,226 @@
+"""Our own Oobleck encoder and decoder, reading weights in the `AutoencoderOobleck` format.
+
+Weight norm is folded and Snake's parameters are prepared once, at load (`FoldedKeys`), so a
+forward is 37 convolutions and 36 Snakes and nothing else. Everything inside is four-dimensional,
+[B, C, 1, T]: the same convolutions then run channels-last where that is the fast layout.
+
+Source: Stable Audio (Evans et al., 2024); the released ACE-Step 1.5 VAE.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headroom.nn.oobleck_layout import DEEP_BLOCKS, DILATIONS, KERNEL, OobleckConfig
+from headroom.nn.snake import Snake, gain_from, rate_from
+
+STD_FLOOR = 1e-4
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Layout of activations: channels-last where measured faster (oneDNN), plain elsewhere."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+class Conv(nn.Module):
+    """A 1-D convolution as a 2-D one of height 1; weight [Cout, Cin, 1, k], folded."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, kernel), requires_grad=False)
+        self.bias: nn.Parameter | None
+        self.register_parameter(
+            "bias", nn.Parameter(torch.empty(outputs), requires_grad=False) if bias else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(
+            x, self.weight, self.bias, (1, self.stride), (0, self.padding), (1, self.dilation)
+        )
+
+
+class TransposedConv(nn.Module):
+    """Upsamples by `stride` exactly; weight [Cin, Cout, 1, 2 · stride], folded."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(inputs, outputs, 1, 2 * stride), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(outputs), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(
+            x, self.weight, self.bias, (1, self.stride), (0, self.stride // 2)
+        )
+
+
+class ResidualUnit(nn.Module):
+    """x + conv1(snake(conv7(snake(x)))), length kept."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.snake1 = Snake(width)
+        self.conv1 = Conv(width, width, KERNEL, padding=dilation * (KERNEL // 2), dilation=dilation)
+        self.snake2 = Snake(width)
+        self.conv2 = Conv(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv2(self.snake2(self.conv1(self.snake1(x))))
+        return y.add_(x)
+
+
+class DecoderBlock(nn.Module):
+    """[B, inputs, 1, n] → [B, outputs, 1, stride · n]."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.snake1 = Snake(inputs)
+        self.conv_t1 = TransposedConv(inputs, outputs, stride)
+        self.res_unit1, self.res_unit2, self.res_unit3 = (
+            ResidualUnit(outputs, dilation) for dilation in DILATIONS
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_t1(self.snake1(x))
+        y: Tensor = self.res_unit3(self.res_unit2(self.res_unit1(x)))
+        return y
+
+
+class EncoderBlock(nn.Module):
+    """[B, inputs, 1, n] → [B, outputs, 1, floor(n / stride)]."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.res_unit1, self.res_unit2, self.res_unit3 = (
+            ResidualUnit(inputs, dilation) for dilation in DILATIONS
+        )
+        self.snake1 = Snake(inputs)
+        self.conv1 = Conv(inputs, outputs, 2 * stride, stride=stride, padding=stride // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.res_unit3(self.res_unit2(self.res_unit1(x)))
+        y: Tensor = self.conv1(self.snake1(x))
+        return y
+
+
+class Decoder(nn.Module):
+    """Latents to audio.
+
+    `deep` and `wide` are the two halves of `forward`: the first two blocks hold nearly all of the
+    weights and see few rows, the others the reverse, so each is cut in time to its own measure.
+    """
+
+    def __init__(self, config: OobleckConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.decoder_widths
+        self.conv1 = Conv(config.latent_channels, widths[0], 7, padding=3)
+        self.block = nn.ModuleList(
+            DecoderBlock(widths[i], widths[i + 1], stride)
+            for i, stride in enumerate(config.strides)
+        )
+        self.snake1 = Snake(widths[-1])
+        self.conv2 = Conv(widths[-1], config.audio_channels, 7, padding=3, bias=False)
+
+    def deep(self, latents: Tensor) -> Tensor:
+        """[B, 64, T] → [B, C, 1, r · T], r the product of the first strides."""
+        x = latents.unsqueeze(2)
+        x = self.conv1(x.contiguous(memory_format=memory_format(x.device)))
+        for block in self.block[:DEEP_BLOCKS]:
+            x = block(x)
+        return x
+
+    def wide(self, x: Tensor) -> Tensor:
+        """[B, C, 1, r · T] → [B, 2, 1920 · T]."""
+        for block in self.block[DEEP_BLOCKS:]:
+            x = block(x)
+        audio: Tensor = self.conv2(self.snake1(x))
+        return audio.squeeze(2)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """[B, 64, T] → [B, 2, 1920 · T]."""
+        audio: Tensor = self.wide(self.deep(latents))
+        return audio
+
+
+class Encoder(nn.Module):
+    """Audio to the mean and standard deviation of latents."""
+
+    def __init__(self, config: OobleckConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.encoder_widths
+        self.conv1 = Conv(config.audio_channels, widths[0], 7, padding=3)
+        self.block = nn.ModuleList(
+            EncoderBlock(widths[i], widths[i + 1], stride) for i, stride in enumerate(config.ratios)
+        )
+        self.snake1 = Snake(widths[-1])
+        self.conv2 = Conv(widths[-1], config.encoder_width, 3, padding=1)
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 2, n] → mean and std, [B, 64, floor(n / 1920)] each; n ≥ 1920.
+
+        A latent is mean + std · ε; drawing ε (on the host, from the song's seed) is the caller's.
+        """
+        x = audio.unsqueeze(2)
+        x = self.conv1(x.contiguous(memory_format=memory_format(x.device)))
+        for block in self.block:
+            x = block(x)
+        mean, scale = self.conv2(self.snake1(x)).squeeze(2).chunk(2, dim=1)
+        return mean, F.softplus(scale) + STD_FLOOR
+
+
+def fold(weight_g: Tensor, weight_v: Tensor) -> Tensor:
+    """g · v / ‖v‖, at least in fp32.
+
+    The norm runs over every dim but 0, which in a transposed convolution is the *input* channel.
+    """
+    dtype = torch.promote_types(weight_v.dtype, torch.float32)
+    g, v = weight_g.to(dtype), weight_v.to(dtype)
+    weight: Tensor = v * (g / torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True))
+    return weight
+
+
+class FoldedKeys:
+    """How a loader makes our parameters from a file's tensors.
+
+    `prefix` is the component's in the file, `decoder.` or `encoder.`; names are those of
+    `named_parameters()`. What `build` returns is at least fp32: casting is the loader's.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def needs(self, name: str) -> tuple[str, ...]:
+        """Keys of the file that the parameter `name` is made of."""
+        owner, _, leaf = name.rpartition(".")
+        leaves = {
+            "weight": ("weight_g", "weight_v"),
+            "rate": ("alpha",),
+            "gain": ("beta",),
+        }.get(leaf, (leaf,))
+        return tuple(f"{self.prefix}{owner}.{leaf}" for leaf in leaves)
+
+    def build(self, name: str, *tensors: Tensor) -> Tensor:
+        """The parameter `name` from the tensors of `needs(name)`, in that order."""
+        leaf = name.rpartition(".")[2]
+        if leaf == "weight":
+            weight_g, weight_v = tensors
+            return fold(weight_g, weight_v).unsqueeze(2)
+        (tensor,) = tensors
+        if leaf == "rate":
+            return rate_from(tensor)
+        return gain_from(tensor) if leaf == "gain" else tensor

@@ -1,0 +1,140 @@
+"""Sizes of an Oobleck VAE and what follows from them by arithmetic alone. No torch.
+
+Oobleck is the convolutional autoencoder of Stable Audio (Evans et al., 2024): five strided blocks
+of three dilated residual units each, Snake activations, no attention, so it can be cut in time.
+Reads the `AutoencoderOobleck` format of config.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from headroom.errors import InvalidCheckpoint
+
+DILATIONS = (1, 3, 9)  # of the three residual units of a block
+KERNEL = 7  # of a residual unit's first convolution
+DEEP_BLOCKS = 2  # decoder blocks with heavy weights and few rows; the others are cut finer
+_UNIT_REACH = KERNEL // 2 * sum(DILATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class OobleckConfig:
+    """Sizes from config.json. `ratios` and `multiples` run in the encoder's order."""
+
+    encoder_width: int
+    ratios: tuple[int, ...]
+    multiples: tuple[int, ...]
+    decoder_width: int
+    latent_channels: int
+    audio_channels: int
+    sample_rate: int
+
+    @property
+    def hop(self) -> int:
+        """Samples a latent frame."""
+        return prod(self.ratios)
+
+    @property
+    def encoder_widths(self) -> tuple[int, ...]:
+        """Channels before the first block and after each."""
+        return tuple(self.encoder_width * m for m in (1, *self.multiples))
+
+    @property
+    def decoder_widths(self) -> tuple[int, ...]:
+        """Channels before the first block and after each."""
+        return tuple(self.decoder_width * m for m in reversed((1, *self.multiples)))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Upsampling factors in the decoder's order."""
+        return self.ratios[::-1]
+
+    @property
+    def deep_rate(self) -> int:
+        """Rows a latent frame after the decoder's deep blocks."""
+        return prod(self.strides[:DEEP_BLOCKS])
+
+    @property
+    def wide_halo(self) -> int:
+        """Rows beyond its own that the decoder's wide blocks look at, each side."""
+        return self._reach(self.strides[DEEP_BLOCKS:])
+
+    @property
+    def decode_halo(self) -> int:
+        """Latent frames beyond its own that a frame's samples depend on, each side; 9."""
+        return self._reach(self.strides) + 3  # conv1
+
+    @property
+    def encode_halo(self) -> int:
+        """Latent frames of samples beyond its own that a latent depends on, each side; 7."""
+        reach = 1  # conv2
+        for stride in reversed(self.ratios):
+            reach = reach * stride + stride // 2 + _UNIT_REACH
+        return -(-(reach + 3) // self.hop)  # conv1
+
+    @staticmethod
+    def _reach(strides: tuple[int, ...]) -> int:
+        """Of the output back through conv2 and blocks of these strides, in their input's rows."""
+        reach = 3  # conv2
+        for stride in reversed(strides):
+            reach = 1 + -(-(reach + _UNIT_REACH - stride // 2) // stride)
+        return reach
+
+    @classmethod
+    def read(cls, folder: Path) -> OobleckConfig:
+        """From config.json of a VAE folder; InvalidCheckpoint where it is missing or wrong."""
+        try:
+            raw = json.loads((folder / "config.json").read_text("utf-8"))
+        except OSError as error:
+            raise InvalidCheckpoint(folder, [f"config.json: {error.strerror or error}"]) from error
+        except ValueError as error:
+            raise InvalidCheckpoint(folder, [f"config.json: not JSON ({error})"]) from error
+        if not isinstance(raw, dict):
+            raise InvalidCheckpoint(folder, ["config.json: holds no object"])
+        return cls.parse(raw, folder)
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, object], where: str | Path = "config.json") -> OobleckConfig:
+        """From the fields of config.json; InvalidCheckpoint names every field at fault."""
+        faults: list[str] = []
+        config = cls(
+            encoder_width=_size(raw, "encoder_hidden_size", faults),
+            ratios=_sizes(raw, "downsampling_ratios", faults),
+            multiples=_sizes(raw, "channel_multiples", faults),
+            decoder_width=_size(raw, "decoder_channels", faults),
+            latent_channels=_size(raw, "decoder_input_channels", faults),
+            audio_channels=_size(raw, "audio_channels", faults),
+            sample_rate=_size(raw, "sampling_rate", faults),
+        )
+        if not faults and len(config.ratios) != len(config.multiples):
+            faults.append("config.json: downsampling_ratios and channel_multiples differ in length")
+        if not faults and any(ratio % 2 for ratio in config.ratios):
+            faults.append(f"config.json: downsampling_ratios {config.ratios} must be even")
+        if not faults and config.encoder_width != 2 * config.latent_channels:
+            faults.append(
+                f"config.json: encoder_hidden_size is {config.encoder_width}; mean and scale of "
+                f"{config.latent_channels} latent channels need {2 * config.latent_channels}"
+            )
+        if faults:
+            raise InvalidCheckpoint(where, faults)
+        return config
+
+
+def _size(raw: Mapping[str, object], name: str, faults: list[str]) -> int:
+    value = raw.get(name)
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    faults.append(f"config.json: {name} is {value!r}; a positive whole number is needed")
+    return 1
+
+
+def _sizes(raw: Mapping[str, object], name: str, faults: list[str]) -> tuple[int, ...]:
+    value = raw.get(name)
+    if isinstance(value, list) and value and all(type(v) is int and v > 0 for v in value):
+        return tuple(value)
+    faults.append(f"config.json: {name} is {value!r}; a list of positive whole numbers is needed")
+    return (2,)

@@ -1,0 +1,132 @@
+"""Exact tiling: a song cut in time, coded piece by piece, joined without a seam.
+
+Oobleck is convolutional, so a frame depends on a few neighbours and on nothing else: a window
+with that many frames beyond its core (the halo) gives the core exactly, and no cross-fade is
+needed. At the true ends there is no halo: the zero padding there is the network's own.
+
+All windows of a song have one length; the last is moved left instead of being shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headroom.nn.oobleck import Decoder, Encoder
+
+Progress = Callable[[int, int], None]  # pieces of work done, of how many; raise to cancel
+
+# Measured on two AVX-512 cores (benchmarks/vae_decode.py --tiles): the time a second of audio.
+CORE_FRAMES = 256
+WIDE_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Compute [start, stop), keep [first, last) of it."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def windows(
+    length: int, core: int, halo: int, first: int = 0, last: int | None = None
+) -> Iterator[Window]:
+    """Cover [first, last) of [0, length) by windows of core + 2 · halo (or of `length`).
+
+    Every kept position lies `halo` from its window's ends, or the end is that of [0, length).
+    """
+    if core < 1:
+        raise ValueError(f"core: {core} is not allowed; allowed: 1 and more")
+    last = length if last is None else last
+    size = min(length, core + 2 * halo)
+    while first < last:
+        start = max(0, min(first - halo, length - size))
+        stop = start + size
+        until = last if stop == length else min(last, stop - halo)
+        yield Window(start, stop, first, until)
+        first = until
+
+
+def decode_tiled(
+    decoder: Decoder,
+    latents: Tensor,
+    core_frames: int = CORE_FRAMES,
+    *,
+    halo: int | None = None,
+    wide_frames: int = WIDE_FRAMES,
+    wide: Callable[[Tensor], Tensor] | None = None,
+    out: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Latents [B, 64, T] → audio [B, 2, 1920 · T], equal to `decoder(latents)`.
+
+    core_frames   latent frames a tile of the deep blocks yields
+    wide_frames   latent frames' worth of rows the wide blocks take at a time inside a tile
+    halo          for tests; left open it is the smallest exact one (9)
+    wide          in place of `decoder.wide`: the same function compiled
+    out           written into, on any device; left open, fp32 (fp64 for fp64) on the latents'
+    progress      called after each piece with what is done and all there is, in latent frames
+    """
+    config = decoder.config
+    batch, _, frames = latents.shape
+    halo = config.decode_halo if halo is None else halo
+    wide = decoder.wide if wide is None else wide
+    rate, hop = config.deep_rate, config.hop // config.deep_rate
+    if out is None:
+        out = _samples(latents, (batch, config.audio_channels, frames * config.hop))
+    for tile in windows(frames, core_frames, halo):
+        rows = decoder.deep(latents[:, :, tile.start : tile.stop])
+        offset = tile.start * rate
+        first, last = tile.first * rate - offset, tile.last * rate - offset
+        for cut in windows(rows.shape[-1], wide_frames * rate, config.wide_halo, first, last):
+            audio = wide(rows[..., cut.start : cut.stop])
+            kept = audio[..., (cut.first - cut.start) * hop : (cut.last - cut.start) * hop]
+            at = (offset + cut.first) * hop
+            out[..., at : at + kept.shape[-1]].copy_(kept)
+            if progress is not None:
+                progress((offset + cut.last) // rate, frames)
+    return out
+
+
+def encode_tiled(
+    encoder: Encoder,
+    audio: Tensor,
+    core_frames: int = CORE_FRAMES,
+    *,
+    halo: int | None = None,
+    out: tuple[Tensor, Tensor] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Audio [B, 2, n] → mean and std [B, 64, floor(n / 1920)], equal to `encoder(audio)`.
+
+    The arguments are those of `decode_tiled`; `out` is the pair of mean and std. Audio and `out`
+    may lie on another device than the encoder: a tile at a time is moved.
+    """
+    config = encoder.config
+    frames = audio.shape[-1] // config.hop
+    halo = config.encode_halo if halo is None else halo
+    where, dtype = encoder.conv1.weight.device, encoder.conv1.weight.dtype
+    if out is None:
+        shape = (audio.shape[0], config.latent_channels, frames)
+        out = _samples(audio, shape), _samples(audio, shape)
+    for tile in windows(frames, core_frames, halo):
+        # The last window takes the samples of the unfinished frame along: they are seen too.
+        stop = None if tile.stop == frames else tile.stop * config.hop
+        piece = audio[..., tile.start * config.hop : stop].to(where, dtype)
+        for target, result in zip(out, encoder(piece), strict=True):
+            kept = result[..., tile.first - tile.start : tile.last - tile.start]
+            target[..., tile.first : tile.last].copy_(kept)
+        if progress is not None:
+            progress(tile.last, frames)
+    return out
+
+
+def _samples(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return torch.empty(shape, dtype=dtype, device=like.device)

@@ -1,0 +1,288 @@
+"""The Oobleck VAE against diffusers' AutoencoderOobleck, every parameter random."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderOobleck
+from torch import Tensor, nn
+
+from headroom.errors import InvalidCheckpoint
+from headroom.nn import oobleck, snake
+from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
+from headroom.nn.oobleck_layout import OobleckConfig
+from headroom.nn.oobleck_tiles import decode_tiled, encode_tiled, windows
+
+TINY: dict[str, object] = {
+    "encoder_hidden_size": 16,
+    "downsampling_ratios": [2, 4, 4, 6, 10],
+    "channel_multiples": [1, 2, 2, 2, 2],
+    "decoder_channels": 4,
+    "decoder_input_channels": 8,
+    "audio_channels": 2,
+    "sampling_rate": 48000,
+}
+REAL = TINY | {
+    "encoder_hidden_size": 128,
+    "channel_multiples": [1, 2, 4, 8, 16],
+    "decoder_channels": 128,
+    "decoder_input_channels": 64,
+}
+CONFIG = OobleckConfig.parse(TINY)
+
+
+def reference(fields: dict[str, object]) -> AutoencoderOobleck:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # its weight norm is the old one
+        return AutoencoderOobleck(**fields).eval()
+
+
+@pytest.fixture(scope="module")
+def theirs() -> AutoencoderOobleck:
+    model = reference(TINY)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith(("alpha", "beta")):
+                parameter.copy_(0.2 * noise)
+            elif name.endswith("weight_g"):
+                gain = 0.6 if name.startswith("decoder") else 0.3  # outputs of order 1
+                parameter.copy_(gain + 0.2 * noise.abs())
+            else:
+                parameter.copy_(0.3 * noise)
+    return model
+
+
+def ours(part: nn.Module, theirs: AutoencoderOobleck, prefix: str) -> nn.Module:
+    """Filled as a loader does it, from the other's tensors; every key below `prefix` is used."""
+    keys, state = FoldedKeys(prefix), theirs.state_dict()
+    left = {key for key in state if key.startswith(prefix)}
+    for name, parameter in list(part.named_parameters()):
+        needed = keys.needs(name)
+        built = keys.build(name, *(state[key] for key in needed))
+        assert built.shape == parameter.shape, name
+        owner, _, leaf = name.rpartition(".")
+        setattr(part.get_submodule(owner), leaf, nn.Parameter(built, requires_grad=False))
+        left -= set(needed)
+    assert not left
+    return part.eval()
+
+
+def meta(kind: type[Decoder] | type[Encoder], config: OobleckConfig) -> nn.Module:
+    with torch.device("meta"):
+        return kind(config)
+
+
+def new_decoder(theirs: AutoencoderOobleck) -> Decoder:
+    part = ours(meta(Decoder, CONFIG), theirs, "decoder.")
+    assert isinstance(part, Decoder)
+    return part
+
+
+def new_encoder(theirs: AutoencoderOobleck) -> Encoder:
+    part = ours(meta(Encoder, CONFIG), theirs, "encoder.")
+    assert isinstance(part, Encoder)
+    return part
+
+
+@pytest.fixture(scope="module")
+def decoder(theirs: AutoencoderOobleck) -> Decoder:
+    return new_decoder(theirs)
+
+
+@pytest.fixture(scope="module")
+def encoder(theirs: AutoencoderOobleck) -> Encoder:
+    return new_encoder(theirs)
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)), dtype=dtype)
+
+
+def worst(a: Tensor, b: Tensor) -> float:
+    assert a.shape == b.shape
+    return float((a.double() - b.double()).abs().max())
+
+
+@pytest.mark.parametrize("frames", [1, 2, 17])
+def test_decode_equals_the_reference(
+    theirs: AutoencoderOobleck, decoder: Decoder, frames: int
+) -> None:
+    latents = noise(2, 8, frames)
+    expected = theirs.decode(latents).sample
+    assert expected.shape == (2, 2, 1920 * frames)
+    assert expected.std() > 0.01
+    assert worst(decoder(latents), expected) <= 1e-5
+
+
+@pytest.mark.parametrize("samples", [1920, 1921, 5 * 1920 - 1, 12 * 1920 + 777])
+def test_encode_equals_the_reference(
+    theirs: AutoencoderOobleck, encoder: Encoder, samples: int
+) -> None:
+    audio = 0.3 * noise(2, 2, samples)
+    expected = theirs.encode(audio).latent_dist
+    mean, std = encoder(audio)
+    assert mean.shape == std.shape == (2, 8, samples // 1920)
+    assert worst(mean, expected.mean) <= 1e-5
+    assert worst(std, expected.std) <= 1e-5
+    assert 0.01 < expected.mean.std() < 10
+
+
+def test_all_365_keys_of_the_real_size_are_used() -> None:
+    config = OobleckConfig.parse(REAL)
+    with torch.device("meta"):
+        theirs = reference(REAL)
+    needed: list[str] = []
+    for kind, prefix in ((Decoder, "decoder."), (Encoder, "encoder.")):
+        part, keys, state = meta(kind, config), FoldedKeys(prefix), theirs.state_dict()
+        for name, parameter in part.named_parameters():
+            tensors = [state[key] for key in keys.needs(name)]
+            assert keys.build(name, *tensors).shape == parameter.shape
+            needed += keys.needs(name)
+    assert len(needed) == len(set(needed)) == 365
+    assert set(needed) == set(theirs.state_dict())
+
+
+def test_the_norm_of_a_transposed_convolution_runs_per_input_channel(
+    theirs: AutoencoderOobleck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def per_output(weight_g: Tensor, weight_v: Tensor) -> Tensor:
+        return weight_g * weight_v / weight_v.norm(dim=(0, 2), keepdim=True)
+
+    latents = noise(1, 8, 3)
+    monkeypatch.setattr(oobleck, "fold", per_output)
+    assert worst(new_decoder(theirs)(latents), theirs.decode(latents).sample) > 1e-2
+
+
+def test_the_epsilon_stands_beside_the_gain_it_guards() -> None:
+    alpha, beta = torch.zeros(1, 1, 1), torch.full((1, 1, 1), -60.0)
+    layer = snake.Snake(1)
+    layer.rate.data, layer.gain.data = snake.rate_from(alpha), snake.gain_from(beta)
+    peak = layer(torch.full((1, 1, 1, 1), torch.pi / 2))
+    assert float(peak) == pytest.approx(1e9, rel=1e-5)  # 1 / (0 + 1e-9), neither 1e26 nor inf
+
+
+def test_halos_follow_from_strides_and_dilations() -> None:
+    assert (CONFIG.decode_halo, CONFIG.encode_halo) == (9, 7)
+    assert (CONFIG.hop, CONFIG.deep_rate, CONFIG.wide_halo) == (1920, 60, 15)
+
+
+@pytest.mark.parametrize("frames", [1, 8, 9, 10, 27, 61])
+def test_a_tiled_decode_is_the_whole_one(decoder: Decoder, frames: int) -> None:
+    latents = noise(1, 8, frames)
+    assert worst(decode_tiled(decoder, latents, 9, wide_frames=1), decoder(latents)) <= 1e-5
+
+
+def test_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
+    theirs: AutoencoderOobleck,
+) -> None:
+    latents = noise(1, 8, 40, dtype=torch.float64)
+    decoder = new_decoder(theirs).double()
+    whole = decoder(latents)
+
+    def error(halo: int) -> float:
+        return worst(decode_tiled(decoder, latents, 8, halo=halo, wide_frames=3), whole)
+
+    assert error(9) == 0
+    assert error(8) > 0
+
+
+def test_the_wide_halo_is_exact_and_the_least(
+    theirs: AutoencoderOobleck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents = noise(1, 8, 30, dtype=torch.float64)
+    decoder = new_decoder(theirs).double()
+    whole = decoder(latents)
+    assert worst(decode_tiled(decoder, latents, 64, wide_frames=2), whole) == 0
+    monkeypatch.setattr(OobleckConfig, "wide_halo", 14)
+    assert worst(decode_tiled(decoder, latents, 64, wide_frames=2), whole) > 0
+
+
+def test_encode_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
+    theirs: AutoencoderOobleck,
+) -> None:
+    audio = 0.3 * noise(1, 2, 30 * 1920 + 1919, dtype=torch.float64)
+    encoder = new_encoder(theirs).double()
+    whole = encoder(audio)
+
+    def error(halo: int) -> float:
+        tiled = encode_tiled(encoder, audio, 6, halo=halo)
+        return max(worst(a, b) for a, b in zip(tiled, whole, strict=True))
+
+    assert error(7) == 0
+    assert error(6) > 0
+
+
+@pytest.mark.parametrize("samples", [1920, 8 * 1920, 20 * 1920 + 5])
+def test_a_tiled_encode_is_the_whole_one(encoder: Encoder, samples: int) -> None:
+    audio = 0.3 * noise(2, 2, samples)
+    for tiled, whole in zip(encode_tiled(encoder, audio, 3), encoder(audio), strict=True):
+        assert worst(tiled, whole) <= 1e-5
+
+
+@pytest.mark.parametrize("length", [1, 8, 9, 127, 128, 129, 751])
+def test_windows_have_one_length_and_cover_once(length: int) -> None:
+    covered: list[int] = []
+    sizes = set()
+    for window in windows(length, 16, 9):
+        assert window.start == 0 or window.first - window.start >= 9
+        assert window.stop == length or window.stop - window.last >= 9
+        covered += range(window.first, window.last)
+        sizes.add(window.stop - window.start)
+    assert covered == list(range(length))
+    assert sizes == {min(length, 16 + 18)}
+
+
+def test_a_tile_writes_into_what_it_is_given_and_tells_how_far_it_is(decoder: Decoder) -> None:
+    latents = noise(2, 8, 30)
+    out = torch.empty(2, 2, 30 * 1920, dtype=torch.float64)
+    told: list[tuple[int, int]] = []
+    result = decode_tiled(
+        decoder, latents, 10, out=out, progress=lambda done, of: told.append((done, of))
+    )
+    assert result is out
+    assert worst(out, decoder(latents)) <= 1e-5
+    assert told == sorted(told)
+    assert len(told) >= 3
+    assert told[-1] == (30, 30)
+
+
+def test_bf16_stays_close(decoder: Decoder, theirs: AutoencoderOobleck) -> None:
+    latents = noise(1, 8, 12)
+    exact = decoder(latents).flatten()
+    rounded = new_decoder(theirs).bfloat16()(latents.bfloat16()).float().flatten()
+    assert torch.cosine_similarity(rounded, exact, dim=0) >= 0.999
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"decoder_channels": -1}, "decoder_channels is -1"),
+        ({"downsampling_ratios": [2, 3, 4, 6, 10]}, "must be even"),
+        ({"channel_multiples": [1, 2]}, "differ in length"),
+        ({"encoder_hidden_size": 17}, "mean and scale"),
+        ({"sampling_rate": None}, "sampling_rate is None"),
+    ],
+)
+def test_a_wrong_config_is_refused_by_name(change: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidCheckpoint, match=says):
+        OobleckConfig.parse(TINY | change)
+
+
+def test_a_missing_or_torn_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCheckpoint, match=r"config\.json"):
+        OobleckConfig.read(tmp_path)
+    (tmp_path / "config.json").write_text("{", "utf-8")
+    with pytest.raises(InvalidCheckpoint, match="not JSON"):
+        OobleckConfig.read(tmp_path)
