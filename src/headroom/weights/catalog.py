@@ -1,0 +1,222 @@
+"""The released models as data, and what of them is installed here. No torch.
+
+Source: ACE-Step 1.5, released repositories and checkpoint layout. Sizes are those of the files,
+rounded; they are for showing and for a first look at the disk, never for a check.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from headroom.settings import Settings
+from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight_files
+
+Kind: TypeAlias = Literal["dit", "lm", "vae", "text_encoder"]
+
+BUNDLE = "ACE-Step/Ace-Step1.5"
+VAE = "vae"
+TEXT_ENCODER = "Qwen3-Embedding-0.6B"
+_BESIDE: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {"dit": (VAE, TEXT_ENCODER), "lm": (), "vae": (), "text_encoder": ()}
+)
+_FILES: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        "dit": ("config.json", "silence_latent.pt"),
+        "lm": ("config.json", "tokenizer.json"),
+        "vae": ("config.json",),
+        "text_encoder": ("config.json", "tokenizer.json"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One released model.
+
+    name     its folder below a checkpoints folder
+    repo     the repository it is published in, the same name on Hugging Face and ModelScope
+    inside   the folder within the repository; empty where the repository is the model
+    nbytes   about what it takes on disk
+    """
+
+    name: str
+    kind: Kind
+    repo: str
+    inside: str
+    nbytes: int
+    about: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files it must have beside its weights."""
+        return _FILES[self.kind]
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the models it cannot work without."""
+        return _BESIDE[self.kind]
+
+
+def _bundled_in_main(name: str, kind: Kind, megabytes: int, about: str) -> Model:
+    return Model(name, kind, BUNDLE, name, megabytes * 10**6, about)
+
+
+def _own(name: str, kind: Kind, megabytes: int, about: str) -> Model:
+    return Model(name, kind, f"ACE-Step/{name}", "", megabytes * 10**6, about)
+
+
+_MODELS = (
+    # In the order in which `best` prefers them.
+    _bundled_in_main("acestep-v15-turbo", "dit", 4792, "2B, 8 steps; where to begin"),
+    _own("acestep-v15-xl-turbo", "dit", 9978, "4B, 8 steps"),
+    _own("acestep-v15-turbo-shift3", "dit", 4792, "2B, 8 steps, schedule bent by 3"),
+    _own("acestep-v15-turbo-continuous", "dit", 4792, "2B, 8 steps, any schedule"),
+    _own("acestep-v15-turbo-shift1", "dit", 4792, "2B, 8 steps, even schedule"),
+    _own("acestep-v15-sft", "dit", 4792, "2B, guided, 50 steps"),
+    _own("acestep-v15-xl-sft", "dit", 9978, "4B, guided, 50 steps"),
+    _own("acestep-v15-base", "dit", 4792, "2B, guided, 50 steps; all tasks, stems too"),
+    _own("acestep-v15-xl-base", "dit", 9978, "4B, guided, 50 steps; all tasks, stems too"),
+    _bundled_in_main("acestep-5Hz-lm-1.7B", "lm", 3724, "plans songs"),
+    _own("acestep-5Hz-lm-0.6B", "lm", 1342, "plans songs; the smallest"),
+    _own("acestep-5Hz-lm-4B", "lm", 8395, "plans songs; the largest"),
+    _bundled_in_main(VAE, "vae", 337, "latents to sound and back; every DiT needs it"),
+    _bundled_in_main(TEXT_ENCODER, "text_encoder", 1207, "reads captions; every DiT needs it"),
+)
+MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _MODELS})
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A model folder that is here.
+
+    nbytes   what its files take on disk
+    faults   what of it is missing or torn, a sentence each; empty: it is whole
+    lacks    models it needs that are not whole, neither beside it nor in another folder
+    beside   folders of the models it needs, by name
+    bundled  came with the program
+    """
+
+    name: str
+    kind: Kind
+    folder: Path
+    nbytes: int
+    faults: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
+    beside: tuple[tuple[str, Path], ...] = ()
+    bundled: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return not self.faults
+
+    @property
+    def ready(self) -> bool:
+        """Whole, and so is all it needs."""
+        return not self.faults and not self.lacks
+
+
+def checkpoint_dirs(settings: Settings, flag: Path | None = None) -> tuple[Path, ...]:
+    """Folders to look for models in; the first is where downloads go.
+
+    In order: `--checkpoint-dir`, the setting (else ./checkpoints where there is one),
+    ./checkpoints, the user's own folder.
+    """
+    places = [settings.checkpoints_dir, Path("checkpoints"), settings.cache_dir / "checkpoints"]
+    if flag is not None:
+        places.insert(0, flag.expanduser())
+    return tuple({place.absolute(): None for place in places})
+
+
+def installed(dirs: Iterable[Path], bundled: Path | None = None) -> list[Installed]:
+    """Every model below the folders, whole or not; of two of a name the first whole one.
+
+    Known are the released names, and any folder whose config.json describes a DiT. `bundled` is
+    a folder of models that come with the program: they need each other and serve nobody else.
+    """
+    found: dict[str, Installed] = {}
+    for item in (item for place in dirs for item in _scan(place)):
+        if item.name not in found or (item.whole and not found[item.name].whole):
+            found[item.name] = item
+    items = [_with_company(item, found) for item in found.values()]
+    if bundled is not None:
+        own = {item.name: replace(item, bundled=True) for item in _scan(bundled)}
+        items += [_with_company(item, own) for item in own.values()]
+    return items
+
+
+def best(items: Sequence[Installed]) -> Installed | None:
+    """The DiT to use where none is named: ready ones in the catalog's order, the bundled last."""
+    ready = [item for item in items if item.kind == "dit" and item.ready]
+    order = list(MODELS)
+    rank = {item.folder: order.index(item.name) if item.name in MODELS else len(order)
+            for item in ready}  # fmt: skip
+    return min(ready, key=lambda item: (item.bundled, rank[item.folder]), default=None)
+
+
+def inspect(folder: Path, kind: Kind) -> tuple[str, ...]:
+    """What is missing or torn in a model folder, from names, sizes and headers; () if whole."""
+    absent = [f"{name}: missing" for name in _FILES[kind] if not (folder / name).is_file()]
+    try:
+        names = weight_files(folder)
+    except TornFile as error:
+        return (*absent, str(error))
+    if not names:
+        return (*absent, f"no weights: one of {', '.join((*SINGLE, *INDEX))} is needed")
+    return (*absent, *_torn(folder, names))
+
+
+def _torn(folder: Path, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if not (folder / name).is_file():
+            yield f"{name}: missing"
+            continue
+        try:
+            read_header(folder / name)
+        except TornFile as error:
+            yield str(error)
+
+
+def _scan(place: Path) -> Iterator[Installed]:
+    try:
+        folders = sorted(path for path in place.iterdir() if path.is_dir())
+    except OSError:
+        return  # a place that is not there, or may not be read, holds nothing for us
+    for folder in folders:
+        known = MODELS.get(folder.name)
+        kind = known.kind if known else "dit" if _is_dit(folder) else None
+        if kind is not None and (known is None or any(folder.iterdir())):
+            yield Installed(folder.name, kind, folder, _size(folder), inspect(folder, kind))
+
+
+def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
+    """The same with the folders of the models it needs: its neighbours first, then any other."""
+    beside, lacks = [], []
+    for name in _BESIDE[item.kind]:
+        neighbour = item.folder.parent / name
+        other = here.get(name)
+        if neighbour.is_dir() and not inspect(neighbour, MODELS[name].kind):
+            beside.append((name, neighbour))
+        elif other is not None and other.whole:
+            beside.append((name, other.folder))
+        else:
+            lacks.append(name)
+    return replace(item, beside=tuple(beside), lacks=tuple(lacks))
+
+
+def _is_dit(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and (
+        "audio_acoustic_hidden_dim" in config or config.get("model_type") == "acestep"
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
