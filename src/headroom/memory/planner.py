@@ -1,7 +1,7 @@
 """Footprint and machine in, plan out.
 
 The host keeps everything where it computes. On an accelerator all parts stay if they fit beside
-the largest workspace; else each is there only while a stage uses it.
+the workspaces; else each is there only while a stage uses it. Work is cut where it must be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SLOWER_PER_PIECE = 0.03  # what a further cut costs, as a share of the whole sta
 
 
 def plan(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> Plan:
-    """The simplest plan whose every stage stays within the machine's budget.
+    """The fastest plan whose every stage stays within the machine's budget; of equals the simplest.
 
     Cuts that were wished for are taken where the stage offers them. Raises DoesNotFit with the
     smallest peak any plan reaches.
@@ -26,7 +26,7 @@ def plan(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> 
         least = min(candidates, key=lambda p: p.peak)
         worst = max(least.stages, key=lambda s: s.peak)
         raise DoesNotFit(worst.peak, least.budget, f"the stage {worst.stage!r}")
-    return fitting[0]
+    return min(fitting, key=lambda p: p.seconds)
 
 
 def _choices(machine: Machine, wishes: Wishes) -> tuple[Residency, ...]:

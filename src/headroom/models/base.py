@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from headroom.hardware.machine import DType, Machine
 from headroom.memory.footprint import Footprint
@@ -31,6 +31,27 @@ class Song(Protocol):
         """The number its noise follows from."""
 
 
+@runtime_checkable
+class Seeded(Protocol):
+    """What every request of a family has beside its own fields, so that songs can be repeated."""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the only, or first, song; None: drawn."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """A seed for each song, instead of one."""
+
+    @property
+    def batch_size(self) -> int:
+        """Songs asked for."""
+
+    @property
+    def songs(self) -> int:
+        """Songs that will be made: the batch, or the seeds where there are more of them."""
+
+
 R = TypeVar("R", bound=Request, contravariant=True)
 S = TypeVar("S", bound=Song)
 T_co = TypeVar("T_co", bound=Song, covariant=True)
@@ -43,17 +64,6 @@ class Composed(Generic[T_co]):
 
     songs: tuple[T_co, ...]
     notes: tuple[Note, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Which weights a model has: its folder, and (file name, bytes, sha256 of its header)."""
-
-    folder: str
-    files: tuple[tuple[str, int, str], ...] = ()
-
-
-NO_WEIGHTS = Weights("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +117,10 @@ class Model(Protocol[R, S]):
         """
 
     def together(self, song: S) -> Hashable:
-        """Songs with equal answers may be rendered in one pass, whatever their lengths."""
+        """Songs with equal answers may be rendered in one pass, whatever their lengths.
+
+        Those of one request are alike.
+        """
 
     def footprint(self, songs: tuple[S, ...]) -> Footprint:
         """What rendering these songs in one pass needs; components are named as in `loaders`."""
@@ -121,11 +134,8 @@ class Model(Protocol[R, S]):
     def numerics(self) -> Numerics:
         """How it computes here."""
 
-    def weights(self) -> Weights:
-        """What its files are, cheaply."""
-
-    def sources(self, request: R) -> tuple[Path, ...]:
-        """The files a request reads; a replay needs the same bytes in them."""
+    def folders(self) -> tuple[Path, ...]:
+        """The folders its weights are in; empty for a model that has none."""
 
 
 AnyModel: TypeAlias = Model[Request, Song]

@@ -1,0 +1,1 @@
+"""Request → song → plan → run → result."""

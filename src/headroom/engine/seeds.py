@@ -1,0 +1,35 @@
+"""Every song gets its seed here, once: those that were asked for, the rest drawn."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TypeVar
+
+from headroom.models.base import Seeded
+from headroom.params.clamp import Note
+from headroom.params.request import Request
+
+R = TypeVar("R", bound=Request)
+DRAWN_BITS = 32  # short enough to read aloud, and exact in every JSON reader
+
+
+def settle(request: R) -> tuple[R, tuple[int, ...], tuple[Note, ...]]:
+    """The request with every seed written into it, the seeds song by song, and notes.
+
+    A request that already says all its seeds comes back equal.
+    """
+    if not isinstance(request, Seeded):
+        raise TypeError(f"{type(request).__name__} has no seed, seeds, batch_size and songs")
+    count, one, many = request.songs, request.seed, request.seeds
+    given = many or (() if one is None else (one,))
+    seeds = given + tuple(secrets.randbits(DRAWN_BITS) for _ in range(count - len(given)))
+    notes: list[Note] = []
+    if many and one is not None:
+        notes.append(Note("seed", one, None, "seeds says the seed of each song"))
+    if given and len(given) < count:
+        field, asked = ("seeds", many) if many else ("seed", one)
+        notes.append(Note(field, asked, seeds, f"{count} songs need a seed each; rest drawn"))
+    alone = count == 1 and not many
+    written: dict[str, object] = {"batch_size": count}
+    written |= {"seed": seeds[0]} if alone else {"seed": None, "seeds": seeds}
+    return request.model_copy(update=written), seeds, tuple(notes)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from headroom.device import Device, open_device, present
+from headroom.device.host import HostDevice, Peak
+from headroom.errors import InvalidRequest
+from headroom.units import MIB
+
+
+def test_the_host_is_always_there_and_auto_takes_the_first():
+    assert present()[-1] == "cpu"
+    assert open_device("cpu").kind == "cpu"
+    assert open_device().kind == present()[0]
+
+
+@pytest.mark.parametrize("word", ["gpu", "", "cpu:0", "auto:1", "cuda:99", "cuda:", "xpu:-1"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(word):
+    with pytest.raises(InvalidRequest, match=r"device: .* one that is here: .*cpu") as caught:
+        open_device(word)
+    assert caught.value.field == "device" and caught.value.value == word
+
+
+def test_the_peak_of_the_host_sees_memory_that_is_gone_again():
+    device = HostDevice()
+    before = device.memory_allocated()
+    device.reset_peak()
+    block = torch.ones(64 * MIB // 4)
+    time.sleep(0.1)
+    del block
+    assert device.max_memory_allocated() - before > 48 * MIB
+
+
+def test_a_peak_counts_from_its_last_start_and_leaves_no_thread():
+    values = iter([5, 4, 3])
+    peak = Peak(lambda: next(values, 2))
+    threads = threading.active_count()
+    peak.start()
+    assert threading.active_count() == threads + 1
+    time.sleep(0.1)
+    assert peak.stop() == 5
+    peak.start()
+    assert peak.stop() == 2
+    assert threading.active_count() == threads
+
+
+def test_the_host_answers_the_whole_seam():
+    device: Device = HostDevice()
+    stream, event, calls = device.stream(), device.event(), []
+    with stream.use():
+        event.record(stream)
+    event.wait(device.current_stream())
+    event.synchronize()
+    stream.synchronize()
+    device.synchronize()
+    device.release()
+    tensor = torch.ones(3)
+    assert device.pin(tensor) is tensor
+    assert not device.can_capture()
+    graph = device.capture(lambda: calls.append(1))
+    assert calls == []
+    graph.replay()
+    graph.replay()
+    assert calls == [1, 1]
+    assert device.cap is None
+    device.set_cap(5)
+    assert device.cap == 5
+    assert 0 < device.free_memory() <= device.total_memory()
+    assert device.memory_reserved() > 0
