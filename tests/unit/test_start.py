@@ -165,6 +165,23 @@ def test_a_folder_of_yours_is_not_taken_for_an_environment(
     assert (venv / "thesis.txt").exists()
 
 
+def test_an_environment_without_pip_is_filled_and_not_thrown_away(
+    start: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[list[str]] = []
+    monkeypatch.setattr(start.shutil, "which", lambda name: "/bin/uv" if name == "uv" else None)
+    monkeypatch.setattr(start, "answers", lambda python, code: len(tried) == 2)
+    monkeypatch.setattr(start, "run_quietly", tried.append)
+    start.add_pip(["python"])
+    assert tried == [
+        ["python", "-m", "ensurepip"],
+        ["/bin/uv", "pip", "install", "--python", "python", "pip"],
+    ]
+    monkeypatch.setattr(start, "answers", lambda python, code: False)
+    with pytest.raises(start.Stop, match="no pip"):
+        start.add_pip(["python"])
+
+
 # --- which torch -----------------------------------------------------------------------------
 
 

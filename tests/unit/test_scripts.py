@@ -1,0 +1,101 @@
+"""The programs in `scripts/`: what they find, list and refuse."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+
+
+def load(file: Path) -> ModuleType:
+    """A program as a module, whatever its name ends with."""
+    loader = SourceFileLoader("program_under_test", str(file))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """`scripts/check`, looking at an empty folder."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module = load(SCRIPTS / "check")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    return module
+
+
+@pytest.mark.parametrize("folder", ["home", "root", "work", "Users"])
+def test_a_path_of_a_machine_is_found_with_its_line(
+    check: ModuleType, tmp_path: Path, folder: str
+) -> None:
+    file = tmp_path / "notes.md"
+    file.write_text(f"fine\nsee /{folder}/somebody/model\n", encoding="utf-8")
+    assert check.machine_paths([file]) == [f"notes.md:2: see /{folder}/somebody/model"]
+
+
+@pytest.mark.parametrize("text", ["https://example.org/{}/page", "src/{}/file", "~/{}/x", "/{}"])
+def test_what_only_looks_like_one_is_let_pass(check: ModuleType, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "notes.md"
+    file.write_text(text.format("home"), encoding="utf-8")
+    assert check.machine_paths([file]) == []
+
+
+def test_a_file_that_is_not_text_is_no_fault(check: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"\xff\xfe" + "/".join(["", "root", "x"]).encode())
+    assert check.machine_paths([file]) == []
+
+
+def test_programs_without_an_ending_are_linted_too(check: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "mine").write_text("#!/usr/bin/env python3\n")
+    (folder / "shell").write_text("#!/bin/sh\n")
+    (folder / "other.py").write_text("")
+    files = [folder / name for name in ("mine", "shell", "other.py")]
+    assert check.programs(files) == [str(Path("scripts") / "mine")]
+
+
+def test_one_failed_check_fails_them_all_and_is_named(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check, "committed", list)
+    monkeypatch.setattr(check, "run", lambda name, *arguments: True)
+    assert check.main([]) == 0
+    monkeypatch.setattr(check, "run", lambda name, *arguments: name != "lint-imports")
+    assert check.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "check: failed: lint-imports"
+
+
+def test_a_tool_that_is_not_installed_is_a_failure_and_no_crash(check: ModuleType) -> None:
+    assert check.run("no-such-tool") is False
+
+
+def prove(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPTS / "prove"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_every_long_proof_says_in_a_line_what_it_proves() -> None:
+    listed = prove()
+    assert listed.returncode == 0
+    names = {line.split()[0] for line in listed.stdout.splitlines()}
+    assert names == {file.stem for file in (SCRIPTS / "prove").glob("*.py")} - {"__main__"}
+    assert "slow_tests" in names
+    assert "says nothing of itself" not in listed.stdout
+
+
+def test_an_unknown_proof_is_refused_by_name() -> None:
+    asked = prove("no-such-proof")
+    assert asked.returncode == 2
+    assert "no-such-proof" in asked.stderr and "slow_tests" in asked.stderr
