@@ -9,6 +9,7 @@
     ├── WeightsMissing          a model that is not installed
     ├── DownloadFailed          a source of weights that did not deliver
     ├── DoesNotFit              no plan keeps within the memory there is
+    ├── RenderFailed            the networks made something that is no sound
     └── Cancelled               somebody asked for the work to stop
 
 An error carries the numbers that explain it as attributes, and says them in one sentence.
@@ -89,6 +90,10 @@ class DoesNotFit(HeadroomError):
             f"{what} needs at least {gib(least)}, the budget is {gib(budget)}: "
             f"{gib(least - budget)} are missing."
         )
+
+
+class RenderFailed(HeadroomError):
+    """The networks made something that is no sound, such as values that are not numbers."""
 
 
 class Cancelled(HeadroomError):

@@ -104,9 +104,9 @@ def blend(x: Tensor, source: Tensor, soft: Tensor) -> Tensor:
 
 def dcw(
     schedule: Schedule,
-    mode: DcwMode = "double",
-    scale: float = 0.05,
-    high_scale: float = 0.02,
+    mode: DcwMode,
+    scale: float,
+    high_scale: float,
     valid: Tensor | None = None,
 ) -> Correction:
     """Differential correction in the wavelet domain: push x's bands away from the clean estimate.

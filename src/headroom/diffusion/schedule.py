@@ -54,13 +54,13 @@ class CustomTimes(Enum):
     GIVEN = "given"  # base and sft: as written, the last one is the end point
 
 
-def linear(steps: int, shift: float = 1.0) -> Schedule:
+def linear(steps: int, shift: float) -> Schedule:
     """Evenly spaced u_k = 1 − k/N, bent by `shift`: t = s·u / (1 + (s − 1)·u); ends at 0."""
     _check_steps(steps, shift)
     return Schedule((*(_bend(1 - k / steps, shift) for k in range(steps)), 0.0))
 
 
-def turbo(steps: int = 8, shift: float = 3.0) -> Schedule:
+def turbo(steps: int, shift: float) -> Schedule:
     """The published table for 8 steps and shift 1, 2 or 3; the same formula for any other pair.
 
     The reference plays the table whatever is asked for; here the asked steps and shift count.
@@ -114,7 +114,7 @@ def cover_switch(schedule: Schedule, strength: float) -> int:
     return int(schedule.steps * strength)
 
 
-def guided(schedule: Schedule, start: float = 0.0, end: float = 1.0) -> tuple[bool, ...]:
+def guided(schedule: Schedule, start: float, end: float) -> tuple[bool, ...]:
     """Whether guidance acts at each of the N + 1 times: start <= t <= end, on t itself.
 
     t runs from 1 to 0, so [0, 0.5] is the *second* half of a run. The flag of the end point is for

@@ -156,6 +156,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(heads * head_dim, width, bias=False)
         self.q_norm = RMSNorm(head_dim, eps)
         self.k_norm = RMSNorm(head_dim, eps)
+        self.qkv: nn.Parameter | None
         self.register_parameter("qkv", None)
 
     def fuse(self) -> None:
@@ -214,6 +215,7 @@ class MLP(nn.Module):
         self.gate_proj = nn.Linear(width, hidden, bias=False)
         self.up_proj = nn.Linear(width, hidden, bias=False)
         self.down_proj = nn.Linear(hidden, width, bias=False)
+        self.gate_up: nn.Parameter | None
         self.register_parameter("gate_up", None)
 
     def fuse(self) -> None:

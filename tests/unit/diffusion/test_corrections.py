@@ -53,7 +53,7 @@ def test_blend_is_exact_where_the_mask_is_zero_or_one() -> None:
 def test_injection_lasts_for_the_rounded_share_of_the_steps(ratio: float, steps: int) -> None:
     start, source = noise.draw([1], [6], 2), noise.draw([2], [6], 2)
     region = corrections.soft_mask([(2, 4)], [6], 6, 0)
-    schedule = linear(5)
+    schedule = linear(5, 1.0)
     inject = corrections.injection(source, start, region, ratio, schedule.times[1:])
     x = torch.full_like(start, 9.0)
     for k in range(5):
@@ -112,7 +112,7 @@ def test_dcw_leaves_padding_empty() -> None:
     """An odd item's last frame is paired with padding, which must not receive its half."""
     before, v, after = (noise.draw([s, s], [8, 5], 4) for s in (1, 2, 3))
     valid = corrections.frame_mask([8, 5], 8)
-    schedule = linear(4)
+    schedule = linear(4, 1.0)
     got = corrections.dcw(schedule, valid=valid)(1, before, v, after)
     assert torch.equal(got[1, 5:], torch.zeros(3, 4))
     leaky = corrections.dcw(schedule)(1, before, v, after)
@@ -121,7 +121,7 @@ def test_dcw_leaves_padding_empty() -> None:
 
 def test_dcw_refuses_an_unknown_mode() -> None:
     with pytest.raises(InvalidRequest, match=r"dcw_mode: 'single'.*low, high, double, pix"):
-        corrections.dcw(linear(4), "single")  # type: ignore[arg-type]
+        corrections.dcw(linear(4, 1.0), "single")  # type: ignore[arg-type]
 
 
 def test_retake_turns_from_one_noise_to_the_other_at_constant_power() -> None:

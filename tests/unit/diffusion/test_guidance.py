@@ -86,7 +86,7 @@ def test_the_unguided_half_is_not_run_where_it_would_be_dropped() -> None:
         calls.append(("single", k))
         return V_C
 
-    schedule = linear(4)
+    schedule = linear(4, 1.0)
     rule = guidance.choose("apg", X)
     velocity = guidance.guide(pair, single, rule, 7.0, schedule, guided(schedule, 0, 0.5))
     for k in range(4):

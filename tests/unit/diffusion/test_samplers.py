@@ -40,7 +40,7 @@ def test_heun_is_of_second_order() -> None:
     """v = x: the exact end from 1 is e^-1; halving the step quarters the error, Euler's halves."""
 
     def error(run: Callable[..., Tensor], steps: int) -> float:
-        got = run(lambda x, k: x, torch.ones(1, 1, 1), linear(steps))
+        got = run(lambda x, k: x, torch.ones(1, 1, 1), linear(steps, 1.0))
         return abs(float(got) - math.exp(-1))
 
     assert error(samplers.heun, 8) / error(samplers.heun, 16) == pytest.approx(4, rel=0.1)
@@ -59,10 +59,10 @@ def test_forwards_and_the_indices_they_see() -> None:
         ahead.append(k)
         return x
 
-    samplers.heun(v, torch.ones(1, 2, 2), linear(3), look_ahead=w)
+    samplers.heun(v, torch.ones(1, 2, 2), linear(3, 1.0), look_ahead=w)
     assert (seen, ahead) == ([0, 1, 2], [1, 2, 3])
     ahead.clear()
-    samplers.heun(v, torch.ones(1, 2, 2), linear(3), look_ahead=w, last_too=False)
+    samplers.heun(v, torch.ones(1, 2, 2), linear(3, 1.0), look_ahead=w, last_too=False)
     assert ahead == [1, 2]
 
 
@@ -78,7 +78,7 @@ def test_norm_clamp_and_smoothing_by_hand() -> None:
 
 def test_smoothing_uses_the_velocity_that_was_used() -> None:
     values = iter([4.0, 0.0, 0.0])
-    schedule = linear(3)
+    schedule = linear(3, 1.0)
     got = samplers.euler(
         lambda x, k: torch.full_like(x, next(values)),
         torch.zeros(1, 1, 1),
@@ -101,7 +101,7 @@ def test_corrections_come_in_order_and_see_the_step() -> None:
     got = samplers.euler(
         lambda x, k: torch.full_like(x, 2.0),
         torch.zeros(1, 1, 1),
-        linear(2),
+        linear(2, 1.0),
         correct=[add, double],
     )
     assert told == [(0, 0.0, 2.0, -1.0), (1, 0.0, 2.0, -1.0)] and float(got) == 0.0
@@ -119,7 +119,7 @@ def test_cancelling_before_a_step_runs_no_more_forwards() -> None:
         return x
 
     with pytest.raises(Cancelled):
-        samplers.euler(v, torch.ones(1, 2, 2), linear(5), on_step=stop)
+        samplers.euler(v, torch.ones(1, 2, 2), linear(5, 1.0), on_step=stop)
     assert forwards == [0, 1]
 
 
@@ -131,7 +131,7 @@ def test_the_start_is_not_written_to_and_steps_are_fp32() -> None:
         assert x.dtype == torch.float32
         return (x * 0.3).bfloat16()
 
-    got = samplers.euler(half, x, linear(4))
+    got = samplers.euler(half, x, linear(4, 1.0))
     assert got.dtype == torch.float32 and torch.equal(x, kept)
 
 
@@ -144,7 +144,7 @@ def test_nothing_reads_a_tensors_value(name: str, mode: corrections.DcwMode) -> 
     valid = corrections.frame_mask([9, 5], 9, x.device)
     region = corrections.soft_mask([(2, 4), (1, 5)], [9, 5], 9, 2, x.device)
     correct = [
-        corrections.dcw(schedule, mode, valid=valid),
+        corrections.dcw(schedule, mode, 0.05, 0.02, valid),
         corrections.injection(x, x, region, 0.5, samplers.base_levels(schedule)),
     ]
     rule = guidance.choose(name, x)

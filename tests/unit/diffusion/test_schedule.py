@@ -48,7 +48,7 @@ def test_truncation_keeps_the_tail_from_the_nearest_time(n: int, s: float, noise
 
 
 def test_full_strength_still_runs_one_step() -> None:
-    assert truncate(linear(8), 1.0).times == (0.125, 0.0)
+    assert truncate(linear(8, 1.0), 1.0).times == (0.125, 0.0)
 
 
 def test_cover_switch_counts_the_steps_that_are_run() -> None:
@@ -111,7 +111,7 @@ def test_nonsense_is_refused(steps: int, shift: float, field: str) -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
 def test_fractions_outside_zero_to_one_are_refused(value: float) -> None:
-    schedule = linear(4)
+    schedule = linear(4, 1.0)
     for call in (
         lambda: truncate(schedule, value),
         lambda: cover_switch(schedule, value),
@@ -125,9 +125,9 @@ def test_fractions_outside_zero_to_one_are_refused(value: float) -> None:
 
 
 def test_interval_holds_its_ends_and_one_flag_for_every_time() -> None:
-    assert guided(linear(4), 0.25, 0.5) == (False, False, True, True, False)
+    assert guided(linear(4, 1.0), 0.25, 0.5) == (False, False, True, True, False)
     assert guided(turbo(8, 3.0), 0.3, 1.0)[7]
-    assert guided(linear(4)) == (True,) * 5
+    assert guided(linear(4, 1.0), 0, 1) == (True,) * 5
 
 
 def test_schedules_need_no_torch() -> None:

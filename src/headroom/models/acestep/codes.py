@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,19 +9,6 @@ from torch.nn import functional as F
 from headroom.models.acestep.config import CODE_FRAMES, AceStepConfig
 from headroom.models.acestep.encoders import Stack
 from headroom.nn.fsq import FSQ
-
-_CODE = re.compile(r"<\|audio_code_(\d+)\|>")
-
-
-def codes_from_text(text: str, codebook: int) -> list[int]:
-    """`<|audio_code_N|>` … → codes, each clamped to the codebook; all else is ignored."""
-    return [min(int(n), codebook - 1) for n in _CODE.findall(text)]
-
-
-def codes_to_text(codes: list[int]) -> str:
-    """Codes → the text form the language model writes."""
-    return "".join(f"<|audio_code_{n}|>" for n in codes)
-
 
 class AttentionPooler(Stack):
     """Five frames → one vector. Keys: embed_tokens, special_token, layers, norm."""
@@ -91,3 +76,12 @@ def hints(
         tail = silence[:, :missing].to(latents).expand(latents.shape[0], -1, -1)
         latents = torch.cat((latents, tail), dim=1)
     return F.pad(latents, (0, 0, 0, max(0, frames - latents.shape[1])))[:, :frames]
+
+
+class Codes(nn.Module):
+    """Both directions of the 5 Hz codes. Keys: tokenizer.…, detokenizer.…."""
+
+    def __init__(self, config: AceStepConfig) -> None:
+        super().__init__()
+        self.tokenizer = AudioTokenizer(config)
+        self.detokenizer = AudioDetokenizer(config)

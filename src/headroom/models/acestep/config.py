@@ -111,10 +111,10 @@ class _Fields:
             return self.size(f"{prefix}{name}", other)
 
         return BlockSizes(
-            width=size("hidden_size", fallback and fallback.width),
-            hidden=size("intermediate_size", fallback and fallback.hidden),
-            heads=size("num_attention_heads", fallback and fallback.heads),
-            kv_heads=size("num_key_value_heads", fallback and fallback.kv_heads),
+            width=size("hidden_size", fallback.width if fallback else None),
+            hidden=size("intermediate_size", fallback.hidden if fallback else None),
+            heads=size("num_attention_heads", fallback.heads if fallback else None),
+            kv_heads=size("num_key_value_heads", fallback.kv_heads if fallback else None),
             head_dim=self.size("head_dim", 128),
             eps=self.number("rms_norm_eps", 1e-6),
             theta=self._theta(),

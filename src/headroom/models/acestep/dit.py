@@ -211,17 +211,16 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         width, patch = config.dit.width, config.patch
-        self.proj_in = nn.Sequential(
-            nn.Identity(), nn.Conv1d(config.in_channels, width, patch, patch)
-        )
+        # The files keep these two as element 1 of a sequence; element 0 holds no weight.
+        self.proj_in = nn.ModuleDict({"1": nn.Conv1d(config.in_channels, width, patch, patch)})
         self.condition_embedder = nn.Linear(config.encoder.width, width)
         self.layers = nn.ModuleList(
             DiTLayer(config, window) for window in config.layer_windows(config.dit_layers)
         )
         self.norm_out = RMSNorm(width, config.dit.eps)
         self.scale_shift_table = nn.Parameter(torch.empty(1, 2, width))
-        self.proj_out = nn.Sequential(
-            nn.Identity(), nn.ConvTranspose1d(width, config.latent_channels, patch, patch)
+        self.proj_out = nn.ModuleDict(
+            {"1": nn.ConvTranspose1d(width, config.latent_channels, patch, patch)}
         )
 
     @property
@@ -291,7 +290,7 @@ class DiT(nn.Module):
         """
         both = torch.cat((source, mask), dim=-1).to(self.dtype)
         weight = self._input_weight()[..., : self.config.context_channels]
-        bias = self.proj_in[1].bias
+        bias = self.proj_in["1"].get_parameter("bias")
         return layout.pack(F.linear(self._pairs(both), weight.flatten(1), bias))
 
     # --- every step ----------------------------------------------------------------------
@@ -317,8 +316,8 @@ class DiT(nn.Module):
         if guided:
             if cross.null is None:
                 raise ValueError("guided velocity without a null condition in the cache")
-            # The halves part at the first cross-attention; everything before is per token, so
-            # both are run from the start for simplicity of the compiled block.
+            # The halves part at the first cross-attention; running both from the start costs
+            # one redundant self-attention in n and keeps every block the same.
             x, rope, tokens = x.repeat(2, 1), rope.repeat(2), tokens * 2
             if layers.shape[0] > 1:
                 layers, out = layers.repeat(2, 1, 1, 1), out.repeat(2, 1, 1)
@@ -335,7 +334,7 @@ class DiT(nn.Module):
                 cross.null[i] if guided and cross.null is not None else None,
             )
         x = torch.addcmul(out[:, 0], self.norm_out(x), out[:, 1])
-        x = F.linear(x, self._output_weight(), self.proj_out[1].bias.repeat(self.config.patch))
+        x = F.linear(x, self._output_weight(), self._output_bias())
         if guided:
             return torch.stack([layout.unpack(half) for half in x.chunk(2)])
         return layout.unpack(x)
@@ -354,13 +353,16 @@ class DiT(nn.Module):
 
     def _input_weight(self) -> Tensor:
         """Convolution [H, C, patch] as a product over frame pairs, [H, patch, C]."""
-        weight: Tensor = self.proj_in[1].weight
+        weight = self.proj_in["1"].get_parameter("weight")
         return weight.permute(0, 2, 1)
 
     def _output_weight(self) -> Tensor:
         """Transposed convolution [H, C, patch] as a product to frame pairs, [patch·C, H]."""
-        weight: Tensor = self.proj_out[1].weight
+        weight = self.proj_out["1"].get_parameter("weight")
         return weight.permute(2, 1, 0).flatten(0, 1)
+
+    def _output_bias(self) -> Tensor:
+        return self.proj_out["1"].get_parameter("bias").repeat(self.config.patch)
 
 
 def spread(table: Tensor, tokens: Sequence[int]) -> Tensor:

@@ -116,3 +116,17 @@ class ConditionEncoder(nn.Module):
         )
         items = [torch.cat(rows) for rows in zip(*parts, strict=True)]
         return torch.cat(items), tuple(len(rows) for rows in items)
+
+
+class Conditioner(nn.Module):
+    """The condition encoder and the learned null condition. Keys: encoder.…, null_condition_emb."""
+
+    def __init__(self, config: AceStepConfig) -> None:
+        super().__init__()
+        self.encoder = ConditionEncoder(config)
+        self.null_condition_emb = nn.Parameter(torch.empty(1, 1, config.encoder.width))
+
+
+def module_dtype(module: nn.Module) -> torch.dtype:
+    """The type a module computes in: that of its weights."""
+    return next(module.parameters()).dtype

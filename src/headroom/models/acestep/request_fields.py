@@ -322,8 +322,13 @@ class OutputFields(Fields):
         Knob("Output", "Multiplies the latents before decoding.", step=0.01),
     ] = 1.0
     enable_normalization: Annotated[
-        bool, Knob("Output", "Bring the loudest sample to the level below.")
-    ] = True
+        bool | None,
+        Knob(
+            "Output",
+            "Bring the loudest sample to the level below.",
+            left_open="on, but off for a repaint, which keeps the samples of its source",
+        ),
+    ] = None
     normalization_db: Annotated[
         float,
         Limit(-60, 0, "above 0 dB the sound clips"),

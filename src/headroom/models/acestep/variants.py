@@ -225,7 +225,7 @@ def _by_sampler(request: AnyMusicRequest) -> Iterator[_Idle]:
 
 
 def _by_output(request: AnyMusicRequest) -> Iterator[_Idle]:
-    if not request.enable_normalization:
+    if request.enable_normalization is False:
         yield ("normalization_db",), "normalisation is off (enable_normalization)"
     if request.audio_format not in (None, "mp3", "opus"):
         yield ("bitrate",), f"{request.audio_format} has no bit rate to choose"

@@ -1,0 +1,312 @@
+"""From a request to songs: every open field decided, seconds turned into frames. No torch.
+
+For now the documented defaults decide what a request leaves open; a planner language model will
+decide the same fields here. Nothing after this re-reads, re-defaults or re-limits a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headroom.audio.files import probe
+from headroom.diffusion.corrections import repaint_preset
+from headroom.diffusion.schedule import (
+    Schedule,
+    cover_switch,
+    custom,
+    guided,
+    linear,
+    truncate,
+    turbo,
+)
+from headroom.errors import InvalidRequest, InvalidSource
+from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text
+from headroom.models.acestep.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
+from headroom.models.acestep.prompts import INSTRUMENTAL, Metas, stems_caption
+from headroom.models.acestep.requests import (
+    AnyMusicRequest,
+    Complete,
+    Cover,
+    Extract,
+    Lego,
+    Repaint,
+    Text2Music,
+)
+from headroom.models.acestep.song import (
+    Finish,
+    Region,
+    Repainting,
+    Sampling,
+    Song,
+    Source,
+    Wavelet,
+)
+from headroom.models.acestep.tasks import GENERATE, SEMANTIC, TASKS, SourceChannels
+from headroom.models.acestep.variants import Variant
+from headroom.models.base import Composed
+from headroom.params.clamp import Note
+from headroom.params.describe import stand_in
+
+LEAST_FRAMES = 128  # shorter latents are filled with silence; the model saw none
+MOST_SECONDS = 600
+_NO_VOICE = ("", "[inst]", "[instrumental]")
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Latent frames: computed, and kept of them for the result."""
+
+    frames: int
+    kept: int
+
+    @classmethod
+    def of(cls, kept: int) -> Length:
+        return cls(max(kept, LEAST_FRAMES), kept)
+
+
+def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) -> Composed[Song]:
+    """Decide everything. `request` is already inside its limits; one song is made a seed.
+
+    Raises InvalidSource for a recording that cannot be used and InvalidRequest for a region that
+    lies outside it.
+    """
+    notes: list[Note] = []
+    codes = _codes(request)
+    source = _source(request, notes)
+    length = _length(request, codes, source)
+    region = _region(request, source, length)
+    seconds = _seconds(request, codes, source)
+    sampling = _sampling(request, variant, bool(codes))
+    instruction = _instruction(request, bool(codes))
+    explicit = not isinstance(request, (Repaint, Lego)) or request.chunk_mask_mode == "explicit"
+    caption = request.caption
+    if variant.stems:
+        caption = stems_caption(caption, request.global_caption, instruction, explicit)
+    songs = tuple(
+        Song(
+            task=request.task,
+            seed=seed,
+            frames=length.frames,
+            kept=length.kept,
+            caption=caption,
+            lyrics=_lyrics(request),
+            language=request.vocal_language,
+            metas=Metas(request.bpm, request.timesignature, request.keyscale, seconds),
+            instruction=instruction,
+            instruction_after=GENERATE if sampling.switch < sampling.steps else None,
+            codes=codes,
+            channels=_channels(request, bool(codes)),
+            mask_everywhere=_mask(region, explicit),
+            source=source,
+            region=region,
+            references=tuple(str(path) for path in request.reference_audio),
+            retake_seed=_retake_seed(request, seed),
+            retake_variance=request.retake_variance,
+            sampling=sampling,
+            finish=_finish(request),
+            model=variant.name,
+        )
+        for seed in seeds
+    )
+    return Composed(songs, tuple(notes))
+
+
+# --- words -------------------------------------------------------------------------------
+
+
+def _lyrics(request: AnyMusicRequest) -> str:
+    silent = request.instrumental or request.lyrics.strip().lower() in _NO_VOICE
+    return INSTRUMENTAL if silent else request.lyrics
+
+
+def _instruction(request: AnyMusicRequest, coded: bool) -> str:
+    if request.instruction is not None:
+        return request.instruction
+    if coded:
+        return SEMANTIC
+    tracks: tuple[str, ...] = ()
+    if isinstance(request, (Lego, Extract)) and request.track is not None:
+        tracks = (request.track,)
+    elif isinstance(request, Complete):
+        tracks = request.tracks
+    return TASKS[request.task].instruct(tracks)
+
+
+def _codes(request: AnyMusicRequest) -> tuple[int, ...]:
+    if not isinstance(request, Text2Music) or not request.audio_codes:
+        return ()
+    codes = tuple(codes_from_text(request.audio_codes, CODEBOOK))
+    most = MOST_SECONDS * LATENT_RATE // CODE_FRAMES
+    if len(codes) > most:
+        raise InvalidRequest("audio_codes", f"{len(codes)} codes", f"at most {most} ({_most()})")
+    return codes
+
+
+# --- length and place --------------------------------------------------------------------
+
+
+def _seconds(
+    request: AnyMusicRequest, codes: tuple[int, ...], source: Source | None
+) -> float | None:
+    """What the model is told of the length: that of the source, the codes, or the request."""
+    if source is not None:
+        return source.total / SAMPLE_RATE
+    if codes:
+        return len(codes) * CODE_FRAMES / LATENT_RATE
+    return request.duration
+
+
+def _length(request: AnyMusicRequest, codes: tuple[int, ...], source: Source | None) -> Length:
+    if source is not None:
+        return Length.of(source.total // HOP)
+    if codes:
+        return Length.of(len(codes) * CODE_FRAMES)
+    seconds = request.duration if request.duration is not None else _usual_duration()
+    return Length.of(int(round(seconds, 1) * SAMPLE_RATE / HOP + 1e-6))
+
+
+def _usual_duration() -> float:
+    usual = stand_in(Text2Music, "duration")
+    if not isinstance(usual, (int, float)):
+        raise TypeError("duration has no usual value")
+    return usual
+
+
+def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:
+    if isinstance(request, Text2Music):
+        return None
+    path = request.source_audio
+    info = probe(path, "source_audio")
+    samples = round(info.frames * SAMPLE_RATE / info.rate)
+    if samples < HOP:
+        why = f"holds {info.seconds:.3f} s of sound"
+        raise InvalidSource("source_audio", path, why, f"at least {HOP / SAMPLE_RATE} s")
+    if samples > MOST_SECONDS * SAMPLE_RATE:
+        why = f"the model was trained up to {_most()}; the rest is left out"
+        notes.append(Note("source_audio", f"{info.seconds:.1f} s", _most(), why))
+        samples = MOST_SECONDS * SAMPLE_RATE
+    before = after = 0
+    if isinstance(request, (Repaint, Lego)):
+        seconds = samples / SAMPLE_RATE
+        before = round(max(0.0, -request.start) * SAMPLE_RATE)
+        end = seconds if request.end is None else request.end
+        after = round(max(0.0, end - seconds) * SAMPLE_RATE)
+        if request.end is None and request.start >= seconds:
+            allowed = f"less than the length of the source ({seconds:.2f} s), or an end beyond it"
+            raise InvalidRequest("start", request.start, allowed)
+        if before + samples + after > MOST_SECONDS * SAMPLE_RATE:
+            allowed = f"a region with which the song stays within {_most()}"
+            raise InvalidRequest("end" if after else "start", request.end, allowed)
+    return Source(str(path), samples, before, after)
+
+
+def _region(request: AnyMusicRequest, source: Source | None, length: Length) -> Region | None:
+    """The region in frames and samples of the padded song; only tasks with a region have one."""
+    if source is None or not isinstance(request, (Repaint, Lego)):
+        return None
+    shift = source.before / SAMPLE_RATE
+    start = max(request.start + shift, 0.0)
+    end = source.total / SAMPLE_RATE if request.end is None else request.end + shift
+    first = min(int(start * SAMPLE_RATE // HOP), length.kept - 1)
+    last = max(first + 1, min(int(end * SAMPLE_RATE // HOP), length.kept))
+    stop_sample = min(round(end * SAMPLE_RATE), source.total)
+    return Region(first, last, round(start * SAMPLE_RATE), stop_sample)
+
+
+def _channels(request: AnyMusicRequest, coded: bool) -> SourceChannels:
+    if coded:
+        return SourceChannels.HINTS
+    if isinstance(request, Cover) and not request.quantize_source:
+        return SourceChannels.LATENTS
+    return TASKS[request.task].source
+
+
+def _mask(region: Region | None, explicit: bool) -> float | None:
+    """1 everywhere without a region; 2 everywhere lets the model find the region itself."""
+    if not explicit:
+        return 2.0
+    return 1.0 if region is None else None
+
+
+# --- the sampler -------------------------------------------------------------------------
+
+
+def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampling:
+    schedule = _schedule(request, variant)
+    from_source = isinstance(request, Cover) and request.cover_noise_strength > 0
+    if isinstance(request, Cover):
+        schedule = truncate(schedule, request.cover_noise_strength)
+    switch = schedule.steps
+    if isinstance(request, Cover) or (isinstance(request, Text2Music) and coded):
+        switch = cover_switch(schedule, request.audio_cover_strength)
+    scale = _guidance(request, variant)
+    flags = guided(schedule, request.cfg_interval_start, request.cfg_interval_end)
+    sde = request.infer_method == "sde"
+    wavelet = Wavelet(request.dcw_mode, request.dcw_scaler, request.dcw_high_scaler)
+    return Sampling(
+        times=schedule.times,
+        method=request.infer_method,
+        solver="euler" if sde else request.sampler_mode,
+        turbo=variant.kind == "turbo",
+        guidance=scale,
+        guidance_variant=request.guidance_variant,
+        guided=flags if scale > 1 else (False,) * len(flags),
+        norm_clamp=request.velocity_norm_threshold,
+        ema=request.velocity_ema_factor,
+        wavelet=wavelet if request.dcw_enabled else None,
+        switch=switch,
+        start_from_source=from_source,
+        repainting=_repainting(request),
+        noise=request.noise,
+    )
+
+
+def _schedule(request: AnyMusicRequest, variant: Variant) -> Schedule:
+    if request.timesteps is not None:
+        return custom(request.timesteps, variant.custom_times)
+    steps = variant.steps if request.inference_steps is None else request.inference_steps
+    shift = variant.shift if request.shift is None else request.shift
+    return turbo(steps, shift) if variant.kind == "turbo" else linear(steps, shift)
+
+
+def _guidance(request: AnyMusicRequest, variant: Variant) -> float:
+    if variant.guidance is None:
+        return 1.0
+    return variant.guidance if request.guidance_scale is None else request.guidance_scale
+
+
+def _repainting(request: AnyMusicRequest) -> Repainting | None:
+    if not isinstance(request, Repaint):
+        return None
+    preset = repaint_preset(request.repaint_mode, request.repaint_strength)
+    frames, fade = request.repaint_latent_crossfade_frames, request.repaint_wav_crossfade_sec
+    return Repainting(
+        injected_share=preset.injection,
+        ramp_frames=preset.blend_frames if frames is None else frames,
+        fade_seconds=preset.crossfade if fade is None else fade,
+    )
+
+
+def _retake_seed(request: AnyMusicRequest, seed: int) -> int | None:
+    if request.retake_variance == 0:
+        return None
+    return (seed + 1) % 2**64 if request.retake_seed is None else request.retake_seed
+
+
+def _finish(request: AnyMusicRequest) -> Finish:
+    # A repaint keeps samples of its source; changing the level would change those too.
+    normalise = request.enable_normalization
+    if normalise is None:
+        normalise = not isinstance(request, Repaint)
+    return Finish(
+        latent_shift=request.latent_shift,
+        latent_rescale=request.latent_rescale,
+        normalise_db=request.normalization_db if normalise else None,
+        fade_in=request.fade_in,
+        fade_out=request.fade_out,
+    )
+
+
+def _most() -> str:
+    return f"{MOST_SECONDS} s"

@@ -1,0 +1,109 @@
+"""Captions, lyrics and timbre of a batch as packed condition rows.
+
+Songs that stand side by side with the same words and the same timbre share one condition; its
+rows, and later its keys and values in every layer, exist once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from headroom.models.acestep.encoders import Conditioner, module_dtype
+from headroom.models.acestep.prompts import PromptTokenizer, caption_prompt, lyric_prompt
+from headroom.models.acestep.song import Song
+from headroom.nn.qwen3 import Qwen3, pack
+
+Rows = tuple[Tensor, tuple[int, ...]]
+"""Packed rows [ΣL, E] and the number of rows of each condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """`shared[c]` neighbouring songs use condition c. `second` is in force after the switch."""
+
+    first: Rows
+    second: Rows | None
+    shared: tuple[int, ...]
+    null: Tensor | None  # [1, 1, E]
+
+
+def encode_conditions(
+    songs: Sequence[Song],
+    references: Sequence[tuple[Tensor, ...]],
+    silence: Tensor,
+    text_encoder: Qwen3,
+    conditioner: Conditioner,
+    tokenizer: PromptTokenizer,
+    device: torch.device,
+) -> Conditions:
+    """`references[i]` are timbre latents [F, 64] of song i; `silence` [F, 64] stands in for none."""
+    leaders, shared = _leaders(songs, references)
+    timbre = [references[i] or (silence,) for i in leaders]
+    first = [_prompt(songs[i], songs[i].instruction) for i in leaders]
+
+    def encode(captions: Sequence[str]) -> Rows:
+        return _encode(
+            captions, [songs[i] for i in leaders], timbre, text_encoder, conditioner, tokenizer, device
+        )
+
+    second = None
+    if songs[0].instruction_after is not None:
+        second = encode([_prompt(songs[i], songs[i].instruction_after or "") for i in leaders])
+    guided = any(songs[0].sampling.guided)
+    null = conditioner.null_condition_emb.clone() if guided else None
+    return Conditions(encode(first), second, shared, null)
+
+
+def _prompt(song: Song, instruction: str) -> str:
+    return caption_prompt(instruction, song.caption, song.metas)
+
+
+def _leaders(
+    songs: Sequence[Song], references: Sequence[tuple[Tensor, ...]]
+) -> tuple[list[int], tuple[int, ...]]:
+    """The first song of each run of songs with one condition, and the lengths of the runs."""
+    leaders: list[int] = []
+    shared: list[int] = []
+    for i, song in enumerate(songs):
+        before = songs[i - 1] if i else None
+        # Timbre latents are sampled with the song's seed, so references are never shared.
+        same = before is not None and not references[i] and not references[i - 1]
+        if same and before is not None and _words(before) == _words(song):
+            shared[-1] += 1
+        else:
+            leaders.append(i)
+            shared.append(1)
+    return leaders, tuple(shared)
+
+
+def _words(song: Song) -> Song:
+    """The song with all that does not reach the condition made equal."""
+    plain = replace(song, seed=0, frames=1, kept=1, codes=(), source=None, region=None)
+    return replace(plain, retake_seed=None, retake_variance=0.0)
+
+
+def _encode(
+    captions: Sequence[str],
+    songs: Sequence[Song],
+    timbre: Sequence[tuple[Tensor, ...]],
+    text_encoder: Qwen3,
+    conditioner: Conditioner,
+    tokenizer: PromptTokenizer,
+    device: torch.device,
+) -> Rows:
+    dtype = module_dtype(conditioner)
+    text_ids, text_lengths = pack([tokenizer.caption(c) for c in captions], device)
+    lyric_ids, lyric_lengths = pack(
+        [tokenizer.lyrics(lyric_prompt(s.language, s.lyrics)) for s in songs], device
+    )
+    text = text_encoder(text_ids, text_lengths).to(dtype)
+    lyrics = text_encoder.embed(lyric_ids).to(dtype)
+    latents = torch.stack([row for rows in timbre for row in rows]).to(device, dtype)
+    packed: Rows = conditioner.encoder(
+        text, text_lengths, lyrics, lyric_lengths, latents, [len(rows) for rows in timbre]
+    )
+    return packed

@@ -1,0 +1,169 @@
+"""What a song starts from: its recordings read and encoded, its source channels and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from headroom.audio.files import read
+from headroom.audio.reference import reference_cuts
+from headroom.audio.resample import resample
+from headroom.audio.wave import Audio, clamped, silent, stereo
+from headroom.diffusion.noise import Stream, draw
+from headroom.errors import InvalidSource
+from headroom.models.acestep.config import SAMPLE_RATE
+from headroom.models.acestep.encoders import module_dtype
+from headroom.models.acestep.song import Song, Source
+from headroom.models.acestep.tasks import TASKS, SourceChannels
+from headroom.nn.oobleck import Encoder
+from headroom.nn.oobleck_tiles import encode_tiled
+from headroom.runtime.run import Step
+from headroom.weights.silence import silence_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Sounds:
+    """Recordings of a batch, stereo at 48 kHz within ±1: sources padded and cut to length."""
+
+    sources: Mapping[Source, Audio]
+    references: Mapping[str, Audio]
+
+    @property
+    def any(self) -> bool:
+        return bool(self.references) or any(not silent(a) for a in self.sources.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Latents of every song's source [T, 64] (None: silent or none) and of its references."""
+
+    sources: tuple[Tensor | None, ...]
+    references: tuple[tuple[Tensor, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Latents [B, T, 64], fp32 on the host, zero beyond each song's frames.
+
+    channels  what fills the source channels; silence: what fills them after the cover switch
+    mask      1 where the model generates, 0 where it keeps
+    sources   the source itself, for injection, blending and a start from it; None without one
+    """
+
+    channels: Tensor
+    mask: Tensor
+    silence: Tensor
+    sources: Tensor | None
+    references: tuple[tuple[Tensor, ...], ...]
+    sounds: Sounds
+
+
+def load_sounds(songs: Sequence[Song]) -> Sounds:
+    """Read every recording once. Raises InvalidSource, also for silence where sound is needed."""
+    sources: dict[Source, Audio] = {}
+    references: dict[str, Audio] = {}
+    for song in songs:
+        if song.source is not None and song.source not in sources:
+            audio = _padded(_standard(read(song.source.path, "source_audio")), song.source)
+            if TASKS[song.task].needs_sound and silent(audio):
+                raise InvalidSource(
+                    "source_audio", song.source.path, "is silent", f"sound to {song.task}"
+                )
+            sources[song.source] = audio
+        for path in song.references:
+            if path not in references:
+                audio = _standard(read(path, "reference_audio"))
+                if silent(audio):
+                    raise InvalidSource("reference_audio", path, "is silent", "sound to imitate")
+                references[path] = audio
+    return Sounds(sources, references)
+
+
+def _standard(audio: Audio) -> Audio:
+    """Stereo at 48 kHz within ±1."""
+    return clamped(resample(stereo(audio), SAMPLE_RATE))
+
+
+def _padded(audio: Audio, source: Source) -> Audio:
+    """Exactly `source.total` samples: the file's own between the silences of outpainting."""
+    samples = audio.samples[:, : source.samples]
+    missing = source.samples - samples.shape[1]
+    return Audio(F.pad(samples, (source.before, source.after + missing)), audio.rate)
+
+
+def encode_sounds(
+    songs: Sequence[Song], sounds: Sounds, silence: Tensor, encoder: Encoder, step: Step
+) -> Encoded:
+    """Every recording through the VAE once; each song samples with noise of its own seed."""
+    means: dict[Source, tuple[Tensor, Tensor]] = {}
+    sources: list[Tensor | None] = []
+    for song in songs:
+        key = song.source
+        if key is None or silent(sounds.sources[key]):
+            sources.append(None)
+            continue
+        if key not in means:
+            means[key] = _posterior(sounds.sources[key], encoder, step)
+        latents = _sample(*means[key], song.seed, Stream.ENCODE, 0)
+        missing = song.frames - latents.shape[0]
+        sources.append(torch.cat((latents, silence_frames(silence, max(missing, 0))[0])))
+    references = []
+    for song in songs:
+        rows = []
+        for number, path in enumerate(song.references):
+            cut = reference_cuts(sounds.references[path], song.seed)
+            posterior = _posterior(cut, encoder, step)
+            rows.append(_sample(*posterior, song.seed, Stream.REFERENCE, number))
+        references.append(tuple(rows))
+    return Encoded(tuple(sources), tuple(references))
+
+
+def _posterior(audio: Audio, encoder: Encoder, step: Step) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [T, 64] of the latents, fp32 on the host."""
+    step.check()
+    samples = audio.samples.unsqueeze(0).to(step.device, module_dtype(encoder))
+    mean, std = encode_tiled(encoder, samples)
+    return mean[0].t().float().cpu(), std[0].t().float().cpu()
+
+
+def _sample(mean: Tensor, std: Tensor, seed: int, stream: Stream, step: int) -> Tensor:
+    noise = draw([seed], [mean.shape[0]], mean.shape[1], stream, step)[0]
+    return mean + std * noise
+
+
+def assemble(
+    songs: Sequence[Song],
+    sounds: Sounds,
+    sources: Sequence[Tensor | None],
+    through_codes: Mapping[int, Tensor],
+    references: tuple[tuple[Tensor, ...], ...],
+    silence: Tensor,
+) -> Material:
+    """Source channels and mask of every song, side by side. A silent source is silence."""
+    longest, width = max(song.frames for song in songs), silence.shape[-1]
+    channels, mask, quiet, kept = (torch.zeros(len(songs), longest, width) for _ in range(4))
+    for i, song in enumerate(songs):
+        here = slice(0, song.frames)
+        quiet[i, here] = silence_frames(silence, song.frames)[0]
+        found = sources[i]
+        kept[i, here] = quiet[i, here] if found is None else found
+        mask[i, here] = 1.0 if song.mask_everywhere is None else song.mask_everywhere
+        if song.channels is SourceChannels.SILENCE:
+            channels[i] = quiet[i]
+        elif song.channels is SourceChannels.HINTS:
+            channels[i, here] = through_codes[i]
+        else:
+            channels[i] = kept[i]
+        if song.region is not None:
+            inside = slice(song.region.start, song.region.stop)
+            if song.channels is SourceChannels.OUTSIDE:
+                channels[i, inside] = quiet[i, inside]
+            if song.mask_everywhere is None:
+                mask[i] = 0.0
+                mask[i, inside] = 1.0
+    has_source = any(song.source is not None for song in songs)
+    return Material(channels, mask, quiet, kept if has_source else None, references, sounds)

@@ -1,0 +1,117 @@
+"""The literal texts ACE-Step 1.5 was trained on, and their token ids. Whitespace matters. No torch.
+
+The tokenizer's own post-processor appends one end-of-text id to every sequence, on top of the
+literal marker in the template; truncation keeps that last id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from headroom.errors import InvalidCheckpoint
+
+CAPTION_TOKENS = 256  # both limits include the appended id
+LYRIC_TOKENS = 2048
+END = "<|endoftext|>"
+MISSING = "N/A"
+INSTRUMENTAL = "[Instrumental]"
+
+_FORMATTED = re.compile(r"# Caption\n(.*?)\n\n# Metas\n", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Metas:
+    """What is known of the music; None prints as N/A."""
+
+    bpm: int | None
+    timesignature: str | None
+    keyscale: str | None
+    seconds: float | None
+
+    def text(self) -> str:
+        length = "30" if self.seconds is None else str(int(self.seconds))
+        return (
+            f"- bpm: {self.bpm if self.bpm is not None else MISSING}\n"
+            f"- timesignature: {self.timesignature or MISSING}\n"
+            f"- keyscale: {self.keyscale or MISSING}\n"
+            f"- duration: {length} seconds\n"
+        )
+
+
+def caption_prompt(instruction: str, caption: str, metas: Metas) -> str:
+    """The caption branch. A caption that is already a formatted prompt gives up its middle."""
+    formatted = _FORMATTED.search(caption)
+    if formatted:
+        caption = formatted.group(1)
+    if not instruction.endswith(":"):
+        instruction += ":"
+    return (
+        f"# Instruction\n{instruction}\n\n# Caption\n{caption}\n\n# Metas\n{metas.text()}{END}\n"
+    )
+
+
+def stems_caption(caption: str, global_caption: str, instruction: str, explicit: bool) -> str:
+    """The caption block of a stems checkpoint: song, stem, and whether the mask is a region."""
+    rows = [f"Local: {caption}", f"Mask Control: {'true' if explicit else 'false'}"]
+    if "a segment" not in instruction:
+        rows.insert(0, f"Global: {global_caption}")
+    return "\n".join(rows)
+
+
+def lyric_prompt(language: str, lyrics: str) -> str:
+    """The lyric branch."""
+    return f"# Languages\n{language}\n\n# Lyric\n{lyrics}{END}"
+
+
+class Encoding(Protocol):
+    """What a tokenizer answers."""
+
+    @property
+    def ids(self) -> list[int]: ...
+
+
+class Encoder(Protocol):
+    """The one method of a tokenizer that is used."""
+
+    def encode(self, sequence: str) -> Encoding: ...
+
+
+class PromptTokenizer:
+    """The text encoder's tokenizer, from the folder's tokenizer.json."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    @classmethod
+    def open(cls, folder: Path) -> PromptTokenizer:
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise InvalidCheckpoint(folder, ["tokenizer.json: not there"])
+        try:
+            text = path.read_text("utf-8")
+            tokenizer = Tokenizer.from_str(text)
+        except (OSError, ValueError) as error:
+            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
+        except Exception as error:  # noqa: BLE001  tokenizers raises the bare class on bad JSON
+            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return cls(tokenizer)
+
+    def caption(self, prompt: str) -> list[int]:
+        """Ids of the caption branch, at most 256."""
+        return _truncated(self.encoder.encode(prompt).ids, CAPTION_TOKENS)
+
+    def lyrics(self, prompt: str) -> list[int]:
+        """Ids of the lyric branch, at most 2048."""
+        return _truncated(self.encoder.encode(prompt).ids, LYRIC_TOKENS)
+
+
+def _truncated(ids: Sequence[int], limit: int) -> list[int]:
+    return list(ids) if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

@@ -1,0 +1,133 @@
+"""A song: everything decided, nothing open. What `compose` returns and `render` needs. No torch.
+
+Seconds end in `compose`; from here on a length is a number of latent frames (25 a second).
+Songs of one batch may differ in all but their `Sampling`: one pass of the sampler serves them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headroom.models.acestep.prompts import Metas
+from headroom.models.acestep.tasks import SourceChannels
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An audio file to work on. Counts are samples at 48 kHz.
+
+    `samples` of the file are used, with silence before and after them (outpainting).
+    """
+
+    path: str
+    samples: int
+    before: int = 0
+    after: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.before + self.samples + self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Latent frames [start, stop) the task may change, and the same in samples at 48 kHz."""
+
+    start: int
+    stop: int
+    start_sample: int
+    stop_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repainting:
+    """How a repaint meets what surrounds it: share of injected steps, latent ramp, waveform fade."""
+
+    injected_share: float  # of the steps
+    ramp_frames: int
+    fade_seconds: float | None  # None: the waveform is not spliced
+
+
+@dataclass(frozen=True, slots=True)
+class Wavelet:
+    """Correction of the step in the wavelet domain (DCW)."""
+
+    mode: str
+    scale: float
+    high_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the sampler runs. Songs with equal Sampling are rendered in one pass.
+
+    `times` is the whole schedule with its end point; it already starts late where a cover begins
+    from its source (`start_from_source`). `switch` is the first step of the second condition.
+    """
+
+    times: tuple[float, ...]
+    method: str  # ode or sde
+    solver: str  # euler or heun
+    turbo: bool
+    guidance: float  # 1 is none
+    guidance_variant: str
+    guided: tuple[bool, ...]  # by index of `times`
+    norm_clamp: float
+    ema: float
+    wavelet: Wavelet | None
+    switch: int
+    start_from_source: bool
+    repainting: Repainting | None
+    noise: str  # headroom or official
+
+    @property
+    def steps(self) -> int:
+        return len(self.times) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What happens around the decoder: affine change of the latents, level and fades."""
+
+    latent_shift: float
+    latent_rescale: float
+    normalise_db: float | None
+    fade_in: float  # seconds
+    fade_out: float
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """One song of a batch.
+
+    `frames` are computed (at least 128), `kept` of them are the result. `instruction_after` is
+    the instruction once the cover strength has switched; None where it never switches.
+    """
+
+    task: str
+    seed: int
+    frames: int
+    kept: int
+    caption: str
+    lyrics: str
+    language: str
+    metas: Metas
+    instruction: str
+    instruction_after: str | None
+    codes: tuple[int, ...]
+    channels: SourceChannels
+    mask_everywhere: float | None  # None: 1 inside the region, 0 outside
+    source: Source | None
+    region: Region | None
+    references: tuple[str, ...]
+    retake_seed: int | None
+    retake_variance: float
+    sampling: Sampling
+    finish: Finish
+    model: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.kept <= self.frames:
+            raise ValueError(f"{self.kept} frames kept of {self.frames}")
+        if self.region and not 0 <= self.region.start < self.region.stop <= self.frames:
+            raise ValueError(f"region {self.region} outside {self.frames} frames")
