@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -191,3 +192,14 @@ def official_state(networks: Networks) -> dict[str, Tensor]:
                 name = name.replace(ours, theirs)
             state[name if name == "null_condition_emb" else prefix + name] = value
     return state
+
+
+def load_official(networks: Networks, state: Mapping[str, Tensor]) -> None:
+    """Fill the networks from tensors under their official names; every name must be used."""
+    own = official_state(networks)
+    if own.keys() != state.keys():
+        raise AssertionError(f"names differ: {sorted(own.keys() ^ state.keys())}")
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            raise AssertionError(f"{name}: {state[name].shape}, needed {value.shape}")
+        value.copy_(state[name])
