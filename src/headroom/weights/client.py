@@ -35,10 +35,12 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait, in seconds: before the second try (then doubled), at most, for a byte."""
+    """How long to wait, in seconds: before the second try (then doubled), at most, for the first
+    sign of a source, and for the next byte of a file."""
 
     first: float = 1.0
     most: float = 30.0
+    sign: float = 10.0
     byte: float = 30.0
 
 
@@ -69,7 +71,7 @@ class Client:
     token: str | None = field(default=None, repr=False)
     patience: Patience = Patience()
 
-    def get(self, url: str, start: int = 0) -> Answer:
+    def get(self, url: str, start: int = 0, timeout: float | None = None) -> Answer:
         """The file from byte `start`, or from 0 where the server knows no ranges.
 
         Broken where it is worth trying again, DownloadFailed where it is not; 416 (nothing at
@@ -83,7 +85,7 @@ class Client:
         if self.token:
             request.add_unredirected_header(_AUTHORIZATION, f"Bearer {self.token}")
         try:
-            response = _opener().open(request, timeout=self.patience.byte)
+            response = _opener().open(request, timeout=timeout or self.patience.byte)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code in _LATER:
@@ -101,7 +103,7 @@ class Client:
         """A JSON answer and its headers, asked for twice at most; DownloadFailed without one."""
         for attempt in range(2):
             try:
-                answer = self.get(url)
+                answer = self.get(url, timeout=self.patience.sign)
                 try:
                     return json.loads(_whole(answer)), answer.headers
                 finally:

@@ -1,0 +1,61 @@
+"""Small model folders for the tests of the catalog, of downloads and of the command line."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+from headroom.weights.catalog import MODELS
+
+
+def safetensors(values: int, name: str = "w") -> bytes:
+    """A whole safetensors file of one row of numbers."""
+    head = json.dumps(
+        {name: {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}}
+    ).encode()
+    return (
+        struct.pack("<Q", len(head))
+        + head
+        + bytes(range(256)) * (values // 64)
+        + bytes(4 * (values % 64))
+    )
+
+
+def model_files(name: str, values: int = 640) -> dict[str, bytes]:
+    """The files of a released model, small; XL ones in two shards."""
+    kind = MODELS[name].kind
+    config = {"model_type": "acestep", "audio_acoustic_hidden_dim": 64, "is_turbo": True}
+    files = {"config.json": json.dumps(config if kind == "dit" else {"kind": kind}).encode()}
+    if kind == "dit":
+        files |= {"silence_latent.pt": b"silence" * 9, "modeling_acestep.py": b"raise SystemExit"}
+    if kind in ("lm", "text_encoder"):
+        files |= {"tokenizer.json": b"{}", "merges.txt": b"#"}
+    if "-xl-" in name:
+        shards = {f"w{i}": f"model-{i:05d}-of-00002.safetensors" for i in (1, 2)}
+        files["model.safetensors.index.json"] = json.dumps({"weight_map": shards}).encode()
+        files |= {shard: safetensors(values, key) for key, shard in shards.items()}
+    elif kind == "vae":
+        files["diffusion_pytorch_model.safetensors"] = safetensors(values)
+    else:
+        files["model.safetensors"] = safetensors(values)
+    return files
+
+
+def put(place: Path, name: str, as_name: str | None = None) -> Path:
+    """A whole model folder below `place`."""
+    folder = place / (as_name or name)
+    folder.mkdir(parents=True)
+    for file, data in model_files(name).items():
+        (folder / file).write_bytes(data)
+    return folder
+
+
+def published() -> dict[str, dict[str, bytes]]:
+    """The repositories of all released models, with what else lies in them."""
+    repos: dict[str, dict[str, bytes]] = {}
+    for name, model in MODELS.items():
+        files = repos.setdefault(model.repo, {"README.md": b"# hi", ".gitattributes": b"*"})
+        inside = f"{model.inside}/" if model.inside else ""
+        files |= {f"{inside}{file}": data for file, data in model_files(name).items()}
+    return repos
