@@ -1,0 +1,199 @@
+"""The public face: a request in, a result out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+
+from headroom.device import Device, open_device
+from headroom.engine.limits import batch_default, limits
+from headroom.engine.provenance import record
+from headroom.engine.result import Result, report
+from headroom.engine.seeds import settle
+from headroom.errors import InvalidRequest
+from headroom.hardware.machine import DType, Machine
+from headroom.hardware.probe import probe
+from headroom.memory.plan import NO_WISHES, Plan, Wishes
+from headroom.memory.planner import plan as make_plan
+from headroom.models.base import AnyModel, Setup, Song
+from headroom.models.registry import USUAL, open_family
+from headroom.params.clamp import Note, clamp
+from headroom.params.request import Request
+from headroom.runtime.events import Stop, Tell, never, tell_nobody
+from headroom.runtime.pool import Pool
+from headroom.runtime.run import Run
+from headroom.settings import Settings, load
+from headroom.units import GIB
+
+DTYPES: Mapping[str, DType | None] = {
+    "auto": None,
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request ready to be rendered: inside its limits, its seeds drawn, its songs composed."""
+
+    request: Request
+    songs: tuple[Song, ...]
+    notes: tuple[Note, ...]
+
+
+class Engine:
+    """Makes songs on one device with one model. Constructing it probes, and loads nothing.
+
+    device          auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1
+    dtype           auto, float32, bfloat16 or float16
+    model           name of a model folder; None: the best that is installed
+    checkpoint_dir  where model folders are; None: what the settings say
+    family          the model family
+    compile         whether to compile; None: where it pays
+    threads         of the host while rendering; None: as torch has them
+    wishes          what narrows the plan
+
+    What is left at its default is taken from `settings` (environment and `.env`) where they say
+    something. Raises InvalidRequest for a device or dtype that is not allowed. One render runs at
+    a time; other threads wait.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        dtype: str = "auto",
+        model: str | None = None,
+        checkpoint_dir: str | Path | None = None,
+        *,
+        family: str = USUAL,
+        compile: bool | None = None,
+        threads: int | None = None,
+        wishes: Wishes = NO_WISHES,
+        settings: Settings | None = None,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise InvalidRequest("dtype", dtype, "one of " + ", ".join(DTYPES))
+        if threads is not None and threads < 1:
+            raise InvalidRequest("threads", threads, "a whole number, at least 1")
+        self.settings = load() if settings is None else settings
+        self.device: Device = open_device(self.settings.device if device == "auto" else device)
+        if self.settings.max_vram is not None:
+            self.device.set_cap(int(self.settings.max_vram * GIB))
+        self.machine: Machine = probe(self.device)
+        self.family = family
+        folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
+        name = self.settings.model if model is None else model
+        self._setup = Setup(self.device, self.machine, name, folder, DTYPES[dtype], compile)
+        self._threads, self._wishes = threads, wishes
+        self._working = threading.Lock()
+
+    @cached_property
+    def model(self) -> AnyModel:
+        """The model, opened when first asked for. Raises WeightsMissing."""
+        return open_family(self.family, self._setup)
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self.device, self.model.loaders())
+
+    def plan(self, request: Request) -> Plan:
+        """What `generate` would do. Runs nothing. Raises what `generate` raises before it runs."""
+        return self._plan(self._prepare(request).songs)
+
+    def generate(
+        self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
+    ) -> Result:
+        """The songs of a request.
+
+        `on_event` hears what happens; `cancel` is asked between units of work whether to stop.
+        Raises InvalidInput (what was asked), DoesNotFit, Cancelled.
+        """
+        return self.generate_batch((request,), on_event, cancel)[0]
+
+    def generate_batch(
+        self, requests: Sequence[Request], on_event: Tell = tell_nobody, cancel: Stop = never
+    ) -> tuple[Result, ...]:
+        """The results of several requests, in order; what can go together is one ragged pass."""
+        prepared = tuple(self._prepare(request) for request in requests)
+        groups: dict[Hashable, list[int]] = {}
+        for index, one in enumerate(prepared):
+            groups.setdefault(self.model.together(one.songs[0]), []).append(index)
+        results: dict[int, Result] = {}
+        for members in groups.values():
+            made = self._render([prepared[i] for i in members], on_event, cancel)
+            results.update(zip(members, made, strict=True))
+        return tuple(results[i] for i in range(len(prepared)))
+
+    def release(self) -> None:
+        """Drop every loaded part, on the device and in host memory."""
+        with self._working:
+            self._pool.release()
+
+    def _prepare(self, request: Request) -> Prepared:
+        kinds = self.model.requests
+        if not isinstance(request, kinds):
+            allowed = "a request of " + ", ".join(kind.__name__ for kind in kinds)
+            raise InvalidRequest("request", type(request).__name__, allowed)
+        asked = batch_default(request, self.settings)
+        inside, clamped = clamp(asked, limits(asked, self.model, self.settings))
+        settled, seeds, seeding = settle(inside)
+        composed = self.model.compose(settled, seeds, self.machine)
+        return Prepared(settled, composed.songs, (*clamped, *seeding, *composed.notes))
+
+    def _plan(self, songs: tuple[Song, ...]) -> Plan:
+        return make_plan(self.model.footprint(songs), self.machine, self._wishes)
+
+    def _render(
+        self, members: Sequence[Prepared], on_event: Tell, cancel: Stop
+    ) -> tuple[Result, ...]:
+        """One pass over the songs of all members, and the result of each."""
+        songs = tuple(song for one in members for song in one.songs)
+        plan = self._plan(songs)
+        with self._working, self._pinned():
+            began = time.perf_counter()
+            requests = [one.request for one in members]
+            made = record(self.family, self.model, self.device, plan, requests)
+            run = Run(plan, self._pool, self.device, on_event, cancel)
+            audios = self.model.render(songs, run)
+            seconds = time.perf_counter() - began
+        if len(audios) != len(songs):
+            raise RuntimeError(f"{self.model.name}: {len(audios)} audios for {len(songs)} songs")
+        told = report(plan, run.report, seconds)
+        ends = tuple(accumulate(len(one.songs) for one in members))
+        return tuple(
+            Result(
+                request=one.request,
+                audios=audios[last - len(one.songs) : last],
+                songs=one.songs,
+                plan=plan,
+                report=told,
+                notes=(*self.model.notes, *one.notes),
+                provenance=tuple(
+                    made.model_copy(update={"song": i, "seed": songs[i].seed})
+                    for i in range(last - len(one.songs), last)
+                ),
+                kept={n: t[last - len(one.songs) : last] for n, t in run.kept.items()},
+            )
+            for one, last in zip(members, ends, strict=True)
+        )
+
+    @contextmanager
+    def _pinned(self) -> Iterator[None]:
+        """The host's threads as wished for, and afterwards as they were."""
+        before = torch.get_num_threads()
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        try:
+            yield
+        finally:
+            if self._threads is not None:
+                torch.set_num_threads(before)
