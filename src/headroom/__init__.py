@@ -1,1 +1,98 @@
-"""headroom: generative audio models in the GPU memory you have. Importing it imports no torch."""
+"""headroom: generative audio models in the GPU memory you have.
+
+    from headroom import Engine, Text2Music
+
+    engine = Engine()
+    result = engine.generate(Text2Music(caption="slow bossa nova, nylon guitar", duration=30))
+    result.save("bossa.flac")
+
+Importing it imports no torch: each name is fetched from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headroom.audio.wave import Audio
+    from headroom.engine.engine import Engine
+    from headroom.engine.replay import replay
+    from headroom.engine.result import Result
+    from headroom.errors import (
+        Cancelled,
+        DoesNotFit,
+        HeadroomError,
+        InvalidInput,
+        WeightsMissing,
+    )
+    from headroom.memory.plan import Plan
+    from headroom.models.acestep.requests import (
+        Complete,
+        Cover,
+        Extract,
+        Lego,
+        Repaint,
+        Text2Music,
+    )
+    from headroom.models.acestep.song import Song
+    from headroom.params.clamp import Note
+
+__all__ = [
+    "Audio",
+    "Cancelled",
+    "Complete",
+    "Cover",
+    "DoesNotFit",
+    "Engine",
+    "Extract",
+    "HeadroomError",
+    "InvalidInput",
+    "Lego",
+    "Note",
+    "Plan",
+    "Repaint",
+    "Result",
+    "Song",
+    "Text2Music",
+    "WeightsMissing",
+    "replay",
+]
+
+_PLACES = {
+    "headroom.audio.wave": ("Audio",),
+    "headroom.engine.engine": ("Engine",),
+    "headroom.engine.replay": ("replay",),
+    "headroom.engine.result": ("Result",),
+    "headroom.errors": (
+        "Cancelled",
+        "DoesNotFit",
+        "HeadroomError",
+        "InvalidInput",
+        "WeightsMissing",
+    ),
+    "headroom.memory.plan": ("Plan",),
+    "headroom.models.acestep.requests": (
+        "Complete",
+        "Cover",
+        "Extract",
+        "Lego",
+        "Repaint",
+        "Text2Music",
+    ),
+    "headroom.models.acestep.song": ("Song",),
+    "headroom.params.clamp": ("Note",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _PLACES.items():
+        if name in names:
+            value: object = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
