@@ -1,0 +1,61 @@
+"""Loudness: peaks, fades, and whether the samples are numbers at all."""
+
+from __future__ import annotations
+
+import torch
+
+from headroom.audio.wave import SILENCE, Audio
+from headroom.errors import HeadroomError
+
+
+def peak(audio: Audio) -> float:
+    """The largest magnitude over all channels and frames; 0 for audio without samples."""
+    return float(audio.samples.abs().max()) if audio.samples.numel() else 0.0
+
+
+def anticlip(audio: Audio) -> Audio:
+    """Divided by its peak where that is above 1, else the same. Source: ACE-Step 1.5, decoding."""
+    highest = peak(audio)
+    return Audio(audio.samples / highest, audio.rate) if highest > 1 else audio
+
+
+def normalise(audio: Audio, db: float) -> Audio:
+    """Scaled so that the peak is `db` decibels relative to full scale (peak 10^(db / 20)).
+
+    Audio whose peak is below 1e-6 stays as it is. Source: ACE-Step 1.5, output normalisation.
+    """
+    highest = peak(audio)
+    if highest < SILENCE:
+        return audio
+    return Audio(audio.samples * (10 ** (db / 20) / highest), audio.rate)
+
+
+def fade(audio: Audio, fade_in: float, fade_out: float) -> Audio:
+    """Linear fades from and to silence, in seconds; one longer than the audio is as long as it.
+
+    The first sample of a fade-in and the last of a fade-out are 0.
+    """
+    if not (fade_in >= 0 and fade_out >= 0):
+        raise ValueError(f"fades last 0 s or more, not {fade_in} s and {fade_out} s")
+    first, last = (min(round(s * audio.rate), audio.frames) for s in (fade_in, fade_out))
+    if not (first or last):
+        return audio
+    samples = audio.samples.clone()
+    if first:
+        samples[:, :first] *= torch.arange(first) / first
+    if last:
+        samples[:, -last:] *= torch.arange(last - 1, -1, -1) / last
+    return Audio(samples, audio.rate)
+
+
+def finite(audio: Audio, what: str = "the audio") -> Audio:
+    """The same audio. Raises HeadroomError where samples are NaN or infinite, saying how many."""
+    bad = ~torch.isfinite(audio.samples)
+    count = int(bad.sum())
+    if count:
+        first = int(bad.any(dim=0).int().argmax()) / audio.rate
+        raise HeadroomError(
+            f"{what}: {count} of {audio.samples.numel()} samples are not finite numbers, "
+            f"the first at {first:.3f} s."
+        )
+    return audio

@@ -1,0 +1,122 @@
+"""Words inside audio files: a title, a comment, and how the sound was made.
+
+wav and mp3 hold ID3 2.4 frames, flac, ogg and opus Vorbis comments. Equal tags give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import mutagen
+import mutagen.id3
+from mutagen.flac import FLAC
+from mutagen.mp3 import MP3
+from mutagen.oggopus import OggOpus
+from mutagen.oggvorbis import OggVorbis
+from mutagen.wave import WAVE
+
+from headroom.errors import InvalidSource
+
+PROVENANCE = "HEADROOM"
+"""The tag that holds, as JSON, how a file was made."""
+
+TITLE, ARTIST, COMMENT = "title", "artist", "comment"
+_FRAMES: Mapping[str, str] = MappingProxyType({TITLE: "TIT2", ARTIST: "TPE1", COMMENT: "COMM"})
+_id3: Any = mutagen.id3  # its classes have no types
+_UTF_8 = 3
+
+
+def write_tags(path: str | Path, tags: Mapping[str, str]) -> None:
+    """Write into an audio file, in place: `title`, `artist`, `comment`, and names in capitals.
+
+    What cannot stand in a tag (a zero byte, half of a surrogate pair) is left out of a value.
+    Raises OSError where the file cannot be changed, ValueError for any other name.
+    """
+    for name in tags:
+        if name not in _FRAMES and not (name.isascii() and name.isalnum() and name.isupper()):
+            raise ValueError(f"a tag is title, artist, comment or a word in capitals, not {name!r}")
+    kind = _kind(Path(path))
+    if kind is None:
+        raise ValueError(f"{str(path)!r} is no file that holds tags")
+    try:
+        file: Any = kind(str(path))
+        if file.tags is None:
+            file.add_tags()
+        for name, value in tags.items():
+            _put(file.tags, name, _clean(value))
+        file.save()
+    except mutagen.MutagenError as error:
+        cause = error.__context__
+        raise (cause if isinstance(cause, OSError) else OSError(str(error))) from error
+
+
+def read_tags(path: str | Path, field: str = "source_audio") -> dict[str, str]:
+    """The tags of an audio file: `title`, `artist`, `comment`, all others in capitals.
+
+    Of several values of one name, the first. Raises InvalidSource for a file that is missing,
+    unreadable, or no audio file of a kind that holds tags.
+    """
+    allowed = "a wav, flac, ogg, opus or mp3 file"
+    try:
+        kind = _kind(Path(path))
+        if kind is None:
+            raise InvalidSource(field, path, "is no audio file with tags", allowed)
+        tags: Any = kind(str(path)).tags
+    except (OSError, ValueError, mutagen.MutagenError) as error:
+        raise InvalidSource(field, path, f"cannot be read ({error})", allowed) from error
+    if tags is None:
+        return {}
+    return _of_id3(tags) if isinstance(tags, _id3.ID3) else _of_vorbis(tags)
+
+
+def _kind(path: Path) -> type[mutagen.FileType] | None:
+    """By the first bytes: names of files being written say nothing."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return WAVE
+    if head[:4] == b"fLaC":
+        return FLAC
+    if head[:4] == b"OggS":
+        return OggOpus if b"OpusHead" in head else OggVorbis
+    if head[:3] == b"ID3" or head[:1] == b"\xff":
+        return MP3
+    return None
+
+
+def _clean(value: str) -> str:
+    return value.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+
+
+def _put(tags: Any, name: str, value: str) -> None:
+    if not isinstance(tags, _id3.ID3):
+        tags[name.upper()] = value
+    elif name == COMMENT:
+        frame = _id3.COMM(encoding=_UTF_8, lang="eng", desc="", text=[value])
+        tags.setall("COMM", [frame])
+    elif name in _FRAMES:
+        frame = getattr(_id3, _FRAMES[name])(encoding=_UTF_8, text=[value])
+        tags.setall(_FRAMES[name], [frame])
+    else:
+        frame = _id3.TXXX(encoding=_UTF_8, desc=name, text=[value])
+        tags.setall(f"TXXX:{name}", [frame])
+
+
+def _of_id3(tags: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    named = [(name, frame) for name, kind in _FRAMES.items() for frame in tags.getall(kind)]
+    named += [(frame.desc.upper(), frame) for frame in tags.getall("TXXX")]
+    for name, frame in named:
+        found.setdefault(name, str(frame.text[0]) if frame.text else "")
+    return found
+
+
+def _of_vorbis(tags: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in tags:
+        name = name.lower() if name.lower() in _FRAMES else name.upper()
+        found.setdefault(name, value)
+    return found

@@ -1,0 +1,94 @@
+"""Audio: samples and their rate. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headroom.audio.files import Format
+
+SILENCE = 1e-6
+"""Samples below this are silence. Source: ACE-Step 1.5, treatment of reference audio."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """Sound in memory.
+
+    samples  float32 [channels, frames] on the host, nominally within ±1
+    rate     frames a second, Hz
+
+    Raises ValueError for another shape or type, or for a rate that is not above 0.
+    """
+
+    samples: Tensor
+    rate: int
+
+    def __post_init__(self) -> None:
+        shape, kind = tuple(self.samples.shape), str(self.samples.dtype)
+        if len(shape) != 2 or shape[0] < 1 or kind != "torch.float32":
+            raise ValueError(f"audio is float32 [channels, frames], not {kind} {list(shape)}")
+        if self.samples.device.type not in ("cpu", "meta"):
+            raise ValueError(f"audio lies on the host, not on {self.samples.device}")
+        if self.rate < 1:
+            raise ValueError(f"audio has a rate above 0 Hz, not {self.rate}")
+
+    @property
+    def channels(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def frames(self) -> int:
+        """Samples of one channel."""
+        return int(self.samples.shape[1])
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate
+
+    def save(
+        self,
+        path: str | Path,
+        format: Format | None = None,
+        bitrate: int | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write to a file, whose name decides the format; see `headroom.audio.files.write`."""
+        from headroom.audio.files import write
+
+        return write(path, self, format, bitrate, tags)
+
+
+def stereo(audio: Audio) -> Audio:
+    """Two channels: mono twice, of more than two the first two (no downmix).
+
+    Source: ACE-Step 1.5, reading of audio.
+    """
+    if audio.channels == 1:
+        return Audio(audio.samples.repeat(2, 1), audio.rate)
+    return Audio(audio.samples[:2], audio.rate)
+
+
+def clamped(audio: Audio) -> Audio:
+    """Samples outside ±1 set to ±1."""
+    return Audio(audio.samples.clamp(-1.0, 1.0), audio.rate)
+
+
+def silent(audio: Audio) -> bool:
+    """Whether every sample is below 1e-6 in magnitude; audio without samples is silent."""
+    return bool((audio.samples.abs() < SILENCE).all())
+
+
+def pad(audio: Audio, before: float, after: float) -> Audio:
+    """Zeros around the audio, in seconds (rounded to whole frames): room for outpainting."""
+    if not (before >= 0 and after >= 0):
+        raise ValueError(f"padding is 0 s or more, not {before} s and {after} s")
+    left, right = round(before * audio.rate), round(after * audio.rate)
+    samples = audio.samples.new_zeros(audio.channels, left + audio.frames + right)
+    samples[:, left : left + audio.frames] = audio.samples
+    return Audio(samples, audio.rate)
