@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -161,7 +162,8 @@ def _list(wish: Wish, dirs: Sequence[Path], items: Sequence[Installed]) -> int:
         return 0
     table = Table(box=None, pad_edge=False)
     for title in ("model", "size", "here", "about"):
-        table.add_column(title, justify="right" if title == "size" else "left")
+        side: Literal["left", "right"] = "right" if title == "size" else "left"
+        table.add_column(title, justify=side, no_wrap=title != "about")
     for row in rows:
         size = row["bytes"]
         assert isinstance(size, int)
@@ -169,7 +171,8 @@ def _list(wish: Wish, dirs: Sequence[Path], items: Sequence[Installed]) -> int:
     console = Console(highlight=False)
     console.print(table)
     for item in items:
-        for fault in item.faults:
+        lacks = f"cannot be used without {' and '.join(item.lacks)}" if item.lacks else ""
+        for fault in filter(None, (*item.faults, lacks)):
             console.print(f"{item.folder}: {fault}", markup=False, soft_wrap=True)
     console.print(f"looked in: {', '.join(map(str, dirs))}", markup=False, soft_wrap=True)
     console.print(f"used where none is named: {best.name if best else 'none, there is none'}")
@@ -182,7 +185,7 @@ def _row(name: str, item: Installed | None) -> dict[str, object]:
     if item is not None:
         state = "incomplete" if item.faults else "bundled" if item.bundled else "yes"
         if item.whole and item.lacks:
-            state = f"yes, but needs {' and '.join(item.lacks)}"
+            state = "lacking"
     return {
         "name": name,
         "kind": model.kind if model else item.kind if item else None,

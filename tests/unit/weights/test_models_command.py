@@ -76,10 +76,12 @@ def test_list_says_what_is_here_and_what_is_used(
     assert table["acestep-v15-base"]["faults"] == [
         "model.safetensors: 4 bytes, too short to be a safetensors file"
     ]
-    assert table["acestep-v15-sft"]["state"] == "yes, but needs vae and Qwen3-Embedding-0.6B"
+    assert table["acestep-v15-sft"]["state"] == "lacking"
     assert run("list") == 0
     text = capsys.readouterr().out
     assert "used where none is named: acestep-v15-nano" in text and "too short" in text
+    assert f"{place / 'acestep-v15-sft'}: cannot be used without vae and Qwen3" in text
+    assert all(name in text for name in MODELS), "no name is cut off on a narrow terminal"
 
 
 def test_a_dit_brings_its_company_once(
