@@ -61,7 +61,7 @@ def cross_attention(
 
 def _heads(x: Tensor, batch: int) -> Tensor:
     """[B·S, heads, D] → [B, heads, S, D], a view."""
-    return x.unflatten(0, (batch, -1)).transpose(1, 2)
+    return x.view(batch, x.shape[0] // batch, x.shape[1], x.shape[2]).transpose(1, 2)
 
 
 def _equal(q: Tensor, k: Tensor, v: Tensor, batch: int, window: int | None, causal: bool) -> Tensor:
@@ -136,8 +136,8 @@ def _windowed_fold(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     mask = (inside & near) | (~inside.any(-1, keepdim=True))
     mask = mask.repeat(batch, 1, 1).unsqueeze(1)
     out = _attend(q, folded[0], folded[1], mask)
-    out = out.unflatten(0, (batch, count)).transpose(1, 2).reshape(batch, heads, -1, size)
-    return out[:, :, :length]
+    out = out.view(batch, count, heads, block, size).transpose(1, 2)
+    return out.reshape(batch, heads, -1, size)[:, :, :length]
 
 
 class Attention(nn.Module):
@@ -169,7 +169,8 @@ class Attention(nn.Module):
     def query(self, x: Tensor) -> Tensor:
         """x [N, width] → normed queries [N, Hq, D]."""
         weight = self.q_proj.weight if self.qkv is None else self.qkv[: self.heads * self.head_dim]
-        return self.q_norm(F.linear(x, weight).unflatten(-1, (-1, self.head_dim)))
+        q: Tensor = self.q_norm(F.linear(x, weight).view(x.shape[0], -1, self.head_dim))
+        return q
 
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [N, width] → normed keys and values, [N, Hkv, D] each."""

@@ -10,6 +10,7 @@ from headroom.models.acestep.config import CODE_FRAMES, AceStepConfig
 from headroom.models.acestep.encoders import Stack
 from headroom.nn.fsq import FSQ
 
+
 class AttentionPooler(Stack):
     """Five frames → one vector. Keys: embed_tokens, special_token, layers, norm."""
 

@@ -40,14 +40,20 @@ def encode_conditions(
     tokenizer: PromptTokenizer,
     device: torch.device,
 ) -> Conditions:
-    """`references[i]` are timbre latents [F, 64] of song i; `silence` [F, 64] stands in for none."""
+    """`references[i]`: timbre latents [F, 64] of song i; `silence` [F, 64] stands in for none."""
     leaders, shared = _leaders(songs, references)
     timbre = [references[i] or (silence,) for i in leaders]
     first = [_prompt(songs[i], songs[i].instruction) for i in leaders]
 
     def encode(captions: Sequence[str]) -> Rows:
         return _encode(
-            captions, [songs[i] for i in leaders], timbre, text_encoder, conditioner, tokenizer, device
+            captions,
+            [songs[i] for i in leaders],
+            timbre,
+            text_encoder,
+            conditioner,
+            tokenizer,
+            device,
         )
 
     second = None

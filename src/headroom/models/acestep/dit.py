@@ -349,7 +349,7 @@ class DiT(nn.Module):
         missing = -x.shape[1] % self.config.patch
         if missing:
             x = F.pad(x, (0, 0, 0, missing))
-        return x.unflatten(1, (-1, self.config.patch)).flatten(2)
+        return x.reshape(x.shape[0], x.shape[1] // self.config.patch, -1)
 
     def _input_weight(self) -> Tensor:
         """Convolution [H, C, patch] as a product over frame pairs, [H, patch, C]."""

@@ -76,11 +76,14 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
     )
     latents = run.stage(
         "denoise",
-        lambda step, parts: _denoise(songs, run, step, parts.of(DIT, DiT), times, conditions, material),
+        lambda step, parts: _denoise(
+            songs, run, step, parts.of(DIT, DiT), times, conditions, material
+        ),
     )
     run.keep("latents", latents)
     return run.stage(
-        "decode", lambda step, parts: _decode(songs, latents, material, step, parts.of(VAE_DECODER, Decoder))
+        "decode",
+        lambda step, parts: _decode(songs, latents, material, step, parts.of(VAE_DECODER, Decoder)),
     )
 
 
@@ -182,9 +185,9 @@ def _denoise(
         second,
         x,
         correct=correct,
-        fresh=lambda k: draw(
-            [song.seed for song in songs], frames, x.shape[-1], Stream.SDE, k
-        ).to(device),
+        fresh=lambda k: draw([song.seed for song in songs], frames, x.shape[-1], Stream.SDE, k).to(
+            device
+        ),
         on_step=lambda k: step.progress(k, schedule.steps),
     )
     step.progress(schedule.steps, schedule.steps)
@@ -204,17 +207,15 @@ def starting_noise(songs: Sequence[Song], dit: DiT) -> Tensor:
     if songs[0].sampling.noise == "official":
         noise = torch.zeros(len(songs), max(frames), channels)
         for row, song in zip(noise, songs, strict=True):
-            row[: song.frames] = official(
-                song.seed, song.frames, channels, dit.device, dit.dtype
-            )[0].cpu()
+            row[: song.frames] = official(song.seed, song.frames, channels, dit.device, dit.dtype)[
+                0
+            ].cpu()
     else:
         noise = draw(seeds, frames, channels)
     for row, song in zip(noise, songs, strict=True):
         if song.retake_seed is not None:
             again = draw([song.retake_seed], [song.frames], channels, Stream.RETAKE)[0]
-            row[: song.frames] = corrections.retake(
-                row[: song.frames], again, song.retake_variance
-            )
+            row[: song.frames] = corrections.retake(row[: song.frames], again, song.retake_variance)
     return noise
 
 
@@ -310,8 +311,7 @@ def _corrections(
 
 def _regions(songs: Sequence[Song]) -> list[corrections.Region]:
     return [
-        (song.region.start, song.region.stop) if song.region else (0, song.frames)
-        for song in songs
+        (song.region.start, song.region.stop) if song.region else (0, song.frames) for song in songs
     ]
 
 

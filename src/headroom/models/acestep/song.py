@@ -41,7 +41,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Repainting:
-    """How a repaint meets what surrounds it: share of injected steps, latent ramp, waveform fade."""
+    """How a repaint meets what surrounds it: injected steps, latent ramp, waveform fade."""
 
     injected_share: float  # of the steps
     ramp_frames: int
