@@ -15,7 +15,7 @@ import torch
 
 from headroom.device import Device, open_device
 from headroom.engine.limits import batch_default, limits
-from headroom.engine.provenance import record
+from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
 from headroom.errors import InvalidRequest

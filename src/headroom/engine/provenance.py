@@ -8,26 +8,22 @@ whole pass is recorded, since the songs that were rendered beside one decide its
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from headroom.device import Device
+from headroom.audio.tags import PROVENANCE, read_tags
 from headroom.errors import InvalidRequest, InvalidSource
-from headroom.memory.plan import Cut, Plan, cuts
+from headroom.memory.plan import Cut
 from headroom.models.base import AnyModel
-from headroom.params.describe import describe
 from headroom.params.read import validate
 from headroom.params.request import Request
 
 R = TypeVar("R", bound=Request)
-PACKAGES = ("headroom-audio", "torch", "numpy", "safetensors", "tokenizers", "soxr", "soundfile")
-WEIGHT_FILES = ("*.safetensors", "*.pt", "config.json", "tokenizer.json")
-SAMPLES, SAMPLE_BYTES = 16, 4096
+WRITTEN_HERE = "a song or a sidecar that this program wrote"
 
 
 class _Recorded(BaseModel):
@@ -99,33 +95,6 @@ class Provenance(_Recorded):
         return tuple(Cut(c.stage, c.pieces, c.tile) for c in self.numerics.cuts)
 
 
-def record(
-    family: str, model: AnyModel, device: Device, plan: Plan, requests: Sequence[Request]
-) -> Provenance:
-    """The provenance of a pass, as that of its first song (`song` and `seed` are still 0)."""
-    numerics = model.numerics()
-    return Provenance(
-        family=family,
-        model=model.name,
-        requests=tuple(_asked(r) for r in requests),
-        song=0,
-        seed=0,
-        numerics=Pinned(
-            dtype=numerics.dtype,
-            compiled=numerics.compiled,
-            threads=torch.get_num_threads(),
-            matmul=torch.get_float32_matmul_precision(),
-            cuts=tuple(CutOf(stage=c.stage, pieces=c.pieces, tile=c.tile) for c in _cuts(plan)),
-        ),
-        device=device.name,
-        device_kind=device.kind,
-        isa=isa(),
-        versions=versions(),
-        weights=tuple(w for folder in model.folders() for w in _weights(folder)),
-        sources=tuple(s for r in requests for s in _sources(r)),
-    )
-
-
 def requests_of(provenance: Provenance, model: AnyModel) -> tuple[Request, ...]:
     """The requests of the recorded pass. Raises InvalidRequest where the model has no such kind."""
     return tuple(_request(asked, model) for asked in provenance.requests)
@@ -162,55 +131,35 @@ def differences(then: Provenance, now: Provenance) -> Iterator[tuple[str, str, s
     yield from ((what, old, new) for what, (old, new) in pairs.items() if old != new)
 
 
-def parse(text: str | bytes, where: Path) -> Provenance:
+def read(path: str | Path, field: str = "replay") -> Provenance:
+    """How a song was made, from its sidecar or from the tags of its file.
+
+    Raises InvalidSource for a file that is not there or does not say it.
+    """
+    where = Path(path)
+    if where.suffix.lower() != ".json":
+        return _parse(read_tags(where, field).get(PROVENANCE, ""), where, field)
+    try:
+        text = where.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise InvalidSource(field, where, why, WRITTEN_HERE) from error
+    return _parse(text, where, field)
+
+
+def _parse(text: str, where: Path, field: str) -> Provenance:
     """Provenance from JSON: its own, or a sidecar's with it under `provenance`."""
+    if not text:
+        raise InvalidSource(field, where, "does not say how it was made", WRITTEN_HERE)
     try:
-        return Sidecar.model_validate_json(text).provenance
-    except ValidationError:
-        pass
-    try:
-        return Provenance.model_validate_json(text)
-    except ValidationError as error:
-        why = f"says nothing this version can replay ({error.error_count()} faults)"
-        raise InvalidSource(
-            "replay", where, why, "a song or a sidecar this program wrote"
-        ) from None
-
-
-class Sidecar(_Recorded):
-    """The part of a sidecar that is read again."""
-
-    provenance: Provenance
-
-
-def versions() -> dict[str, str]:
-    """The versions that are installed of everything that touches samples."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def isa() -> str:
-    """The CPU instructions torch chose its kernels by; they decide rounding on the host."""
-    return str(torch.backends.cpu.get_cpu_capability())
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _asked(request: Request) -> Asked:
-    return Asked(
-        kind=type(request).__name__,
-        values=request.model_dump(mode="json"),
-        set_fields=tuple(sorted(request.model_fields_set)),
-    )
+        found = json.loads(text)
+        inner = found.get("provenance", found) if isinstance(found, dict) else found
+        return Provenance.model_validate(inner)
+    except (ValueError, RecursionError) as error:  # no JSON, or not of this shape
+        faults = error.error_count() if isinstance(error, ValidationError) else 0
+        detail = f"{faults} fields are missing or wrong" if faults else "no JSON"
+        why = f"does not say how it was made ({detail})"
+        raise InvalidSource(field, where, why, WRITTEN_HERE) from error
 
 
 def _request(asked: Asked, model: AnyModel) -> Request:
@@ -226,10 +175,6 @@ def _as_set(request: R, names: frozenset[str]) -> R:
     return type(request).model_construct(_fields_set=set(names), **values)
 
 
-def _cuts(plan: Plan) -> tuple[Cut, ...]:
-    return cuts(plan.stages)
-
-
 def _shown(cut: CutOf | None) -> str:
     return "none" if cut is None else f"{cut.pieces} pieces, tile {cut.tile}"
 
@@ -240,36 +185,7 @@ def _digest(files: Sequence[WeightFile]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12] if files else "none"
 
 
-def _weights(folder: Path) -> Iterator[WeightFile]:
-    for path in sorted({p for pattern in WEIGHT_FILES for p in folder.glob(pattern)}):
-        digest = sampled_sha256(path)
-        yield WeightFile(
-            folder=folder.name, name=path.name, size=path.stat().st_size, sha256=digest
-        )
-
-
-def sampled_sha256(path: Path) -> str:
-    """SHA-256 of a file's first 64 KiB and of 16 samples spread over the rest.
-
-    It tells one training of a network from another without reading gigabytes; it is no seal.
-    """
-    head = SAMPLES * SAMPLE_BYTES
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
-        digest.update(file.read(head))
-        for index in range(SAMPLES if size > head else 0):
-            file.seek(head + (size - head) * index // SAMPLES)
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()
-
-
-def _sources(request: Request) -> Iterator[SourceFile]:
-    for param in describe(type(request)):
-        if param.kind is Path:
-            value = getattr(request, param.name)
-            for path in value if isinstance(value, tuple) else (value,):
-                if path is not None:
-                    yield SourceFile(
-                        field=param.name, path=str(path), sha256=file_sha256(Path(path))
-                    )
+        return hashlib.file_digest(file, "sha256").hexdigest()

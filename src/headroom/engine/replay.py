@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headroom.device import present
 from headroom.engine.engine import Engine
-from headroom.engine.provenance import Provenance, check_sources, differences, requests_of
+from headroom.engine.provenance import Provenance, check_sources, differences, read, requests_of
 from headroom.engine.result import Result
 from headroom.memory.plan import Wishes
 from headroom.params.clamp import Note
@@ -18,17 +18,19 @@ WHY = "it cannot be put back here, so the samples may differ"
 
 
 def replay(
-    provenance: Provenance,
+    song: Provenance | str | Path,
     device: str = "auto",
     checkpoint_dir: str | Path | None = None,
     on_event: Tell = tell_nobody,
     cancel: Stop = never,
 ) -> Result:
-    """The recorded song alone, made again together with all that was in its pass.
+    """A song made again, from its file, its sidecar or its provenance.
 
+    All that was in its pass is rendered with it, and the recorded song alone is the result.
     Threads, precision, compiling and cuts are pinned; what cannot be is said in the notes. Raises
     InvalidSource for a source that has changed, and what `Engine.generate` raises.
     """
+    provenance = song if isinstance(song, Provenance) else read(song)
     check_sources(provenance)
     engine = Engine(
         device=_device(provenance) if device == "auto" else device,

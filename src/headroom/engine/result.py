@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from pydantic import JsonValue
 from torch import Tensor
 
+from headroom.audio.files import Format
 from headroom.audio.wave import Audio
 from headroom.engine.provenance import Provenance
+from headroom.engine.save import Page, note_json, plain, save
 from headroom.memory.plan import Plan
 from headroom.models.base import Song
 from headroom.params.clamp import Note
@@ -88,3 +93,33 @@ class Result:
     def seeds(self) -> tuple[int, ...]:
         """The seed of each song."""
         return tuple(song.seed for song in self.songs)
+
+    def save(
+        self, path: str | Path, format: Format | None = None, bitrate: int | None = None
+    ) -> tuple[Path, ...]:
+        """Write every song and its sidecar: `name.flac`, `name-2.flac`, …; all of them or none.
+
+        What is None is as the request says, and the format else as the name says. Raises
+        InvalidOutput.
+        """
+        asked = self.request if isinstance(self.request, _Written) else None
+        kind = format or (asked.audio_format if asked else None)
+        rate = bitrate or (asked.bitrate if asked else None)
+        extras: dict[str, JsonValue] = {
+            "notes": [note_json(note) for note in self.notes],
+            "report": plain(asdict(self.report)),
+            "plan": plain(self.plan.explain().splitlines()),
+        }
+        pages = tuple(Page(a, p, extras) for a, p in zip(self.audios, self.provenance, strict=True))
+        return save(pages, Path(path), kind, rate)
+
+
+@runtime_checkable
+class _Written(Protocol):
+    """A request that says what kind of file its songs become."""
+
+    @property
+    def audio_format(self) -> Format | None: ...
+
+    @property
+    def bitrate(self) -> int | None: ...
