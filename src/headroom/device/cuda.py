@@ -32,7 +32,7 @@ class CudaEvent:
     """A CUDA event without timing, the cheapest kind."""
 
     def __init__(self) -> None:
-        self.raw = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self.raw = torch.cuda.Event()
 
     def record(self, stream: Stream) -> None:
         """Mark the end of what `stream` was given."""
@@ -111,7 +111,7 @@ class CudaDevice:
 
     def stream(self) -> Stream:
         """A new stream."""
-        return CudaStream(torch.cuda.Stream(self.torch))  # type: ignore[no-untyped-call]
+        return CudaStream(torch.cuda.Stream(self.torch))
 
     def current_stream(self) -> Stream:
         """The stream in use."""
@@ -132,7 +132,7 @@ class CudaDevice:
     def capture(self, work: Callable[[], None]) -> Graph:
         """Warm up on a side stream, then record `work` once."""
         with torch.cuda.device(self.torch):
-            side = torch.cuda.Stream(self.torch)  # type: ignore[no-untyped-call]
+            side = torch.cuda.Stream(self.torch)
             side.wait_stream(torch.cuda.current_stream(self.torch))
             with torch.cuda.stream(side):
                 for _ in range(WARM_UP):
