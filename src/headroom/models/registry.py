@@ -19,12 +19,19 @@ USUAL = "acestep"
 def open_family(name: str, setup: Setup) -> AnyModel:
     """The family, opened. Its module is imported now; its weights are not loaded.
 
-    Raises InvalidRequest for an unknown family.
+    Raises InvalidRequest for an unknown family, and for one that is not on Python's path.
     """
     place = FAMILIES.get(name)
     if place is None:
         raise InvalidRequest("family", name, "one of " + ", ".join(FAMILIES))
     module, _, function = place.partition(":")
-    opener = getattr(importlib.import_module(module), function)
+    try:
+        opener = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:  # something the family needs, not the family
+            raise
+        raise InvalidRequest(
+            "family", name, f"a family whose package {error.name} is found"
+        ) from error
     # A family takes its own requests and songs only; the engine gives it none but those.
     return cast("Callable[[Setup], AnyModel]", opener)(setup)

@@ -48,6 +48,13 @@ def test_a_peak_counts_from_its_last_start_and_leaves_no_thread():
     assert threading.active_count() == threads
 
 
+def test_a_peak_counts_what_is_there_when_it_ends():
+    values = iter([1, 9])
+    peak = Peak(lambda: next(values))
+    peak.start()
+    assert peak.stop() == 9
+
+
 def test_the_host_answers_the_whole_seam():
     device: Device = HostDevice()
     stream, event, calls = device.stream(), device.event(), []

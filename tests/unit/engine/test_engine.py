@@ -9,6 +9,7 @@ import torch
 from headroom.engine.engine import Engine
 from headroom.errors import Cancelled, DoesNotFit, InvalidRequest, InvalidSource
 from headroom.memory.plan import Cut, Wishes
+from headroom.models import registry
 from headroom.params.request import Request
 from headroom.runtime.events import Progress, StageDone, StageStarted
 from headroom.settings import load
@@ -115,7 +116,10 @@ def test_several_requests_go_through_one_ragged_pass_where_they_can():
         for ours_too, audio in zip(alone.audios, result.audios, strict=True):
             assert torch.equal(ours_too.samples, audio.samples)
     assert [p.song for r in results for p in r.provenance] == [0, 0, 1, 2]
-    assert results[2].kept["latents"].shape[0] == 2
+    for result in results:
+        for song, row in zip(result.songs, result.kept["latents"], strict=True):
+            alone = ours.generate(Tone(duration=song.frames / 25, seed=song.seed))
+            assert torch.equal(row[: song.frames], alone.kept["latents"][0])
     assert ours.generate_batch(()) == ()
 
 
@@ -163,6 +167,15 @@ def test_a_request_of_another_family_is_refused():
         engine().generate(Other())
     with pytest.raises(InvalidRequest, match="family: 'none'"):
         Engine("cpu", family="none", settings=load({}, None)).plan(Tone())
+
+
+def test_a_family_that_is_not_on_the_path_is_said_to_be_missing(monkeypatch):
+    elsewhere = registry.FAMILIES | {"far": "far_away.model:open_model", "torn": "tone_model.x:y"}
+    monkeypatch.setattr(registry, "FAMILIES", elsewhere)
+    with pytest.raises(InvalidRequest, match="a family whose package far_away is found"):
+        Engine("cpu", family="far", settings=load({}, None)).plan(Tone())
+    with pytest.raises(ModuleNotFoundError, match=r"tone_model\.x"):
+        Engine("cpu", family="torn", settings=load({}, None)).plan(Tone())
 
 
 def test_a_failure_leaves_the_engine_as_it_was(monkeypatch):
