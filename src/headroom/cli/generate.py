@@ -1,0 +1,297 @@
+"""`acestep generate`: a request from flags or from a file, and its songs into files.
+
+What is wrong is said before anything is loaded: the request, its recordings and the place for the
+song are checked first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import cast
+
+from headroom.audio.encode import Format
+from headroom.audio.files import probe
+from headroom.cli import replay
+from headroom.cli.output import (
+    Place,
+    Saved,
+    check_latents,
+    place,
+    save,
+    tell_json,
+    tell_notes,
+    tell_songs,
+)
+from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
+from headroom.cli.progress import shown, stoppable
+from headroom.errors import Cancelled, InvalidRequest
+from headroom.log import log
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
+from headroom.models.acestep.variants import Variant, offered, variant_of
+from headroom.params.describe import Param, describe, stand_in, union
+from headroom.params.flags import add_flags, given
+from headroom.settings import Settings
+from headroom.settings import load as load_settings
+
+USAGE = "acestep generate [CAPTION] [FLAGS]"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears what: JSON and no words, or words, or results alone."""
+
+    json: bool
+    quiet: bool
+    bars: bool
+
+
+def run(words: Sequence[str]) -> int:
+    """`acestep generate …`; the exit code. Raises HeadroomError."""
+    settings = load_settings()
+    words = spelt(words)
+    parser = _parser(_shown(words, settings))
+    args, rest = parser.parse_known_args(words)
+    fields = _fields(args, rest, parser)
+    for sentence in settings.unknown:
+        log.warning(sentence)
+    flags = engine_flags(args)
+    latents = check_latents(args.save_latents)
+    told = Told(args.json, args.quiet or args.json, not settings.no_progress)
+    if args.replay is not None:
+        return _replay(args, fields, flags, latents, settings, told)
+    if args.requests is not None:
+        return _several(args, fields, flags, settings, told)
+    if not fields:
+        raise InvalidRequest("caption", "", 'words, as in `acestep generate "slow bossa nova"`')
+    request = request_from(fields)
+    where = _place(args.output, request, settings)
+    check_sources(request)
+    return _make((request,), (where,), latents, flags, settings, told)
+
+
+# --- what was said ----------------------------------------------------------------------
+
+
+def _parser(params: Sequence[Param]) -> Parser:
+    about = "Make a song from words, or from a recording."
+    parser = Parser("acestep generate", USAGE, about, allow_abbrev=False)
+    files = parser.add_argument_group("Files")
+    files.add_argument("-o", "--output", metavar="FILE", help="the song; its ending decides")
+    files.add_argument("--save-latents", metavar="FILE.safetensors", help="noise and latents too")
+    files.add_argument("--replay", metavar="FILE", help="make this song, or sidecar, again")
+    files.add_argument(
+        "--requests", metavar="FILE.jsonl",
+        help="a request a line, made together; -o names a folder",
+    )  # fmt: skip
+    files.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    files.add_argument("-q", "--quiet", action="store_true", help="the songs' names and no more")
+    add_engine_flags(parser)
+    add_flags(parser, params, TASKS)
+    return parser
+
+
+def _fields(
+    args: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser
+) -> dict[str, object]:
+    """The fields of the request that were said; the word that is no flag is the caption."""
+    unknown = next((word for word in rest if word.startswith("-") and word != "--"), None)
+    if unknown is not None:
+        raise _unknown_flag(unknown, parser)
+    found = given(args, union(TASKS.values()))
+    captions = [word for word in rest if word != "--"]
+    if len(captions) > 1:
+        raise InvalidRequest("caption", " ".join(captions), "one text: put it into quotes")
+    if captions:
+        if "caption" in found or "prompt" in found:
+            raise InvalidRequest("caption", captions[0], "one caption, not two")
+        found["caption"] = captions[0]
+    for name, value in found.items():
+        if isinstance(value, str) and not value.isascii() and _torn(value):
+            raise InvalidRequest(name, value, "text in the terminal's own encoding")
+    return found
+
+
+def _torn(text: str) -> bool:
+    """Whether a text holds bytes that were no letters."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _unknown_flag(word: str, parser: argparse.ArgumentParser) -> InvalidRequest:
+    flag, _, value = word.partition("=")
+    known = [
+        option
+        for action in parser._actions
+        if action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    ]
+    close = get_close_matches(flag, known, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return InvalidRequest(flag, value or word, f"the flags `acestep generate --help` lists{hint}")
+
+
+def _shown(words: Sequence[str], settings: Settings) -> tuple[Param, ...]:
+    """All parameters; for the help those of the model in use, with its limits."""
+    everything = union(TASKS.values())
+    if not {"-h", "--help"} & {*words}:
+        return everything
+    variant = _variant(words, settings)
+    if variant is None:
+        return everything
+    found = {p.name: p for model in TASKS.values() for p in offered(model, variant)}
+    return tuple(found[p.name] for p in everything if p.name in found)
+
+
+def _variant(words: Sequence[str], settings: Settings) -> Variant | None:
+    """The variant that would be used; None where none is found."""
+    from headroom.cli.models import bundled
+    from headroom.weights.catalog import best, checkpoint_dirs, installed
+
+    quick = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    quick.add_argument("--model", default=settings.model)
+    quick.add_argument("--checkpoint-dir", type=Path)
+    args, _ = quick.parse_known_args(words)
+    items = installed(checkpoint_dirs(settings, args.checkpoint_dir), bundled())
+    named = [item for item in items if item.name == args.model and item.kind == "dit"]
+    item = best(named if args.model else items)
+    if item is None:
+        return None
+    config = json.loads((item.folder / "config.json").read_text("utf-8"))
+    return variant_of(config, item.folder)
+
+
+# --- before anything is loaded ------------------------------------------------------------
+
+
+def check_sources(request: AnyMusicRequest) -> None:
+    """Raise InvalidSource for a recording that is not there or cannot be opened."""
+    for param in describe(type(request)):
+        value = getattr(request, param.name)
+        if param.kind is Path and value is not None:
+            for path in value if isinstance(value, tuple) else (value,):
+                probe(path, param.name)
+
+
+def _place(named: str | None, request: AnyMusicRequest, settings: Settings) -> Place:
+    usual = cast("Format", stand_in(type(request), "audio_format"))
+    return place(named, request.audio_format, usual, settings.output_dir)
+
+
+# --- the three ways ------------------------------------------------------------------------
+
+
+def _several(
+    args: argparse.Namespace,
+    fields: Mapping[str, object],
+    flags: EngineFlags,
+    settings: Settings,
+    told: Told,
+) -> int:
+    """Every line of a file a request, all of them in as few passes as there can be."""
+    for name, value in fields.items():
+        raise InvalidRequest(name, value, "to stand in the file that --requests names")
+    if args.save_latents is not None:
+        raise InvalidRequest("save_latents", args.save_latents, "with one request only")
+    requests = read_requests(Path(args.requests))
+    folder = settings.output_dir if args.output is None else Path(args.output).expanduser()
+    places = []
+    for request in requests:
+        usual = cast("Format", stand_in(type(request), "audio_format"))
+        places.append(place(None, request.audio_format, usual, folder))
+        check_sources(request)
+    return _make(requests, tuple(places), None, flags, settings, told)
+
+
+def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
+    """The requests of a file with one JSON object a line. Raises InvalidRequest naming the line."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        allowed = f"a file of JSON objects, one a line ({reason})"
+        raise InvalidRequest("requests", str(path), allowed) from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            found.append(_request(line, f"{path.name} line {number}"))
+    if not found:
+        raise InvalidRequest("requests", str(path), "a file with at least one request in it")
+    return tuple(found)
+
+
+def _request(line: str, where: str) -> AnyMusicRequest:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise InvalidRequest(where, line, f"a JSON object ({error})") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest(where, line, 'a JSON object, as in {"caption": "…"}')
+    try:
+        return request_from(value)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{where}, {error.field}", error.value, error.allowed) from error
+
+
+def _make(
+    requests: tuple[AnyMusicRequest, ...],
+    places: tuple[Place, ...],
+    latents: Path | None,
+    flags: EngineFlags,
+    settings: Settings,
+    told: Told,
+) -> int:
+    from headroom.engine.engine import Engine
+
+    known: set[str] = set()
+    with stoppable() as stop:
+        engine = Engine(
+            device=flags.device,
+            dtype=flags.dtype,
+            model=flags.model,
+            checkpoint_dir=flags.checkpoint_dir,
+            compile=flags.compile,
+            threads=flags.threads,
+            settings=settings,
+        )
+        if not told.quiet:
+            tell_notes(engine.model.notes, known)
+        with shown(told.quiet, told.bars) as tell:
+            results = engine.generate_batch(requests, tell, stop)
+        if stop():
+            raise Cancelled("stopped before the songs were written")
+        saved = [
+            save(result, where, request.caption or request.task, latents)
+            for request, result, where in zip(requests, results, places, strict=True)
+        ]
+    return _told(saved, told, known)
+
+
+def _replay(
+    args: argparse.Namespace,
+    fields: Mapping[str, object],
+    flags: EngineFlags,
+    latents: Path | None,
+    settings: Settings,
+    told: Told,
+) -> int:
+    replay.check_alone(fields, flags, args.requests)
+    song = replay.find(Path(args.replay).expanduser(), args.output, settings.output_dir)
+    with stoppable() as stop:
+        with shown(told.quiet, told.bars) as tell:
+            saved = replay.again(song, flags, tell, stop, latents)
+    return _told([saved], told, set())
+
+
+def _told(saved: Sequence[Saved], told: Told, known: set[str]) -> int:
+    if told.json:
+        tell_json(saved)
+        return 0
+    if not told.quiet:
+        for one in saved:
+            tell_notes(one.result.notes, known)
+    tell_songs(saved)
+    return 0

@@ -1,0 +1,129 @@
+"""From words to an exit code: 0, 1 (failed), 2 (wrong usage), 130 (stopped by Ctrl-C)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+from typing import cast
+
+from headroom.errors import Cancelled, HeadroomError, InvalidRequest
+from headroom.log import show
+
+PROGRAM = "acestep"
+STOPPED = 130
+VERBOSE = ("--verbose", "-v")
+Run = Callable[[Sequence[str]], int]
+
+COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "generate": ("headroom.cli.generate:run", "make a song from words, or from a recording"),
+        "models": ("headroom.cli.main:models", "list, download and verify model folders"),
+        "settings": ("headroom.cli.settings:run", "every setting, its value, where it came from"),
+        "doctor": ("headroom.cli.doctor:run", "what this machine has, and what is missing"),
+    }
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program: `argv` without its name; the exit code. Prints, raises only what is a fault."""
+    said = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in said if word not in VERBOSE]
+    _forgive_old_terminals()
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(help_text())
+        return 0
+    if words[0] == "--version":
+        sys.stdout.write(f"{PROGRAM} {_version()}\n")
+        return 0
+    return _guarded(lambda: _command(words[0])(words[1:]), quiet=words == said)
+
+
+def download(argv: Sequence[str] | None = None) -> int:
+    """`acestep-download`, with its old flags."""
+    from headroom.cli.models import download_main
+
+    _forgive_old_terminals()
+    return _guarded(lambda: download_main(argv), quiet=True)
+
+
+def models(words: Sequence[str]) -> int:
+    """`acestep models …`."""
+    from headroom.cli import models as command
+    from headroom.cli.parser import Parser
+
+    parser = Parser(prog=PROGRAM, allow_abbrev=False)
+    command.add_parser(parser.add_subparsers(parser_class=Parser))
+    return command.run(parser.parse_args(["models", *words]))
+
+
+def help_text() -> str:
+    """What `acestep` says without a command."""
+    width = max(map(len, COMMANDS))
+    rows = "".join(f"  {name:<{width}}  {about}\n" for name, (_, about) in COMMANDS.items())
+    return (
+        f"usage: {PROGRAM} COMMAND …\n\n{rows}\n"
+        f'  {PROGRAM} generate "slow bossa nova, nylon guitar" --duration 30 -o bossa.flac\n\n'
+        f"`{PROGRAM} COMMAND --help` lists a command's flags; --verbose works with all of them.\n"
+    )
+
+
+def _command(word: str) -> Run:
+    """The command a word names. Raises InvalidRequest."""
+    if word not in COMMANDS:
+        close = get_close_matches(word, COMMANDS, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise InvalidRequest("command", word, ", ".join(COMMANDS) + hint)
+    module, _, name = COMMANDS[word][0].partition(":")
+    return cast("Run", getattr(import_module(module), name))
+
+
+def _guarded(work: Callable[[], int], quiet: bool) -> int:
+    """The exit code of `work`; foreseen errors become a sentence, others show themselves."""
+    try:
+        with _speaking(quiet):
+            return work()
+    except SystemExit as leaving:  # how argparse ends, after help and after a fault
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except (Cancelled, KeyboardInterrupt):
+        sys.stderr.write("stopped; nothing was written.\n")
+        return STOPPED
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except HeadroomError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+
+
+@contextmanager
+def _speaking(quiet: bool) -> Iterator[None]:
+    """Our own log on standard error. Libraries warn their users; who runs this is not one."""
+    show("WARNING" if quiet else "DEBUG")
+    root = logging.getLogger()
+    if quiet and not root.handlers:
+        root.addHandler(logging.NullHandler())
+    with warnings.catch_warnings(action="ignore" if quiet else "default"):
+        yield
+
+
+def _forgive_old_terminals() -> None:
+    """A terminal that cannot show a letter gets its number instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _version() -> str:
+    try:
+        return version("headroom-audio")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "(not installed)"

@@ -1,0 +1,93 @@
+"""`acestep generate --replay FILE`: a song made again, as its tags or its sidecar say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
+
+from headroom.audio.encode import FORMATS, Format, format_of
+from headroom.cli.output import Place, Saved, container, place, save
+from headroom.cli.parser import AUTO, EngineFlags
+from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
+from headroom.models.acestep.requests import Text2Music
+from headroom.params.describe import stand_in
+from headroom.runtime.events import Stop, Tell
+
+if TYPE_CHECKING:
+    from headroom.engine.provenance import Provenance
+
+_SIDECAR = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A song to make again: how it was made, its name, and where the new one goes."""
+
+    provenance: Provenance
+    name: str
+    place: Place
+
+
+def check_alone(fields: Mapping[str, object], flags: EngineFlags, requests: str | None) -> None:
+    """Raise InvalidRequest for a flag that says what the recording says already."""
+    said: dict[str, object] = dict(fields)
+    if requests is not None:
+        said["requests"] = requests
+    if flags.dtype != AUTO:
+        said["dtype"] = flags.dtype
+    for name in ("model", "compile", "threads"):
+        if getattr(flags, name) is not None:
+            said[name] = getattr(flags, name)
+    for name, value in said.items():
+        raise InvalidRequest(name, value, "nothing with --replay, which takes it from the song")
+
+
+def find(path: Path, output: str | None, folder: Path) -> Again:
+    """Read how the song was made and check where it goes. Raises InvalidSource, InvalidOutput."""
+    from headroom.engine.provenance import read
+
+    provenance = read(path)
+    recorded = _recorded(provenance)
+    usual = _format_of_original(path) or recorded or _usual()
+    if recorded is not None and container(recorded) == container(usual):
+        usual = recorded
+    where = place(output, None, usual, folder)
+    if recorded is not None and container(recorded) == container(where.format):
+        where = Place(recorded, where.folder, where.named)
+    return Again(provenance, path.stem, where)
+
+
+def again(song: Again, flags: EngineFlags, tell: Tell, stop: Stop, latents: Path | None) -> Saved:
+    """Make and write it. Raises what `headroom.engine.replay` and saving raise."""
+    from headroom.engine.replay import replay
+
+    result = replay(song.provenance, flags.device, flags.checkpoint_dir, tell, stop)
+    if stop():
+        raise Cancelled("stopped before the song was written")
+    return save(result, song.place, f"{song.name} again", latents)
+
+
+def _usual() -> Format:
+    """The format of a song whose name nobody gave."""
+    return cast("Format", stand_in(Text2Music, "audio_format"))
+
+
+def _recorded(provenance: Provenance) -> Format | None:
+    """The format the song's request asked for; None where it left that to the name."""
+    values = {asked.values.get("audio_format") for asked in provenance.requests}
+    value = values.pop() if len(values) == 1 else None
+    return cast("Format", value) if value in get_args(Format) else None
+
+
+def _format_of_original(path: Path) -> Format | None:
+    """By the name of the song, or of the song a sidecar lies beside."""
+    beside = [path.with_suffix(f".{format}") for format in FORMATS]
+    for song in beside if path.suffix.lower() == _SIDECAR else [path]:
+        if song.is_file():
+            try:
+                return format_of(song)
+            except InvalidOutput:
+                return None
+    return None
