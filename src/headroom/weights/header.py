@@ -32,10 +32,14 @@ class TornFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tensor of a file: its shape, the format's name of its type, its bytes."""
+    """One tensor of a file: its shape, the format's name of its type, where its bytes are.
+
+    `start` counts from the beginning of the file.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    start: int
     nbytes: int
 
 
@@ -64,7 +68,7 @@ def read_header(path: Path) -> Header:
             raw = file.read(length)
     except OSError as error:
         raise TornFile(f"{path.name}: {error.strerror or error}") from error
-    entries, data_bytes = _parse(path.name, raw)
+    entries, data_bytes = _parse(path.name, raw, 8 + length)
     whole = 8 + length + data_bytes
     if size != whole:
         fault = "cut off" if size < whole else "longer than its header says"
@@ -109,7 +113,7 @@ def _leaves(name: str) -> bool:
     return "/" in name or "\\" in name or ":" in name or name.startswith(".")
 
 
-def _parse(name: str, raw: bytes) -> tuple[dict[str, Entry], int]:
+def _parse(name: str, raw: bytes, data: int) -> tuple[dict[str, Entry], int]:
     try:
         table = json.loads(raw)
     except ValueError as error:
@@ -120,7 +124,7 @@ def _parse(name: str, raw: bytes) -> tuple[dict[str, Entry], int]:
     spans: list[tuple[int, int]] = []
     for key, value in table.items():
         if key != "__metadata__":
-            entries[key], span = _entry(name, key, value)
+            entries[key], span = _entry(name, key, value, data)
             spans.append(span)
     end = 0
     for start, stop in sorted(spans):
@@ -130,7 +134,7 @@ def _parse(name: str, raw: bytes) -> tuple[dict[str, Entry], int]:
     return entries, end
 
 
-def _entry(name: str, key: str, value: object) -> tuple[Entry, tuple[int, int]]:
+def _entry(name: str, key: str, value: object, data: int) -> tuple[Entry, tuple[int, int]]:
     fault = TornFile(f"{name}: header describes {key!r} as {str(value)[:80]}, which cannot be")
     if not isinstance(value, dict):
         raise fault
@@ -142,7 +146,7 @@ def _entry(name: str, key: str, value: object) -> tuple[Entry, tuple[int, int]]:
     start, stop = span
     if stop - start != prod(shape) * _BITS[dtype] // 8:
         raise fault
-    return Entry(tuple(shape), dtype, stop - start), (start, stop)
+    return Entry(tuple(shape), dtype, data + start, stop - start), (start, stop)
 
 
 def _counts(value: object) -> TypeGuard[list[int]]:

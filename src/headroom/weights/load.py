@@ -10,13 +10,13 @@ replaced until then (on Linux and macOS it can, and the tensors keep the old con
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint, WeightsMissing
@@ -33,13 +33,13 @@ _DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One tensor of a checkpoint as its header states it. `name` is its name in `file`."""
+    """One tensor of a checkpoint as its header states it; `start` is its first byte in `file`."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    start: int
     nbytes: int
     file: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Checkpoint:
     def __init__(self, folder: Path, stored: Mapping[str, Stored]) -> None:
         self.folder = folder
         self.stored: Mapping[str, Stored] = MappingProxyType(dict(stored))
-        self._open: dict[str, safe_open] = {}
+        self._maps: dict[str, mmap.mmap] = {}
 
     @classmethod
     def open(cls, folder: str | Path) -> Checkpoint:
@@ -80,19 +80,17 @@ class Checkpoint:
         return cls(folder, _strip(_read(folder)))
 
     def tensor(self, key: str) -> Tensor:
-        """The tensor of the file, mapped: no byte is read until it is used. Do not write to it."""
+        """The tensor of the file, mapped: no byte is read until it is used.
+
+        What is written to it stays in this process.
+        """
         stored = self.stored.get(key)
         if stored is None:
             raise InvalidCheckpoint(self.folder, [f"{key}: missing"])
-        try:
-            file = self._open.get(stored.file)
-            if file is None:
-                file = safe_open(self.folder / stored.file, framework="pt", device="cpu")
-                self._open[stored.file] = file
-            tensor: Tensor = file.get_tensor(stored.name)  # type: ignore[no-untyped-call]
-        except (SafetensorError, OSError) as error:
-            raise InvalidCheckpoint(self.folder, [f"{stored.file}: {error}"]) from error
-        return tensor
+        mapped = self._map(stored.file)
+        if stored.start + stored.nbytes > len(mapped):  # it was whole when its header was read
+            raise InvalidCheckpoint(self.folder, [f"{stored.file}: has become shorter"])
+        return _view(mapped, stored)
 
     def expect(self, key: str, shape: tuple[int, ...]) -> Tensor:
         """The tensor of a name that stands alone; InvalidCheckpoint names both shapes."""
@@ -111,7 +109,17 @@ class Checkpoint:
 
     def close(self) -> None:
         """Let go of the files. Tensors that were taken keep their own mapping of them."""
-        self._open.clear()
+        self._maps.clear()
+
+    def _map(self, name: str) -> mmap.mmap:
+        if name not in self._maps:
+            try:
+                with (self.folder / name).open("rb") as file:
+                    # Copy on write: what is written to a tensor never reaches the file.
+                    self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            except (OSError, ValueError) as error:
+                raise InvalidCheckpoint(self.folder, [f"{name}: {error}"]) from error
+        return self._maps[name]
 
 
 def load(
@@ -174,6 +182,21 @@ def check_complete(
         raise InvalidCheckpoint(checkpoint.folder, faults)
 
 
+def _view(mapped: mmap.mmap, stored: Stored) -> Tensor:
+    """A tensor over its bytes of the file, with a storage of its own that holds the mapping.
+
+    The mapping is not closed by hand anywhere: torch would not notice.
+    """
+    if stored.nbytes == 0:
+        return torch.empty(stored.shape, dtype=stored.dtype)
+    if stored.start % stored.dtype.itemsize:  # the format does not promise that they are aligned
+        raw = torch.frombuffer(mapped, dtype=torch.uint8, offset=stored.start, count=stored.nbytes)
+        return raw.clone().view(stored.dtype).view(stored.shape)
+    count = stored.nbytes // stored.dtype.itemsize
+    flat = torch.frombuffer(mapped, dtype=stored.dtype, offset=stored.start, count=count)
+    return flat.view(stored.shape)
+
+
 def _read(folder: Path) -> dict[str, Stored]:
     for name in SINGLE:
         if (folder / name).is_file():
@@ -214,7 +237,7 @@ def _header(folder: Path, name: str) -> Header:
 
 def _stored(file: str, header: Header) -> dict[str, Stored]:
     return {
-        key: Stored(entry.shape, _DTYPES[entry.dtype], entry.nbytes, file, key)
+        key: Stored(entry.shape, _DTYPES[entry.dtype], entry.start, entry.nbytes, file)
         for key, entry in header.entries.items()
     }
 
