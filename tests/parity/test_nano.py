@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 
 import headroom
 from support.networks import build_networks, build_text, build_vae, load_official
-from support.oracle import Oracle
+from support.oracle import Oracle, Tree
+from support.ours import load_ours
 from support.tiny import DitSizes, Sizes, TextSizes, VaeSizes
 
 NANO = Path(headroom.__file__).parent / "models" / "acestep" / "nano"
@@ -147,6 +148,17 @@ def test_codes_use_every_level(nano: Oracle) -> None:
         assert codes.remainder(level).unique().numel() == level
         codes = codes // level
     assert 0.3 < nano.detokenize(quantised).std() < 3
+
+
+def test_the_product_reads_it_as_the_reference_does(nano: Oracle) -> None:
+    ours = load_ours(Tree(NANO, DIT, nano.sizes, nano), torch.float32)
+    assert ours.config.turbo and not ours.config.timbre_cls
+    generator = torch.Generator().manual_seed(11)
+    x = torch.randn(1, 401, 64, generator=generator)
+    context = torch.randn(1, 401, 128, generator=generator)
+    rows = torch.randn(1, 30, 64, generator=generator)
+    theirs = nano.dit(x, [0.4], context, rows)
+    assert (ours.velocity(x, [0.4], context, list(rows)) - theirs).abs().max() <= 1e-5
 
 
 def test_its_tokenizer_is_bytes_and_an_ending() -> None:
