@@ -109,7 +109,14 @@ def song(seconds: float, rate: int = 48_000, seed: int = 0) -> Signal:
 
 
 def sweep(seconds: float, rate: int, low: float, high: float, level: float = 0.5) -> Signal:
-    """Mono sine whose frequency rises evenly from `low` to `high` Hz."""
+    """Mono sine whose frequency rises evenly from `low` to `high` Hz.
+
+    The first and the last tenth rise and fall softly: an abrupt end holds every frequency, so it
+    would differ between two rates.
+    """
     t = _time(seconds, rate)
     phase = 2 * np.pi * (low * t + (high - low) * t**2 / (2 * seconds))
-    return (level * np.sin(phase)).astype(np.float32)[None]
+    edge = np.clip(np.minimum(t, seconds - t) / (seconds / 10), 0.0, 1.0)
+    shape = 0.5 - 0.5 * np.cos(np.pi * edge)
+    signal: Signal = (level * shape * np.sin(phase)).astype(np.float32)[None]
+    return signal

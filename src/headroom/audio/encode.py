@@ -109,10 +109,10 @@ def write(
     with replacing(path, field) as temp:
         try:
             _encode(temp, audio, kind, bitrate)
+            _check_written(temp, audio, kind)
             if tags:
                 write_tags(temp, tags)
             settle(temp)
-            _check_written(temp, audio, kind)
         except soundfile.LibsndfileError as error:
             raise OSError(errno.EIO, error.error_string.rstrip(". ")) from error
     return Path(path)
