@@ -7,8 +7,11 @@ padding. Grouped-query heads: key head j serves query heads j·r … j·r + r �
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from types import MappingProxyType
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +19,58 @@ from torch.nn import functional as F
 
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope
+
+DENSE_WINDOWS = 8  # up to so many windows an accelerator takes one dense mask instead of blocks
+MASK_STRIDE = 16  # elements a row of a mask must be a multiple of, for the fused kernels
+
+
+@runtime_checkable
+class Joined(Protocol):
+    """A module that computes with several of its matrices as one where that one is there.
+
+    `joined` names the one (None until it is filled) and the matrices it is made of, stacked along
+    their first dimension in this order.
+    """
+
+    joined: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    def get_parameter(self, target: str) -> nn.Parameter:
+        """As modules answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Masks of windowed attention, made once and used by every layer and step.
+
+    One for all sequences where they are equally long, else one a sequence; None where a sequence
+    is too short to need one. Additive, in the type of the queries: a boolean mask is turned into
+    an additive one at every call.
+    """
+
+    window: int
+    masks: tuple[Tensor | None, ...]
+
+    def mask(self, sequence: int, window: int) -> Tensor | None:
+        """The mask of a sequence; a batch that repeats the sequences repeats their masks."""
+        return self.masks[sequence % len(self.masks)] if window == self.window else None
+
+
+def make_bands(
+    lengths: Sequence[int],
+    windows: Sequence[int | None],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Bands | None:
+    """Masks for sequences of `lengths` under the first window of a stack; None on a CPU.
+
+    A CPU walks over blocks and needs no mask longer than three windows.
+    """
+    window = next((w for w in windows if w is not None), None)
+    if window is None or not lengths or device.type == "cpu":
+        return None
+    made = {n: window_mask(n, window, dtype, device) for n in set(lengths) if n > window + 1}
+    each = lengths[:1] if len(set(lengths)) == 1 else lengths
+    return Bands(window, tuple(made.get(n) for n in each))
 
 
 def spans(lengths: Sequence[int]) -> list[tuple[int, int]]:
@@ -31,15 +86,25 @@ def self_attention(
     *,
     window: int | None = None,
     causal: bool = False,
+    bands: Bands | None = None,
 ) -> Tensor:
     """Each sequence attends to itself.
 
     q [N, Hq, D], k and v [N, Hkv, D] → [N, Hq, D]. `window` keeps |i − j| ≤ window
-    (bidirectional); `causal` keeps j ≤ i. The two are not combined here.
+    (bidirectional); `causal` keeps j ≤ i. The two are not combined here. `bands` are the masks of
+    the window where they were made before.
     """
+
+    def mask(sequence: int) -> Tensor | None:
+        return None if bands is None or window is None else bands.mask(sequence, window)
+
     if len(set(lengths)) <= 1:
-        return _equal(q, k, v, max(len(lengths), 1), window, causal)
-    parts = [_equal(q[a:b], k[a:b], v[a:b], 1, window, causal) for a, b in spans(lengths) if b > a]
+        return _equal(q, k, v, max(len(lengths), 1), window, causal, mask(0))
+    parts = [
+        _equal(q[a:b], k[a:b], v[a:b], 1, window, causal, mask(i))
+        for i, (a, b) in enumerate(spans(lengths))
+        if b > a
+    ]
     return torch.cat(parts)
 
 
@@ -64,12 +129,24 @@ def _heads(x: Tensor, batch: int) -> Tensor:
     return x.view(batch, x.shape[0] // batch, x.shape[1], x.shape[2]).transpose(1, 2)
 
 
-def _equal(q: Tensor, k: Tensor, v: Tensor, batch: int, window: int | None, causal: bool) -> Tensor:
+def _equal(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    batch: int,
+    window: int | None,
+    causal: bool,
+    mask: Tensor | None,
+) -> Tensor:
     q, k, v = _heads(q, batch), _heads(k, batch), _heads(v, batch)
-    if window is not None and q.shape[2] > window + 1:
-        out = (_windowed_loop if q.device.type == "cpu" else _windowed_fold)(q, k, v, window)
-    else:
+    if window is None or q.shape[2] <= window + 1:
         out = _attend(q, k, v, causal=causal)
+    elif q.device.type == "cpu":
+        out = _windowed_loop(q, k, v, window)
+    elif q.shape[2] <= DENSE_WINDOWS * window:
+        out = _windowed_dense(q, k, v, window, mask)
+    else:
+        out = _windowed_fold(q, k, v, window, mask)
     return out.transpose(1, 2).flatten(0, 1)
 
 
@@ -78,8 +155,10 @@ def _attend(
 ) -> Tensor:
     """Scaled dot-product attention with scale D^−½; [B, Hq, Sq, D] and [B, Hkv, Sk, D]."""
     grouped = q.shape[1] != k.shape[1]
-    if grouped and mask is not None and q.device.type != "cpu":
-        # With a mask the fused accelerator kernels want one key head a query head.
+    plain = mask is None and q.dtype != torch.float32
+    if grouped and not plain and q.device.type != "cpu":
+        # Only flash attention, which takes neither a mask nor fp32, knows grouped heads; the
+        # memory-efficient kernel wants one key head a query head, or the slow one is taken.
         repeat = q.shape[1] // k.shape[1]
         k, v, grouped = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1), False
     return F.scaled_dot_product_attention(
@@ -111,41 +190,86 @@ def _windowed_loop(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     return out
 
 
-def _windowed_fold(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """|i − j| ≤ window as one kernel: blocks of queries are folded into the batch.
+def window_mask(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The mask an accelerator uses for sequences of one length; see the two below."""
+    make = _dense_mask if length <= DENSE_WINDOWS * window else _block_mask
+    return make(length, window, dtype, device)
 
-    Each block of 2·window queries sees 4·window keys; the mask is [blocks, 2w, 4w], linear in
-    the length. Keys beyond the ends are masked, so every row sees at least itself.
+
+def _dense_mask(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[1, 1, S, S]."""
+    return _additive(band(length, length, 0, window, device)[None], dtype)
+
+
+def _block_mask(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[blocks, 1, 2w, 4w], linear in the length. Rows beyond the end, cut off later, see all."""
+    block = 2 * max(window, 1)
+    count, span = -(-length // block), block + 2 * window
+    column = torch.arange(count, device=device)[:, None] * block - window
+    column = column + torch.arange(span, device=device)[None, :]
+    inside = ((column >= 0) & (column < length))[:, None, :]
+    visible = inside & band(block, span, window, window, device)[None]
+    return _additive(visible | ~visible.any(-1, keepdim=True), dtype)
+
+
+def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """[…, R, C] → […, 1, R, C], 0 where visible, else −inf; rows lie `MASK_STRIDE` elements apart.
+
+    The memory-efficient kernel copies a mask whose rows are not aligned, at every call.
+    """
+    columns = visible.shape[-1]
+    room = (*visible.shape[:-1], -(-columns // MASK_STRIDE) * MASK_STRIDE)
+    mask = torch.zeros(room, dtype=dtype, device=visible.device)[..., :columns]
+    return mask.masked_fill_(~visible, float("-inf")).unsqueeze(1)
+
+
+def _windowed_dense(
+    q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor | None = None
+) -> Tensor:
+    """|i − j| ≤ window as one kernel over all pairs; for sequences of a few windows."""
+    if mask is None:
+        mask = _dense_mask(q.shape[2], window, q.dtype, q.device)
+    return _attend(q, k, v, mask)
+
+
+def _windowed_fold(
+    q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor | None = None
+) -> Tensor:
+    """|i − j| ≤ window as one kernel: blocks of 2·window queries, each over 4·window keys.
+
+    Blocks take the place of the batch and the batch joins the heads, so one mask serves any
+    batch. Keys beyond the ends are masked.
     """
     batch, heads, length, size = q.shape
     block = 2 * max(window, 1)
     count = -(-length // block)
     tail = count * block - length
     span = block + 2 * window
-    q = F.pad(q, (0, 0, 0, tail)).unflatten(2, (count, block)).transpose(1, 2).flatten(0, 1)
+    if mask is None:
+        mask = _block_mask(length, window, q.dtype, q.device)
+    q = F.pad(q, (0, 0, 0, tail)).unflatten(2, (count, block))
+    q = q.permute(2, 0, 1, 3, 4).flatten(1, 2)  # [count, B · Hq, block, D]
+    repeat = heads // k.shape[1]
     folded = []
     for x in (k, v):
-        padded = F.pad(x, (0, 0, window, window + tail))
-        blocks = padded.unfold(2, span, block)  # [B, Hkv, count, D, span]
-        folded.append(blocks.permute(0, 2, 1, 4, 3).flatten(0, 1))
-    column = torch.arange(count, device=q.device)[:, None] * block - window
-    column = column + torch.arange(span, device=q.device)[None, :]
-    inside = ((column >= 0) & (column < length))[:, None, :]
-    near = band(block, span, window, window, q.device)[None]
-    # A padded query row may see no real key; it is cut off below, and must not become NaN.
-    mask = (inside & near) | (~inside.any(-1, keepdim=True))
-    mask = mask.repeat(batch, 1, 1).unsqueeze(1)
+        blocks = F.pad(x, (0, 0, window, window + tail)).unfold(2, span, block)
+        blocks = blocks.permute(2, 0, 1, 4, 3).unsqueeze(3)  # [count, B, Hkv, 1, span, D]
+        folded.append(blocks.expand(-1, -1, -1, repeat, -1, -1).flatten(1, 3))
     out = _attend(q, folded[0], folded[1], mask)
-    out = out.view(batch, count, heads, block, size).transpose(1, 2)
+    out = out.view(count, batch, heads, block, size).permute(1, 2, 0, 3, 4)
     return out.reshape(batch, heads, -1, size)[:, :, :length]
 
 
 class Attention(nn.Module):
     """Projections with per-head RMS norms on query and key, no biases (the Qwen3 form).
 
-    Keys: q_proj, k_proj, v_proj, o_proj, q_norm, k_norm. `fuse()` joins the three input
-    projections into one product; it copies, so it belongs to the upload to an accelerator.
+    Keys: q_proj, k_proj, v_proj, o_proj, q_norm, k_norm. Where `qkv` is filled, the three input
+    projections are one product; see `joined`.
     """
+
+    joined: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {"qkv": ("q_proj.weight", "k_proj.weight", "v_proj.weight")}
+    )
 
     def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, eps: float) -> None:
         super().__init__()
@@ -158,13 +282,6 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(head_dim, eps)
         self.qkv: nn.Parameter | None
         self.register_parameter("qkv", None)
-
-    def fuse(self) -> None:
-        """One [(Hq + 2·Hkv)·D, width] weight instead of three; the three are dropped."""
-        if self.qkv is None:
-            weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)
-            self.qkv = nn.Parameter(torch.cat(weights), requires_grad=False)
-            del self.q_proj, self.k_proj, self.v_proj
 
     def query(self, x: Tensor) -> Tensor:
         """x [N, width] → normed queries [N, Hq, D]."""
@@ -201,15 +318,21 @@ class Attention(nn.Module):
         lengths: Sequence[int],
         window: int | None = None,
         causal: bool = False,
+        bands: Bands | None = None,
     ) -> Tensor:
         """Self-attention of packed x [N, width] → [N, width]."""
         q, k, v = self.query_key_value(x)
         q, k = rope.rotate(q), rope.rotate(k)
-        return self.output(self_attention(q, k, v, lengths, window=window, causal=causal))
+        attended = self_attention(q, k, v, lengths, window=window, causal=causal, bands=bands)
+        return self.output(attended)
 
 
 class MLP(nn.Module):
-    """SwiGLU (Shazeer, 2020): down(silu(gate(x)) · up(x)), no biases."""
+    """SwiGLU (Shazeer, 2020): down(silu(gate(x)) · up(x)), no biases. See `joined`."""
+
+    joined: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {"gate_up": ("gate_proj.weight", "up_proj.weight")}
+    )
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -218,13 +341,6 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(hidden, width, bias=False)
         self.gate_up: nn.Parameter | None
         self.register_parameter("gate_up", None)
-
-    def fuse(self) -> None:
-        """Gate and up as one [2·hidden, width] weight; the two are dropped."""
-        if self.gate_up is None:
-            weights = (self.gate_proj.weight, self.up_proj.weight)
-            self.gate_up = nn.Parameter(torch.cat(weights), requires_grad=False)
-            del self.gate_proj, self.up_proj
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gate_up is None:
@@ -236,7 +352,17 @@ class MLP(nn.Module):
 
 
 def fuse(module: nn.Module) -> None:
-    """Fuse every projection below `module`."""
+    """Join every projection below `module` where it stands and drop what it was made of.
+
+    It copies on the module's own device. Parts that go to an accelerator are joined during the
+    upload instead (`runtime.prepare`), and their host tensors stay as they are.
+    """
     for part in module.modules():
-        if isinstance(part, (Attention, MLP)):
-            part.fuse()
+        if not isinstance(part, Joined):
+            continue
+        for name, members in part.joined.items():
+            if getattr(part, name) is None:
+                weights: list[Tensor] = [part.get_parameter(member) for member in members]
+                setattr(part, name, nn.Parameter(torch.cat(weights), requires_grad=False))
+                for member in members:
+                    delattr(part, member.partition(".")[0])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from headroom.nn.attention import MLP, Attention
+from headroom.nn.attention import MLP, Attention, Bands, make_bands
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope, rope_table
 
@@ -41,9 +41,15 @@ class Layer(nn.Module):
         self.mlp = MLP(sizes.width, sizes.hidden)
 
     def forward(
-        self, x: Tensor, rope: Rope, lengths: Sequence[int], window: int | None, causal: bool
+        self,
+        x: Tensor,
+        rope: Rope,
+        lengths: Sequence[int],
+        window: int | None,
+        causal: bool,
+        bands: Bands | None,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rope, lengths, window, causal)
+        x = x + self.self_attn(self.input_layernorm(x), rope, lengths, window, causal, bands)
         y: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return y
 
@@ -59,8 +65,9 @@ def run_layers(
 ) -> Tensor:
     """Packed x [N, width] through the layers; `windows[i]` is the window of layer i."""
     rope = rope_table(lengths, sizes.head_dim, sizes.theta, x.dtype, x.device)
+    bands = make_bands(lengths, windows, x.dtype, x.device)
     for layer, window in zip(layers, windows, strict=True):
-        x = layer(x, rope, lengths, window, causal)
+        x = layer(x, rope, lengths, window, causal, bands)
     return x
 
 

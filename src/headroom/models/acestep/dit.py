@@ -24,7 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headroom.models.acestep.config import AceStepConfig
-from headroom.nn.attention import MLP, Attention, cross_attention, self_attention
+from headroom.nn.attention import (
+    MLP,
+    Attention,
+    Bands,
+    cross_attention,
+    make_bands,
+    self_attention,
+)
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope, rope_table
 
@@ -39,6 +46,7 @@ class Layout:
 
     `groups[c]` counts the tokens that share condition c (its items stand side by side).
     `gather` [N] picks the real tokens out of [B · Smax]; None when all items are equally long.
+    `items` [N] is the item of each token. All of it is on the device before the first step.
     """
 
     frames: tuple[int, ...]
@@ -47,6 +55,12 @@ class Layout:
     rope: Rope
     gather: Tensor | None
     keep: Tensor | None
+    items: Tensor
+    bands: Bands | None
+
+    def spread(self, table: Tensor) -> Tensor:
+        """[1, …] as it is (it broadcasts); [B, …], one row an item → [N, …], one row a token."""
+        return table if table.shape[0] == 1 else table.index_select(0, self.items)
 
     def pack(self, tokens: Tensor) -> Tensor:
         """[B, Smax, H] → [N, H]."""
@@ -78,7 +92,9 @@ class Modulation:
         """Tensors of one step for all items, or of one step an item."""
         if len(steps) == 1:
             return self.layers[steps[0] : steps[0] + 1], self.out[steps[0] : steps[0] + 1]
-        return self.layers[list(steps)], self.out[list(steps)]
+        # Views, joined: a list as an index would be copied to the device, and waited for.
+        layers, out = ([t[k : k + 1] for k in steps] for t in (self.layers, self.out))
+        return torch.cat(layers), torch.cat(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +180,18 @@ class DiTLayer(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.empty(1, 6, s.width))
 
     def attend_self(
-        self, x: Tensor, modulation: Sequence[Tensor], rope: Rope, tokens: Sequence[int]
+        self,
+        x: Tensor,
+        modulation: Sequence[Tensor],
+        rope: Rope,
+        tokens: Sequence[int],
+        bands: Bands | None,
     ) -> Tensor:
         shift, scale, gate = modulation
         h = torch.addcmul(shift, self.self_attn_norm(x), scale)
         q, k, v = self.self_attn.query_key_value(h)
-        attended = self_attention(rope.rotate(q), rope.rotate(k), v, tokens, window=self.window)
+        q, k = rope.rotate(q), rope.rotate(k)
+        attended = self_attention(q, k, v, tokens, window=self.window, bands=bands)
         return torch.addcmul(x, gate, self.self_attn.output(attended))
 
     def attend_cross(
@@ -193,9 +215,10 @@ class DiTLayer(nn.Module):
         groups: Sequence[int],
         lengths: Sequence[int],
         null: Tensor | None,
+        bands: Bands | None = None,
     ) -> Tensor:
         """Packed x [N, H] (or [2N, H], conditioned rows first, when `null` [H] is given)."""
-        x = self.attend_self(x, modulation[:3], rope, tokens)
+        x = self.attend_self(x, modulation[:3], rope, tokens, bands)
         if null is None:
             x = self.attend_cross(x, k, v, groups, lengths)
         else:
@@ -252,7 +275,12 @@ class DiT(nn.Module):
         if len(set(frames)) > 1:
             valid = torch.arange(max(frames)).unsqueeze(0) < torch.tensor(frames).unsqueeze(1)
             keep = valid.unsqueeze(-1).to(self.device, self.dtype)
-        return Layout(tuple(frames), tokens, groups, rope, gather, keep)
+        owners = torch.repeat_interleave(torch.arange(len(tokens)), torch.tensor(tokens))
+        windows = self.config.layer_windows(self.config.dit_layers)
+        bands = make_bands(tokens, windows, self.dtype, self.device)
+        return Layout(
+            tuple(frames), tokens, groups, rope, gather, keep, owners.to(self.device), bands
+        )
 
     def modulation(self, e: Tensor, m: Tensor) -> Modulation:
         """Time path outputs e [K, H], m [K, 6, H] → AdaLN tensors of all layers and times."""
@@ -311,7 +339,7 @@ class DiT(nn.Module):
         """
         weight = self._input_weight()[..., self.config.context_channels :]
         x = layout.pack(F.linear(self._pairs(x.to(self.dtype)), weight.flatten(1))) + context
-        layers, out = (spread(m, layout.tokens) for m in modulation)
+        layers, out = modulation
         rope, tokens = layout.rope, layout.tokens
         if guided:
             if cross.null is None:
@@ -319,12 +347,15 @@ class DiT(nn.Module):
             # The halves part at the first cross-attention; running both from the start costs
             # one redundant self-attention in n and keeps every block the same.
             x, rope, tokens = x.repeat(2, 1), rope.repeat(2), tokens * 2
-            if layers.shape[0] > 1:
-                layers, out = layers.repeat(2, 1, 1, 1), out.repeat(2, 1, 1)
+
+        def rows(table: Tensor) -> Tensor:
+            spread = layout.spread(table)
+            return spread.repeat(2, 1, 1) if guided and len(spread) > 1 else spread
+
         for i, layer in enumerate(self.layers):
             x = layer(
                 x,
-                layers[:, i].unbind(1),
+                rows(layers[:, i]).unbind(1),
                 rope,
                 tokens,
                 cross.keys[i],
@@ -332,7 +363,9 @@ class DiT(nn.Module):
                 layout.groups,
                 cross.lengths,
                 cross.null[i] if guided and cross.null is not None else None,
+                layout.bands,
             )
+        out = rows(out)
         x = torch.addcmul(out[:, 0], self.norm_out(x), out[:, 1])
         x = F.linear(x, self._output_weight(), self._output_bias())
         if guided:
@@ -363,10 +396,3 @@ class DiT(nn.Module):
 
     def _output_bias(self) -> Tensor:
         return self.proj_out["1"].get_parameter("bias").repeat(self.config.patch)
-
-
-def spread(table: Tensor, tokens: Sequence[int]) -> Tensor:
-    """[1, …] as it is (it broadcasts); [B, …], one row an item → [N, …], one row a token."""
-    if table.shape[0] == 1:
-        return table
-    return table.repeat_interleave(torch.tensor(tokens, device=table.device), dim=0)
