@@ -7,15 +7,11 @@ tensors again; nothing is copied back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain
 from typing import TypeAlias, TypeVar
-
-import torch
-from torch import Tensor, nn
 
 from headroom.device import Device
 from headroom.memory.plan import Placement, Residency
+from headroom.runtime.prepare import Slot, enter, leave, slots
 
 T = TypeVar("T")
 Loaders: TypeAlias = Mapping[str, Callable[[], object]]
@@ -101,48 +97,13 @@ class Pool:
 
     def _enter(self, name: str, part: object) -> None:
         """Put a copy on the device in the place of every tensor of the part."""
-        slots = self._on_device[name] = tuple(_slots(part))
-        copies: dict[int, Tensor] = {}  # a tensor in two places is copied once
+        places = self._on_device[name] = slots(part)
         try:
-            for slot in slots:
-                if id(slot.host) not in copies:
-                    copies[id(slot.host)] = slot.copy(self._device.torch)
-                slot.put(copies[id(slot.host)])
+            enter(part, places, self._device.torch)
         except BaseException:  # half a part is none
             self._leave(name)
             raise
 
     def _leave(self, name: str) -> None:
         """Put the host tensors back."""
-        for slot in self._on_device.pop(name, ()):
-            slot.put(slot.host)
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place in a module where a tensor belongs, and that tensor in host memory."""
-
-    module: nn.Module
-    name: str
-    host: Tensor
-
-    def copy(self, where: torch.device) -> Tensor:
-        """Its values on a device, as the same kind of tensor."""
-        copied = self.host.detach().to(where)
-        is_parameter = isinstance(self.host, nn.Parameter)
-        return nn.Parameter(copied, requires_grad=False) if is_parameter else copied
-
-    def put(self, tensor: Tensor) -> None:
-        """Let this tensor be the module's."""
-        setattr(self.module, self.name, tensor)
-
-
-def _slots(part: object) -> Iterator[Slot]:
-    """The weights of a part; a part that is no module has none."""
-    if isinstance(part, nn.Module):
-        for module in part.modules():
-            own = chain(
-                module.named_parameters(recurse=False, remove_duplicate=False),
-                module.named_buffers(recurse=False, remove_duplicate=False),
-            )
-            yield from (Slot(module, name, tensor) for name, tensor in own)
+        leave(self._on_device.pop(name, ()))
