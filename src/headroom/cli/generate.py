@@ -17,6 +17,7 @@ from typing import cast
 from headroom.audio.encode import Format
 from headroom.audio.files import probe
 from headroom.cli import replay
+from headroom.cli.model import check_model, variant_in_use
 from headroom.cli.output import (
     Place,
     Saved,
@@ -32,9 +33,10 @@ from headroom.cli.progress import shown, stoppable
 from headroom.errors import Cancelled, InvalidRequest
 from headroom.log import log
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
-from headroom.models.acestep.variants import Variant, offered, variant_of
+from headroom.models.acestep.variants import offered
 from headroom.params.describe import Param, describe, stand_in, union
 from headroom.params.flags import add_flags, given
+from headroom.params.read import Family
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
 
@@ -54,7 +56,7 @@ def run(words: Sequence[str]) -> int:
     """`acestep generate …`; the exit code. Raises HeadroomError."""
     settings = load_settings()
     words = spelt(words)
-    parser = _parser(_shown(words, settings))
+    parser = _parser(*_shown(words, settings))
     args, rest = parser.parse_known_args(words)
     fields = _fields(args, rest, parser)
     for sentence in settings.unknown:
@@ -77,7 +79,7 @@ def run(words: Sequence[str]) -> int:
 # --- what was said ----------------------------------------------------------------------
 
 
-def _parser(params: Sequence[Param]) -> Parser:
+def _parser(params: Sequence[Param], family: Family) -> Parser:
     about = "Make a song from words, or from a recording."
     parser = Parser("acestep generate", USAGE, about, allow_abbrev=False)
     files = parser.add_argument_group("Files")
@@ -91,7 +93,7 @@ def _parser(params: Sequence[Param]) -> Parser:
     files.add_argument("--json", action="store_true", help="one JSON object on standard output")
     files.add_argument("-q", "--quiet", action="store_true", help="the songs' names and no more")
     add_engine_flags(parser)
-    add_flags(parser, params, TASKS)
+    add_flags(parser, params, family)
     return parser
 
 
@@ -134,34 +136,17 @@ def _unknown_flag(word: str, parser: argparse.ArgumentParser) -> InvalidRequest:
     return InvalidRequest(flag, value or word, f"the flags `acestep generate --help` lists{hint}")
 
 
-def _shown(words: Sequence[str], settings: Settings) -> tuple[Param, ...]:
-    """All parameters; for the help those of the model in use, with its limits."""
+def _shown(words: Sequence[str], settings: Settings) -> tuple[tuple[Param, ...], Family]:
+    """All parameters and tasks; for the help those of the model in use, with its limits."""
     everything = union(TASKS.values())
     if not {"-h", "--help"} & {*words}:
-        return everything
-    variant = _variant(words, settings)
+        return everything, TASKS
+    variant = variant_in_use(words, settings)
     if variant is None:
-        return everything
+        return everything, TASKS
     found = {p.name: p for model in TASKS.values() for p in offered(model, variant)}
-    return tuple(found[p.name] for p in everything if p.name in found)
-
-
-def _variant(words: Sequence[str], settings: Settings) -> Variant | None:
-    """The variant that would be used; None where none is found."""
-    from headroom.cli.models import bundled
-    from headroom.weights.catalog import best, checkpoint_dirs, installed
-
-    quick = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    quick.add_argument("--model", default=settings.model)
-    quick.add_argument("--checkpoint-dir", type=Path)
-    args, _ = quick.parse_known_args(words)
-    items = installed(checkpoint_dirs(settings, args.checkpoint_dir), bundled())
-    named = [item for item in items if item.name == args.model and item.kind == "dit"]
-    item = best(named if args.model else items)
-    if item is None:
-        return None
-    config = json.loads((item.folder / "config.json").read_text("utf-8"))
-    return variant_of(config, item.folder)
+    tasks = {task: model for task, model in TASKS.items() if task in variant.tasks}
+    return tuple(found[p.name] for p in everything if p.name in found), tasks
 
 
 # --- before anything is loaded ------------------------------------------------------------
@@ -244,6 +229,7 @@ def _make(
     settings: Settings,
     told: Told,
 ) -> int:
+    check_model(flags.model, flags.checkpoint_dir, settings)
     from headroom.engine.engine import Engine
 
     known: set[str] = set()
@@ -280,6 +266,7 @@ def _replay(
 ) -> int:
     replay.check_alone(fields, flags, args.requests)
     song = replay.find(Path(args.replay).expanduser(), args.output, settings.output_dir)
+    check_model(song.provenance.model, flags.checkpoint_dir, settings)
     with stoppable() as stop:
         with shown(told.quiet, told.bars) as tell:
             saved = replay.again(song, flags, tell, stop, latents)

@@ -93,7 +93,7 @@ def _guarded(work: Callable[[], int], quiet: bool) -> int:
     except SystemExit as leaving:  # how argparse ends, after help and after a fault
         return leaving.code if isinstance(leaving.code, int) else 0
     except (Cancelled, KeyboardInterrupt):
-        sys.stderr.write("stopped; nothing was written.\n")
+        sys.stderr.write("stopped.\n")
         return STOPPED
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -193,9 +193,13 @@ def as_json(saved: Sequence[Saved]) -> dict[str, object]:
             outputs.append(
                 {"path": str(path), "seed": seed, "duration": audio.seconds, "request": index}
             )
-        notes += [note_json(note) for note in one.result.notes]
+        notes += [{**_object(note_json(note)), "request": index} for note in one.result.notes]
     passes = list({id(one.result.report): one.result.report for one in saved}.values())
     return {"outputs": outputs, "report": _report(passes), "notes": notes}
+
+
+def _object(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {"sentence": value}
 
 
 def _report(passes: Sequence[Report]) -> dict[str, object]:

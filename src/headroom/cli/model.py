@@ -1,0 +1,61 @@
+"""Which model will be used, asked before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from headroom.cli.models import bundled
+from headroom.errors import InvalidCheckpoint
+from headroom.models.acestep.variants import Variant, variant_of
+from headroom.settings import Settings
+from headroom.weights.catalog import Installed, best, checkpoint_dirs, installed
+
+_DIT = "dit"
+
+
+def check_model(name: str | None, folder: Path | None, settings: Settings) -> None:
+    """Raise InvalidCheckpoint where the model that is meant is here and cannot be used.
+
+    Without a name every real model is meant: the bundled one never stands in for a damaged one. A
+    name that is not here is left to the engine.
+    """
+    items = _items(folder, settings)
+    name = name or settings.model
+    chosen = best(items)
+    if name is None and chosen is not None and not chosen.bundled:
+        return
+    dits = [item for item in items if item.kind == _DIT and not item.bundled]
+    broken = [item for item in dits if not item.ready and name in (None, item.name)]
+    if not broken:
+        return
+    raise InvalidCheckpoint(broken[0].folder, [*_faults(broken[0]), _way_out(broken[0])])
+
+
+def variant_in_use(words: Sequence[str], settings: Settings) -> Variant | None:
+    """The variant a command line would use; None where there is none."""
+    quick = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    quick.add_argument("--model", default=settings.model)
+    quick.add_argument("--checkpoint-dir", type=Path)
+    args, _ = quick.parse_known_args(words)
+    items = _items(args.checkpoint_dir, settings)
+    named = [item for item in items if item.name == args.model and item.kind == _DIT]
+    item = best(named if args.model else items)
+    if item is None:
+        return None
+    config = json.loads((item.folder / "config.json").read_text("utf-8"))
+    return variant_of(config, item.folder)
+
+
+def _items(folder: Path | None, settings: Settings) -> list[Installed]:
+    return installed(checkpoint_dirs(settings, folder), bundled())
+
+
+def _faults(item: Installed) -> list[str]:
+    return [*item.faults, *(f"{name}: missing or damaged, and it is needed" for name in item.lacks)]
+
+
+def _way_out(item: Installed) -> str:
+    return f"repair it with `acestep models download {item.name}`, or name another with --model"

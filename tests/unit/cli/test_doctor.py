@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from headroom.cli import doctor
+from headroom.cli.doctor import Holder, gpu_processes
+from headroom.models.acestep.model import BUNDLED
+from unit.cli.conftest import Cli
+
+
+def test_it_names_what_is_here(cli: Cli) -> None:
+    done = cli("doctor", "--json")
+    value = json.loads(done.out)
+    assert (done.code, done.err, value["problems"]) == (0, "", [])
+    assert value["packages"]["torch"]
+    assert "diffusers" not in value["packages"]  # a tool of the tests
+    assert value["device"]["kinds"][-1] == "cpu"
+    assert 0 < value["device"]["budget"] < value["device"]["total"]
+    assert value["model"] == "acestep-v15-nano"
+    assert any("only the small bundled model" in sentence for sentence in value["remarks"])
+
+
+def test_a_damaged_model_is_named_with_its_fault(cli: Cli, home: Path) -> None:
+    place = home / "checkpoints" / "acestep-v15-turbo"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    value = json.loads(cli("doctor", "--json").out)
+    (turbo,) = [m for m in value["models"] if m["name"] == "acestep-v15-turbo"]
+    assert not turbo["ready"]
+    assert any("silence_latent.pt: missing" in fault for fault in turbo["faults"])
+    assert any(str(place) in sentence for sentence in value["remarks"])
+
+
+def test_what_keeps_a_song_from_being_made_is_a_problem(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("HEADROOM_OUTPUT_DIR", str(home / "file"))
+    monkeypatch.setenv("HEADROOM_MODEL", "acestep-v15-sft")
+    monkeypatch.setattr(doctor, "_packages", lambda: iter([("torch", "2"), ("soxr", None)]))
+    done = cli("doctor")
+    assert done.code == 1
+    problems = [line for line in done.out.splitlines() if line.startswith("PROBLEM")]
+    assert ["soxr" in problems[0], "sft" in problems[1], "output folder" in problems[2]] == [
+        True
+    ] * 3
+    assert done.out.endswith("A song cannot be made here.\n")
+
+
+def test_for_people_it_is_text(cli: Cli) -> None:
+    done = cli("doctor")
+    assert done.code == 0
+    assert str(BUNDLED) in done.out
+    assert "ffmpeg     not needed" in done.out
+    assert done.out.endswith("A song can be made here.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_processes_on_the_card_are_read_from_its_driver(tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        "#!/bin/sh\nprintf '%s\\n' \"77, /usr/bin/a, b, 2048\" '78, game, [N/A]' 'none'\n"
+    )
+    tool.chmod(0o755)
+    assert gpu_processes(str(tool)) == (Holder(77, "/usr/bin/a, b", 2048), Holder(78, "game", None))
+    assert gpu_processes(str(tmp_path / "absent")) is None
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert gpu_processes(str(tool)) is None

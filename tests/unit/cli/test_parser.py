@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
+from headroom.errors import InvalidRequest
+
+
+def read(*words: str) -> object:
+    parser = Parser("acestep generate", allow_abbrev=False)
+    add_engine_flags(parser)
+    return engine_flags(parser.parse_args(spelt(words)))
+
+
+@pytest.mark.parametrize(
+    ("words", "tied"),
+    [
+        (["--start", "-1e3"], ["--start=-1e3"]),
+        (["--seeds", "-1,2"], ["--seeds=-1,2"]),
+        (["--shift", "-inf"], ["--shift=-inf"]),
+        (["--end", "-.5", "-o", "x"], ["--end=-.5", "-o", "x"]),
+        (["--start=1", "-2"], ["--start=1", "-2"]),
+        (["-o", "-1"], ["-o", "-1"]),
+        (["--save_latents=a_b", "c_d"], ["--save-latents=a_b", "c_d"]),
+        (["--", "-1"], ["--", "-1"]),
+    ],
+)
+def test_negative_numbers_are_values_and_both_spellings_are_flags(
+    words: list[str], tied: list[str]
+) -> None:
+    assert spelt(words) == tied
+
+
+def test_what_is_left_out_is_left_to_the_engine() -> None:
+    flags = read()
+    assert flags == read("--device", "auto", "--dtype=auto")
+    assert (flags.model, flags.checkpoint_dir, flags.compile, flags.threads) == (None,) * 4  # type: ignore[attr-defined]
+
+
+def test_what_is_said_arrives(tmp_path: object) -> None:
+    flags = read(
+        "--device", "cuda:1", "--dtype", "bfloat16", "--model", "m", "--checkpoint_dir",
+        str(tmp_path), "--no-compile", "--threads", "3",
+    )  # fmt: skip
+    found = [getattr(flags, n) for n in ("device", "dtype", "model", "compile", "threads")]
+    assert found == ["cuda:1", "bfloat16", "m", False, 3]
+    assert str(flags.checkpoint_dir) == str(tmp_path)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "allowed"),
+    [
+        (["--device", "tpu"], "device", "auto, cuda, mps, xpu, cpu"),
+        (["--device", "cuda:x"], "device", "auto, cuda, mps, xpu, cpu"),
+        (["--device", "simulated"], "device", "auto, cuda, mps, xpu, cpu"),
+        (["--dtype", "int8"], "dtype", "auto, float32, bfloat16, float16"),
+        (["--checkpoint-dir", "nowhere"], "checkpoint_dir", "a folder that is there"),
+        (["--threads", "0"], "threads", "at least 1"),
+        (["--threads", "two"], "threads", "at least 1"),
+        (["--threads", "-1"], "threads", "at least 1"),
+    ],
+)
+def test_what_is_wrong_is_named(words: list[str], field: str, allowed: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read(*words)
+    assert caught.value.field == field
+    assert repr(words[1]) in str(caught.value)
+    assert allowed in caught.value.allowed
+
+
+def test_a_parsers_fault_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser("acestep x")
+    parser.add_argument("--size", type=int, choices=(1, 2))
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(["--size", "3"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(word in said for word in ("error: ", "--size", "3", "1, 2", "`acestep x --help`"))
+
+
+def test_no_flag_is_a_part_of_another() -> None:
+    parser = Parser("acestep x", allow_abbrev=False)
+    add_engine_flags(parser)
+    _, rest = parser.parse_known_args(["--dev", "cpu"])
+    assert rest == ["--dev", "cpu"]
+    assert isinstance(parser, argparse.ArgumentParser)
