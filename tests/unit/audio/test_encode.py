@@ -42,6 +42,16 @@ def test_what_is_written_is_read(tmp_path: Path, song: Audio, format: Format) ->
         assert float(torch.corrcoef(both)[0, 1]) > 0.99
 
 
+@pytest.mark.parametrize("frames", [1, 2, 100, 1153])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("format", FORMATS)
+def test_even_the_shortest_sound_is_written(
+    tmp_path: Path, format: Format, channels: int, frames: int
+) -> None:
+    path = write(tmp_path / "a", Audio(torch.zeros(channels, frames), 48_000), format)
+    assert read(path).samples.shape == (channels, frames)
+
+
 @pytest.mark.parametrize(
     ("format", "subtype"),
     [
@@ -104,8 +114,8 @@ def test_two_songs_in_ogg_have_two_serial_numbers(tmp_path: Path, song: Audio) -
 @pytest.mark.parametrize("bitrate", [32, 64, 128, 192, 320, None])
 def test_bit_rate_of_mp3(tmp_path: Path, song: Audio, bitrate: int | None) -> None:
     path = write(tmp_path / "a", song, "mp3", bitrate)
-    info: Any = mutagen.mp3.MP3(path).info
-    assert info.bitrate == 1000 * (bitrate or 192)
+    mp3: Any = mutagen.mp3.MP3
+    assert mp3(path).info.bitrate == 1000 * (bitrate or 192)
 
 
 @pytest.mark.parametrize("bitrate", [32, 64, 128, 256, None])
@@ -179,7 +189,7 @@ def test_a_full_disk_leaves_nothing(small_disk: Path, format: Format) -> None:
     write(small_disk.parent / "whole", sound, format)
     each = (small_disk.parent / "whole").stat().st_size / sound.frames
     refused = 0
-    for size in range(40_000, 60_000, 1_500):
+    for size in range(40_000, 60_000, 2_500):
         part = Audio(noise[:, : int(size / each)], 48_000)
         target = small_disk / "new" / "a"
         try:
@@ -192,7 +202,7 @@ def test_a_full_disk_leaves_nothing(small_disk: Path, format: Format) -> None:
             assert abs(read(target).frames - part.frames) < 4000
             target.unlink()
             target.parent.rmdir()
-    assert 3 < refused < 14
+    assert 2 < refused < 8
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -238,7 +248,7 @@ def test_a_failure_half_way_leaves_nothing(
     words: str,
 ) -> None:
     monkeypatch.setattr(Failing, "error", error)
-    monkeypatch.setattr(encode.soundfile, "SoundFile", Failing)
+    monkeypatch.setattr(soundfile, "SoundFile", Failing)
     with pytest.raises(seen) as caught:
         write(tmp_path / "x" / "y" / "a", Audio(torch.zeros(2, 3 * encode.BLOCK), 48_000), format)
     assert words in str(caught.value)

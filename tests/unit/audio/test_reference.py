@@ -30,12 +30,12 @@ def test_the_cuts_are_thirty_seconds_of_stereo_at_48_khz(seconds: float, rate: i
 def test_one_cut_lies_in_each_third_and_follows_from_the_seed() -> None:
     frames = 90 * 48_000
     found = set()
-    for seed in range(8):
+    for seed in range(4):
         at = starts(reference_cuts(ramp(90), seed), frames)
         for third, start in enumerate(at):
             assert third * 30 * 48_000 <= start + 4 and start - 4 <= (third * 30 + 20) * 48_000
         found.add(tuple(at))
-    assert len(found) == 8
+    assert len(found) == 4
     assert torch.equal(reference_cuts(ramp(90), 3).samples, reference_cuts(ramp(90), 3).samples)
 
 
@@ -46,11 +46,11 @@ def test_the_offsets_hold_everywhere() -> None:
 
 
 def test_a_cut_is_taken_as_it_is() -> None:
-    sound = Audio(torch.from_numpy(synth.voice(31)), 48_000)
-    cut = reference_cuts(sound, 0).samples[0, :CUT]
-    windows = sound.samples[0, : CUT + 16_000].unfold(0, CUT, 1)
-    first = (windows[:, 1000:1010] == cut[1000:1010]).all(dim=1).nonzero().flatten().tolist()
-    assert [start for start in first if torch.equal(windows[start], cut)]
+    sound = ramp(90)
+    cut = reference_cuts(sound, 42).samples
+    first = int((sound.samples[0] == cut[0, 0]).nonzero()[0])
+    runs = [sound.samples[0, s : s + CUT] for s in range(first, first + 4)]
+    assert any(torch.equal(cut[0, :CUT], run) for run in runs)
 
 
 def test_a_short_recording_is_repeated() -> None:

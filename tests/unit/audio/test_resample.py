@@ -30,7 +30,8 @@ def above(audio: Audio, hertz: float) -> torch.Tensor:
     """What of the sound lies above a frequency."""
     spectrum = torch.fft.rfft(audio.samples.double())
     spectrum[:, : round(hertz * audio.seconds)] = 0
-    return torch.fft.irfft(spectrum, n=audio.frames)
+    high: torch.Tensor = torch.fft.irfft(spectrum, n=audio.frames)
+    return high
 
 
 UP = [(44_100, 48_000), (22_050, 48_000), (11_025, 48_000)]

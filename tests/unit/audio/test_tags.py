@@ -73,7 +73,7 @@ def test_other_programs_find_the_title(tmp_path: Path, sound: Audio, ending: str
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(text=st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1))
+@given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))
 @pytest.mark.parametrize("format", ["wav", "flac", "opus"])
 def test_any_text_comes_back(tmp_path: Path, format: Format, text: str) -> None:
     path = tmp_path / "a"
