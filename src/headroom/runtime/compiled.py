@@ -76,8 +76,8 @@ def _guarded(function: Callable[..., R], state: _State) -> Callable[..., R]:
                 return compiled(*args, **named)
             except _faults() as error:
                 state.failed = True
-                first = str(error).strip().partition("\n")[0]
-                log.warning("compile: %s; it runs as it is (%s)", first, type(error).__name__)
+                said = " ".join(line.strip() for line in str(error).split("\n")[:2])
+                log.warning("compile: %s; it runs as it is (%s)", said, type(error).__name__)
         return function(*args, **named)
 
     return call
