@@ -5,5 +5,6 @@
 
 from headroom.device.base import Device, Event, Graph, Kind, Stream
 from headroom.device.open import open_device, present
+from headroom.device.upload import upload
 
-__all__ = ["Device", "Event", "Graph", "Kind", "Stream", "open_device", "present"]
+__all__ = ["Device", "Event", "Graph", "Kind", "Stream", "open_device", "present", "upload"]

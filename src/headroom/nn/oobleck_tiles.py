@@ -59,7 +59,7 @@ def decode_tiled(
     core_frames: int = CORE_FRAMES,
     *,
     halo: int | None = None,
-    wide_frames: int = WIDE_FRAMES,
+    wide_frames: int | None = None,
     wide: Callable[[Tensor], Tensor] | None = None,
     out: Tensor | None = None,
     progress: Progress | None = None,
@@ -67,7 +67,8 @@ def decode_tiled(
     """Latents [B, 64, T] → audio [B, 2, 1920 · T], equal to `decoder(latents)`.
 
     core_frames   latent frames a tile of the deep blocks yields
-    wide_frames   latent frames' worth of rows the wide blocks take at a time inside a tile
+    wide_frames   latent frames' worth of rows the wide blocks take at a time inside a tile; left
+                  open, few on a CPU, whose cache they fit, and the whole tile elsewhere
     halo          for tests; left open it is the smallest exact one (9)
     wide          in place of `decoder.wide`: the same function compiled
     out           written into, on any device; left open, fp32 (fp64 for fp64) on the latents'
@@ -77,6 +78,8 @@ def decode_tiled(
     batch, _, frames = latents.shape
     halo = config.decode_halo if halo is None else halo
     wide = decoder.wide if wide is None else wide
+    if wide_frames is None:
+        wide_frames = WIDE_FRAMES if latents.device.type == "cpu" else core_frames
     rate, hop = config.deep_rate, config.hop // config.deep_rate
     if out is None:
         out = _samples(latents, (batch, config.audio_channels, frames * config.hop))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from headroom.audio.wave import Audio
+from headroom.device import upload
 from headroom.diffusion import corrections, guidance, samplers
 from headroom.diffusion.noise import Stream, draw, official
 from headroom.diffusion.schedule import Schedule
@@ -185,8 +186,8 @@ def _denoise(
         second,
         x,
         correct=correct,
-        fresh=lambda k: draw([song.seed for song in songs], frames, x.shape[-1], Stream.SDE, k).to(
-            device
+        fresh=lambda k: upload(
+            draw([song.seed for song in songs], frames, x.shape[-1], Stream.SDE, k), device
         ),
         on_step=lambda k: step.progress(k, schedule.steps),
     )
