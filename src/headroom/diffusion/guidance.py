@@ -159,10 +159,8 @@ class Adg:
         if self.clip is not None:
             turned = turned.clamp(-self.clip, self.clip)
         sin = theta.sin()
-        # Where x̂_c and x̂_n point the same way, sin θ'/sin θ is its limit, w; filled in on the
-        # device, since `where` would copy a plain number to it and wait.
-        limit = torch.full_like(sin, weight)
-        stretch = torch.where(sin > 1e-3, turned.sin() / sin.clamp_min(1e-3), limit)
+        # Where x̂_c and x̂_n point the same way, sin θ'/sin θ is its limit, w.
+        stretch = torch.where(sin > 1e-3, turned.sin() / sin.clamp_min(1e-3), weight)
         apart = clean_c - clean_n
         across = apart - (apart * unit_n).sum(-1, keepdim=True) * unit_n
         return turned.cos() * clean_c + stretch * across
