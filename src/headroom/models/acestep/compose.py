@@ -195,9 +195,13 @@ def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:
         if request.end is None and request.start >= seconds:
             allowed = f"less than the length of the source ({seconds:.2f} s), or an end beyond it"
             raise InvalidRequest("start", request.start, allowed)
+        if request.start > seconds:
+            why = "the region begins at the end of the source, or there would be a gap"
+            notes.append(Note("start", request.start, round(seconds, 3), why))
         if before + samples + after > MOST_SECONDS * SAMPLE_RATE:
             allowed = f"a region with which the song stays within {_most()}"
-            raise InvalidRequest("end" if after else "start", request.end, allowed)
+            field, value = ("end", request.end) if after else ("start", request.start)
+            raise InvalidRequest(field, value, allowed)
     return Source(str(path), samples, before, after)
 
 
@@ -206,12 +210,16 @@ def _region(request: AnyMusicRequest, source: Source | None, length: Length) -> 
     if source is None or not isinstance(request, (Repaint, Lego)):
         return None
     shift = source.before / SAMPLE_RATE
-    start = max(request.start + shift, 0.0)
+    start = max(min(request.start, source.samples / SAMPLE_RATE) + shift, 0.0)
     end = source.total / SAMPLE_RATE if request.end is None else request.end + shift
     first = min(int(start * SAMPLE_RATE // HOP), length.kept - 1)
     last = max(first + 1, min(int(end * SAMPLE_RATE // HOP), length.kept))
-    stop_sample = min(round(end * SAMPLE_RATE), source.total)
-    return Region(first, last, round(start * SAMPLE_RATE), stop_sample)
+    # Of the last frame, where it is not whole, nothing is made: a region cannot begin in it.
+    start_sample = round(start * SAMPLE_RATE)
+    if start_sample >= length.kept * HOP:
+        start_sample = first * HOP
+    stop_sample = source.total if source.after else min(round(end * SAMPLE_RATE), source.total)
+    return Region(first, last, start_sample, max(start_sample + 1, stop_sample))
 
 
 def _channels(request: AnyMusicRequest, coded: bool) -> SourceChannels:

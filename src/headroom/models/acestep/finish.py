@@ -11,7 +11,7 @@ from headroom.audio.wave import Audio
 from headroom.errors import RenderFailed
 from headroom.models.acestep.config import HOP, SAMPLE_RATE
 from headroom.models.acestep.material import Sounds
-from headroom.models.acestep.song import Song
+from headroom.models.acestep.song import Region, Song, Source
 
 
 def check_latents(latents: Tensor, song: Song) -> None:
@@ -35,24 +35,29 @@ def finished(song: Song, samples: Tensor, sounds: Sounds) -> Audio:
     audio = anticlip(Audio(samples[:, : song.kept * HOP], SAMPLE_RATE))
     repainting = song.sampling.repainting
     if repainting is not None and repainting.fade_seconds is not None and song.source is not None:
-        audio = _spliced(song, audio, sounds.sources[song.source], repainting.fade_seconds)
+        source = sounds.sources[song.source]
+        audio = _spliced(song.region, song.source, audio, source, repainting.fade_seconds)
     audio = fade(audio, song.finish.fade_in, song.finish.fade_out)
     if song.finish.normalise_db is not None:
         audio = normalise(audio, song.finish.normalise_db)
     return audio
 
 
-def _spliced(song: Song, made: Audio, source: Audio, fade_seconds: float) -> Audio:
+def _spliced(
+    region: Region | None, placed: Source, made: Audio, source: Audio, fade_seconds: float
+) -> Audio:
     """The source with its region from `made`. Samples past the last whole frame are the source's,
     unless the region reaches the end."""
-    region = song.region
     if region is None:
         raise ValueError("a repaint without a region")
-    end = made.samples.shape[1]
-    if region.stop_sample > end:
-        source = Audio(source.samples[:, :end], source.rate)
+    made_end = made.samples.shape[1]
+    if region.stop_sample > made_end:
+        source = Audio(source.samples[:, :made_end], source.rate)
     else:
-        tail = source.samples[:, end:]
+        tail = source.samples[:, made_end:]
         made = Audio(torch.cat((made.samples, tail), dim=1), made.rate)
-    stop = min(region.stop_sample, made.samples.shape[1])
-    return splice(made, source, region.start_sample, stop, fade_seconds)
+    end = made.samples.shape[1]
+    stop = min(region.stop_sample, end)
+    # What outpainting put around the recording is silence, and nothing to fade from.
+    recording = (placed.before, min(placed.before + placed.samples, end))
+    return splice(made, source, region.start_sample, stop, fade_seconds, recording)

@@ -227,6 +227,8 @@ def _by_sampler(request: AnyMusicRequest) -> Iterator[_Idle]:
 def _by_output(request: AnyMusicRequest) -> Iterator[_Idle]:
     if request.enable_normalization is False:
         yield ("normalization_db",), "normalisation is off (enable_normalization)"
+    elif request.enable_normalization is None and isinstance(request, Repaint):
+        yield ("normalization_db",), "normalisation is off for a repaint (enable_normalization)"
     if request.audio_format not in (None, "mp3", "opus"):
         yield ("bitrate",), f"{request.audio_format} has no bit rate to choose"
 
