@@ -96,7 +96,10 @@ class PromptTokenizer:
             json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
-        tokenizer = Tokenizer.from_file(str(path))
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return cls(tokenizer)
