@@ -1,0 +1,258 @@
+"""ACE-Step 1.5 as a model family: folders found, networks built on meta, songs composed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headroom.audio.wave import Audio
+from headroom.errors import WeightsMissing
+from headroom.hardware.machine import DType, Machine, fast_dtype
+from headroom.memory.footprint import Footprint
+from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.compose import compose
+from headroom.models.acestep.config import (
+    AceStepConfig,
+    dit_config,
+    read_json,
+    text_encoder_config,
+)
+from headroom.models.acestep.dit import DiT, TimePath
+from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.footprint import Networks, footprint
+from headroom.models.acestep.parts import (
+    CODES,
+    CONDITIONER,
+    DIT,
+    TEXT_ENCODER,
+    TIME,
+    VAE_DECODER,
+    VAE_ENCODER,
+)
+from headroom.models.acestep.prompts import PromptTokenizer
+from headroom.models.acestep.render import Assets, render
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest
+from headroom.models.acestep.song import Song
+from headroom.models.acestep.variants import Variant, check_task, unused, variant_of
+from headroom.models.base import Composed, Loader, Numerics, Setup
+from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
+from headroom.nn.oobleck_layout import OobleckConfig
+from headroom.params.clamp import Note
+from headroom.params.knob import Limit
+from headroom.params.request import Request
+from headroom.runtime.compiled import Call, compile_calls
+from headroom.runtime.run import Run
+from headroom.settings import load as load_settings
+from headroom.weights import catalog
+from headroom.weights.load import Checkpoint, Recipe, check_complete, load
+from headroom.weights.silence import load_silence
+
+BUNDLED = Path(__file__).parent / "nano"
+NANO = "acestep-v15-nano"
+_UNUSED_2B = "encoder.timbre_encoder.special_token"  # in the 2B files, read by nobody
+_TORCH: Mapping[DType, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+class AceStep:
+    """One DiT folder with the VAE and the text encoder beside it.
+
+    Opening reads headers and configs only and holds them against the networks; InvalidCheckpoint
+    names every fault. Weights are mapped when a stage first leases their part.
+    """
+
+    def __init__(self, item: catalog.Installed, setup: Setup) -> None:
+        self.name, self.folder = item.name, item.folder
+        self.bundled = item.bundled
+        beside = dict(item.beside)
+        self.vae_folder, self.text_folder = beside[catalog.VAE], beside[catalog.TEXT_ENCODER]
+        self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
+        self.compile = bool(setup.compile)
+        self.device = setup.device.torch
+        raw = read_json(self.folder)
+        self.config: AceStepConfig = dit_config(raw, self.folder)
+        self.variant: Variant = variant_of(raw, self.folder)
+        self.text_config = text_encoder_config(read_json(self.text_folder), self.text_folder)
+        self.vae_config = OobleckConfig.read(self.vae_folder)
+        self._check()
+
+    # --- what the engine asks ------------------------------------------------------------
+
+    @property
+    def requests(self) -> tuple[type[Request], ...]:
+        return tuple(TASKS.values())
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        if not self.bundled:
+            return ()
+        why = (
+            "no other model is installed; it is small and its weights are random, so it makes "
+            "noise: fetch the real one with `acestep models download acestep-v15-turbo`"
+        )
+        return (Note("model", "the best installed", self.name, why),)
+
+    def limits(self, request: AnyMusicRequest) -> Mapping[str, Limit]:
+        return self.variant.limits
+
+    def compose(
+        self, request: AnyMusicRequest, seeds: tuple[int, ...], machine: Machine
+    ) -> Composed[Song]:
+        check_task(request.task, self.variant)
+        composed = compose(request, self.variant, seeds)
+        return Composed(composed.songs, (*unused(request, self.variant), *composed.notes))
+
+    def together(self, song: Song) -> Hashable:
+        return song.sampling
+
+    def footprint(self, songs: tuple[Song, ...]) -> Footprint:
+        return footprint(songs, self.networks)
+
+    def numerics(self) -> Numerics:
+        return Numerics(self.dtype, self.compile)
+
+    def folders(self) -> tuple[Path, ...]:
+        return self.folder, self.vae_folder, self.text_folder
+
+    def render(self, songs: tuple[Song, ...], run: Run) -> tuple[Audio, ...]:
+        return render(songs, run, self.assets)
+
+    def loaders(self) -> Mapping[str, Loader]:
+        c, vae = self.config, self.vae_config
+        own, dtype = self._own, _TORCH[self.dtype]
+        loaders: dict[str, Loader] = {
+            TEXT_ENCODER: partial(
+                self._load, lambda: text_encoder(self.text_config), self._text, "", dtype
+            ),
+            CONDITIONER: partial(self._load, lambda: Conditioner(c), own, "", dtype),
+            CODES: partial(self._load, lambda: Codes(c), own, "", dtype),
+            TIME: partial(self._load, lambda: TimePath(c.dit.width), own, "decoder.", dtype),
+            DIT: partial(self._load, lambda: DiT(c), own, "decoder.", dtype),
+            VAE_ENCODER: partial(self._load, lambda: Encoder(vae), self._vae, "encoder.", dtype),
+            VAE_DECODER: partial(self._load, lambda: Decoder(vae), self._vae, "decoder.", dtype),
+        }
+        if self.compile:
+            for name in (DIT, VAE_DECODER):
+                loaders[name] = partial(self._compiled, loaders[name])
+        return loaders
+
+    # --- details -------------------------------------------------------------------------
+
+    @property
+    def networks(self) -> Networks:
+        return Networks(self.config, self.text_config, self.vae_config, self.dtype)
+
+    @cached_property
+    def assets(self) -> Assets:
+        silence = load_silence(self.folder, self.config.latent_channels)
+        return Assets(self.config, silence, PromptTokenizer.open(self.text_folder))
+
+    @cached_property
+    def _own(self) -> Checkpoint:
+        return Checkpoint.open(self.folder)
+
+    @cached_property
+    def _vae(self) -> Checkpoint:
+        return Checkpoint.open(self.vae_folder)
+
+    @cached_property
+    def _text(self) -> Checkpoint:
+        return Checkpoint.open(self.text_folder)
+
+    def _load(
+        self,
+        build: Callable[[], nn.Module],
+        checkpoint: Checkpoint,
+        prefix: str,
+        dtype: torch.dtype,
+    ) -> nn.Module:
+        with torch.device("meta"):
+            module = build()
+        recipes = folded if checkpoint is self._vae else None
+        # The file as a whole was held against all networks when the model was opened; other
+        # components' tensors below the same prefix are none of this one's business.
+        unused = set(checkpoint.below(prefix))
+        load(module, checkpoint, prefix=prefix, unused=unused, dtype=dtype, recipes=recipes)
+        return module
+
+    def _compiled(self, load: Loader) -> object:
+        """A part with what is called again and again compiled."""
+        part = load()
+        calls: list[Call] = []
+        if isinstance(part, DiT):
+            calls = [(layer, "forward") for layer in part.layers]
+        if isinstance(part, Decoder):
+            calls = [(part, "wide")]
+        compile_calls(calls, self.device, load_settings().cache_dir)
+        return part
+
+    def _check(self) -> None:
+        """Hold every file against the networks by its header, before anything is loaded."""
+        c, vae = self.config, self.vae_config
+        with torch.device("meta"):
+            own = Whole(c)
+            text = text_encoder(self.text_config)
+            codec = {"encoder.": Encoder(vae), "decoder.": Decoder(vae)}
+        unused = () if c.timbre_cls else (_UNUSED_2B,)
+        check_complete(self._own, {"": own}, unused=unused)
+        check_complete(self._text, {"": text}, unused=("lm_head.weight",))
+        check_complete(self._vae, codec, recipes=dict.fromkeys(codec, folded))
+
+
+class Whole(Conditioner):
+    """All networks of a DiT file under their names in it; only ever built on meta, to compare."""
+
+    def __init__(self, config: AceStepConfig) -> None:
+        super().__init__(config)
+        codes = Codes(config)
+        self.tokenizer, self.detokenizer = codes.tokenizer, codes.detokenizer
+        self.decoder = DiT(config)
+        time = TimePath(config.dit.width)
+        self.decoder.add_module("time_embed", time.time_embed)
+        self.decoder.add_module("time_embed_r", time.time_embed_r)
+
+
+def folded(name: str) -> Recipe | None:
+    """How a VAE parameter is made from the file's weight-normed tensors."""
+    keys = FoldedKeys()
+    return Recipe(keys.needs(name), partial(keys.build, name))
+
+
+def find(setup: Setup) -> catalog.Installed:
+    """The folder to open: the one asked for, or the best one installed.
+
+    Raises WeightsMissing for a name that is not installed or lacks what it needs.
+    """
+    dirs = catalog.checkpoint_dirs(load_settings(), setup.checkpoint_dir)
+    items = catalog.installed(dirs, BUNDLED)
+    if setup.model is None:
+        found = catalog.best(items)
+        if found is None:
+            raise WeightsMissing("any", [str(d) for d in dirs], _fetch("acestep-v15-turbo"))
+        return found
+    named = next((i for i in items if i.name == setup.model and i.kind == "dit"), None)
+    if named is None:
+        raise WeightsMissing(setup.model, [str(d) for d in dirs], _fetch(setup.model))
+    if not named.ready:
+        lacking = "; ".join((*named.faults, *(f"{name} is not beside it" for name in named.lacks)))
+        raise WeightsMissing(setup.model, [f"{named.folder}: {lacking}"], _fetch(setup.model))
+    return named
+
+
+def _fetch(name: str) -> str:
+    known = catalog.MODELS.get(name)
+    if known is not None and known.kind == "dit":
+        return f"fetch it with `acestep models download {name}`"
+    return "`acestep models list` shows what can be fetched"
+
+
+def open_model(setup: Setup) -> AceStep:
+    """The family's door: see `headroom.models.registry`."""
+    return AceStep(find(setup), setup)
