@@ -9,10 +9,13 @@ Source: Stable Audio (Evans et al., 2024); the released ACE-Step 1.5 VAE.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headroom.nn.minimal_filter import MinimalConv, padded
 from headroom.nn.oobleck_layout import DEEP_BLOCKS, DILATIONS, KERNEL, OobleckConfig
 from headroom.nn.snake import Snake, gain_from, rate_from
 
@@ -20,8 +23,18 @@ STD_FLOOR = 1e-4
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Layout of activations: channels-last where measured faster (oneDNN), plain elsewhere."""
-    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+    """Layout of activations: channels-last where the convolutions are made for it."""
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, C, 1, T] → [B, T, C]; channels-last that is a view."""
+    return x.squeeze(2).transpose(1, 2)
+
+
+def _columns(rows: Tensor) -> Tensor:
+    """[B, T, C] → [B, C, 1, T], channels-last, a view."""
+    return rows.transpose(1, 2).unsqueeze(2)
 
 
 class Conv(nn.Module):
@@ -52,19 +65,51 @@ class Conv(nn.Module):
         )
 
 
+class Pointwise(nn.Module):
+    """The parameters of a convolution of one tap: weight [C, C, 1, 1], bias [C]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, width, 1, 1), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(width), requires_grad=False)
+
+
 class TransposedConv(nn.Module):
-    """Upsamples by `stride` exactly; weight [Cin, Cout, 1, 2 · stride], folded."""
+    """Upsamples by `stride` exactly: kernel 2 · stride, padding stride / 2.
+
+    Each input row and the one before it make `stride` output rows in one matrix product; as
+    channels-last rows they lie in their places already. A transposed convolution is several
+    times slower. weight [stride · Cout, 2 · Cin], from the file's [Cin, Cout, 2 · stride].
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.weight = nn.Parameter(torch.empty(inputs, outputs, 1, 2 * stride), requires_grad=False)
+        self.weight = nn.Parameter(torch.empty(stride * outputs, 2 * inputs), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(outputs), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(
-            x, self.weight, self.bias, (1, self.stride), (0, self.stride // 2)
-        )
+        batch, inputs, _, length = x.shape
+        rows = padded(_rows(x), 1, 1)
+        shape, strides = (batch, length + 1, 2 * inputs), (rows.stride(0), inputs, 1)
+        y = F.linear(rows.as_strided(shape, strides), self.weight)
+        y = y.view(batch, -1, self.bias.shape[0])
+        half = self.stride // 2
+        return _columns(_plus(y[:, half:-half], self.bias))
+
+
+def _plus(y: Tensor, *others: Tensor) -> Tensor:
+    """A sum; in place where nobody compiles (a compiler would undo it, element by element)."""
+    for other in others:
+        y = y + other if torch.compiler.is_compiling() else y.add_(other)
+    return y
+
+
+def as_pairs(weight: Tensor) -> Tensor:
+    """Transposed weight [Cin, Cout, 2s] → [s · Cout, 2 · Cin]; its later half meets x[n − 1]."""
+    inputs, outputs, kernel = weight.shape
+    halves = weight.view(inputs, outputs, 2, kernel // 2).flip(2)
+    return halves.permute(3, 1, 2, 0).reshape(-1, 2 * inputs)
 
 
 class ResidualUnit(nn.Module):
@@ -75,11 +120,12 @@ class ResidualUnit(nn.Module):
         self.snake1 = Snake(width)
         self.conv1 = Conv(width, width, KERNEL, padding=dilation * (KERNEL // 2), dilation=dilation)
         self.snake2 = Snake(width)
-        self.conv2 = Conv(width, width, 1)
+        self.conv2 = Pointwise(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(self.snake2(self.conv1(self.snake1(x))))
-        return y.add_(x)
+        y = self.snake2(self.conv1(self.snake1(x)))
+        y = _columns(F.linear(_rows(y), self.conv2.weight[:, :, 0, 0]))
+        return _plus(y, self.conv2.bias.view(-1, 1, 1), x)
 
 
 class DecoderBlock(nn.Module):
@@ -93,10 +139,10 @@ class DecoderBlock(nn.Module):
             ResidualUnit(outputs, dilation) for dilation in DILATIONS
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv_t1(self.snake1(x))
-        y: Tensor = self.res_unit3(self.res_unit2(self.res_unit1(x)))
-        return y
+    def steps(self) -> Iterator[nn.Module]:
+        """In order. A caller that rebinds its tensor at each step holds one input at a time."""
+        yield nn.Sequential(self.snake1, self.conv_t1)
+        yield from (self.res_unit1, self.res_unit2, self.res_unit3)
 
 
 class EncoderBlock(nn.Module):
@@ -110,10 +156,18 @@ class EncoderBlock(nn.Module):
         self.snake1 = Snake(inputs)
         self.conv1 = Conv(inputs, outputs, 2 * stride, stride=stride, padding=stride // 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.res_unit3(self.res_unit2(self.res_unit1(x)))
-        y: Tensor = self.conv1(self.snake1(x))
-        return y
+    def steps(self) -> Iterator[nn.Module]:
+        """In order, as in `DecoderBlock`."""
+        yield from (self.res_unit1, self.res_unit2, self.res_unit3)
+        yield nn.Sequential(self.snake1, self.conv1)
+
+
+def _through(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
+    for block in blocks:
+        assert isinstance(block, DecoderBlock | EncoderBlock)
+        for step in block.steps():
+            x = step(x)
+    return x
 
 
 class Decoder(nn.Module):
@@ -139,14 +193,11 @@ class Decoder(nn.Module):
         """[B, 64, T] → [B, C, 1, r · T], r the product of the first strides."""
         x = latents.unsqueeze(2)
         x = self.conv1(x.contiguous(memory_format=memory_format(x.device)))
-        for block in self.block[:DEEP_BLOCKS]:
-            x = block(x)
-        return x
+        return _through(self.block[:DEEP_BLOCKS], x)
 
     def wide(self, x: Tensor) -> Tensor:
         """[B, C, 1, r · T] → [B, 2, 1920 · T]."""
-        for block in self.block[DEEP_BLOCKS:]:
-            x = block(x)
+        x = _through(self.block[DEEP_BLOCKS:], x)
         audio: Tensor = self.conv2(self.snake1(x))
         return audio.squeeze(2)
 
@@ -177,10 +228,19 @@ class Encoder(nn.Module):
         """
         x = audio.unsqueeze(2)
         x = self.conv1(x.contiguous(memory_format=memory_format(x.device)))
-        for block in self.block:
-            x = block(x)
+        x = _through(self.block, x)
         mean, scale = self.conv2(self.snake1(x)).squeeze(2).chunk(2, dim=1)
         return mean, F.softplus(scale) + STD_FLOOR
+
+
+def filter_minimally(part: Decoder | Encoder, least_width: int) -> None:
+    """Replace the dilated convolutions of at least this width; see `minimal_filter`. In fp32."""
+    for unit in part.modules():
+        if not isinstance(unit, ResidualUnit) or not isinstance(unit.conv1, Conv):
+            continue
+        conv = unit.conv1
+        if conv.weight.shape[0] >= least_width and conv.bias is not None:
+            unit.conv1 = MinimalConv.of(conv.weight, conv.bias, conv.dilation)
 
 
 def fold(weight_g: Tensor, weight_v: Tensor) -> Tensor:
@@ -219,7 +279,8 @@ class FoldedKeys:
         leaf = name.rpartition(".")[2]
         if leaf == "weight":
             weight_g, weight_v = tensors
-            return fold(weight_g, weight_v).unsqueeze(2)
+            weight = fold(weight_g, weight_v)
+            return as_pairs(weight) if ".conv_t1." in f".{name}" else weight.unsqueeze(2)
         (tensor,) = tensors
         if leaf == "rate":
             return rate_from(tensor)
