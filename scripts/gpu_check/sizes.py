@@ -1,0 +1,109 @@
+"""The sizes that are measured: the released 2B ones, or the bundled checkpoint's for a dry run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headroom.models.acestep.config import (
+    AceStepConfig,
+    TextEncoderConfig,
+    dit_config,
+    read_json,
+    text_encoder_config,
+)
+from headroom.nn.oobleck_layout import OobleckConfig
+
+NANO = Path(__file__).resolve().parents[2] / "src" / "headroom" / "models" / "acestep" / "nano"
+DIT_2B: dict[str, object] = {
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "in_channels": 192,
+    "rope_theta": 1_000_000,
+    "is_turbo": True,
+    "model_version": "turbo",
+}
+TEXT_06B: dict[str, object] = {
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "rope_theta": 1_000_000,
+    "vocab_size": 151_669,
+}
+VAE: dict[str, object] = {
+    "encoder_hidden_size": 128,
+    "downsampling_ratios": [2, 4, 4, 6, 10],
+    "channel_multiples": [1, 2, 4, 8, 16],
+    "decoder_channels": 128,
+    "decoder_input_channels": 64,
+    "audio_channels": 2,
+    "sampling_rate": 48_000,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes of the networks, and how much of each thing is measured.
+
+    seconds   lengths of songs whose step is timed; `songs` those made end to end
+    rows      condition rows of a step
+    shallow   the real widths with few layers, for parity against the host
+    """
+
+    name: str
+    raw: dict[str, object]
+    config: AceStepConfig
+    shallow: AceStepConfig
+    text: TextEncoderConfig
+    vae: OobleckConfig
+    seconds: tuple[int, ...]
+    songs: tuple[int, ...]
+    decodes: tuple[int, ...]
+    rows: int
+    product: int  # side of the measured matrix product
+    copied: int  # bytes of the measured copy
+
+
+def real() -> Sizes:
+    config = dit_config(DIT_2B)
+    shallow = replace(config, dit_layers=4, lyric_layers=2, timbre_layers=2, timbre_frames=200)
+    return Sizes(
+        "2B",
+        DIT_2B,
+        config,
+        shallow,
+        text_encoder_config(TEXT_06B),
+        OobleckConfig.parse(VAE),
+        seconds=(30, 60, 120, 240),
+        songs=(30, 60, 120),
+        decodes=(30, 60),
+        rows=800,
+        product=8192,
+        copied=4 << 30,
+    )
+
+
+def small() -> Sizes:
+    raw = read_json(NANO / "acestep-v15-nano")
+    config = dit_config(raw)
+    return Sizes(
+        "nano",
+        raw,
+        config,
+        replace(config, timbre_frames=50),
+        text_encoder_config(read_json(NANO / "Qwen3-Embedding-0.6B")),
+        OobleckConfig.read(NANO / "vae"),
+        seconds=(6, 24),
+        songs=(10,),
+        decodes=(6,),
+        rows=60,
+        product=512,
+        copied=16 << 20,
+    )

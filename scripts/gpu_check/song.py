@@ -1,0 +1,128 @@
+"""Whole songs through the product's own plan, pool, run and render, with random weights.
+
+Nothing but the weights is made up: they are drawn on the device, kept on the host, and from there
+they go the way of any checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import nn
+
+from gpu_check.bench import Bench, Row, drawn
+from gpu_check.sizes import NANO
+from headroom.hardware.probe import probe
+from headroom.memory.plan import Plan, Residency, Wishes
+from headroom.memory.planner import plan as make_plan
+from headroom.models.acestep import parts
+from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.compose import compose
+from headroom.models.acestep.dit import DiT, TimePath
+from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.footprint import Networks, footprint
+from headroom.models.acestep.prompts import PromptTokenizer
+from headroom.models.acestep.render import Assets, render
+from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.song import Song
+from headroom.models.acestep.variants import variant_of
+from headroom.nn.oobleck import Decoder, Encoder
+from headroom.runtime.pool import Pool
+from headroom.runtime.run import Run
+from headroom.weights.silence import load_silence
+
+WORDS = "[verse]\nOver the water the evening is falling\n[chorus]\nCarry me home\n" * 8
+ROOM = 1.1  # a stage may take this much more than was planned, plus a fixed slack
+SLACK = 64 << 20
+
+
+def loaders(bench: Bench) -> Mapping[str, Callable[[], object]]:
+    """Every network with random weights, in host memory."""
+    config, text, vae = bench.sizes.config, bench.sizes.text, bench.sizes.vae
+    builds: dict[str, Callable[[], nn.Module]] = {
+        parts.TEXT_ENCODER: lambda: text_encoder(text),
+        parts.CONDITIONER: lambda: Conditioner(config),
+        parts.CODES: lambda: Codes(config),
+        parts.TIME: lambda: TimePath(config.dit.width),
+        parts.DIT: lambda: DiT(config),
+        parts.VAE_ENCODER: lambda: Encoder(vae),
+        parts.VAE_DECODER: lambda: Decoder(vae),
+    }
+    return {name: partial(_on_host, bench, build) for name, build in builds.items()}
+
+
+def _on_host(bench: Bench, build: Callable[[], nn.Module]) -> nn.Module:
+    return drawn(build, bench.where, bench.fast).to("cpu")
+
+
+def songs(bench: Bench) -> list[Row]:
+    rows: list[Row] = []
+    pool = Pool(bench.device, loaders(bench))
+    try:
+        for seconds in bench.sizes.songs:
+            for how in (Residency.RESIDENT, Residency.SWAPPED):
+                if bench.where.type == "cpu" and how is Residency.SWAPPED:
+                    continue
+                rows += _song(bench, pool, seconds, how)
+    finally:
+        pool.release()
+    return rows
+
+
+def _song(bench: Bench, pool: Pool, seconds: int, how: Residency) -> list[Row]:
+    """The same song twice under one plan: the second without loading, and with the same bytes."""
+    made, plan = _planned(bench, seconds, how)
+    rows: list[Row] = []
+    digests = []
+    for turn in ("first", "again"):
+        run = Run(plan, pool, bench.device)
+        began = time.perf_counter()
+        (audio,) = render((made,), run, _assets(bench))
+        took = time.perf_counter() - began
+        digests.append(hashlib.sha256(audio.samples.contiguous().numpy().tobytes()).hexdigest())
+        rows.append(
+            {
+                "song": seconds,
+                "residency": how.name.lower(),
+                "turn": turn,
+                "seconds": took,
+                "times_real_time": seconds / took,
+                "finite": bool(torch.isfinite(audio.samples).all()),
+                "ok": bool(torch.isfinite(audio.samples).all()),
+                "stages": [
+                    {
+                        "stage": done.stage,
+                        "seconds": done.seconds,
+                        "loading": done.loading,
+                        "planned_bytes": done.planned,
+                        "measured_bytes": done.measured,
+                        "within": done.measured <= done.planned * ROOM + SLACK,
+                    }
+                    for done in run.report
+                ],
+            }
+        )
+    same = digests[0] == digests[1]
+    rows.append({"check": f"same bytes twice, {seconds} s, {how.name.lower()}", "ok": same})
+    return rows
+
+
+def _planned(bench: Bench, seconds: int, how: Residency) -> tuple[Song, Plan]:
+    variant = variant_of(bench.sizes.raw, NANO)
+    request = Text2Music(caption="slow bossa nova, nylon guitar", lyrics=WORDS, duration=seconds)
+    song = compose(request, variant, (7,)).songs[0]
+    dtype = str(bench.fast).removeprefix("torch.")
+    networks = Networks(bench.sizes.config, bench.sizes.text, bench.sizes.vae, dtype)
+    wishes = Wishes(residency=how) if bench.where.type != "cpu" else Wishes()
+    return song, make_plan(footprint((song,), networks), probe(bench.device), wishes)
+
+
+def _assets(bench: Bench) -> Assets:
+    silence = load_silence(NANO / "acestep-v15-nano")
+    return Assets(
+        bench.sizes.config, silence.float(), PromptTokenizer.open(NANO / "Qwen3-Embedding-0.6B")
+    )
