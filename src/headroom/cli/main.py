@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         sys.stdout.write(f"{PROGRAM} {_version()}\n")
         return 0
-    return _guarded(lambda: _command(words[0])(words[1:]), quiet=words == said)
+    return _guarded(lambda: _command(words[0])(words[1:]), words == said, argv is None)
 
 
 def download(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def download(argv: Sequence[str] | None = None) -> int:
     from headroom.cli.models import download_main
 
     _forgive_old_terminals()
-    return _guarded(lambda: download_main(argv), quiet=True)
+    return _guarded(lambda: download_main(argv), quiet=True, alone=argv is None)
 
 
 def models(words: Sequence[str]) -> int:
@@ -85,14 +86,19 @@ def _command(word: str) -> Run:
     return cast("Run", getattr(import_module(module), name))
 
 
-def _guarded(work: Callable[[], int], quiet: bool) -> int:
-    """The exit code of `work`; foreseen errors become a sentence, others show themselves."""
+def _guarded(work: Callable[[], int], quiet: bool, alone: bool) -> int:
+    """The exit code of `work`; foreseen errors become a sentence, others show themselves.
+
+    `alone`: the process ends with it, so that an impatient Ctrl-C need not disturb the end.
+    """
     try:
         with _speaking(quiet):
             return work()
     except SystemExit as leaving:  # how argparse ends, after help and after a fault
         return leaving.code if isinstance(leaving.code, int) else 0
     except (Cancelled, KeyboardInterrupt):
+        if alone:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stderr.write("stopped.\n")
         return STOPPED
     except BrokenPipeError:  # the reader of our output has left, as `head` does
