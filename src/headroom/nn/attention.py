@@ -155,6 +155,8 @@ def _attend(
 ) -> Tensor:
     """Scaled dot-product attention with scale D^−½; [B, Hq, Sq, D] and [B, Hkv, Sk, D]."""
     grouped = q.shape[1] != k.shape[1]
+    if grouped and not causal and q.device.type == "cpu":
+        return _attend_folded(q, k, v, mask)
     plain = mask is None and q.dtype != torch.float32
     if grouped and not plain and q.device.type != "cpu":
         # Only flash attention, which takes neither a mask nor fp32, knows grouped heads; the
@@ -164,6 +166,19 @@ def _attend(
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped
     )
+
+
+def _attend_folded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The query heads of a key head as one longer query: the CPU kernel reads each key once.
+
+    Measured 1.1 to 1.3 times as fast as its own grouped heads (docs/log.md).
+    """
+    batch, heads, length, size = q.shape
+    folded = q.reshape(batch, k.shape[1], -1, size)
+    if mask is not None:
+        mask = mask.repeat(heads // k.shape[1], 1)
+    out = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask)
+    return out.reshape(batch, heads, length, size)
 
 
 def band(rows: int, columns: int, offset: int, window: int, device: torch.device) -> Tensor:
@@ -347,7 +362,7 @@ class MLP(nn.Module):
             gate, up = self.gate_proj(x), self.up_proj(x)
         else:
             gate, up = F.linear(x, self.gate_up).chunk(2, -1)
-        y: Tensor = self.down_proj(F.silu(gate) * up)
+        y: Tensor = self.down_proj(F.silu(gate).mul_(up))
         return y
 
 
