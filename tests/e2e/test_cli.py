@@ -410,18 +410,14 @@ def test_ctrl_c_leaves_no_partial_file(home: Path) -> None:
     long = ("--duration", "600", "--inference-steps", "20", "--threads", "1")
     process = program(home, "generate", "x", *long, "-o", "song.wav")
     assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if line.startswith("schedule:"):
-                break
-        process.send_signal(signal.SIGINT)
-        for line in process.stderr:
-            if "Ctrl-C again" in line:
-                break
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
+    with process:
+        try:
+            assert any(line.startswith("schedule:") for line in process.stderr)
+            process.send_signal(signal.SIGINT)
+            assert any("Ctrl-C again" in line for line in process.stderr)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (130, "")
     assert err == "stopped.\n"
     assert files(home) == []

@@ -36,12 +36,24 @@ def test_help_is_there_at_once_and_loads_nothing(tmp_path: Path) -> None:
     assert seconds < 0.5
 
 
-def test_bad_input_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
-    for words in (["generate", "x", "--duration=nan"], ["generate", "x", "-o", "x.txt"]):
-        code, seconds, loaded = measured(words, tmp_path)
-        assert code == 2
-        assert "torch" not in loaded
-        assert seconds < 2
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--duration=nan"],
+        ["-o", "x.txt"],
+        ["--task", "cover", "--source", "absent.wav"],
+        ["--reference-audio", "absent.wav"],
+        ["--replay", "absent.json"],
+        ["--device", "toaster"],
+        ["--checkpoint-dir", "absent"],
+    ],
+)
+def test_bad_input_is_refused_before_torch_is_loaded(tmp_path: Path, words: list[str]) -> None:
+    text = [] if "--replay" in words else ["x"]
+    code, seconds, loaded = measured(["generate", *text, *words], tmp_path)
+    assert code == 2
+    assert "torch" not in loaded
+    assert seconds < 2
 
 
 def test_generates_help_loads_no_torch(tmp_path: Path) -> None:
