@@ -7,14 +7,14 @@ rows, and later its keys and values in every layer, exist once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from headroom.models.acestep.encoders import Conditioner, module_dtype
 from headroom.models.acestep.prompts import PromptTokenizer, caption_prompt, lyric_prompt
-from headroom.models.acestep.song import Song
+from headroom.models.acestep.song import Song, same_condition
 from headroom.nn.qwen3 import Qwen3, pack
 
 Rows = tuple[Tensor, tuple[int, ...]]
@@ -41,7 +41,7 @@ def encode_conditions(
     device: torch.device,
 ) -> Conditions:
     """`references[i]`: timbre latents [F, 64] of song i; `silence` [F, 64] stands in for none."""
-    leaders, shared = _leaders(songs, references)
+    leaders, shared = _leaders(songs)
     timbre = [references[i] or (silence,) for i in leaders]
     first = [_prompt(songs[i], songs[i].instruction) for i in leaders]
 
@@ -68,28 +68,17 @@ def _prompt(song: Song, instruction: str) -> str:
     return caption_prompt(instruction, song.caption, song.metas)
 
 
-def _leaders(
-    songs: Sequence[Song], references: Sequence[tuple[Tensor, ...]]
-) -> tuple[list[int], tuple[int, ...]]:
+def _leaders(songs: Sequence[Song]) -> tuple[list[int], tuple[int, ...]]:
     """The first song of each run of songs with one condition, and the lengths of the runs."""
     leaders: list[int] = []
     shared: list[int] = []
     for i, song in enumerate(songs):
-        before = songs[i - 1] if i else None
-        # Timbre latents are sampled with the song's seed, so references are never shared.
-        same = before is not None and not references[i] and not references[i - 1]
-        if same and before is not None and _words(before) == _words(song):
+        if i and same_condition(songs[i - 1], song):
             shared[-1] += 1
         else:
             leaders.append(i)
             shared.append(1)
     return leaders, tuple(shared)
-
-
-def _words(song: Song) -> Song:
-    """The song with all that does not reach the condition made equal."""
-    plain = replace(song, seed=0, frames=1, kept=1, codes=(), source=None, region=None)
-    return replace(plain, retake_seed=None, retake_variance=0.0)
 
 
 def _encode(

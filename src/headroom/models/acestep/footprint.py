@@ -22,7 +22,7 @@ from headroom.models.acestep.parts import (
     VAE_ENCODER,
 )
 from headroom.models.acestep.prompts import CAPTION_TOKENS, LYRIC_TOKENS
-from headroom.models.acestep.song import Song
+from headroom.models.acestep.song import Song, same_condition
 from headroom.models.acestep.tasks import SourceChannels
 from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 
@@ -31,7 +31,8 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 DECODE_TILES = (256, 128, 64, 32)  # latent frames, the fastest first
 ENCODE_TILE = 256
 _PROMPT_TOKENS = 96  # what the templates add to a person's words, at most
-_ALIVE = 3  # activations of the widest rate that live at once in a codec block
+_STATES = 12  # latents at once: noise, source, mask, velocities, what rules remember
+_DECODE_ALIVE, _ENCODE_ALIVE = 4, 5  # activations of the widest rate that live at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,38 +152,31 @@ def _units(width: int) -> int:
 def stages(songs: Sequence[Song], networks: Networks) -> tuple[Stage, ...]:
     """The stages `render` runs, in its order."""
     config, size = networks.config, networks.size
-    latents = len(songs) * max(song.frames for song in songs) * config.latent_channels * 4
+    e, d = config.encoder, config.dit
+    longest, steps = max(song.frames for song in songs), songs[0].sampling.steps
     found: list[Stage] = []
     if _sounds(songs):
-        found.append(Stage("encode", (VAE_ENCODER,), (_codec(networks, ENCODE_TILE),)))
+        found.append(Stage("encode", (VAE_ENCODER,), (_encode(networks),)))
     if any(song.channels is SourceChannels.HINTS for song in songs):
-        frames = max(song.frames for song in songs)
-        room = frames * _stack_row(config.encoder) * size
-        found.append(Stage("codes", (CODES,), (room,)))
-    rows = sum(condition_rows(song, config) for song in songs)
-    steps = songs[0].sampling.steps
-    table = (steps + 1) * config.dit_layers * 6 * config.dit.width * size
-    found.append(
-        Stage(
-            "condition",
-            (TEXT_ENCODER, CONDITIONER),
-            (rows * _stack_row(config.encoder) * size,),
-        )
-    )
-    found.append(Stage("schedule", (TIME,), (2 * (steps + 1) * 8 * config.dit.width * size,)))
-    found.append(
-        Stage(
-            "denoise",
-            (DIT,),
-            (_denoise(songs, config, rows, size) + table + 6 * latents,),
-            passes=steps,
-        )
-    )
+        # A row for each frame, one more for each code, and the groups before and after.
+        rows = longest // config.pool * (config.pool + 1) + config.pool + 1
+        room = rows * _stack_row(e) + longest * 4 * e.width
+        found.append(Stage("codes", (CODES,), (room * size,)))
+    leaders = [song for song, before in zip(songs, (None, *songs), strict=False)
+               if before is None or not same_condition(before, song)]  # fmt: skip
+    heard = sum(condition_rows(s, config) + _timbre_rows(s, config) for s in leaders)
+    found.append(Stage("condition", (TEXT_ENCODER, CONDITIONER), (heard * _stack_row(e) * size,)))
+    found.append(Stage("schedule", (TIME,), (2 * (steps + 2) * 8 * d.width * size,)))
+    rows = sum(condition_rows(song, config) for song in leaders)
+    table = (steps + 1) * (config.dit_layers + 2) * 6 * d.width * size  # made in two steps
+    latents = len(songs) * longest * config.latent_channels * 4
+    work = max(_denoise(songs, config, rows, size), table) + table + _STATES * latents
+    found.append(Stage("denoise", (DIT,), (work,), passes=steps))
     found.append(
         Stage(
             "decode",
             (VAE_DECODER,),
-            tuple(_codec(networks, tile) for tile in DECODE_TILES),
+            tuple(_decode(networks, tile) for tile in DECODE_TILES),
             tiles=DECODE_TILES,
         )
     )
@@ -191,38 +185,53 @@ def stages(songs: Sequence[Song], networks: Networks) -> tuple[Stage, ...]:
 
 def condition_rows(song: Song, config: AceStepConfig) -> int:
     """Rows of a song's condition, at most: a token is at least a byte of the text it stands for."""
-    caption = len(song.caption.encode()) + len(song.instruction.encode()) + _PROMPT_TOKENS
+    asked = max(len(text.encode()) for text in (song.instruction, song.instruction_after or ""))
+    caption = len(song.caption.encode()) + asked + _PROMPT_TOKENS
     lyrics = len(song.lyrics.encode()) + _PROMPT_TOKENS
-    timbre = max(1, len(song.references)) * (config.timbre_frames + config.timbre_cls)
-    return min(caption, CAPTION_TOKENS) + min(lyrics, LYRIC_TOKENS) + timbre
+    return min(caption, CAPTION_TOKENS) + min(lyrics, LYRIC_TOKENS) + max(1, len(song.references))
+
+
+def _timbre_rows(song: Song, config: AceStepConfig) -> int:
+    """Rows the timbre encoder reads, of which it keeps one a reference."""
+    return max(1, len(song.references)) * (config.timbre_frames + config.timbre_cls)
 
 
 def _stack_row(s: BlockSizes) -> int:
-    """Values alive for one row in the widest moment of a layer: its MLP."""
-    return 3 * s.width + 3 * s.hidden
+    """Values alive for one row in the widest moment of a layer, its MLP: the layer's input, the
+    rows after attention, normed, and added to; gate, up, the activated gate, and the product."""
+    return 4 * s.width + 4 * s.hidden
 
 
 def _denoise(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) -> int:
-    """Tokens at the MLP of one layer, context, and the keys and values of every layer."""
+    """Tokens at the MLP of one layer, context, window masks, keys and values of every layer."""
     d = config.dit
-    tokens = sum(-(-song.frames // config.patch) for song in songs)
+    lengths = [-(-song.frames // config.patch) for song in songs]
+    tokens = sum(lengths)
+    window = max((w for w in config.windows if w is not None), default=0)
     halves = 2 if any(songs[0].sampling.guided) else 1
     conditions = 1 if songs[0].instruction_after is None else 2
     cache = 2 * config.dit_layers * rows * d.kv_heads * d.head_dim
     return size * (
-        tokens * halves * _stack_row(d)
+        tokens * halves * (_stack_row(d) + d.head_dim)
+        + sum(length * min(length, 4 * window) for length in set(lengths))
         + conditions * (tokens * d.width + cache + rows * (config.encoder.width + d.width))
     )
 
 
-def _codec(networks: Networks, tile: int) -> int:
-    """A tile of the codec: the widest rate, where a few activations live at once."""
+def _decode(networks: Networks, tile: int) -> int:
+    """A tile of the decoder at its widest rate."""
     vae = networks.vae
-    frames = tile + 2 * vae.decode_halo
     widest = max(
         width * prod(vae.strides[: i + 1]) for i, width in enumerate(vae.decoder_widths[1:])
     )
-    return _ALIVE * frames * widest * networks.size
+    return _DECODE_ALIVE * (tile + 2 * vae.decode_halo) * widest * networks.size
+
+
+def _encode(networks: Networks) -> int:
+    """A tile of the encoder at its widest rate."""
+    vae = networks.vae
+    widest = max(width * prod(vae.ratios[i:]) for i, width in enumerate(vae.encoder_widths[:-1]))
+    return _ENCODE_ALIVE * (ENCODE_TILE + 2 * vae.encode_halo) * widest * networks.size
 
 
 def _sounds(songs: Sequence[Song]) -> bool:

@@ -16,7 +16,6 @@ from headroom.audio.wave import Audio, clamped, silent, stereo
 from headroom.diffusion.noise import Stream, draw
 from headroom.errors import InvalidSource
 from headroom.models.acestep.config import SAMPLE_RATE
-from headroom.models.acestep.encoders import module_dtype
 from headroom.models.acestep.song import Song, Source
 from headroom.models.acestep.tasks import TASKS, SourceChannels
 from headroom.nn.oobleck import Encoder
@@ -125,9 +124,8 @@ def encode_sounds(
 def _posterior(audio: Audio, encoder: Encoder, step: Step) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [T, 64] of the latents, fp32 on the host."""
     step.check()
-    samples = audio.samples.unsqueeze(0).to(step.device, module_dtype(encoder))
-    mean, std = encode_tiled(encoder, samples)
-    return mean[0].t().float().cpu(), std[0].t().float().cpu()
+    mean, std = encode_tiled(encoder, audio.samples.unsqueeze(0))  # moved a tile at a time
+    return mean[0].t().contiguous(), std[0].t().contiguous()
 
 
 def _sample(mean: Tensor, std: Tensor, seed: int, stream: Stream, step: int) -> Tensor:

@@ -98,7 +98,7 @@ class PromptTokenizer:
             raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
         try:
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+        except Exception as error:  # the library raises nothing narrower
             raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
         tokenizer.no_truncation()
         tokenizer.no_padding()

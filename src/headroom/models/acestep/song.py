@@ -6,7 +6,7 @@ Songs of one batch may differ in all but their `Sampling`: one pass of the sampl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headroom.models.acestep.prompts import Metas
 from headroom.models.acestep.tasks import SourceChannels
@@ -131,3 +131,17 @@ class Song:
             raise ValueError(f"{self.kept} frames kept of {self.frames}")
         if self.region and not 0 <= self.region.start < self.region.stop <= self.frames:
             raise ValueError(f"region {self.region} outside {self.frames} frames")
+
+
+def same_condition(a: Song, b: Song) -> bool:
+    """Whether two songs say the same to the model, so that one condition serves both.
+
+    Timbre latents are sampled with the song's seed, so songs with references never share.
+    """
+    return not a.references and not b.references and _words(a) == _words(b)
+
+
+def _words(song: Song) -> Song:
+    """The song with all that does not reach the condition made equal."""
+    plain = replace(song, seed=0, frames=1, kept=1, codes=(), source=None, region=None)
+    return replace(plain, retake_seed=None, retake_variance=0.0)

@@ -65,6 +65,10 @@ def encode(
     text, conditioner = networks
     tokenizer = PromptTokenizer(byte_tokenizer())
     given = references or [()] * len(made)
+    made = [
+        replace(song, references=tuple(map(str, range(len(rows)))))
+        for song, rows in zip(made, given, strict=True)
+    ]
     where = torch.device("cpu")
     return encode_conditions(made, given, SILENCE, text, conditioner, tokenizer, where)
 
