@@ -250,6 +250,7 @@ def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampli
         switch = cover_switch(schedule, request.audio_cover_strength)
     scale = _guidance(request, variant)
     flags = guided(schedule, request.cfg_interval_start, request.cfg_interval_end)
+    flags = flags if scale > 1 else (False,) * len(flags)
     sde = request.infer_method == "sde"
     wavelet = Wavelet(request.dcw_mode, request.dcw_scaler, request.dcw_high_scaler)
     return Sampling(
@@ -258,8 +259,9 @@ def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampli
         solver="euler" if sde else request.sampler_mode,
         turbo=variant.kind == "turbo",
         guidance=scale,
-        guidance_variant=request.guidance_variant,
-        guided=flags if scale > 1 else (False,) * len(flags),
+        # Where nothing is guided every rule is the same: one that keeps no state.
+        guidance_variant=request.guidance_variant if any(flags) else "cfg",
+        guided=flags,
         norm_clamp=request.velocity_norm_threshold,
         ema=request.velocity_ema_factor,
         wavelet=wavelet if request.dcw_enabled else None,
