@@ -10,11 +10,13 @@ Nothing is loaded while the clock runs.
 from __future__ import annotations
 
 import argparse
+import statistics
+import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import common
-import psutil
 import torch
 from peers import DIT, TEXT, VAE, networks
 
@@ -30,9 +32,11 @@ from headroom.models.acestep.render import Assets, render
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.variants import VARIANTS
 from headroom.nn.oobleck_layout import OobleckConfig
+from headroom.runtime.compiled import compile_calls
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run
 
+CACHE = Path(tempfile.gettempdir()) / "headroom-benchmarks"
 CAPTION = "slow bossa nova, nylon guitar, brushed drums, a warm night by the sea"
 LYRICS = "[Verse]\n" + "the moon is low above the quiet bay\n" * 12
 
@@ -40,8 +44,9 @@ LYRICS = "[Verse]\n" + "the moon is low above the quiet bay\n" * 12
 def pipeline(pair: dict, silence: torch.Tensor):
     """diffusers' own pipeline around the peer's modules."""
     from diffusers import AceStepPipeline, FlowMatchEulerDiscreteScheduler
-    from support.tokenizer import byte_tokenizer
     from transformers import PreTrainedTokenizerFast
+
+    from support.tokenizer import byte_tokenizer
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=byte_tokenizer(), pad_token="<|endoftext|>", eos_token="<|endoftext|>"
@@ -62,7 +67,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--save", action="store_true", help="keep it in benchmarks/results")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     dtype = getattr(torch, args.dtype)
@@ -106,31 +111,33 @@ def main() -> None:
             generator=torch.Generator().manual_seed(1),
         )
 
-    spent = common.in_turn({"diffusers": theirs, "ours": ours}, args.repeats)
+    for work in (theirs, ours):
+        common.seconds(work)
+    stages.clear()
+    took = common.alternate({"diffusers": theirs, "ours": ours}, args.repeats)
+    told = {name: round(statistics.median(turns), 3) for name, turns in stages.items()}
+    compiling = None
     if args.compile:
-        from headroom.runtime.prepare import compile_part
-
-        for name in (parts.DIT, parts.VAE_DECODER):
-            compile_part(loaders[name](), device.torch)
-        compiling = common.timed(ours)
-        spent["ours compiled"] = common.in_turn({"ours": ours}, args.repeats)["ours"]
-        print(f"first song with compiling: {compiling:.1f} s")
-    seconds = {name: common.median(turns) for name, turns in spent.items()}
-    common.show(seconds)
-    common.show({f"ours: {k}": common.median(v) for k, v in stages.items()})
+        calls = [(layer, "forward") for layer in pair["dit"].ours.layers]
+        compile_calls([*calls, (pair["vae"].ours, "wide")], device.torch, CACHE)
+        compiling = common.seconds(ours)
+        took["ours compiled"] = common.alternate({"ours compiled": ours}, args.repeats)[
+            "ours compiled"
+        ]
+    theirs_s = took["diffusers"].median
+    for name, timing in took.items():
+        print(f"  {name:<14} {timing.median:8.2f} s, {theirs_s / timing.median:.2f} x diffusers")
     result = {
-        "benchmark": "song",
         "dtype": args.dtype,
         "seconds_of_audio": args.seconds,
-        "median_s": {k: round(v, 3) for k, v in seconds.items()},
-        "ratio": {k: round(seconds["diffusers"] / v, 3) for k, v in seconds.items()},
-        "times_real_time": {k: round(args.seconds / v, 3) for k, v in seconds.items()},
-        "stages_s": {k: round(common.median(v), 3) for k, v in stages.items()},
-        "gflops_of_a_product": round(common.matmul_rate(375, 2048, 6144, dtype) / 1e9, 1),
-        "peak_rss_gib": round(psutil.Process().memory_info().rss / 2**30, 2),
-        "machine": common.card(),
+        "timing_s": {name: asdict(t) for name, t in took.items()},
+        "ratio": {name: round(theirs_s / t.median, 3) for name, t in took.items()},
+        "times_real_time": {n: round(args.seconds / t.median, 3) for n, t in took.items()},
+        "stages_of_ours_s": told,
+        "first_song_with_compiling_s": compiling,
+        "ceiling": asdict(common.ceiling(dtype)),
     }
-    common.finish(result, args.out)
+    common.finish("song", result, args.save)
 
 
 if __name__ == "__main__":
