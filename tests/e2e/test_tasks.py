@@ -29,6 +29,7 @@ from headroom.models.acestep.requests import (
     Text2Music,
     request_from,
 )
+from headroom.models.acestep.song import Song
 from headroom.runtime.events import StageStarted
 from headroom.settings import load
 from headroom.weights.silence import load_silence, silence_frames
@@ -83,6 +84,16 @@ def ask(task: str, **fields: object) -> AnyMusicRequest:
 def heard(path: Path) -> Tensor:
     """The recording as the model works on it: stereo, 48 kHz."""
     return resample(stereo(read(path)), RATE).samples.clamp(-1, 1)
+
+
+@pytest.fixture
+def no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what comes before the sound, whose decoding would take most of their time."""
+
+    def decode(songs: Sequence[Song], *_: object) -> tuple[Audio, ...]:
+        return tuple(Audio(torch.zeros(2, song.kept * HOP), RATE) for song in songs)
+
+    monkeypatch.setattr(render, "_decode", decode)
 
 
 @pytest.fixture
@@ -155,6 +166,7 @@ def test_a_song_of_the_bundled_model(nano: Engine) -> None:
     assert any(n.field == "model" and "models download" in n.why for n in first.notes)
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_words_change_a_song(nano: Engine) -> None:
     plain = {"caption": "rain", "duration": 10, "seed": 1, "inference_steps": 1}
     changes = ({"caption": "sun"}, {"lyrics": "la"}, {"bpm": 90}, {"vocal_language": "de"})
@@ -167,6 +179,7 @@ def test_words_change_a_song(nano: Engine) -> None:
 # --- cover -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_a_cover_hears_the_codes_of_its_source(
     engine: Engine, base: Tree, recordings: dict[str, Path], spy: Spy
 ) -> None:
@@ -182,6 +195,7 @@ def test_a_cover_hears_the_codes_of_its_source(
     assert plain.sources is not None and torch.equal(plain.channels, plain.sources)
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_a_cover_of_strength_0_is_a_song_from_words(engine: Engine, tmp_path: Path) -> None:
     ten = Audio(torch.from_numpy(synth.pad(10.0)), RATE).save(tmp_path / "ten.wav")
     cover = engine.generate(ask("cover", source_audio=ten, audio_cover_strength=0))
@@ -191,6 +205,7 @@ def test_a_cover_of_strength_0_is_a_song_from_words(engine: Engine, tmp_path: Pa
     assert (full.kept["latents"] - words.kept["latents"]).abs().max() > 0.1
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_a_cover_may_stay_near_its_source(
     engine: Engine, recordings: dict[str, Path], spy: Spy
 ) -> None:
@@ -313,6 +328,7 @@ def test_a_silent_source_is_the_silence_of_the_model(
 # --- lego, extract, complete ---------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_a_new_track_hears_the_whole_recording(
     engine: Engine, recordings: dict[str, Path], spy: Spy
 ) -> None:
@@ -333,6 +349,7 @@ def test_a_new_track_hears_the_whole_recording(
     assert material(spy).mask[0, :99].eq(1).all()
 
 
+@pytest.mark.usefixtures("no_decoder")
 @pytest.mark.parametrize(
     ("task", "fields", "instruction"),
     [
@@ -379,6 +396,7 @@ def test_turbo_refuses_what_it_was_not_trained_for(
 # --- references --------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_a_reference_changes_the_timbre_and_only_it(
     engine: Engine, recordings: dict[str, Path], spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +450,7 @@ def test_level_and_fades(engine: Engine) -> None:
     assert torch.equal(faded[:, 2 * RATE : -3 * RATE], plain[:, 2 * RATE : -3 * RATE])
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_a_retake_is_another_take_of_the_same_song(engine: Engine) -> None:
     def noise(**fields: object) -> Tensor:
         asked = ask("text2music", duration=10, **fields)
@@ -446,6 +465,7 @@ def test_a_retake_is_another_take_of_the_same_song(engine: Engine) -> None:
     assert torch.equal(first, noise(retake_variance=0, retake_seed=5))
 
 
+@pytest.mark.usefixtures("no_decoder")
 def test_the_references_own_noise(engine: Engine) -> None:
     made = engine.generate(ask("text2music", duration=10, noise="official"))
     theirs = torch.randn(1, 250, 8, generator=torch.Generator().manual_seed(3))
