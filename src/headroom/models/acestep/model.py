@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from headroom.audio.wave import Audio
-from headroom.errors import WeightsMissing
+from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.hardware.machine import DType, Machine, fast_dtype
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.codes import Codes
@@ -187,7 +187,7 @@ class AceStep:
         part = load()
         calls: list[Call] = []
         if isinstance(part, DiT):
-            calls = [(layer, "forward") for layer in part.layers]
+            calls = part.pieces()
         if isinstance(part, Decoder):
             calls = [(part, "wide")]
         compile_calls(calls, self.device, load_settings().cache_dir)
@@ -228,20 +228,26 @@ def folded(name: str) -> Recipe | None:
 def find(setup: Setup) -> catalog.Installed:
     """The folder to open: the one asked for, or the best one installed.
 
-    Raises WeightsMissing for a name that is not installed or lacks what it needs.
+    Raises WeightsMissing for a name that is not installed or lacks what it needs, and
+    InvalidCheckpoint for a damaged folder, also where the bundled model would stand in for it.
     """
     dirs = catalog.checkpoint_dirs(load_settings(), setup.checkpoint_dir)
     items = catalog.installed(dirs, BUNDLED)
     if setup.model is None:
         found = catalog.best(items)
+        damaged = next((i for i in items if i.kind == "dit" and i.faults), None)
+        if damaged is not None and (found is None or found.bundled):
+            raise InvalidCheckpoint(damaged.folder, list(damaged.faults))
         if found is None:
             raise WeightsMissing("any", [str(d) for d in dirs], _fetch("acestep-v15-turbo"))
         return found
     named = next((i for i in items if i.name == setup.model and i.kind == "dit"), None)
     if named is None:
         raise WeightsMissing(setup.model, [str(d) for d in dirs], _fetch(setup.model))
-    if not named.ready:
-        lacking = "; ".join((*named.faults, *(f"{name} is not beside it" for name in named.lacks)))
+    if named.faults:
+        raise InvalidCheckpoint(named.folder, list(named.faults))
+    if named.lacks:
+        lacking = "; ".join(f"{name} is not beside it" for name in named.lacks)
         raise WeightsMissing(setup.model, [f"{named.folder}: {lacking}"], _fetch(setup.model))
     return named
 
