@@ -228,8 +228,9 @@ def test_a_cover_may_stay_near_its_source(
 REGIONS = {"middle": (1.0, 2.1), "beginning": (0.0, 1.5), "end": (2.5, None), "whole": (0.0, None)}
 
 
-@pytest.mark.parametrize("where", REGIONS)
-@pytest.mark.parametrize("kind", ["song", "mono", "44k"])
+@pytest.mark.parametrize(
+    ("kind", "where"), [*(("song", w) for w in REGIONS), ("mono", "middle"), ("44k", "middle")]
+)
 def test_outside_the_region_a_conservative_repaint_is_its_source(
     kind: str, where: str, engine: Engine, recordings: dict[str, Path]
 ) -> None:
@@ -250,7 +251,7 @@ def test_outside_the_region_a_conservative_repaint_is_its_source(
     assert inside.std() > 0.01
 
 
-@pytest.mark.parametrize("kind", ["wav", "flac", "wav24"])
+@pytest.mark.parametrize("kind", ["wav", "flac"])
 def test_the_file_of_a_repaint_is_its_source_outside(
     kind: str, engine: Engine, recordings: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -258,7 +259,7 @@ def test_the_file_of_a_repaint_is_its_source_outside(
         "repaint", source_audio=recordings["44k"], start=1, end=2, repaint_mode="conservative",
         audio_format=kind,
     )  # fmt: skip
-    (path,) = engine.generate(asked).save(tmp_path / f"song.{kind[:4].removesuffix('2')}")
+    (path,) = engine.generate(asked).save(tmp_path / f"song.{kind}")
     outside = read(path).samples[:, 2 * RATE :]
     source = heard(recordings["44k"])[:, 2 * RATE :]
     assert 20 * torch.log10((outside - source).std() / source.std()) < -60
@@ -286,13 +287,12 @@ def test_the_modes_hold_the_rest_less_and_less(
     assert spliced[0] == spliced[1] == 0 < spliced[2]
 
 
-@pytest.mark.parametrize("kind", ["song", "mono"])
-def test_a_song_grows_at_both_ends(kind: str, engine: Engine, recordings: dict[str, Path]) -> None:
-    source = heard(recordings[kind])
+def test_a_song_grows_at_both_ends(engine: Engine, recordings: dict[str, Path]) -> None:
+    source = heard(recordings["song"])
     length = source.shape[1]
 
     def grown(**fields: object) -> Tensor:
-        asked = ask("repaint", source_audio=recordings[kind], **fields)
+        asked = ask("repaint", source_audio=recordings["song"], **fields)
         return samples(engine.generate(asked))
 
     before = grown(start=-2, end=0.5)
@@ -484,8 +484,7 @@ def replays(base: Tree, recordings: dict[str, Path]) -> list[Sequence[AnyMusicRe
     ]
 
 
-@pytest.mark.parametrize("kind", ["wav", "flac"])
-@pytest.mark.parametrize("case", [0, 1, 2])
+@pytest.mark.parametrize(("case", "kind"), [(0, "wav"), (0, "flac"), (1, "wav"), (2, "flac")])
 def test_a_song_can_be_made_again(
     case: int, kind: str, engine: Engine, base: Tree, recordings: dict[str, Path], tmp_path: Path
 ) -> None:

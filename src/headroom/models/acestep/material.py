@@ -16,6 +16,7 @@ from headroom.audio.wave import Audio, clamped, silent, stereo
 from headroom.diffusion.noise import Stream, draw
 from headroom.errors import InvalidSource
 from headroom.models.acestep.config import SAMPLE_RATE
+from headroom.models.acestep.footprint import ENCODE_TILE
 from headroom.models.acestep.song import Song, Source
 from headroom.models.acestep.tasks import TASKS, SourceChannels
 from headroom.nn.oobleck import Encoder
@@ -124,7 +125,8 @@ def encode_sounds(
 def _posterior(audio: Audio, encoder: Encoder, step: Step) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [T, 64] of the latents, fp32 on the host."""
     step.check()
-    mean, std = encode_tiled(encoder, audio.samples.unsqueeze(0))  # moved a tile at a time
+    # The recording stays on the host; a tile at a time is moved.
+    mean, std = encode_tiled(encoder, audio.samples.unsqueeze(0), ENCODE_TILE)
     return mean[0].t().contiguous(), std[0].t().contiguous()
 
 
