@@ -176,7 +176,7 @@ def _attend_folded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tens
     batch, heads, length, size = q.shape
     folded = q.reshape(batch, k.shape[1], -1, size)
     if mask is not None:
-        mask = mask.repeat(heads // k.shape[1], 1)
+        mask = mask.repeat(*(1,) * (mask.dim() - 2), heads // k.shape[1], 1)
     out = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask)
     return out.reshape(batch, heads, length, size)
 

@@ -94,6 +94,33 @@ def test_the_cache_is_where_it_was_told_unless_the_environment_says(monkeypatch,
     assert os.environ[compiled.CACHE] == "elsewhere"
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # meta goes the way of an accelerator
+def test_a_new_length_is_not_compiled_anew(device: str, monkeypatch, tmp_path: Path):
+    """Two lengths teach torch that the number of rows varies; after that nothing is compiled."""
+    from support.random_dit import random_dit, velocity
+
+    made = []
+
+    def count(graph, inputs):
+        made.append(graph)
+        return graph.forward
+
+    real = torch.compile
+    monkeypatch.setattr(compiled, "compiler", lambda device: "g++")
+    monkeypatch.setattr(compiled.torch, "compile", lambda f, **options: real(f, backend=count))
+    dit = random_dit(device=device)
+    compile_calls(dit.pieces(), CPU, tmp_path)
+    with torch.inference_mode():
+        for frames in ([30], [64], [90], [44, 44], [90, 31]):
+            velocity(dit, frames)
+        before = len(made)
+        for frames in ([34], [120], [200], [60, 60], [70, 12]):
+            velocity(dit, frames)
+            velocity(dit, frames, guided=True)
+    assert 0 < before <= 3 * len(dit.layers[0].pieces)
+    assert len(made) == before
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(compiler(CPU) is None, reason="no C++ compiler here")
 def test_compiled_blocks_equal_eager_ones(tmp_path: Path):
@@ -103,7 +130,7 @@ def test_compiled_blocks_equal_eager_ones(tmp_path: Path):
     torch.manual_seed(0)
     eager, blocks = random_dit(), random_dit()
     blocks.load_state_dict(eager.state_dict())
-    assert compile_calls([(layer, "forward") for layer in blocks.layers], CPU, tmp_path)
+    assert compile_calls(blocks.pieces(), CPU, tmp_path)
     with torch.inference_mode():
         for frames, guided in ([90, 31], False), ([64], True):
             want = velocity(eager, frames, guided=guided)

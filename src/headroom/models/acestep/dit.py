@@ -16,14 +16,15 @@ constant vector a layer, whatever the query.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import log
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headroom.models.acestep.config import AceStepConfig
+from headroom.models.acestep.once import CrossCache, Layout, Modulation
 from headroom.nn.attention import (
     MLP,
     Attention,
@@ -35,83 +36,11 @@ from headroom.nn.attention import (
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope, rope_table
 
+__all__ = ["CrossCache", "DiT", "DiTLayer", "Layout", "Modulation", "TimePath", "time_features"]
+
 TIME_FEATURES = 256
 MAX_PERIOD = 10_000.0
 TIME_SCALE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a ragged batch is packed: item i has `frames[i]` latent frames, `tokens[i]` tokens.
-
-    `groups[c]` counts the tokens that share condition c (its items stand side by side).
-    `gather` [N] picks the real tokens out of [B · Smax]; None when all items are equally long.
-    `items` [N] is the item of each token. All of it is on the device before the first step.
-    """
-
-    frames: tuple[int, ...]
-    tokens: tuple[int, ...]
-    groups: tuple[int, ...]
-    rope: Rope
-    gather: Tensor | None
-    keep: Tensor | None
-    items: Tensor
-    bands: Bands | None
-
-    def spread(self, table: Tensor) -> Tensor:
-        """[1, …] as it is (it broadcasts); [B, …], one row an item → [N, …], one row a token."""
-        return table if table.shape[0] == 1 else table.index_select(0, self.items)
-
-    def pack(self, tokens: Tensor) -> Tensor:
-        """[B, Smax, H] → [N, H]."""
-        flat = tokens.flatten(0, 1)
-        return flat if self.gather is None else flat.index_select(0, self.gather)
-
-    def unpack(self, packed: Tensor) -> Tensor:
-        """[N, 2·C] → [B, T, C], zero beyond each item's frames."""
-        batch, longest = len(self.frames), max(self.frames)
-        if self.gather is not None:
-            room = packed.new_zeros(batch * max(self.tokens), packed.shape[-1])
-            packed = room.index_copy(0, self.gather, packed)
-        frames = packed.view(batch, 2 * max(self.tokens), -1)[:, :longest]
-        return frames if self.keep is None else frames * self.keep
-
-
-@dataclass(frozen=True, slots=True)
-class Modulation:
-    """AdaLN tensors of every time of a schedule, in the model's dtype.
-
-    `layers` [K, n, 6, H] holds shift, 1 + scale, gate for attention and MLP of each layer;
-    `out` [K, 2, H] holds shift and 1 + scale of the output norm.
-    """
-
-    layers: Tensor
-    out: Tensor
-
-    def at(self, *steps: int) -> tuple[Tensor, Tensor]:
-        """Tensors of one step for all items, or of one step an item."""
-        if len(steps) == 1:
-            return self.layers[steps[0] : steps[0] + 1], self.out[steps[0] : steps[0] + 1]
-        # Views, joined: a list as an index would be copied to the device, and waited for.
-        layers, out = ([t[k : k + 1] for k in steps] for t in (self.layers, self.out))
-        return torch.cat(layers), torch.cat(out)
-
-
-@dataclass(frozen=True, slots=True)
-class CrossCache:
-    """Keys (normed) and values of each layer for the packed conditions, [ΣL, Hkv, D] each.
-
-    `null[i]` [H] is what layer i's cross-attention adds under the null condition.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    lengths: tuple[int, ...]
-    null: Tensor | None
-
-    @property
-    def bytes(self) -> int:
-        return sum(t.nbytes for t in (*self.keys, *self.values))
 
 
 class TimeEmbedding(nn.Module):
@@ -165,7 +94,14 @@ class TimePath(nn.Module):
 
 
 class DiTLayer(nn.Module):
-    """One block. Keys as in the released files."""
+    """One block. Keys as in the released files.
+
+    `pieces` names the methods between the attentions. Each sees tensors only, whose one varying
+    size is the number of rows, so compiled they serve songs of every length; a whole block would be
+    compiled again for each length, and torch gives up after a few.
+    """
+
+    pieces: ClassVar[tuple[str, ...]] = ("project", "merge", "ask", "answer", "feed_forward")
 
     def __init__(self, config: AceStepConfig, window: int | None) -> None:
         super().__init__()
@@ -179,6 +115,26 @@ class DiTLayer(nn.Module):
         self.mlp = MLP(s.width, s.hidden)
         self.scale_shift_table = nn.Parameter(torch.empty(1, 6, s.width))
 
+    def project(
+        self, x: Tensor, shift: Tensor, scale: Tensor, rope: Rope
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.self_attn.query_key_value(
+            torch.addcmul(shift, self.self_attn_norm(x), scale)
+        )
+        return rope.rotate(q), rope.rotate(k), v
+
+    def merge(self, x: Tensor, gate: Tensor, attended: Tensor) -> Tensor:
+        return torch.addcmul(x, gate, self.self_attn.output(attended))
+
+    def ask(self, x: Tensor) -> Tensor:
+        return self.cross_attn.query(self.cross_attn_norm(x))
+
+    def answer(self, x: Tensor, attended: Tensor) -> Tensor:
+        return x + self.cross_attn.output(attended)
+
+    def feed_forward(self, x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        return torch.addcmul(x, gate, self.mlp(torch.addcmul(shift, self.mlp_norm(x), scale)))
+
     def attend_self(
         self,
         x: Tensor,
@@ -188,21 +144,14 @@ class DiTLayer(nn.Module):
         bands: Bands | None,
     ) -> Tensor:
         shift, scale, gate = modulation
-        h = torch.addcmul(shift, self.self_attn_norm(x), scale)
-        q, k, v = self.self_attn.query_key_value(h)
-        q, k = rope.rotate(q), rope.rotate(k)
+        q, k, v = self.project(x, shift, scale, rope)
         attended = self_attention(q, k, v, tokens, window=self.window, bands=bands)
-        return torch.addcmul(x, gate, self.self_attn.output(attended))
+        return self.merge(x, gate, attended)
 
     def attend_cross(
         self, x: Tensor, k: Tensor, v: Tensor, groups: Sequence[int], lengths: Sequence[int]
     ) -> Tensor:
-        q = self.cross_attn.query(self.cross_attn_norm(x))
-        return x + self.cross_attn.output(cross_attention(q, k, v, groups, lengths))
-
-    def feed_forward(self, x: Tensor, modulation: Sequence[Tensor]) -> Tensor:
-        shift, scale, gate = modulation
-        return torch.addcmul(x, gate, self.mlp(torch.addcmul(shift, self.mlp_norm(x), scale)))
+        return self.answer(x, cross_attention(self.ask(x), k, v, groups, lengths))
 
     def forward(
         self,
@@ -224,7 +173,7 @@ class DiTLayer(nn.Module):
         else:
             conditioned, free = x.chunk(2)
             x = torch.cat((self.attend_cross(conditioned, k, v, groups, lengths), free + null))
-        return self.feed_forward(x, modulation[3:])
+        return self.feed_forward(x, *modulation[3:])
 
 
 class DiT(nn.Module):
@@ -373,6 +322,10 @@ class DiT(nn.Module):
         return layout.unpack(x)
 
     # --- details -------------------------------------------------------------------------
+
+    def pieces(self) -> list[tuple[nn.Module, str]]:
+        """What to compile: modules and the names of their methods."""
+        return [(layer, name) for layer in self._blocks() for name in layer.pieces]
 
     def _blocks(self) -> list[DiTLayer]:
         return [layer for layer in self.layers if isinstance(layer, DiTLayer)]
