@@ -16,9 +16,10 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling():
+        on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+        if on_cpu and not torch.compiler.is_compiling():
             # The CPU has no kernel of its own for this: three passes instead of five.
-            norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+            norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
             scale = norm.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_()
             return (x * scale).mul_(self.weight)
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
