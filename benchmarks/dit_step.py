@@ -90,9 +90,7 @@ def main() -> None:
         if args.compile:
             compiled = copy(ours)
             compiled.layers = nn.ModuleList(copy(layer) for layer in ours.layers)
-            compile_calls(
-                [(layer, "forward") for layer in compiled.layers], torch.device("cpu"), CACHE
-            )
+            compile_calls(compiled.pieces(), torch.device("cpu"), CACHE)
 
             def fast(x=x, context=context, layout=layout, fast=compiled) -> torch.Tensor:
                 return fast(x, context, modulation.at(0), cross, layout, args.guided)

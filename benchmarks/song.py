@@ -120,8 +120,8 @@ def main() -> None:
     told = {name: round(statistics.median(turns), 3) for name, turns in stages.items()}
     compiling = None
     if args.compile:
-        calls = [(layer, "forward") for layer in pair["dit"].ours.layers]
-        compile_calls([*calls, (pair["vae"].ours, "wide")], device.torch, CACHE)
+        calls = [*pair["dit"].ours.pieces(), (pair["vae"].ours, "wide")]
+        compile_calls(calls, device.torch, CACHE)
         compiling = common.seconds(ours)
         took["ours compiled"] = common.alternate({"ours compiled": ours}, args.repeats)[
             "ours compiled"
