@@ -1,1 +1,1 @@
-"""What `scripts/gpu-check` runs: a section a file, each a function of a `Bench` that returns rows."""
+"""What `scripts/gpu-check` runs: sections, each a function of a `Bench` that returns rows."""

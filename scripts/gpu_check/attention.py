@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gpu_check.bench import Bench, Row, drawn, near, normal
-from gpu_check.loops import given, prepared
+from gpu_check.loops import one_step
 from headroom.models.acestep.dit import DiT
 from headroom.nn import attention as ours
 
@@ -33,7 +34,7 @@ def _ways(bench: Bench, q: Tensor, k: Tensor, v: Tensor) -> list[Row]:
     window = next(w for w in bench.sizes.config.windows if w is not None)
     n, rows = len(q), []
     bands = ours.make_bands([n], [window], q.dtype, q.device)
-    fours = [x.unsqueeze(0).transpose(1, 2) for x in (q, k, v)]
+    q4, k4, v4 = (x.unsqueeze(0).transpose(1, 2) for x in (q, k, v))
     dense = ours._dense_mask(n, window, q.dtype, q.device)
     blocks = ours._block_mask(n, window, q.dtype, q.device)
 
@@ -48,13 +49,13 @@ def _ways(bench: Bench, q: Tensor, k: Tensor, v: Tensor) -> list[Row]:
         "as the product does": lambda: ours.self_attention(
             q, k, v, [n], window=window, bands=bands
         ),
-        "dense mask": lambda: packed(ours._windowed_dense(*fours, window, dense)),
-        "folded blocks": lambda: packed(ours._windowed_fold(*fours, window, blocks)),
+        "dense mask": lambda: packed(ours._windowed_dense(q4, k4, v4, window, dense)),
+        "folded blocks": lambda: packed(ours._windowed_fold(q4, k4, v4, window, blocks)),
         "varlen": lambda: _varlen(q, k, v, window),
     }
-    wide = [x.float().cpu() for x in (q, k, v)]
+    q32, k32, v32 = (x.float().cpu() for x in (q, k, v))
     for kind, ways, width in (("full", full, None), ("window", windowed, window)):
-        reference = ours.self_attention(*wide, [n], window=width)
+        reference = ours.self_attention(q32, k32, v32, [n], window=width)
         for name, work in ways.items():
             try:
                 row = near(f"{kind}, {name}", work().float(), reference, 2e-2)
@@ -72,7 +73,7 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     ends = torch.tensor([0, len(q)], dtype=torch.int32, device=q.device)
-    more: dict[str, object] = {}
+    more: dict[str, Any] = {}
     known = inspect.signature(varlen_attn).parameters
     if window is not None:
         if "window_size" not in known:
@@ -83,8 +84,8 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
     else:
         repeat = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
-    out: Tensor = varlen_attn(q, k, v, ends, ends, len(q), len(q), **more)
-    return out
+    out = varlen_attn(q, k, v, ends, ends, len(q), len(q), **more)
+    return out if isinstance(out, Tensor) else out[0]
 
 
 def kernels(work: Callable[[], object], most: int = 12) -> list[str]:
@@ -108,10 +109,7 @@ def step_kernels(bench: Bench) -> list[Row]:
     dit = drawn(lambda: DiT(bench.sizes.config), bench.where, bench.fast)
     rows: list[Row] = []
     for seconds in (bench.sizes.seconds[0], bench.sizes.seconds[-1]):
-        layout, modulation, cross, context = prepared(dit, seconds * 25, bench.sizes.rows, 1)
-        x = given(dit, 1, seconds * 25, dit.config.latent_channels, seed=9)
-        with torch.inference_mode():
-            names = kernels(lambda: dit(x, context, modulation.at(0), cross, layout), most=60)
+        names = kernels(one_step(dit, seconds, bench.sizes.rows), most=60)
         slow = [name for name in names if any(word in name.lower() for word in SLOW)]
         fused = bench.where.type != "cuda" or not slow
         rows.append({"check": f"fused attention, {seconds} s", "ok": fused, "kernels": names})

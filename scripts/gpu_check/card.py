@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from functools import partial
 from importlib import metadata
 
 import torch
@@ -42,7 +43,7 @@ def _rates(bench: Bench) -> list[Row]:
     for dtype in (torch.bfloat16, torch.float32):
         name = str(dtype).removeprefix("torch.")
         a, b = (torch.randn(n, n, device=bench.where).to(dtype) for _ in range(2))
-        bench.rates[name] = 2 * n**3 / bench.seconds(lambda a=a, b=b: a @ b)
+        bench.rates[name] = 2 * n**3 / bench.seconds(partial(torch.matmul, a, b))
         rows.append({"rate": f"matrix product {name}", "flops_per_second": bench.rates[name]})
     source = torch.empty(bench.sizes.copied // 4, device=bench.where).normal_()
     target = torch.empty_like(source)
@@ -52,7 +53,7 @@ def _rates(bench: Bench) -> list[Row]:
     host, there = torch.ones(size), target[:size]
     pinned = bench.device.pin(host)
     for name, tensor in (("pageable", host), ("pinned", pinned)):
-        rate = 4 * size / bench.seconds(lambda t=tensor: there.copy_(t, non_blocking=True))
+        rate = 4 * size / bench.seconds(partial(there.copy_, tensor, non_blocking=True))
         rows.append({"rate": f"host to device, {name}", "bytes_per_second": rate})
     return rows
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gpu_check.bench import Bench, Row, drawn, near, normal, timing
-from headroom.models.acestep.footprint import DECODE_TILES, Networks, _codec
+from gpu_check.song import composed, networks
+from headroom.models.acestep.footprint import stages
 from headroom.nn.oobleck import Decoder
 from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 from headroom.nn.oobleck_tiles import decode_tiled
@@ -36,31 +37,40 @@ def activation_bytes(vae: OobleckConfig, frames: int, size: int) -> float:
 
 
 def decodes(bench: Bench) -> list[Row]:
-    vae, rows = bench.sizes.vae, []
+    vae = bench.sizes.vae
+    rows: list[Row] = []
     plain = drawn(lambda: Decoder(vae), bench.where, bench.fast)
     decoders = {"as loaded": plain}
     if bench.where.type == "cuda":
         last = drawn(lambda: Decoder(vae), bench.where, bench.fast)
-        decoders["channels-last weights"] = last.to(memory_format=torch.channels_last)
+        for parameter in last.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
+        decoders["channels-last weights"] = last
     for seconds in bench.sizes.decodes:
         frames = seconds * 25
+        stage = next(s for s in stages((composed(bench, seconds),), networks(bench)) if s.tiles)
+        planned = dict(zip(stage.tiles, stage.workspace, strict=True))
+        tiles = (*stage.tiles[:2], frames) if bench.where.type != "cpu" else (64,)
         latents = normal(1, vae.latent_channels, frames).to(bench.where, bench.fast)
         first: Tensor | None = None
         for name, decoder in decoders.items():
-            for tile in (*DECODE_TILES[:2], frames) if bench.where.type != "cpu" else (64,):
-                row, audio = _decode(bench, decoder, latents, tile)
+            for tile in tiles:
+                row: Row = {"seconds_of_audio": seconds, "layout": name, "tile": tile}
+                try:
+                    took, audio = _decode(bench, decoder, latents, tile)
+                except torch.OutOfMemoryError as error:  # a whole song need not fit
+                    rows.append({**row, "error": str(error), "ok": tile == frames})
+                    continue
                 first = audio if first is None else first
                 same = near(f"decode, {name}, tile {tile}", audio, first, 3e-2)
-                rows.append({"seconds_of_audio": seconds, "layout": name, **same, **row})
+                rows.append({**row, "planned_bytes": planned.get(tile), **same, **took})
     return rows
 
 
 def _decode(bench: Bench, decoder: Decoder, latents: Tensor, tile: int) -> tuple[Row, Tensor]:
     frames = latents.shape[-1]
     size = latents.element_size()
-    networks = Networks(
-        bench.sizes.config, bench.sizes.text, bench.sizes.vae, str(bench.fast).split(".")[1]
-    )
     out = torch.empty(1, decoder.config.audio_channels, frames * decoder.config.hop)
 
     def work() -> Tensor:
@@ -76,8 +86,6 @@ def _decode(bench: Bench, decoder: Decoder, latents: Tensor, tile: int) -> tuple
         operations(bench.sizes.vae, frames), activation_bytes(bench.sizes.vae, frames, size)
     )
     row: Row = {
-        "tile": tile,
-        "planned_bytes": _codec(networks, min(tile, frames)),
         "measured_bytes": used,
         **timing(bench.seconds(work, repeats=3), floor),
     }

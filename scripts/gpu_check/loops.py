@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -57,7 +58,7 @@ def prepared(
 
 
 def denoise(
-    dit: DiT, sampling: Sampling, schedule: Schedule, where: torch.device, frames: int = 600
+    dit: DiT, sampling: Sampling, schedule: Schedule, where: torch.device, frames: int
 ) -> Tensor:
     layout, modulation, cross, context = prepared(dit, frames, 100, schedule.steps + 1)
     branch = Branch(dit, cross, context, modulation, layout)
@@ -71,3 +72,18 @@ def denoise(
         correct=(),
         fresh=lambda k: normal(*shape, seed=100 + k).to(where),
     )
+
+
+def one_step(dit: DiT, seconds: int, rows: int, guided: bool = False) -> Callable[[], Tensor]:
+    """One velocity of a song of so many seconds, with all that is prepared before it done."""
+    frames = seconds * 25
+    with torch.inference_mode():
+        layout, modulation, cross, context = prepared(dit, frames, rows, 1)
+        x = given(dit, 1, frames, dit.config.latent_channels, seed=9).float()
+
+    def work() -> Tensor:
+        with torch.inference_mode():
+            velocity: Tensor = dit(x, context, modulation.at(0), cross, layout, guided)
+        return velocity
+
+    return work

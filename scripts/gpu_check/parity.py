@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from gpu_check.bench import Bench, Row, drawn, near, normal
+from gpu_check.loops import METHODS, denoise
 from headroom.diffusion.schedule import turbo
 from headroom.models.acestep.codes import Codes
 from headroom.models.acestep.dit import DiT, TimePath
@@ -41,7 +42,7 @@ def parity(bench: Bench) -> list[Row]:
 def _networks(bench: Bench) -> Iterator[tuple[str, Callable[[], nn.Module], Forward]]:
     config, text, vae = bench.sizes.shallow, bench.sizes.text, bench.sizes.vae
     yield "time path", lambda: TimePath(config.dit.width), _time
-    for name, frames in {"equal": [900, 900], "ragged": [901, 130], "long": [2600]}.items():
+    for name, frames in zip(("equal", "ragged", "long"), bench.sizes.batches, strict=True):
         yield f"dit, {name}", lambda: DiT(config), _dit(frames, False)
         yield f"dit, {name}, guided", lambda: DiT(config), _dit(frames, True)
     yield "text encoder", lambda: text_encoder(text), _text
@@ -57,7 +58,7 @@ def _time(module: nn.Module, where: torch.device, dtype: torch.dtype) -> Tensor:
     return torch.cat((e.unsqueeze(1), m), 1)
 
 
-def _dit(frames: list[int], guided: bool) -> Forward:
+def _dit(frames: Sequence[int], guided: bool) -> Forward:
     def forward(dit: nn.Module, where: torch.device, dtype: torch.dtype) -> Tensor:
         assert isinstance(dit, DiT)
         width, latent, rows = dit.config.dit.width, dit.config.latent_channels, 300
@@ -97,7 +98,7 @@ def _conditions(conditioner: nn.Module, where: torch.device, dtype: torch.dtype)
         normal(*shape, seed=i).to(where, dtype)
         for i, shape in enumerate(((70, width), (900, width), (2, frames, 64)))
     )
-    rows, _ = encoder(text, [40, 30], lyrics, [700, 200], timbre, [1, 1])
+    rows: Tensor = encoder(text, [40, 30], lyrics, [700, 200], timbre, [1, 1])[0]
     return rows
 
 
@@ -121,15 +122,13 @@ def _encoded(encoder: nn.Module, where: torch.device, dtype: torch.dtype) -> Ten
 
 def sampler(bench: Bench) -> list[Row]:
     """A whole run in fp32 on both: what a song's latents differ by."""
-    from gpu_check.loops import METHODS, denoise
-
     dit = drawn(lambda: DiT(bench.sizes.shallow), HOST, torch.float32)
     twin = copy.deepcopy(dit)
     enter(twin, slots(twin), bench.where)
     schedule, rows = turbo(8, 3.0), []
     for name, sampling in METHODS.items():
         with torch.inference_mode():
-            here = denoise(dit, sampling, schedule, HOST)
-            there = denoise(twin, sampling, schedule, bench.where)
+            here = denoise(dit, sampling, schedule, HOST, bench.sizes.run)
+            there = denoise(twin, sampling, schedule, bench.where, bench.sizes.run)
         rows.append(near(f"8 steps, {name}", there, here, 1e-3))
     return rows

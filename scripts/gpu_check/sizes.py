@@ -54,6 +54,9 @@ class Sizes:
 
     seconds   lengths of songs whose step is timed; `songs` those made end to end
     rows      condition rows of a step
+    batches   latent frames of the songs whose velocity is compared with the host's: equal, ragged,
+              and one long enough for folded windows
+    run       latent frames of the runs of the samplers that are compared
     shallow   the real widths with few layers, for parity against the host
     """
 
@@ -67,6 +70,8 @@ class Sizes:
     songs: tuple[int, ...]
     decodes: tuple[int, ...]
     rows: int
+    batches: tuple[tuple[int, ...], ...]
+    run: int
     product: int  # side of the measured matrix product
     copied: int  # bytes of the measured copy
 
@@ -85,6 +90,8 @@ def real() -> Sizes:
         songs=(30, 60, 120),
         decodes=(30, 60),
         rows=800,
+        batches=((900, 900), (901, 130), (2600,)),
+        run=600,
         product=8192,
         copied=4 << 30,
     )
@@ -102,8 +109,10 @@ def small() -> Sizes:
         OobleckConfig.read(NANO / "vae"),
         seconds=(6, 24),
         songs=(10,),
-        decodes=(6,),
+        decodes=(2,),
         rows=60,
-        product=512,
+        batches=((60, 60), (61, 14), (600,)),
+        run=60,
+        product=256,
         copied=16 << 20,
     )

@@ -31,6 +31,7 @@ from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.variants import variant_of
 from headroom.nn.oobleck import Decoder, Encoder
+from headroom.runtime.events import StageDone
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run
 from headroom.weights.silence import load_silence
@@ -91,7 +92,6 @@ def _song(bench: Bench, pool: Pool, seconds: int, how: Residency) -> list[Row]:
                 "turn": turn,
                 "seconds": took,
                 "times_real_time": seconds / took,
-                "finite": bool(torch.isfinite(audio.samples).all()),
                 "ok": bool(torch.isfinite(audio.samples).all()),
                 "stages": [
                     {
@@ -100,25 +100,42 @@ def _song(bench: Bench, pool: Pool, seconds: int, how: Residency) -> list[Row]:
                         "loading": done.loading,
                         "planned_bytes": done.planned,
                         "measured_bytes": done.measured,
-                        "within": done.measured <= done.planned * ROOM + SLACK,
                     }
                     for done in run.report
                 ],
             }
         )
+    if bench.where.type != "cpu":  # a host's resident set is no measure of a stage
+        rows += [_within(done, seconds, how) for done in run.report]
     same = digests[0] == digests[1]
     rows.append({"check": f"same bytes twice, {seconds} s, {how.name.lower()}", "ok": same})
     return rows
 
 
-def _planned(bench: Bench, seconds: int, how: Residency) -> tuple[Song, Plan]:
+def _within(done: StageDone, seconds: int, how: Residency) -> Row:
+    """Whether a stage stayed in the memory that was planned for it."""
+    within = done.measured <= done.planned * ROOM + SLACK
+    name = f"memory of {done.stage}, {seconds} s, {how.name.lower()}"
+    return {"check": name, "ok": within, "planned": done.planned, "measured": done.measured}
+
+
+def composed(bench: Bench, seconds: int) -> Song:
+    """A song of so many seconds with lyrics of some length."""
     variant = variant_of(bench.sizes.raw, NANO)
     request = Text2Music(caption="slow bossa nova, nylon guitar", lyrics=WORDS, duration=seconds)
-    song = compose(request, variant, (7,)).songs[0]
+    return compose(request, variant, (7,)).songs[0]
+
+
+def networks(bench: Bench) -> Networks:
+    """The sizes as plans take them."""
     dtype = str(bench.fast).removeprefix("torch.")
-    networks = Networks(bench.sizes.config, bench.sizes.text, bench.sizes.vae, dtype)
+    return Networks(bench.sizes.config, bench.sizes.text, bench.sizes.vae, dtype)
+
+
+def _planned(bench: Bench, seconds: int, how: Residency) -> tuple[Song, Plan]:
+    song = composed(bench, seconds)
     wishes = Wishes(residency=how) if bench.where.type != "cpu" else Wishes()
-    return song, make_plan(footprint((song,), networks), probe(bench.device), wishes)
+    return song, make_plan(footprint((song,), networks(bench)), probe(bench.device), wishes)
 
 
 def _assets(bench: Bench) -> Assets:

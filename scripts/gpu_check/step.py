@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from gpu_check.bench import Bench, Row, drawn, near, timing
-from gpu_check.loops import given, prepared
+from gpu_check.loops import one_step
 from headroom.models.acestep.dit import DiT
 from headroom.nn.attention import fuse
 from headroom.runtime.compiled import compile_calls
@@ -56,33 +55,19 @@ def compiled_steps(bench: Bench) -> list[Row]:
     dit = drawn(lambda: DiT(bench.sizes.config), bench.where, bench.fast)
     if bench.where.type != "cpu":
         fuse(dit)
-    kept = {seconds: _work(bench, dit, seconds, False)() for seconds in bench.sizes.seconds}
-    calls = [(layer, "forward") for layer in dit.layers]
-    if not compile_calls(calls, bench.where, Path(load().cache_dir)):
+    kept = {seconds: one_step(dit, seconds, bench.sizes.rows)() for seconds in bench.sizes.seconds}
+    if not compile_calls(dit.pieces(), bench.where, Path(load().cache_dir)):
         return [{"check": "compiled step", "ok": True, "skipped": "no compiler here"}]
     rows: list[Row] = []
     for seconds in bench.sizes.seconds:
         if bench.left() < 60:
             rows.append({"seconds_of_audio": seconds, "skipped": "no time left"})
             continue
-        work = _work(bench, dit, seconds, False)
+        work = one_step(dit, seconds, bench.sizes.rows)
         first = bench.once(work)
         row = near(f"compiled step, {seconds} s", work().float(), kept[seconds].float(), 4e-2)
         rows.append({**row, "first_seconds": first, **_timed(bench, dit, seconds, False, work)})
     return rows
-
-
-def _work(bench: Bench, dit: DiT, seconds: int, guided: bool) -> Callable[[], Tensor]:
-    layout, modulation, cross, context = prepared(dit, seconds * 25, bench.sizes.rows, 1)
-    x = given(dit, 1, seconds * 25, dit.config.latent_channels, seed=9).float()
-    table = modulation.at(0)
-
-    def work() -> Tensor:
-        with torch.inference_mode():
-            velocity: Tensor = dit(x, context, table, cross, layout, guided)
-        return velocity
-
-    return work
 
 
 def _timed(bench: Bench, dit: DiT, seconds: int, guided: bool, work: Callable[[], object]) -> Row:
@@ -94,13 +79,13 @@ def _timed(bench: Bench, dit: DiT, seconds: int, guided: bool, work: Callable[[]
 
 
 def _eager(bench: Bench, dit: DiT, seconds: int, guided: bool) -> Row:
-    work = _work(bench, dit, seconds, guided)
+    work = one_step(dit, seconds, bench.sizes.rows, guided)
     return {"how": "eager", **_timed(bench, dit, seconds, guided, work)}
 
 
 def _captured(bench: Bench, dit: DiT, seconds: int) -> Row:
     """Recorded once, replayed: what is left when the host issues one launch a step."""
-    work = _work(bench, dit, seconds, False)
+    work = one_step(dit, seconds, bench.sizes.rows)
     expected = work()
     result = torch.empty_like(expected)
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from headroom.device import Device, open_device, present
+from headroom.device import Device, open_device, present, upload
 from headroom.device.host import HostDevice, Peak
 from headroom.errors import InvalidRequest
 from headroom.units import MIB
@@ -78,3 +78,17 @@ def test_the_host_answers_the_whole_seam():
     assert device.cap == 5
     assert 0 < device.free_memory() <= device.total_memory()
     assert device.memory_reserved() > 0
+
+
+def test_an_upload_to_a_host_is_no_copy_and_elsewhere_one():
+    tensor = torch.ones(3)
+    assert upload(tensor, torch.device("cpu")) is tensor
+    assert upload(tensor, torch.device("meta")).device.type == "meta"
+
+
+@pytest.mark.gpu
+def test_an_upload_to_a_card_arrives_whole_while_the_host_goes_on():
+    card, tensor = torch.device("cuda"), torch.randn(1 << 20)
+    sent = [upload(tensor + i, card) for i in range(20)]  # each page-locked copy is let go at once
+    for i, there in enumerate(sent):
+        assert torch.equal(there.cpu(), tensor + i)
