@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint, WeightsMissing
+from headroom.weights.blank import shapes_only
 from headroom.weights.header import INDEX, SINGLE, Header, TornFile, read_header, read_index
 
 _DTYPES = {
@@ -277,7 +278,8 @@ def _shape_faults(
         return [] if found[0].shape == shape else [_misshapen(keys[0], found[0].shape, shape)]
     parts = ", ".join(f"{k} {list(s.shape)}" for k, s in zip(keys, found, strict=True))
     try:
-        built = recipe.build(*(torch.empty(s.shape, dtype=s.dtype, device="meta") for s in found))
+        with shapes_only():
+            built = recipe.build(*(torch.empty(s.shape, dtype=s.dtype) for s in found))
     except RuntimeError:  # what torch raises for shapes that do not go together
         return [f"{name}: cannot be made from {parts}; the network wants {list(shape)}"]
     if tuple(built.shape) == shape:

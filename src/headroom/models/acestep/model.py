@@ -48,6 +48,7 @@ from headroom.runtime.compiled import Call, compile_calls
 from headroom.runtime.run import Run
 from headroom.settings import load as load_settings
 from headroom.weights import catalog
+from headroom.weights.blank import shapes_only
 from headroom.weights.load import Checkpoint, Recipe, check_complete, load
 from headroom.weights.silence import load_silence
 
@@ -173,7 +174,7 @@ class AceStep:
         prefix: str,
         dtype: torch.dtype,
     ) -> nn.Module:
-        with torch.device("meta"):
+        with shapes_only():
             module = build()
         recipes = folded if checkpoint is self._vae else None
         # The file as a whole was held against all networks when the model was opened; other
@@ -196,7 +197,7 @@ class AceStep:
     def _check(self) -> None:
         """Hold every file against the networks by its header, before anything is loaded."""
         c, vae = self.config, self.vae_config
-        with torch.device("meta"):
+        with shapes_only():
             own = Whole(c)
             text = text_encoder(self.text_config)
             codec = {"encoder.": Encoder(vae), "decoder.": Decoder(vae)}
