@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,22 @@ import pytest
 import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from headroom.errors import InvalidCheckpoint
 from headroom.nn import oobleck, snake
-from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
+from headroom.nn.minimal_filter import MinimalConv
+from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys, filter_minimally
+from headroom.nn.oobleck_cost import decode_bytes, encode_bytes
 from headroom.nn.oobleck_layout import OobleckConfig
-from headroom.nn.oobleck_tiles import decode_tiled, encode_tiled, windows
+from headroom.nn.oobleck_tiles import (
+    decode_tiled,
+    encode_tiled,
+    has_compiler,
+    prepare,
+    windows,
+)
 
 TINY: dict[str, object] = {
     "encoder_hidden_size": 16,
@@ -263,6 +274,125 @@ def test_bf16_stays_close(decoder: Decoder, theirs: AutoencoderOobleck) -> None:
     exact = decoder(latents).flatten()
     rounded = new_decoder(theirs).bfloat16()(latents.bfloat16()).float().flatten()
     assert torch.cosine_similarity(rounded, exact, dim=0) >= 0.999
+
+
+@pytest.mark.parametrize("compiling", [False, True])
+@pytest.mark.parametrize("dilation", [1, 3, 9])
+@pytest.mark.parametrize("length", [1, 35, 36, 37, 100])
+def test_a_minimal_filter_is_the_convolution(
+    length: int, dilation: int, compiling: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    x, weight = noise(2, 8, 1, length, dtype=torch.float64), noise(8, 8, 1, 7, dtype=torch.float64)
+    bias = noise(8, dtype=torch.float64)
+    direct = torch.nn.functional.conv2d(
+        x, weight, bias, padding=(0, 3 * dilation), dilation=(1, dilation)
+    )
+    minimal = MinimalConv.of(weight, bias, dilation)
+    assert worst(minimal(x), direct) <= 1e-11
+
+
+def test_a_minimal_filter_in_fp32_errs_as_little_as_it_says() -> None:
+    x, weight = noise(1, 64, 1, 400), noise(64, 64, 1, 7) / (64 * 7) ** 0.5
+    exact = torch.nn.functional.conv2d(x.double(), weight.double(), padding=(0, 3))
+    error = MinimalConv.of(weight, torch.zeros(64), 1)(x) - exact
+    assert 1e-6 < error.pow(2).mean().sqrt() < 8e-6
+
+
+def test_a_prepared_decoder_stays_close_and_its_tiles_exact(
+    theirs: AutoencoderOobleck,
+) -> None:
+    latents, decoder = noise(1, 8, 30), new_decoder(theirs)
+    whole = decoder(latents)
+    filter_minimally(decoder, 4)
+    assert sum(isinstance(part, MinimalConv) for part in decoder.modules()) == 15
+    tiled = decode_tiled(decoder, latents, 9, wide_frames=2)
+    assert worst(tiled, whole) <= 2e-4 * float(whole.abs().max())
+    assert worst(tiled, decoder(latents)) <= 2e-4 * float(whole.abs().max())
+
+
+def test_preparing_filters_wide_layers_of_fp32_on_a_cpu_only(theirs: AutoencoderOobleck) -> None:
+    decoder = new_decoder(theirs)
+    wide = prepare(decoder, compiled=False)
+    assert wide == decoder.wide
+    assert not any(isinstance(part, MinimalConv) for part in decoder.modules())  # all narrow
+    rounded = new_decoder(theirs).bfloat16()
+    filter_all = prepare(rounded, compiled=False)
+    assert filter_all == rounded.wide
+    assert not any(isinstance(part, MinimalConv) for part in rounded.modules())
+
+
+def test_without_a_compiler_nothing_is_compiled(
+    theirs: AutoencoderOobleck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headroom.nn.oobleck_tiles.has_compiler", lambda: False)
+    decoder = new_decoder(theirs)
+    assert prepare(decoder, compiled=True) == decoder.wide
+
+
+@pytest.mark.slow
+def test_compiled_pieces_equal_eager_ones(theirs: AutoencoderOobleck) -> None:
+    if not has_compiler():
+        pytest.skip("no C++ compiler")
+    latents, decoder = noise(1, 8, 30), new_decoder(theirs)
+    whole = decoder(latents)
+    wide = prepare(decoder, compiled=True)
+    assert wide != decoder.wide
+    tiled = decode_tiled(decoder, latents, 16, wide=wide)
+    assert worst(tiled, whole) <= 2e-4 * float(whole.abs().max())
+
+
+class Alive(TorchDispatchMode):
+    """Bytes of the storages that operators made and that are still alive; `peak` is their most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        out = func(*args, **(kwargs or {}))
+        known = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if self._is(t)}
+        for tensor in filter(self._is, tree_leaves(out)):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known and storage.nbytes():
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self._gone, storage.nbytes())
+        self.peak = max(self.peak, self.now)
+        return out
+
+    def _gone(self, nbytes: int) -> None:
+        self.now -= nbytes
+
+    @staticmethod
+    def _is(value: object) -> bool:
+        return isinstance(value, Tensor)
+
+
+@pytest.mark.parametrize("minimal_from", [None, 4])
+@pytest.mark.parametrize(("frames", "batch"), [(1, 1), (40, 1), (90, 2)])
+def test_decode_bytes_are_what_is_alive_at_the_peak(
+    theirs: AutoencoderOobleck, frames: int, batch: int, minimal_from: int | None
+) -> None:
+    decoder, latents = new_decoder(theirs), noise(batch, 8, frames)
+    if minimal_from is not None:
+        filter_minimally(decoder, minimal_from)
+    out = torch.empty(batch, 2, frames * 1920)
+    with Alive() as alive:
+        decode_tiled(decoder, latents, 32, wide_frames=4, out=out)
+    planned = decode_bytes(CONFIG, frames, 32, 4, batch=batch, minimal_from=minimal_from)
+    assert alive.peak <= planned <= 1.35 * alive.peak
+
+
+@pytest.mark.parametrize(("frames", "batch"), [(3, 1), (40, 2)])
+def test_encode_bytes_are_what_is_alive_at_the_peak(
+    encoder: Encoder, frames: int, batch: int
+) -> None:
+    audio = noise(batch, 2, frames * 1920 + 1900)
+    out = torch.empty(batch, 8, frames), torch.empty(batch, 8, frames)
+    with Alive() as alive:
+        encode_tiled(encoder, audio, 8, out=out)
+    planned = encode_bytes(CONFIG, frames, 8, batch=batch)
+    assert alive.peak <= planned <= 1.35 * alive.peak
 
 
 @pytest.mark.parametrize(

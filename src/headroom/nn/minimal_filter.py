@@ -18,9 +18,8 @@ from math import hypot, prod, sqrt
 import torch
 from torch import Tensor, nn
 
-TAPS = 7
-OUTPUTS = 4
-POINTS = OUTPUTS + TAPS - 1
+from headroom.nn.minimal_filter_sizes import OUTPUTS, POINTS, TAPS
+
 PAIRS = (1.0, 2.0, 0.5, 0.75)  # p and −p; the order of points: 0, p, −p, …, ∞
 
 

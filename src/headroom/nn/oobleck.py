@@ -9,7 +9,7 @@ Source: Stable Audio (Evans et al., 2024); the released ACE-Step 1.5 VAE.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -140,7 +140,7 @@ class DecoderBlock(nn.Module):
         )
 
     def steps(self) -> Iterator[nn.Module]:
-        """In order. A caller that rebinds its tensor at each step holds one input at a time."""
+        """In order, for `_through`."""
         yield nn.Sequential(self.snake1, self.conv_t1)
         yield from (self.res_unit1, self.res_unit2, self.res_unit3)
 
@@ -157,15 +157,16 @@ class EncoderBlock(nn.Module):
         self.conv1 = Conv(inputs, outputs, 2 * stride, stride=stride, padding=stride // 2)
 
     def steps(self) -> Iterator[nn.Module]:
-        """In order, as in `DecoderBlock`."""
+        """In order, for `_through`."""
         yield from (self.res_unit1, self.res_unit2, self.res_unit3)
         yield nn.Sequential(self.snake1, self.conv1)
 
 
-def _through(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
-    for block in blocks:
-        assert isinstance(block, DecoderBlock | EncoderBlock)
-        for step in block.steps():
+def _through(x: Tensor, *parts: nn.Module) -> Tensor:
+    """The parts in order. It rebinds its tensor, so what a step has used up is freed."""
+    for part in parts:
+        steps = part.steps() if isinstance(part, DecoderBlock | EncoderBlock) else (part,)
+        for step in steps:
             x = step(x)
     return x
 
@@ -191,15 +192,12 @@ class Decoder(nn.Module):
 
     def deep(self, latents: Tensor) -> Tensor:
         """[B, 64, T] → [B, C, 1, r · T], r the product of the first strides."""
-        x = latents.unsqueeze(2)
-        x = self.conv1(x.contiguous(memory_format=memory_format(x.device)))
-        return _through(self.block[:DEEP_BLOCKS], x)
+        x = latents.unsqueeze(2).contiguous(memory_format=memory_format(latents.device))
+        return _through(x, self.conv1, *self.block[:DEEP_BLOCKS])
 
     def wide(self, x: Tensor) -> Tensor:
         """[B, C, 1, r · T] → [B, 2, 1920 · T]."""
-        x = _through(self.block[DEEP_BLOCKS:], x)
-        audio: Tensor = self.conv2(self.snake1(x))
-        return audio.squeeze(2)
+        return _through(x, *self.block[DEEP_BLOCKS:], self.snake1, self.conv2).squeeze(2)
 
     def forward(self, latents: Tensor) -> Tensor:
         """[B, 64, T] → [B, 2, 1920 · T]."""
@@ -226,10 +224,9 @@ class Encoder(nn.Module):
 
         A latent is mean + std · ε; drawing ε (on the host, from the song's seed) is the caller's.
         """
-        x = audio.unsqueeze(2)
-        x = self.conv1(x.contiguous(memory_format=memory_format(x.device)))
-        x = _through(self.block, x)
-        mean, scale = self.conv2(self.snake1(x)).squeeze(2).chunk(2, dim=1)
+        x = audio.unsqueeze(2).contiguous(memory_format=memory_format(audio.device))
+        x = _through(x, self.conv1, *self.block, self.snake1, self.conv2)
+        mean, scale = x.squeeze(2).chunk(2, dim=1)
         return mean, F.softplus(scale) + STD_FLOOR
 
 

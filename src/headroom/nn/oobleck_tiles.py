@@ -9,19 +9,26 @@ All windows of a song have one length; the last is moved left instead of being s
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from headroom.nn.oobleck import Decoder, Encoder
+from headroom.log import log
+from headroom.nn.oobleck import Decoder, Encoder, filter_minimally, memory_format
 
-Progress = Callable[[int, int], None]  # pieces of work done, of how many; raise to cancel
+Progress = Callable[[int, int], None]  # latent frames done, of how many; raise to cancel
+Wide = Callable[[Tensor], Tensor]
 
 # Measured on two AVX-512 cores (benchmarks/vae_decode.py --tiles): the time a second of audio.
 CORE_FRAMES = 256
 WIDE_FRAMES = 8
+ENCODE_FRAMES = 64
+MINIMAL_EAGER = 256  # the least width at which a minimal filter is faster than oneDNN's own
+MINIMAL_COMPILED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,32 @@ def windows(
         first = until
 
 
+def prepare(decoder: Decoder, *, compiled: bool) -> Wide:
+    """Make a loaded decoder fast where it is; returns what `decode_tiled` takes as `wide`.
+
+    On a CPU in fp32 the seven-tap convolutions become minimal filters: where they are wide, or,
+    compiled, all of them. `compiled` compiles the wide blocks for one size of piece, at the first
+    use; without a C++ compiler it is passed over. Both belong to a song's recorded numerics.
+    """
+    weight = decoder.conv1.weight
+    on_cpu = weight.device.type == "cpu"
+    if compiled and on_cpu and not has_compiler():
+        log.warning("VAE decode runs uncompiled: no C++ compiler was found")
+        compiled = False
+    if on_cpu and weight.dtype == torch.float32:
+        filter_minimally(decoder, MINIMAL_COMPILED if compiled else MINIMAL_EAGER)
+    if not compiled:
+        return decoder.wide
+    wide: Wide = torch.compile(decoder.wide, fullgraph=True, dynamic=False)
+    return wide
+
+
+def has_compiler() -> bool:
+    """Is there a C++ compiler that Inductor would call?"""
+    names = (os.environ.get("CXX"), "g++", "clang++", "cl")
+    return any(name and shutil.which(name) for name in names)
+
+
 def decode_tiled(
     decoder: Decoder,
     latents: Tensor,
@@ -60,7 +93,7 @@ def decode_tiled(
     *,
     halo: int | None = None,
     wide_frames: int | None = None,
-    wide: Callable[[Tensor], Tensor] | None = None,
+    wide: Wide | None = None,
     out: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -70,7 +103,7 @@ def decode_tiled(
     wide_frames   latent frames' worth of rows the wide blocks take at a time inside a tile; left
                   open, few on a CPU, whose cache they fit, and the whole tile elsewhere
     halo          for tests; left open it is the smallest exact one (9)
-    wide          in place of `decoder.wide`: the same function compiled
+    wide          what `prepare` returned: runs the full-sized pieces in place of `decoder.wide`
     out           written into, on any device; left open, fp32 (fp64 for fp64) on the latents'
     progress      called after each piece with what is done and all there is, in latent frames
     """
@@ -88,19 +121,27 @@ def decode_tiled(
         offset = tile.start * rate
         first, last = tile.first * rate - offset, tile.last * rate - offset
         for cut in windows(rows.shape[-1], wide_frames * rate, config.wide_halo, first, last):
-            audio = wide(rows[..., cut.start : cut.stop])
-            kept = audio[..., (cut.first - cut.start) * hop : (cut.last - cut.start) * hop]
-            at = (offset + cut.first) * hop
-            out[..., at : at + kept.shape[-1]].copy_(kept)
+            target = out[..., (offset + cut.first) * hop : (offset + cut.last) * hop]
+            full = cut.stop - cut.start == wide_frames * rate + 2 * config.wide_halo
+            _write(target, wide if full else decoder.wide, rows, cut, hop)
             if progress is not None:
                 progress((offset + cut.last) // rate, frames)
+        del rows  # not to be held while the next tile's are made
     return out
+
+
+def _write(target: Tensor, wide: Wide, rows: Tensor, cut: Window, hop: int) -> None:
+    """One piece of the wide blocks' work into its place."""
+    # A copy: compiled code is for one set of strides, and a slice keeps its parent's.
+    piece = rows[..., cut.start : cut.stop].clone(memory_format=memory_format(rows.device))
+    audio = wide(piece)
+    target.copy_(audio[..., (cut.first - cut.start) * hop : (cut.last - cut.start) * hop])
 
 
 def encode_tiled(
     encoder: Encoder,
     audio: Tensor,
-    core_frames: int = CORE_FRAMES,
+    core_frames: int = ENCODE_FRAMES,
     *,
     halo: int | None = None,
     out: tuple[Tensor, Tensor] | None = None,

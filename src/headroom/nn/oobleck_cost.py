@@ -1,0 +1,86 @@
+"""What an Oobleck decode or encode takes beside its weights, as arithmetic. No torch.
+
+Counted are the tensors alive at the worst moment of eager code, input and output of a tile
+included. What a library packs for itself (oneDNN reorders one convolution's weights at a time)
+is not: `largest_reorder` says how much that can be.
+"""
+
+from __future__ import annotations
+
+from headroom.nn.minimal_filter_sizes import OUTPUTS, POINTS, TAPS
+from headroom.nn.oobleck_layout import DEEP_BLOCKS, DILATIONS, KERNEL, OobleckConfig
+
+
+def decode_bytes(
+    config: OobleckConfig,
+    frames: int,
+    core_frames: int,
+    wide_frames: int,
+    batch: int = 1,
+    itemsize: int = 4,
+    minimal_from: int | None = None,
+) -> int:
+    """Bytes at the peak of `decode_tiled` for a song of `frames`, its output apart.
+
+    `minimal_from` is the least width that was handed to `filter_minimally`.
+    """
+    tile = min(frames, core_frames + 2 * config.decode_halo)
+    rows = tile * config.deep_rate
+    cut = min(rows, wide_frames * config.deep_rate + 2 * config.wide_halo)
+    widths, strides = config.decoder_widths, config.strides
+    deep = 2 * tile * widths[0]
+    deep = max(deep, _up(tile, widths, strides, 0, DEEP_BLOCKS, minimal_from))
+    between = (rows + cut) * widths[DEEP_BLOCKS]  # the tile, and the piece that is copied of it
+    wide = _up(cut, widths, strides, DEEP_BLOCKS, len(strides), minimal_from)
+    samples = cut * config.hop // config.deep_rate
+    wide = max(wide, samples * (2 * widths[-1] + config.audio_channels))
+    return batch * itemsize * max(deep, between + wide)
+
+
+def encode_bytes(
+    config: OobleckConfig, frames: int, core_frames: int, batch: int = 1, itemsize: int = 4
+) -> int:
+    """Bytes at the peak of `encode_tiled` for `frames` latent frames, its output apart."""
+    tile = min(frames, core_frames + 2 * config.encode_halo) + 1  # and an unfinished frame
+    rows, peak = tile * config.hop, 0
+    for width, after, stride in zip(
+        config.encoder_widths, config.encoder_widths[1:], config.ratios, strict=False
+    ):
+        peak = max(peak, 3 * rows * width, 2 * rows * width + rows // stride * after)
+        rows //= stride
+    return batch * itemsize * (peak + tile * config.hop * config.audio_channels)
+
+
+def largest_reorder(config: OobleckConfig, itemsize: int = 4) -> int:
+    """Bytes of the largest weight that a convolution library may lay out anew in a call."""
+    width = max(config.decoder_widths[1:])
+    return KERNEL * width * width * itemsize
+
+
+def _up(
+    rows: int,
+    widths: tuple[int, ...],
+    strides: tuple[int, ...],
+    first: int,
+    last: int,
+    minimal_from: int | None,
+) -> int:
+    """Elements at the peak of the decoder blocks [first, last)."""
+    peak = 0
+    for index in range(first, last):
+        before, after, stride = widths[index], widths[index + 1], strides[index]
+        # x, its Snake, the padded rows, the pairs made of them, and what they become.
+        peak = max(peak, 5 * (rows + 2) * before + (rows + 1) * stride * after)
+        rows *= stride
+        for dilation in DILATIONS:
+            peak = max(peak, after * _unit(rows, after, dilation, minimal_from))
+    return peak
+
+
+def _unit(rows: int, width: int, dilation: int, minimal_from: int | None) -> int:
+    """Rows alive at the peak of a residual unit."""
+    if minimal_from is None or width < minimal_from:
+        return 3 * rows
+    groups = -(-rows // (OUTPUTS * dilation)) * dilation
+    padded = OUTPUTS * groups + (TAPS - 1) * dilation
+    return 2 * rows + padded + 2 * POINTS * groups
