@@ -85,13 +85,29 @@ class Checkpoint:
 
         What is written to it stays in this process.
         """
-        stored = self.stored.get(key)
-        if stored is None:
-            raise InvalidCheckpoint(self.folder, [f"{key}: missing"])
+        stored = self._known(key)
         mapped = self._map(stored.file)
-        if stored.start + stored.nbytes > len(mapped):  # it was whole when its header was read
-            raise InvalidCheckpoint(self.folder, [f"{stored.file}: has become shorter"])
+        if stored.start + stored.nbytes > len(mapped):
+            raise self._shorter(stored)
         return _view(mapped, stored)
+
+    def read(self, key: str) -> Tensor:
+        """The tensor of the file, read into memory of its own.
+
+        For what is not kept as it is stored: of a mapping, every page that was looked at would
+        stay in the process beside what was made of it.
+        """
+        stored = self._known(key)
+        raw = torch.empty(stored.nbytes, dtype=torch.uint8)
+        try:
+            with (self.folder / stored.file).open("rb") as file:
+                file.seek(stored.start)
+                got = file.readinto(raw.numpy().data) if stored.nbytes else 0
+        except OSError as error:
+            raise InvalidCheckpoint(self.folder, [f"{stored.file}: {error}"]) from error
+        if got < stored.nbytes:
+            raise self._shorter(stored)
+        return raw.view(stored.dtype).view(stored.shape)
 
     def expect(self, key: str, shape: tuple[int, ...]) -> Tensor:
         """The tensor of a name that stands alone; InvalidCheckpoint names both shapes."""
@@ -111,6 +127,16 @@ class Checkpoint:
     def close(self) -> None:
         """Let go of the files. Tensors that were taken keep their own mapping of them."""
         self._maps.clear()
+
+    def _known(self, key: str) -> Stored:
+        stored = self.stored.get(key)
+        if stored is None:
+            raise InvalidCheckpoint(self.folder, [f"{key}: missing"])
+        return stored
+
+    def _shorter(self, stored: Stored) -> InvalidCheckpoint:
+        """The file was whole when its header was read."""
+        return InvalidCheckpoint(self.folder, [f"{stored.file}: has become shorter"])
 
     def _map(self, name: str) -> mmap.mmap:
         if name not in self._maps:
@@ -138,8 +164,9 @@ def load(
     Expected are the names of `module.state_dict()` (buffers that are not persistent are not);
     `unused` are full names that may be there and are not read. Everything is checked before the
     first tensor is assigned: InvalidCheckpoint lists every missing, unexpected and misshapen
-    name. `dtype` converts floating-point tensors one by one, so the peak is one tensor more;
-    with the file's own dtype on a CPU nothing is copied. Parameters need no gradients.
+    name. `dtype` converts floating-point tensors one by one, each read for it, so the peak is
+    one tensor more; with the file's own dtype on a CPU nothing is copied. Parameters need no
+    gradients.
     """
     faults, used = _match(module, checkpoint, prefix, recipes)
     faults += _unexpected(checkpoint, set(checkpoint.below(prefix)) - used - set(unused))
@@ -147,7 +174,7 @@ def load(
         raise InvalidCheckpoint(checkpoint.folder, faults)
     device = torch.device(device)
     for name in module.state_dict():
-        tensor = _take(checkpoint, prefix, name, recipes)
+        tensor = _take(checkpoint, prefix, name, recipes, dtype)
         _assign(module, name, _place(tensor, dtype, device))
     module.eval()
 
@@ -287,11 +314,20 @@ def _shape_faults(
     return [f"{name}: {parts} make {list(built.shape)}, the network wants {list(shape)}"]
 
 
-def _take(checkpoint: Checkpoint, prefix: str, name: str, recipes: Recipes | None) -> Tensor:
+def _take(
+    checkpoint: Checkpoint,
+    prefix: str,
+    name: str,
+    recipes: Recipes | None,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """Mapped where it is kept as it is, read where something else is made of it."""
     recipe = recipes(name) if recipes else None
-    if recipe is None:
-        return checkpoint.tensor(prefix + name)
-    return recipe.build(*(checkpoint.tensor(prefix + key) for key in recipe.keys))
+    if recipe is not None:
+        return recipe.build(*(checkpoint.read(prefix + key) for key in recipe.keys))
+    stored = checkpoint.stored[prefix + name]
+    kept = dtype in (None, stored.dtype) or not stored.dtype.is_floating_point
+    return checkpoint.tensor(prefix + name) if kept else checkpoint.read(prefix + name)
 
 
 def _place(tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
