@@ -53,7 +53,7 @@ def peer(dtype: torch.dtype) -> torch.nn.Module:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("weight_g"):
-                parameter.mul_(1.7)
+                parameter.mul_(1.25)
             elif name.endswith(("alpha", "beta")):
                 parameter.normal_(0, 0.2)
     return model.to(dtype)
@@ -69,8 +69,8 @@ def ours(state: dict[str, Tensor], dtype: torch.dtype, compiled: bool) -> Decode
         for name, _ in decoder.named_parameters()
     }
     decoder.load_state_dict(built, assign=True)
-    wide = prepare(decoder.requires_grad_(False), compiled=compiled)
-    return lambda latents: decode_tiled(decoder, latents, wide=wide)
+    pieces = prepare(decoder.requires_grad_(False), compiled=compiled)
+    return lambda latents: decode_tiled(decoder, latents, pieces=pieces)
 
 
 def latents(length: float, dtype: torch.dtype) -> Tensor:
@@ -90,7 +90,7 @@ def memory(kind: str, length: float, dtype: torch.dtype) -> dict[str, object]:
     """Extra memory of one decode, in this fresh process."""
     decode, z = build(kind, dtype), latents(length, dtype)
     # Weights are paged in, code compiled, before it counts.
-    decode(z[:, :, : oobleck_tiles.WIDE_FRAMES + 4])
+    decode(z[:, :, : oobleck_tiles.EAGER_PIECE + 4])
     with PeakMemory() as peak:
         decode(z)
     return {"extra_bytes": peak.extra}
@@ -141,7 +141,7 @@ def memories(lengths: list[float], dtype_name: str) -> list[dict[str, object]]:
                 CONFIG,
                 frames,
                 oobleck_tiles.CORE_FRAMES,
-                oobleck_tiles.WIDE_FRAMES,
+                oobleck_tiles.EAGER_PIECE,
                 minimal_from=oobleck_tiles.MINIMAL_EAGER,
             )
             + 4 * 2 * frames * CONFIG.hop

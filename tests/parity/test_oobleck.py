@@ -21,6 +21,7 @@ from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys, filter_minimally
 from headroom.nn.oobleck_cost import decode_bytes, encode_bytes
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import (
+    Pieces,
     decode_tiled,
     encode_tiled,
     has_compiler,
@@ -192,7 +193,10 @@ def test_halos_follow_from_strides_and_dilations() -> None:
 @pytest.mark.parametrize("frames", [1, 8, 9, 10, 27, 61])
 def test_a_tiled_decode_is_the_whole_one(decoder: Decoder, frames: int) -> None:
     latents = noise(1, 8, frames)
-    assert worst(decode_tiled(decoder, latents, 9, wide_frames=1), decoder(latents)) <= 1e-5
+    assert (
+        worst(decode_tiled(decoder, latents, 9, pieces=Pieces(decoder.wide, 1)), decoder(latents))
+        <= 1e-5
+    )
 
 
 def test_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
@@ -203,7 +207,9 @@ def test_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
     whole = decoder(latents)
 
     def error(halo: int) -> float:
-        return worst(decode_tiled(decoder, latents, 8, halo=halo, wide_frames=3), whole)
+        return worst(
+            decode_tiled(decoder, latents, 8, halo=halo, pieces=Pieces(decoder.wide, 3)), whole
+        )
 
     assert error(9) == 0
     assert error(8) > 0
@@ -215,9 +221,9 @@ def test_the_wide_halo_is_exact_and_the_least(
     latents = noise(1, 8, 30, dtype=torch.float64)
     decoder = new_decoder(theirs).double()
     whole = decoder(latents)
-    assert worst(decode_tiled(decoder, latents, 64, wide_frames=2), whole) == 0
+    assert worst(decode_tiled(decoder, latents, 64, pieces=Pieces(decoder.wide, 2)), whole) == 0
     monkeypatch.setattr(OobleckConfig, "wide_halo", 14)
-    assert worst(decode_tiled(decoder, latents, 64, wide_frames=2), whole) > 0
+    assert worst(decode_tiled(decoder, latents, 64, pieces=Pieces(decoder.wide, 2)), whole) > 0
 
 
 def test_encode_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
@@ -306,19 +312,17 @@ def test_a_prepared_decoder_stays_close_and_its_tiles_exact(
     whole = decoder(latents)
     filter_minimally(decoder, 4)
     assert sum(isinstance(part, MinimalConv) for part in decoder.modules()) == 15
-    tiled = decode_tiled(decoder, latents, 9, wide_frames=2)
+    tiled = decode_tiled(decoder, latents, 9, pieces=Pieces(decoder.wide, 2))
     assert worst(tiled, whole) <= 2e-4 * float(whole.abs().max())
     assert worst(tiled, decoder(latents)) <= 2e-4 * float(whole.abs().max())
 
 
 def test_preparing_filters_wide_layers_of_fp32_on_a_cpu_only(theirs: AutoencoderOobleck) -> None:
     decoder = new_decoder(theirs)
-    wide = prepare(decoder, compiled=False)
-    assert wide == decoder.wide
+    assert prepare(decoder, compiled=False).run == decoder.wide
     assert not any(isinstance(part, MinimalConv) for part in decoder.modules())  # all narrow
     rounded = new_decoder(theirs).bfloat16()
-    filter_all = prepare(rounded, compiled=False)
-    assert filter_all == rounded.wide
+    assert prepare(rounded, compiled=False) == Pieces(rounded.wide, 8)
     assert not any(isinstance(part, MinimalConv) for part in rounded.modules())
 
 
@@ -327,7 +331,7 @@ def test_without_a_compiler_nothing_is_compiled(
 ) -> None:
     monkeypatch.setattr("headroom.nn.oobleck_tiles.has_compiler", lambda: False)
     decoder = new_decoder(theirs)
-    assert prepare(decoder, compiled=True) == decoder.wide
+    assert prepare(decoder, compiled=True).run == decoder.wide
 
 
 @pytest.mark.slow
@@ -336,9 +340,9 @@ def test_compiled_pieces_equal_eager_ones(theirs: AutoencoderOobleck) -> None:
         pytest.skip("no C++ compiler")
     latents, decoder = noise(1, 8, 30), new_decoder(theirs)
     whole = decoder(latents)
-    wide = prepare(decoder, compiled=True)
-    assert wide != decoder.wide
-    tiled = decode_tiled(decoder, latents, 16, wide=wide)
+    pieces = prepare(decoder, compiled=True)
+    assert pieces.run != decoder.wide
+    tiled = decode_tiled(decoder, latents, 16, pieces=pieces)
     assert worst(tiled, whole) <= 2e-4 * float(whole.abs().max())
 
 
@@ -378,7 +382,7 @@ def test_decode_bytes_are_what_is_alive_at_the_peak(
         filter_minimally(decoder, minimal_from)
     out = torch.empty(batch, 2, frames * 1920)
     with Alive() as alive:
-        decode_tiled(decoder, latents, 32, wide_frames=4, out=out)
+        decode_tiled(decoder, latents, 32, pieces=Pieces(decoder.wide, 4), out=out)
     planned = decode_bytes(CONFIG, frames, 32, 4, batch=batch, minimal_from=minimal_from)
     assert alive.peak <= planned <= 1.35 * alive.peak
 

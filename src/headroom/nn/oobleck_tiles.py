@@ -25,10 +25,24 @@ Wide = Callable[[Tensor], Tensor]
 
 # Measured on two AVX-512 cores (benchmarks/vae_decode.py --tiles): the time a second of audio.
 CORE_FRAMES = 256
-WIDE_FRAMES = 8
 ENCODE_FRAMES = 64
+EAGER_PIECE = 8
+COMPILED_PIECE = 4
 MINIMAL_EAGER = 256  # the least width at which a minimal filter is faster than oneDNN's own
 MINIMAL_COMPILED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """How the wide blocks of a decoder are run: by what, and how many frames' rows at a time.
+
+    `minimal_from` is the least width of the minimal filters, None without any: what
+    `oobleck_cost.decode_bytes` asks for.
+    """
+
+    run: Wide
+    frames: int
+    minimal_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +74,25 @@ def windows(
         first = until
 
 
-def prepare(decoder: Decoder, *, compiled: bool) -> Wide:
-    """Make a loaded decoder fast where it is; returns what `decode_tiled` takes as `wide`.
+def prepare(decoder: Decoder, *, compiled: bool) -> Pieces:
+    """Make a loaded decoder fast where it is; returns what `decode_tiled` takes as `pieces`.
 
     On a CPU in fp32 the seven-tap convolutions become minimal filters: where they are wide, or,
     compiled, all of them. `compiled` compiles the wide blocks for one size of piece, at the first
     use; without a C++ compiler it is passed over. Both belong to a song's recorded numerics.
     """
     weight = decoder.conv1.weight
-    on_cpu = weight.device.type == "cpu"
+    on_cpu, minimal_from = weight.device.type == "cpu", None
     if compiled and on_cpu and not has_compiler():
         log.warning("VAE decode runs uncompiled: no C++ compiler was found")
         compiled = False
     if on_cpu and weight.dtype == torch.float32:
-        filter_minimally(decoder, MINIMAL_COMPILED if compiled else MINIMAL_EAGER)
+        minimal_from = MINIMAL_COMPILED if compiled else MINIMAL_EAGER
+        filter_minimally(decoder, minimal_from)
     if not compiled:
-        return decoder.wide
+        return Pieces(decoder.wide, EAGER_PIECE, minimal_from)
     wide: Wide = torch.compile(decoder.wide, fullgraph=True, dynamic=False)
-    return wide
+    return Pieces(wide, COMPILED_PIECE, minimal_from)
 
 
 def has_compiler() -> bool:
@@ -103,27 +118,29 @@ def decode_tiled(
     wide_frames   latent frames' worth of rows the wide blocks take at a time inside a tile; left
                   open, few on a CPU, whose cache they fit, and the whole tile elsewhere
     halo          for tests; left open it is the smallest exact one (9)
-    wide          what `prepare` returned: runs the full-sized pieces in place of `decoder.wide`
+    pieces        what `prepare` returned: how the wide blocks run inside a tile
     out           written into, on any device; left open, fp32 (fp64 for fp64) on the latents'
     progress      called after each piece with what is done and all there is, in latent frames
     """
     config = decoder.config
     batch, _, frames = latents.shape
     halo = config.decode_halo if halo is None else halo
-    wide = decoder.wide if wide is None else wide
+    pieces = Pieces(decoder.wide, EAGER_PIECE) if pieces is None else pieces
     if wide_frames is None:
         wide_frames = WIDE_FRAMES if latents.device.type == "cpu" else core_frames
     rate, hop = config.deep_rate, config.hop // config.deep_rate
+    core, size = pieces.frames * rate, pieces.frames * rate + 2 * config.wide_halo
     if out is None:
         out = _samples(latents, (batch, config.audio_channels, frames * config.hop))
     for tile in windows(frames, core_frames, halo):
         rows = decoder.deep(latents[:, :, tile.start : tile.stop])
         offset = tile.start * rate
         first, last = tile.first * rate - offset, tile.last * rate - offset
-        for cut in windows(rows.shape[-1], wide_frames * rate, config.wide_halo, first, last):
+        for cut in windows(rows.shape[-1], core, config.wide_halo, first, last):
             target = out[..., (offset + cut.first) * hop : (offset + cut.last) * hop]
-            full = cut.stop - cut.start == wide_frames * rate + 2 * config.wide_halo
-            _write(target, wide if full else decoder.wide, rows, cut, hop)
+            # A song shorter than one piece is not worth code of its own.
+            wide = pieces.run if cut.stop - cut.start == size else decoder.wide
+            _write(target, wide, rows, cut, hop)
             if progress is not None:
                 progress((offset + cut.last) // rate, frames)
         del rows  # not to be held while the next tile's are made
