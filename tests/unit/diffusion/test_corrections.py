@@ -113,15 +113,15 @@ def test_dcw_leaves_padding_empty() -> None:
     before, v, after = (noise.draw([s, s], [8, 5], 4) for s in (1, 2, 3))
     valid = corrections.frame_mask([8, 5], 8)
     schedule = linear(4, 1.0)
-    got = corrections.dcw(schedule, valid=valid)(1, before, v, after)
+    got = corrections.dcw(schedule, "double", 0.05, 0.02, valid)(1, before, v, after)
     assert torch.equal(got[1, 5:], torch.zeros(3, 4))
-    leaky = corrections.dcw(schedule)(1, before, v, after)
+    leaky = corrections.dcw(schedule, "double", 0.05, 0.02)(1, before, v, after)
     assert leaky[1, 5].abs().max() > 0
 
 
 def test_dcw_refuses_an_unknown_mode() -> None:
     with pytest.raises(InvalidRequest, match=r"dcw_mode: 'single'.*low, high, double, pix"):
-        corrections.dcw(linear(4, 1.0), "single")  # type: ignore[arg-type]
+        corrections.dcw(linear(4, 1.0), "single", 0.05, 0.02)  # type: ignore[arg-type]
 
 
 def test_retake_turns_from_one_noise_to_the_other_at_constant_power() -> None:
