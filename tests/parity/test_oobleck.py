@@ -241,6 +241,12 @@ def test_encode_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
     assert error(6) > 0
 
 
+def test_pieces_may_be_whole_tiles(decoder: Decoder) -> None:
+    latents = noise(1, 8, 61)
+    tiled = decode_tiled(decoder, latents, 16, pieces=Pieces(decoder.wide, None))
+    assert worst(tiled, decoder(latents)) <= 1e-5
+
+
 @pytest.mark.parametrize("samples", [1920, 8 * 1920, 20 * 1920 + 5])
 def test_a_tiled_encode_is_the_whole_one(encoder: Encoder, samples: int) -> None:
     audio = 0.3 * noise(2, 2, samples)

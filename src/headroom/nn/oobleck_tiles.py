@@ -36,12 +36,13 @@ MINIMAL_COMPILED = 1
 class Pieces:
     """How the wide blocks of a decoder are run: by what, and how many frames' rows at a time.
 
+    Few frames on a CPU, whose cache they then fit; None, elsewhere: the whole tile at once.
     `minimal_from` is the least width of the minimal filters, None without any: what
     `oobleck_cost.decode_bytes` asks for.
     """
 
     run: Wide
-    frames: int
+    frames: int | None
     minimal_from: int | None = None
 
 
@@ -90,9 +91,9 @@ def prepare(decoder: Decoder, *, compiled: bool) -> Pieces:
         minimal_from = MINIMAL_COMPILED if compiled else MINIMAL_EAGER
         filter_minimally(decoder, minimal_from)
     if not compiled:
-        return Pieces(decoder.wide, EAGER_PIECE, minimal_from)
+        return Pieces(decoder.wide, EAGER_PIECE if on_cpu else None, minimal_from)
     wide: Wide = torch.compile(decoder.wide, fullgraph=True, dynamic=False)
-    return Pieces(wide, COMPILED_PIECE, minimal_from)
+    return Pieces(wide, COMPILED_PIECE if on_cpu else None, minimal_from)
 
 
 def has_compiler() -> bool:
@@ -107,16 +108,13 @@ def decode_tiled(
     core_frames: int = CORE_FRAMES,
     *,
     halo: int | None = None,
-    wide_frames: int | None = None,
-    wide: Wide | None = None,
+    pieces: Pieces | None = None,
     out: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Latents [B, 64, T] → audio [B, 2, 1920 · T], equal to `decoder(latents)`.
 
     core_frames   latent frames a tile of the deep blocks yields
-    wide_frames   latent frames' worth of rows the wide blocks take at a time inside a tile; left
-                  open, few on a CPU, whose cache they fit, and the whole tile elsewhere
     halo          for tests; left open it is the smallest exact one (9)
     pieces        what `prepare` returned: how the wide blocks run inside a tile
     out           written into, on any device; left open, fp32 (fp64 for fp64) on the latents'
@@ -125,11 +123,11 @@ def decode_tiled(
     config = decoder.config
     batch, _, frames = latents.shape
     halo = config.decode_halo if halo is None else halo
-    pieces = Pieces(decoder.wide, EAGER_PIECE) if pieces is None else pieces
-    if wide_frames is None:
-        wide_frames = WIDE_FRAMES if latents.device.type == "cpu" else core_frames
+    if pieces is None:
+        pieces = Pieces(decoder.wide, EAGER_PIECE if latents.device.type == "cpu" else None)
     rate, hop = config.deep_rate, config.hop // config.deep_rate
-    core, size = pieces.frames * rate, pieces.frames * rate + 2 * config.wide_halo
+    core = (pieces.frames or core_frames) * rate
+    size = core + 2 * config.wide_halo
     if out is None:
         out = _samples(latents, (batch, config.audio_channels, frames * config.hop))
     for tile in windows(frames, core_frames, halo):
