@@ -125,7 +125,7 @@ def main() -> None:
                 f"  {name:<14} {timing.median:8.3f} s, {figure['over_floor'][name]:.2f} x the floor"
             )
         print(f"  floor          {figure['floor_s']:8.3f} s; ratios {figure['ratio']}")
-    name = "dit_step" + ("_guided" if args.guided else "")
+    name = "dit_step" + "_guided" * args.guided + "_compiled" * args.compile
     common.finish(name, {"dtype": args.dtype, "figures": figures}, args.save)
 
 
