@@ -161,12 +161,10 @@ def report(folder: Path, repeats: int, dtype: str) -> dict[str, object]:
     bare = torch_alone.most("rss_peak")
     allowed = int(MARGIN * used) + bare
     return {
-        "benchmark": "loading",
         "dtype": dtype,
         "frames": FRAMES,
         "condition_rows": ROWS,
         "repeats": repeats,
-        "machine": common.card(),
         "bytes_in_use": used,
         "interpreter_and_torch_bytes": bare,
         "allowed_resident_bytes": allowed,
@@ -222,7 +220,8 @@ def show(result: Mapping[str, object]) -> None:
           f"{result['interpreter_and_torch_bytes'] / 1e9:.3f}, "
           f"allowed {result['allowed_resident_bytes'] / 1e9:.3f}")  # fmt: skip
     print("\nratios")
-    common.show(ratio, "")
+    for name, value in ratio.items():
+        print(f"  {name:<48}{value:7.3f}")
 
 
 @contextmanager
@@ -255,12 +254,12 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the weights there")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--save", action="store_true", help="keep it in benchmarks/results")
     args = parser.parse_args()
     with weights(args.folder, args.keep) as folder:
         result = report(folder, args.repeats, args.dtype)
     show(result)
-    common.finish(result, args.out)
+    common.finish(f"loading_{args.dtype}", result, args.save)
 
 
 if __name__ == "__main__":
