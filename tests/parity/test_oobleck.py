@@ -341,6 +341,7 @@ def test_without_a_compiler_nothing_is_compiled(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is:DeprecationWarning")  # its own
 def test_compiled_pieces_equal_eager_ones(theirs: AutoencoderOobleck) -> None:
     if not has_compiler():
         pytest.skip("no C++ compiler")
