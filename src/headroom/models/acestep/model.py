@@ -41,6 +41,7 @@ from headroom.models.acestep.variants import Variant, check_task, unused, varian
 from headroom.models.base import Composed, Loader, Numerics, Setup
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
+from headroom.nn.oobleck_tiles import prepare
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
 from headroom.params.request import Request
@@ -137,7 +138,7 @@ class AceStep:
             TIME: partial(self._load, lambda: TimePath(c.dit.width), own, "decoder.", dtype),
             DIT: partial(self._load, lambda: DiT(c), own, "decoder.", dtype),
             VAE_ENCODER: partial(self._load, lambda: Encoder(vae), self._vae, "encoder.", dtype),
-            VAE_DECODER: partial(self._load, lambda: Decoder(vae), self._vae, "decoder.", dtype),
+            VAE_DECODER: self._decoder,
         }
         if self.compile:
             for name in (DIT, VAE_DECODER):
@@ -182,6 +183,14 @@ class AceStep:
         unused = set(checkpoint.below(prefix))
         load(module, checkpoint, prefix=prefix, unused=unused, dtype=dtype, recipes=recipes)
         return module
+
+    def _decoder(self) -> nn.Module:
+        """The decoder, on a host with its wide convolutions as minimal filters."""
+        vae, dtype = self.vae_config, _TORCH[self.dtype]
+        part = self._load(lambda: Decoder(vae), self._vae, "decoder.", dtype)
+        if self.device.type == "cpu" and isinstance(part, Decoder):
+            prepare(part, compiled=False)
+        return part
 
     def _compiled(self, load: Loader) -> object:
         """A part with what is called again and again compiled."""
