@@ -118,7 +118,9 @@ class ResidualUnit(nn.Module):
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.snake1 = Snake(width)
-        self.conv1 = Conv(width, width, KERNEL, padding=dilation * (KERNEL // 2), dilation=dilation)
+        self.conv1: Conv | MinimalConv = Conv(
+            width, width, KERNEL, padding=dilation * (KERNEL // 2), dilation=dilation
+        )
         self.snake2 = Snake(width)
         self.conv2 = Pointwise(width)
 
