@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
@@ -91,14 +92,15 @@ class Checkpoint:
             raise self._shorter(stored)
         return _view(mapped, stored)
 
-    def read(self, key: str) -> Tensor:
-        """The tensor of the file, read into memory of its own.
+    def read(self, key: str, room: Tensor | None = None) -> Tensor:
+        """The tensor of the file, read into memory of its own, or into `room` (bytes, enough).
 
         For what is not kept as it is stored: of a mapping, every page that was looked at would
         stay in the process beside what was made of it.
         """
         stored = self._known(key)
-        raw = torch.empty(stored.nbytes, dtype=torch.uint8)
+        raw = torch.empty(stored.nbytes, dtype=torch.uint8) if room is None else room
+        raw = raw[: stored.nbytes]
         try:
             with (self.folder / stored.file).open("rb") as file:
                 file.seek(stored.start)
@@ -164,18 +166,18 @@ def load(
     Expected are the names of `module.state_dict()` (buffers that are not persistent are not);
     `unused` are full names that may be there and are not read. Everything is checked before the
     first tensor is assigned: InvalidCheckpoint lists every missing, unexpected and misshapen
-    name. `dtype` converts floating-point tensors one by one, each read for it, so the peak is
-    one tensor more; with the file's own dtype on a CPU nothing is copied. Parameters need no
-    gradients.
+    name. `dtype` converts floating-point tensors one by one, each read into the same room, so
+    the peak is the largest one more; with the file's own dtype on a CPU nothing is copied.
+    Parameters need no gradients.
     """
     faults, used = _match(module, checkpoint, prefix, recipes)
     faults += _unexpected(checkpoint, set(checkpoint.below(prefix)) - used - set(unused))
     if faults:
         raise InvalidCheckpoint(checkpoint.folder, faults)
     device = torch.device(device)
+    take = _Source(checkpoint, prefix, recipes, dtype, used)
     for name in module.state_dict():
-        tensor = _take(checkpoint, prefix, name, recipes, dtype)
-        _assign(module, name, _place(tensor, dtype, device))
+        _assign(module, name, _place(take.tensor(name), dtype, device))
     module.eval()
 
 
@@ -314,20 +316,43 @@ def _shape_faults(
     return [f"{name}: {parts} make {list(built.shape)}, the network wants {list(shape)}"]
 
 
-def _take(
-    checkpoint: Checkpoint,
-    prefix: str,
-    name: str,
-    recipes: Recipes | None,
-    dtype: torch.dtype | None,
-) -> Tensor:
-    """Mapped where it is kept as it is, read where something else is made of it."""
-    recipe = recipes(name) if recipes else None
-    if recipe is not None:
-        return recipe.build(*(checkpoint.read(prefix + key) for key in recipe.keys))
-    stored = checkpoint.stored[prefix + name]
-    kept = dtype in (None, stored.dtype) or not stored.dtype.is_floating_point
-    return checkpoint.tensor(prefix + name) if kept else checkpoint.read(prefix + name)
+class _Source:
+    """Tensors by parameter name: mapped where kept as they are, read where they are not.
+
+    One room serves all that is converted: rooms that come and go between tensors that stay
+    would leave holes in the heap (up to 1.3 GB of them were seen).
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        prefix: str,
+        recipes: Recipes | None,
+        dtype: torch.dtype | None,
+        used: Collection[str],
+    ) -> None:
+        self.checkpoint, self.prefix, self.recipes, self.dtype = checkpoint, prefix, recipes, dtype
+        self.used = used
+
+    @cached_property
+    def room(self) -> Tensor:
+        """Bytes enough for the largest tensor that is converted."""
+        stored = [self.checkpoint.stored[key] for key in self.used]
+        most = max(entry.nbytes for entry in stored if not self._kept(entry))
+        return torch.empty(most, dtype=torch.uint8)
+
+    def tensor(self, name: str) -> Tensor:
+        """The next parameter; one that is to be converted only lasts until the next call."""
+        read, recipe = self.checkpoint.read, self.recipes(name) if self.recipes else None
+        if recipe is not None:
+            return recipe.build(*(read(self.prefix + key) for key in recipe.keys))
+        key = self.prefix + name
+        if self._kept(self.checkpoint.stored[key]):
+            return self.checkpoint.tensor(key)
+        return read(key, self.room)
+
+    def _kept(self, stored: Stored) -> bool:
+        return self.dtype in (None, stored.dtype) or not stored.dtype.is_floating_point
 
 
 def _place(tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
