@@ -18,7 +18,7 @@ from headroom.errors import InvalidCheckpoint
 from headroom.nn import oobleck, snake
 from headroom.nn.minimal_filter import MinimalConv
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys, filter_minimally
-from headroom.nn.oobleck_cost import decode_bytes, encode_bytes
+from headroom.nn.oobleck_cost import decode_bytes, encode_bytes, unit_rows
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import (
     Pieces,
@@ -392,6 +392,27 @@ def test_decode_bytes_are_what_is_alive_at_the_peak(
         decode_tiled(decoder, latents, 32, pieces=Pieces(decoder.wide, 4), out=out)
     planned = decode_bytes(CONFIG, frames, 32, 4, batch=batch, minimal_from=minimal_from)
     assert alive.peak <= planned <= 1.35 * alive.peak
+
+
+@pytest.mark.parametrize("minimal_from", [None, 4])
+@pytest.mark.parametrize("dilation", [1, 9])
+def test_a_residual_unit_holds_as_many_rows_as_is_said(
+    dilation: int, minimal_from: int | None
+) -> None:
+    # Inside a whole decode the upsampling needs more, so there this would go unseen.
+    unit, rows, width = oobleck.ResidualUnit(8, dilation), 720, 8
+    for parameter in unit.parameters():
+        parameter.data.fill_(0.1)
+    if minimal_from is not None:
+        assert isinstance(unit.conv1, oobleck.Conv)
+        bias = unit.conv1.bias
+        assert bias is not None
+        unit.conv1 = MinimalConv.of(unit.conv1.weight, bias, dilation)
+    x = noise(1, width, 1, rows).contiguous(memory_format=torch.channels_last)
+    with Alive() as alive:
+        unit(x)
+    said = (unit_rows(rows, width, dilation, minimal_from) - rows) * width * 4
+    assert alive.peak <= said + 2048 <= 1.02 * alive.peak + 4096
 
 
 @pytest.mark.parametrize(("frames", "batch"), [(3, 1), (40, 2)])

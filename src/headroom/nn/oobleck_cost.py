@@ -73,12 +73,12 @@ def _up(
         peak = max(peak, 5 * (rows + 2) * before + (rows + 1) * stride * after)
         rows *= stride
         for dilation in DILATIONS:
-            peak = max(peak, after * _unit(rows, after, dilation, minimal_from))
+            peak = max(peak, after * unit_rows(rows, after, dilation, minimal_from))
     return peak
 
 
-def _unit(rows: int, width: int, dilation: int, minimal_from: int | None) -> int:
-    """Rows alive at the peak of a residual unit."""
+def unit_rows(rows: int, width: int, dilation: int, minimal_from: int | None) -> int:
+    """Rows alive at the peak of a residual unit, its input's among them."""
     if minimal_from is None or width < minimal_from:
         return 3 * rows
     groups = -(-rows // (OUTPUTS * dilation)) * dilation
