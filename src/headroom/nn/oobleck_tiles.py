@@ -23,7 +23,7 @@ from headroom.nn.oobleck import Decoder, Encoder, filter_minimally, memory_forma
 Progress = Callable[[int, int], None]  # latent frames done, of how many; raise to cancel
 Wide = Callable[[Tensor], Tensor]
 
-# Measured on two AVX-512 cores (benchmarks/vae_decode.py --tiles): the time a second of audio.
+# From partial measurements on two loaded AVX-512 cores; `vae_decode.py --tiles` is still to run.
 CORE_FRAMES = 256
 ENCODE_FRAMES = 64
 EAGER_PIECE = 8
