@@ -90,7 +90,7 @@ def memory(kind: str, length: float, dtype: torch.dtype) -> dict[str, object]:
     """Extra memory of one decode, in this fresh process."""
     decode, z = build(kind, dtype), latents(length, dtype)
     # Weights are paged in, code compiled, before it counts.
-    decode(z[:, :, : oobleck_tiles.EAGER_PIECE + 4])
+    decode(z[:, :, : (oobleck_tiles.piece_frames(z) or 0) + 4])
     with PeakMemory() as peak:
         decode(z)
     return {"extra_bytes": peak.extra}
@@ -129,6 +129,7 @@ def compare(lengths: list[float], rounds: int, dtype: torch.dtype) -> dict[str, 
 
 
 def memories(lengths: list[float], dtype_name: str) -> list[dict[str, object]]:
+    dtype = getattr(torch, dtype_name)
     rows: list[dict[str, object]] = []
     for length in lengths:
         row: dict[str, object] = {"seconds": length}
@@ -141,8 +142,9 @@ def memories(lengths: list[float], dtype_name: str) -> list[dict[str, object]]:
                 CONFIG,
                 frames,
                 oobleck_tiles.CORE_FRAMES,
-                oobleck_tiles.EAGER_PIECE,
-                minimal_from=oobleck_tiles.MINIMAL_EAGER,
+                oobleck_tiles.piece_frames(torch.empty(0, dtype=dtype)) or frames,
+                itemsize=dtype.itemsize,
+                minimal_from=oobleck_tiles.MINIMAL_EAGER if dtype == torch.float32 else None,
             )
             + 4 * 2 * frames * CONFIG.hop
         )

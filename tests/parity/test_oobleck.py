@@ -45,6 +45,8 @@ REAL = TINY | {
     "decoder_input_channels": 64,
 }
 CONFIG = OobleckConfig.parse(TINY)
+# A matrix library sums in another order for another number of rows, on some processors.
+FP64_ROUNDING = 1e-13
 
 
 def reference(fields: dict[str, object]) -> AutoencoderOobleck:
@@ -211,8 +213,8 @@ def test_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
             decode_tiled(decoder, latents, 8, halo=halo, pieces=Pieces(decoder.wide, 3)), whole
         )
 
-    assert error(9) == 0
-    assert error(8) > 0
+    assert error(9) <= FP64_ROUNDING
+    assert error(8) > 1e3 * FP64_ROUNDING
 
 
 def test_the_wide_halo_is_exact_and_the_least(
@@ -221,9 +223,13 @@ def test_the_wide_halo_is_exact_and_the_least(
     latents = noise(1, 8, 30, dtype=torch.float64)
     decoder = new_decoder(theirs).double()
     whole = decoder(latents)
-    assert worst(decode_tiled(decoder, latents, 64, pieces=Pieces(decoder.wide, 2)), whole) == 0
+
+    def error() -> float:
+        return worst(decode_tiled(decoder, latents, 64, pieces=Pieces(decoder.wide, 2)), whole)
+
+    assert error() <= FP64_ROUNDING
     monkeypatch.setattr(OobleckConfig, "wide_halo", 14)
-    assert worst(decode_tiled(decoder, latents, 64, pieces=Pieces(decoder.wide, 2)), whole) > 0
+    assert error() > 1e3 * FP64_ROUNDING
 
 
 def test_encode_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
@@ -237,8 +243,8 @@ def test_encode_tiles_are_exact_in_fp64_and_a_smaller_halo_is_not(
         tiled = encode_tiled(encoder, audio, 6, halo=halo)
         return max(worst(a, b) for a, b in zip(tiled, whole, strict=True))
 
-    assert error(7) == 0
-    assert error(6) > 0
+    assert error(7) <= FP64_ROUNDING
+    assert error(6) > 1e3 * FP64_ROUNDING
 
 
 def test_pieces_may_be_whole_tiles(decoder: Decoder) -> None:
@@ -328,7 +334,9 @@ def test_preparing_filters_wide_layers_of_fp32_on_a_cpu_only(theirs: Autoencoder
     assert prepare(decoder, compiled=False).run == decoder.wide
     assert not any(isinstance(part, MinimalConv) for part in decoder.modules())  # all narrow
     rounded = new_decoder(theirs).bfloat16()
-    assert prepare(rounded, compiled=False) == Pieces(rounded.wide, 8)
+    assert prepare(rounded, compiled=False) == Pieces(
+        rounded.wide, 16
+    )  # as many bytes as 8 in fp32
     assert not any(isinstance(part, MinimalConv) for part in rounded.modules())
 
 

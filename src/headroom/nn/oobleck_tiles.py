@@ -26,7 +26,7 @@ Wide = Callable[[Tensor], Tensor]
 # From partial measurements on two loaded AVX-512 cores; `vae_decode.py --tiles` is still to run.
 CORE_FRAMES = 256
 ENCODE_FRAMES = 64
-EAGER_PIECE = 8
+EAGER_PIECE = 8  # frames' rows that a CPU's cache holds in fp32; see `piece_frames`
 COMPILED_PIECE = 4
 MINIMAL_EAGER = 256  # the least width at which a minimal filter is faster than oneDNN's own
 MINIMAL_COMPILED = 1
@@ -91,9 +91,19 @@ def prepare(decoder: Decoder, *, compiled: bool) -> Pieces:
         minimal_from = MINIMAL_COMPILED if compiled else MINIMAL_EAGER
         filter_minimally(decoder, minimal_from)
     if not compiled:
-        return Pieces(decoder.wide, EAGER_PIECE if on_cpu else None, minimal_from)
+        return Pieces(decoder.wide, piece_frames(weight), minimal_from)
     wide: Wide = torch.compile(decoder.wide, fullgraph=True, dynamic=False)
     return Pieces(wide, COMPILED_PIECE if on_cpu else None, minimal_from)
+
+
+def piece_frames(like: Tensor) -> int | None:
+    """Frames a piece of the wide blocks where `like` is, uncompiled; None: the whole tile.
+
+    On a CPU as many bytes in every type: 8 frames in fp32, 16 in bf16.
+    """
+    if like.device.type != "cpu":
+        return None
+    return max(1, EAGER_PIECE * torch.float32.itemsize // like.dtype.itemsize)
 
 
 def has_compiler() -> bool:
@@ -124,7 +134,7 @@ def decode_tiled(
     batch, _, frames = latents.shape
     halo = config.decode_halo if halo is None else halo
     if pieces is None:
-        pieces = Pieces(decoder.wide, EAGER_PIECE if latents.device.type == "cpu" else None)
+        pieces = Pieces(decoder.wide, piece_frames(latents))
     rate, hop = config.deep_rate, config.hop // config.deep_rate
     core = (pieces.frames or core_frames) * rate
     size = core + 2 * config.wide_halo
