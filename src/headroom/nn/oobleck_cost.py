@@ -69,8 +69,8 @@ def _up(
     peak = 0
     for index in range(first, last):
         before, after, stride = widths[index], widths[index + 1], strides[index]
-        # x, its Snake, and what that becomes.
-        peak = max(peak, 2 * rows * before + (rows + 1) * stride * after)
+        # x, its Snake, what that becomes, and a third for what is not said here.
+        peak = max(peak, 3 * (rows + 2) * before + (rows + 1) * stride * after)
         rows *= stride
         for dilation in DILATIONS:
             peak = max(peak, after * unit_rows(rows, after, dilation, minimal_from))

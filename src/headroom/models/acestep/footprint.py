@@ -32,7 +32,7 @@ DECODE_TILES = (256, 128, 64, 32)  # latent frames, the fastest first
 ENCODE_TILE = 64  # latent frames of a recording encoded at once
 _PROMPT_TOKENS = 96  # what the templates add to a person's words, at most
 _STATES = 12  # latents at once: noise, source, mask, velocities, what rules remember
-_DECODE_ALIVE, _ENCODE_ALIVE = 4, 5  # activations of the widest rate that live at once
+_DECODE_ALIVE, _ENCODE_ALIVE = 5, 5  # activations of the widest rate that live at once
 
 
 @dataclass(frozen=True, slots=True)
