@@ -5,6 +5,7 @@ A simulated card is a Machine too. `probe.py` fills one in for the machine it ru
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +16,7 @@ DType = Literal["float32", "bfloat16", "float16"]
 
 CONTEXT = GIB // 2  # what a driver takes of a cap before the first tensor
 LEAST_RESERVE = GIB // 4
+HOST_RATE = 2e11  # operations a second of a desktop processor, where nobody measured
 RESERVE = 0.04
 
 
@@ -40,6 +42,10 @@ class Machine:
     cores           physical cores of the host
     copy_rate       host to device, pinned memory
     memory_rate     the device's own memory
+    matrix_rate     operations a second of a matrix product, in the type the device is fast at
+    host_rate       the same of the host
+    libraries       bytes that libraries take on the device beside live tensors; a measured allowance
+    attention       the kernel that attention runs in
     """
 
     name: str
@@ -52,14 +58,22 @@ class Machine:
     cap: int | None = None
     copy_rate: float | None = None
     memory_rate: float | None = None
+    matrix_rate: float | None = None
+    host_rate: float | None = None
+    libraries: int = 0
+    attention: str = ""
     features: Features = field(default_factory=Features)
 
     def __post_init__(self) -> None:
-        for name in ("total", "free", "host_total", "host_free"):
+        for name in ("total", "free", "host_total", "host_free", "libraries"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)} bytes")
         if self.cores < 1:
             raise ValueError(f"{self.cores} cores")
+        for name in ("copy_rate", "memory_rate", "matrix_rate", "host_rate"):
+            rate = getattr(self, name)
+            if rate is not None and rate <= 0:
+                raise ValueError(f"{name} is {rate}")
 
     @property
     def accelerated(self) -> bool:
@@ -86,6 +100,42 @@ class Machine:
         """One line for a person."""
         cap = "" if self.cap is None else f", capped at {gib(self.cap)}"
         return f"{self.name} ({self.kind}): {gib(self.free)} of {gib(self.total)} free{cap}"
+
+
+# What cards of a size are taken for where nobody measured: (GiB, operations a second, bytes a
+# second of their memory, host to device). They decide which plan is preferred, never what fits.
+ASSUMED: tuple[tuple[float, float, float, float], ...] = (
+    (4, 8e12, 160e9, 6e9),
+    (8, 20e12, 270e9, 12e9),
+    (12, 30e12, 360e9, 12e9),
+    (16, 50e12, 500e9, 24e9),
+    (24, 90e12, 900e9, 24e9),
+    (math.inf, 200e12, 2000e9, 50e9),
+)
+
+
+def card(gibibytes: float, host: Machine | None = None) -> Machine:
+    """A card of that size that nobody has here, all of it free, with the rates such cards have.
+
+    `host` gives the memory around it; left open, twice the card's and at least 16 GiB.
+    """
+    size = round(gibibytes * GIB)
+    _, matrix, memory, copy = next(row for row in ASSUMED if gibibytes <= row[0])
+    around = max(16 * GIB, 2 * size)
+    return Machine(
+        name=f"a card of {gibibytes:g} GiB",
+        kind="simulated",
+        total=size,
+        free=size,
+        host_total=around if host is None else host.host_total,
+        host_free=around if host is None else host.host_free,
+        cores=1 if host is None else host.cores,
+        copy_rate=copy,
+        memory_rate=memory,
+        matrix_rate=matrix,
+        host_rate=HOST_RATE,
+        features=Features(bfloat16=True, float16=True, flash=True),
+    )
 
 
 def fast_dtype(machine: Machine) -> DType:

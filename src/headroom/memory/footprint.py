@@ -1,83 +1,180 @@
-"""What a model says it needs: bytes of its parts, bytes of room for each stage of its work."""
+"""What a model says it needs: bytes of its parts, and the ways each stage of its work can be done.
+
+Bytes are those of live tensors, exact where the model's formulas are; what allocators and libraries
+take on top is the machine's business (`Machine.libraries`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Component:
-    """A network: the bytes of its repeated blocks, and of all the rest, in `precision`."""
+class Form:
+    """A component in one precision.
 
-    name: str
+    blocks     bytes of its repeated blocks, in the order they are gone through
+    rest       bytes of all else, needed during the whole of a stage
+    precision  as `headroom.memory.precision` names it
+    """
+
+    precision: str
     blocks: tuple[int, ...]
     rest: int
-    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.rest < 0 or any(block < 0 for block in self.blocks):
-            raise ValueError(f"component {self.name!r} has negative bytes")
+            raise ValueError(f"a form in {self.precision} has negative bytes")
 
     @property
     def bytes(self) -> int:
         """All of it."""
         return sum(self.blocks) + self.rest
 
-    def window(self) -> int:
-        """Bytes on the device while streamed: the rest, the block at work, the one on its way."""
-        return self.rest + min(2 * max(self.blocks, default=0), sum(self.blocks))
+    def window(self, kept: int, slots: int) -> int:
+        """Bytes on the device while streamed: the rest, the first `kept` blocks, and the slots of
+        the ring that the others go through."""
+        streamed = self.blocks[kept:]
+        return self.rest + sum(self.blocks[:kept]) + min(slots, len(streamed)) * max(
+            streamed, default=0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A network: the bytes of its repeated blocks, and of all the rest, in `precision`.
+
+    others  the same in precisions it can be converted to
+    core    whether it is the network most of the work is done by, which a published tier may keep
+            on the card while everything else comes and goes
+    streams whether its blocks may pass through the device one after another
+    """
+
+    name: str
+    blocks: tuple[int, ...]
+    rest: int
+    precision: str = "float32"
+    others: tuple[Form, ...] = ()
+    core: bool = False
+    streams: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rest < 0 or any(block < 0 for block in self.blocks):
+            raise ValueError(f"component {self.name!r} has negative bytes")
+        _once(f"precision of {self.name!r}", [form.precision for form in self.forms])
+
+    @property
+    def bytes(self) -> int:
+        """All of it, in its own precision."""
+        return sum(self.blocks) + self.rest
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Its own precision first."""
+        return (Form(self.precision, self.blocks, self.rest), *self.others)
+
+    def form(self, precision: str) -> Form:
+        """In one precision. Raises KeyError with those there are."""
+        for form in self.forms:
+            if form.precision == precision:
+                return form
+        have = [form.precision for form in self.forms]
+        raise KeyError(f"component {self.name!r} is not there in {precision!r}, but in {have}")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to do a stage.
+
+    workspace  bytes on the device beside the weights at the worst moment
+    pieces     the work is cut into so many, one after another (1: whole)
+    tile       the size of a tile in the model's own unit, for work that goes tile by tile
+    leaves     whether results leave the device as they are made, instead of at the end
+    more       work beyond that of the preferred way, as a share (halos, short batches)
+    precision  of the stage's components that can be converted, where the workspace depends on it;
+               None: any
+    """
+
+    workspace: int
+    pieces: int = 1
+    tile: int | None = None
+    leaves: bool = False
+    more: float = 0.0
+    precision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workspace < 0 or self.pieces < 1 or self.more < 0:
+            raise ValueError(f"no way to do a stage: {self}")
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A step of the work: the components it uses, how often, and the room it needs beside them.
+    """A step of the work: the components it uses, how often, and the ways it can be done.
 
-    workspace  bytes, one entry for each way to cut the work, the preferred one first, none larger
-               than the one before. Without `tiles` entry n−1 is the work in n equal pieces.
-    tiles      for work that goes tile by tile: the tile of each entry, in the model's own unit
-    passes     how often each component is gone through
-    seconds    of computing, in the preferred cut, where the model can say
-    result     bytes of its result that stay on the device until the run ends
+    ways     the preferred one first
+    passes   how often the weights of each component are gone through
+    flops    floating-point operations of all passes, done the preferred way
+    result   bytes of its result that stay on the device
+    until    the last stage that reads the result; None: the end of the run
+    host     bytes of host memory it takes, weights apart
     """
 
     name: str
     uses: tuple[str, ...]
-    workspace: tuple[int, ...]
+    ways: tuple[Way, ...]
     passes: int = 1
-    seconds: float = 0.0
-    tiles: tuple[int, ...] = ()
+    flops: float = 0.0
     result: int = 0
+    until: str | None = None
+    host: int = 0
 
     def __post_init__(self) -> None:
-        if not self.workspace or min(self.workspace) < 0 or self.result < 0:
-            raise ValueError(f"stage {self.name!r} needs a workspace of at least one entry, >= 0")
-        if any(later > earlier for earlier, later in pairwise(self.workspace)):
-            raise ValueError(f"stage {self.name!r}: a finer cut needs more room: {self.workspace}")
-        if self.tiles and len(self.tiles) != len(self.workspace):
-            raise ValueError(f"stage {self.name!r}: {len(self.tiles)} tiles")
-        if self.passes < 1 or self.seconds < 0:
-            raise ValueError(f"stage {self.name!r}: {self.passes} passes, {self.seconds} s")
+        if not self.ways:
+            raise ValueError(f"stage {self.name!r} cannot be done in any way")
+        if self.passes < 1 or self.flops < 0 or self.result < 0 or self.host < 0:
+            raise ValueError(f"stage {self.name!r}: {self.passes} passes, {self.flops} operations")
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """All that one render needs: its components, and its stages in order."""
+    """All that one act (composing, rendering) needs: its components, and its stages in order."""
 
     components: tuple[Component, ...]
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
         known = _once("component", [c.name for c in self.components])
-        _once("stage", [s.name for s in self.stages])
-        for stage in self.stages:
+        names = [s.name for s in self.stages]
+        _once("stage", names)
+        for index, stage in enumerate(self.stages):
             if missing := set(stage.uses) - known:
                 raise ValueError(f"stage {stage.name!r} uses unknown {sorted(missing)}")
+            if stage.until is not None and stage.until not in names[index:]:
+                raise ValueError(f"stage {stage.name!r} keeps its result until {stage.until!r}")
 
     def used_by(self, stage: Stage) -> tuple[Component, ...]:
         """The components a stage uses."""
         return tuple(c for c in self.components if c.name in stage.uses)
+
+    def held_during(self, index: int) -> int:
+        """Bytes of earlier stages' results that are on the device during stage `index`."""
+        names = [s.name for s in self.stages]
+        return sum(
+            earlier.result
+            for earlier in self.stages[:index]
+            if earlier.until is None or names.index(earlier.until) >= index
+        )
+
+    def remaining(self, done: Sequence[str]) -> Footprint:
+        """The same without the stages that have ended; what they left is kept by the first one."""
+        left = tuple(s for s in self.stages if s.name not in done)
+        if len(left) == len(self.stages) or not left:
+            return Footprint(self.components, left)
+        index = self.stages.index(left[0])
+        held = self.held_during(index)
+        ways = tuple(replace(way, workspace=way.workspace + held) for way in left[0].ways)
+        return Footprint(self.components, (replace(left[0], ways=ways), *left[1:]))
 
 
 def _once(what: str, names: Sequence[str]) -> set[str]:

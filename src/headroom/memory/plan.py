@@ -1,4 +1,4 @@
-"""A plan: where each part lives, and how each stage is cut. Frozen; `explain` says it in words."""
+"""A plan: where each part lives, and how each stage is done. Frozen; `explain` says it in words."""
 
 from __future__ import annotations
 
@@ -6,25 +6,41 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from headroom.memory.footprint import Way
 from headroom.units import clock, gib
+
+SLOTS = 3  # of a ring that streamed blocks pass through: one at work, one full, one filling
 
 
 class Residency(Enum):
     """Where a component's weights are; the value ends the sentence "the dit …"."""
 
-    RESIDENT = "stays on the device for the whole run"
+    RESIDENT = "stays on the device from run to run"
     SWAPPED = "is on the device while a stage uses it"
-    STREAMED = "passes through the device two blocks at a time"
+    STREAMED = "passes through the device block by block"
     HOST = "stays in host memory, where it computes"
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one component is, in which precision, and how many bytes it is."""
+    """Where one component is, in which precision, and how many bytes it is.
+
+    kept  of a streamed component: how many of its first blocks are on the device during the whole
+          of a stage, so that only the others pass through
+    """
 
     component: str
     residency: Residency
     precision: str
+    bytes: int
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some bytes of a stage's peak, and whose they are."""
+
+    owner: str
     bytes: int
 
 
@@ -34,8 +50,12 @@ class StagePlan:
 
     pieces   the work is cut into so many, one after another (1: whole)
     tile     size of a tile in the model's own unit, where the stage goes by tiles
-    peak     bytes on the device at most, weights included
-    seconds  expected, 0 where the model cannot say
+    peak     bytes on the device at most, weights included: the sum of `shares`
+    seconds  expected, the copying included; 0 where nobody can say
+    leaves   results leave the device as they are made
+    shares   the peak, by owner
+    copied   bytes of weights that go to the device for it
+    host     the stage computes on the host
     """
 
     stage: str
@@ -44,15 +64,23 @@ class StagePlan:
     tile: int | None
     peak: int
     seconds: float
+    leaves: bool = False
+    shares: tuple[Share, ...] = ()
+    copied: int = 0
+    host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the parts live and how the stages are done, within a budget of so many bytes."""
+    """Where the parts live and how the stages are done, within a budget of so many bytes.
+
+    host_peak  bytes of host memory the plan takes, weights included
+    """
 
     placements: tuple[Placement, ...]
     stages: tuple[StagePlan, ...]
     budget: int
+    host_peak: int = 0
 
     @property
     def peak(self) -> int:
@@ -63,6 +91,11 @@ class Plan:
     def seconds(self) -> float:
         """Expected, all stages together."""
         return sum(s.seconds for s in self.stages)
+
+    @property
+    def copied(self) -> int:
+        """Bytes of weights that go to the device in a run."""
+        return sum(s.copied for s in self.stages)
 
     def stage(self, name: str) -> StagePlan:
         """The plan of one stage. Raises KeyError with the names there are."""
@@ -93,19 +126,38 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What narrows a plan. None leaves a choice to the planner.
+class Wish:
+    """What is allowed for one component. An empty tuple leaves the choice to the planner."""
 
-    residency  of every component
-    cuts       of single stages: a replay pins them, because a tile decides rounding
+    component: str
+    residencies: tuple[Residency, ...] = ()
+    precisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What narrows a plan. None, or nothing, leaves a choice to the planner.
+
+    residency   of every component
+    components  of single ones; says more than `residency` where it says something
+    precision   of every component that can be converted to it
+    cuts        of single stages: a replay pins them, because a tile decides rounding
+    whole       every batch in one piece
     """
 
     residency: Residency | None = None
     cuts: tuple[Cut, ...] = ()
+    components: tuple[Wish, ...] = ()
+    precision: str | None = None
+    whole: bool = False
 
     def cut(self, stage: str) -> Cut | None:
         """The wish for one stage."""
         return next((cut for cut in self.cuts if cut.stage == stage), None)
+
+    def wish(self, component: str) -> Wish | None:
+        """The wish for one component."""
+        return next((wish for wish in self.components if wish.component == component), None)
 
 
 NO_WISHES = Wishes()
@@ -116,13 +168,20 @@ def cuts(stages: Iterable[StagePlan]) -> tuple[Cut, ...]:
     return tuple(Cut(s.stage, s.pieces, s.tile) for s in stages)
 
 
+def meets(way: Way, cut: Cut) -> bool:
+    """Whether a way is cut as wished."""
+    return (way.pieces, way.tile) == (cut.pieces, cut.tile)
+
+
 def _where(placement: Placement) -> str:
+    kept = f", {placement.kept} blocks of it staying" if placement.kept else ""
     size = f" ({gib(placement.bytes)}, {placement.precision})"
-    return f"{placement.component} {placement.residency.value}{size}."
+    return f"{placement.component} {placement.residency.value}{kept}{size}."
 
 
 def _how(stage: StagePlan) -> str:
     seconds = f", {clock(stage.seconds)}" if stage.seconds else ""
     pieces = f", in {stage.pieces} pieces" if stage.pieces > 1 else ""
     tile = f", in tiles of {stage.tile}" if stage.tile is not None else ""
-    return f"{stage.stage}: {gib(stage.peak)}{seconds}{pieces}{tile}."
+    where = ", on the host" if stage.host else ""
+    return f"{stage.stage}: {gib(stage.peak)}{seconds}{pieces}{tile}{where}."

@@ -1,0 +1,62 @@
+"""The precisions weights are kept in, and what a pass through them reads and writes. No torch.
+
+A product with converted weights first writes the matrix out in the type of the activations, where
+no kernel takes it as it is; that traffic is what a conversion costs in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+NATIVE = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """A stored form of weights.
+
+    bits      of a weight
+    group     weights that share a scale; None: a row of the matrix
+    expands   whether a product writes the matrix out before it multiplies
+    exact     whether it is the released weights, unchanged
+    opt_in    only ever used where somebody asked for it
+    """
+
+    name: str
+    bits: int
+    group: int | None = None
+    expands: bool = False
+    exact: bool = False
+    opt_in: bool = False
+
+    def traffic(self, native_bytes: int = 2) -> float:
+        """Bytes moved in a pass, for each byte stored."""
+        return 1 + (2 * native_bytes * 8 / self.bits if self.expands else 0)
+
+
+PRECISIONS: Mapping[str, Precision] = MappingProxyType(
+    {
+        p.name: p
+        for p in (
+            Precision("float32", 32, exact=True),
+            Precision("bfloat16", 16, exact=True),
+            Precision("float16", 16),
+            Precision("int8", 8, expands=True),
+            Precision("fp8", 8, expands=True),
+            Precision("w8a8", 8),
+            Precision("int4", 4, group=128, expands=True, opt_in=True),
+        )
+    }
+)
+
+# As people say them (and as ACE-Step's flags spell them).
+SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "int8_weight_only": "int8",
+        "fp8_weight_only": "fp8",
+        "w8a8_dynamic": "w8a8",
+        "int4_weight_only": "int4",
+    }
+)
