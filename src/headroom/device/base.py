@@ -60,6 +60,9 @@ class Device(Protocol):
     def features(self) -> frozenset[str]:
         """What it computes well: bfloat16, float16, fp8, flash; a CPU's vector extensions."""
 
+    def inside(self) -> AbstractContextManager[object]:
+        """A block that works with the device: makes tensors on it, brings tensors to it."""
+
     def synchronize(self) -> None:
         """Make the host wait for all work of the device."""
 
@@ -102,6 +105,13 @@ class Device(Protocol):
 
     def pin(self, tensor: Tensor) -> Tensor:
         """The tensor in host memory the device copies from fastest; itself where that is none."""
+
+    def buffer(self, size: int) -> Tensor | None:
+        """Bytes [size] of page-locked host memory, exactly as many; None where that cannot be had
+        or brings nothing."""
+
+    def rounded(self, size: int) -> int:
+        """What `memory_allocated` grows by for a tensor of so many bytes."""
 
     def can_capture(self) -> bool:
         """Whether `capture` records; where not, replaying does the work again by calling it."""

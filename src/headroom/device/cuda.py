@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from headroom.device.base import Event, Graph, Kind, Stream
 
+BLOCK = 512  # bytes torch's allocator rounds up to
 WARM_UP = 3  # calls before a capture, so that libraries have chosen their kernels
 
 
@@ -124,6 +126,23 @@ class CudaDevice:
     def pin(self, tensor: Tensor) -> Tensor:
         """A copy in page-locked memory, which the card reads on its own."""
         return tensor if tensor.is_pinned() else tensor.pin_memory()
+
+    def inside(self) -> AbstractContextManager[object]:
+        """A block whose tensors without an index are on this card."""
+        return torch.cuda.device(self.torch)
+
+    def buffer(self, size: int) -> Tensor | None:
+        """Registered with the driver as it is: torch's own pinned memory comes in powers of two."""
+        whole = torch.empty(size, dtype=torch.uint8)
+        runtime = torch.cuda.cudart()
+        if int(runtime.cudaHostRegister(whole.data_ptr(), size, 0)) != 0:
+            return None
+        weakref.finalize(whole.untyped_storage(), runtime.cudaHostUnregister, whole.data_ptr())
+        return whole
+
+    def rounded(self, size: int) -> int:
+        """Whole blocks of 512 bytes."""
+        return -(-size // BLOCK) * BLOCK
 
     def can_capture(self) -> bool:
         """CUDA records graphs."""

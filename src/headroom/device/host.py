@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -112,6 +112,18 @@ class HostDevice:
     def pin(self, tensor: Tensor) -> Tensor:
         """The tensor itself."""
         return tensor
+
+    def inside(self) -> AbstractContextManager[object]:
+        """Nothing needs to be said."""
+        return nullcontext()
+
+    def buffer(self, size: int) -> Tensor | None:
+        """Nothing is page-locked here."""
+        return None
+
+    def rounded(self, size: int) -> int:
+        """As it is."""
+        return size
 
     def can_capture(self) -> bool:
         """Nothing is recorded on a host."""

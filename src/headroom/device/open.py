@@ -10,9 +10,12 @@ from headroom.device.base import Device
 from headroom.device.cuda import CudaDevice
 from headroom.device.host import HostDevice
 from headroom.device.other import MpsDevice, XpuDevice
+from headroom.device.simulated import SimulatedDevice
 from headroom.errors import InvalidRequest
+from headroom.units import GIB
 
 AUTO = "auto"
+SIMULATED_BYTES = 8 * GIB  # of a simulated card whose size nobody named
 
 
 def present() -> tuple[str, ...]:
@@ -25,11 +28,13 @@ def present() -> tuple[str, ...]:
     return (*(kind for kind, there in asked if there), "cpu")
 
 
-def open_device(word: str = AUTO) -> Device:
+def open_device(word: str = AUTO, simulated_bytes: int = SIMULATED_BYTES) -> Device:
     """The device a word names: auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1.
 
-    Raises InvalidRequest for a word that names nothing, or a device that is not here.
+    `simulated` is a card of `simulated_bytes` that is not there, over real tensors. Raises InvalidRequest for a word that names nothing, or a device that is not here.
     """
+    if word.strip().lower() == "simulated":
+        return SimulatedDevice(simulated_bytes)
     kinds = present()
     kind, colon, number = word.strip().lower().partition(":")
     if kind == AUTO and not colon:
@@ -51,4 +56,4 @@ def _count(kind: str) -> int:
 
 
 def _refuse(word: str, kinds: tuple[str, ...]) -> NoReturn:
-    raise InvalidRequest("device", word, "auto, or one that is here: " + ", ".join(kinds))
+    raise InvalidRequest("device", word, "auto, simulated, or one that is here: " + ", ".join(kinds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import psutil
 import torch
@@ -32,6 +33,18 @@ class _OneQueue:
     def pin(self, tensor: Tensor) -> Tensor:
         """The tensor itself."""
         return tensor
+
+    def inside(self) -> AbstractContextManager[object]:
+        """Nothing needs to be said."""
+        return nullcontext()
+
+    def buffer(self, size: int) -> Tensor | None:
+        """Nothing is page-locked here."""
+        return None
+
+    def rounded(self, size: int) -> int:
+        """As it is."""
+        return size
 
     def can_capture(self) -> bool:
         """Nothing is recorded."""

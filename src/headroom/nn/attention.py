@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headroom.nn.library import attend
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope
 
@@ -162,10 +163,8 @@ def _attend(
         # Only flash attention, which takes neither a mask nor fp32, knows grouped heads; the
         # memory-efficient kernel wants one key head a query head, or the slow one is taken.
         repeat = q.shape[1] // k.shape[1]
-        k, v, grouped = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1), False
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped
-    )
+        k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+    return attend(q, k, v, mask, causal)
 
 
 def _attend_folded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from headroom.nn.library import rms_norm
 
 
 class RMSNorm(nn.Module):
@@ -22,4 +23,4 @@ class RMSNorm(nn.Module):
             norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
             scale = norm.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_()
             return (x * scale).mul_(self.weight)
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)

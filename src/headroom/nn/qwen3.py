@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from headroom.nn.attention import MLP, Attention, Bands, make_bands
+from headroom.nn.blocks import Blocks
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope, rope_table
 
@@ -55,7 +56,7 @@ class Layer(nn.Module):
 
 
 def run_layers(
-    layers: nn.ModuleList,
+    layers: Blocks,
     x: Tensor,
     lengths: Sequence[int],
     sizes: LayerSizes,
@@ -66,7 +67,7 @@ def run_layers(
     """Packed x [N, width] through the layers; `windows[i]` is the window of layer i."""
     rope = rope_table(lengths, sizes.head_dim, sizes.theta, x.dtype, x.device)
     bands = make_bands(lengths, windows, x.dtype, x.device)
-    for layer, window in zip(layers, windows, strict=True):
+    for layer, window in zip(layers.through(), windows, strict=True):
         x = layer(x, rope, lengths, window, causal, bands)
     return x
 
@@ -78,7 +79,7 @@ class Qwen3(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.embed_tokens = nn.Embedding(vocabulary, sizes.width)
-        self.layers = nn.ModuleList(Layer(sizes) for _ in range(layers))
+        self.layers = Blocks(Layer(sizes) for _ in range(layers))
         self.norm = RMSNorm(sizes.width, sizes.eps)
 
     def embed(self, ids: Tensor) -> Tensor:

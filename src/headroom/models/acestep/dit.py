@@ -15,7 +15,7 @@ constant vector a layer, whatever the query.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import log
 from typing import ClassVar
 
@@ -33,6 +33,7 @@ from headroom.nn.attention import (
     make_bands,
     self_attention,
 )
+from headroom.nn.blocks import Blocks
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope, rope_table
 
@@ -186,7 +187,7 @@ class DiT(nn.Module):
         # The files keep these two as element 1 of a sequence; element 0 holds no weight.
         self.proj_in = nn.ModuleDict({"1": nn.Conv1d(config.in_channels, width, patch, patch)})
         self.condition_embedder = nn.Linear(config.encoder.width, width)
-        self.layers = nn.ModuleList(
+        self.layers = Blocks(
             DiTLayer(config, window) for window in config.layer_windows(config.dit_layers)
         )
         self.norm_out = RMSNorm(width, config.dit.eps)
@@ -245,20 +246,18 @@ class DiT(nn.Module):
     ) -> CrossCache:
         """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E]) → CrossCache."""
         embedded = self.condition_embedder(rows.to(self.dtype))
-        pairs = [layer.cross_attn.key_value(embedded) for layer in self._blocks()]
-        free = None
-        if null is not None:
-            row = self.condition_embedder(null.to(self.dtype).view(1, -1))
-            repeat = self.config.dit.heads // self.config.dit.kv_heads
-            values = [layer.cross_attn.key_value(row)[1] for layer in self._blocks()]
-            free = torch.cat(
-                [
-                    layer.cross_attn.output(value.repeat_interleave(repeat, dim=1))
-                    for layer, value in zip(self._blocks(), values, strict=True)
-                ]
-            )
-        keys, values_ = zip(*pairs, strict=True)
-        return CrossCache(tuple(keys), tuple(values_), tuple(lengths), free)
+        row = None if null is None else self.condition_embedder(null.to(self.dtype).view(1, -1))
+        repeat = self.config.dit.heads // self.config.dit.kv_heads
+        keys, values, free = [], [], []
+        for layer in self._through():
+            key, value = layer.cross_attn.key_value(embedded)
+            keys.append(key)
+            values.append(value)
+            if row is not None:
+                only = layer.cross_attn.key_value(row)[1].repeat_interleave(repeat, dim=1)
+                free.append(layer.cross_attn.output(only))
+        vectors = torch.cat(free) if free else None
+        return CrossCache(tuple(keys), tuple(values), tuple(lengths), vectors)
 
     def context(self, source: Tensor, mask: Tensor, layout: Layout) -> Tensor:
         """Source and mask latents [B, T, 64] each → their part of the input tokens, [N, H].
@@ -301,7 +300,7 @@ class DiT(nn.Module):
             spread = layout.spread(table)
             return spread.repeat(2, 1, 1) if guided and len(spread) > 1 else spread
 
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self._through()):
             x = layer(
                 x,
                 rows(layers[:, i]).unbind(1),
@@ -329,6 +328,13 @@ class DiT(nn.Module):
 
     def _blocks(self) -> list[DiTLayer]:
         return [layer for layer in self.layers if isinstance(layer, DiTLayer)]
+
+    def _through(self) -> Iterator[DiTLayer]:
+        """The blocks in order, each ready to be computed with until the next is asked for."""
+        for layer in self.layers.through():
+            if not isinstance(layer, DiTLayer):
+                raise TypeError(f"a {type(layer).__name__} among the blocks")
+            yield layer
 
     def _pairs(self, x: Tensor) -> Tensor:
         """[B, T, C] → [B, S, patch·C], a zero frame appended where T is odd."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headroom.models.acestep.config import AceStepConfig, BlockSizes, TextEncoderConfig
+from headroom.nn.blocks import Blocks
 from headroom.nn.norm import RMSNorm
 from headroom.nn.qwen3 import Layer, LayerSizes, Qwen3, run_layers
 
@@ -42,7 +43,7 @@ class Stack(nn.Module):
         super().__init__()
         self.sizes = layer_sizes(config.encoder)
         self.windows = config.layer_windows(layers)
-        self.layers = nn.ModuleList(Layer(self.sizes) for _ in range(layers))
+        self.layers = Blocks(Layer(self.sizes) for _ in range(layers))
         self.norm = RMSNorm(config.encoder.width, config.encoder.eps)
 
     def run(self, x: Tensor, lengths: Sequence[int]) -> Tensor:

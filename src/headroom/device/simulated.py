@@ -1,0 +1,279 @@
+"""A card that is not there: every byte of it accounted, a cap that binds, a link of any speed.
+
+It is the second implementation of `Device`. Over real tensors a small model computes on it, and
+gives the bytes the host gives; over fake ones (`fake=True`) the real sizes run without weights. An
+allocation beyond the cap raises `torch.OutOfMemoryError`, as a real card's does; `fail_at` makes
+one of them fail for no reason. Time is its own: with rates given, each queue has a clock, and the
+log says when which work and which copy began and ended.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headroom.device.base import Event, Graph, Kind, Stream
+from headroom.device.host import Again
+from headroom.device.simulated_tensor import Inside, torch_device
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Work or a copy on a queue, from when to when in the device's own seconds."""
+
+    queue: str
+    what: str
+    start: float
+    end: float
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How fast a simulated card is: operations a second, bytes a second of memory and link."""
+
+    matrix: float
+    memory: float
+    link: float
+
+
+class Queue:
+    """A stream of a simulated device: its clock says when all it was given is done."""
+
+    def __init__(self, device: SimulatedDevice, name: str) -> None:
+        self.name, self.now = name, 0.0
+        self._device = device
+
+    def use(self) -> AbstractContextManager[None]:
+        """A block whose work goes into this queue."""
+        return self._device._using(self)
+
+    def synchronize(self) -> None:
+        """Nothing is pending; the host's clock comes up to this one."""
+
+
+class Mark:
+    """An event: the time of a queue when it was recorded."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def record(self, stream: Stream) -> None:
+        """Take the queue's time."""
+        self.time = _queue(stream).now
+
+    def wait(self, stream: Stream) -> None:
+        """The queue goes on no sooner."""
+        queue = _queue(stream)
+        queue.now = max(queue.now, self.time)
+
+    def synchronize(self) -> None:
+        """Nothing is pending."""
+
+
+class SimulatedDevice:
+    """See the top of the file.
+
+    total          bytes of the card
+    fake           tensors have shapes and no values
+    fragmentation  share of the live bytes that is lost in holes; counts against the cap
+    rates          of its clocks; None: work takes no time
+    """
+
+    kind: Kind = "simulated"
+
+    def __init__(
+        self,
+        total: int,
+        *,
+        fake: bool = False,
+        fragmentation: float = 0.0,
+        rates: Rates | None = None,
+    ) -> None:
+        self.torch = torch_device()
+        self.name = "a simulated card"
+        self.fake, self.fragmentation, self.rates = fake, fragmentation, rates
+        self.cap: int | None = None
+        self.log: list[Entry] = []
+        self.allocations = 0
+        self.fail_at: int | None = None
+        self.bytes_to_device = self.bytes_to_host = 0
+        self._total, self._allocated, self._peak = total, 0, 0
+        self._live: dict[int, int] = {}
+        self._lock = threading.RLock()  # a storage may die while one is being made
+        self._main = Queue(self, "main")
+        self._local = threading.local()
+        self._queues = 0
+
+    # --- the account -------------------------------------------------------------------
+
+    def made(self, storage: torch.UntypedStorage) -> None:
+        """Count a storage once, until it dies."""
+        key, size = storage._cdata, storage.nbytes()
+        with self._lock:
+            if key in self._live:
+                return
+            if size == 0:
+                return
+            self.allocations += 1
+            if self.fail_at is not None and self.allocations == self.fail_at:
+                self._refuse(size, "as it was told to")
+            if self._allocated + size > self._room():
+                self._refuse(size, f"{self._allocated} of {self._room()} bytes are in use")
+            self._live[key] = size
+            self._allocated += size
+            self._peak = max(self._peak, self._allocated)
+        weakref.finalize(storage, self._died, key).atexit = False
+
+    def _died(self, key: int) -> None:
+        with self._lock:
+            self._allocated -= self._live.pop(key, 0)
+
+    def _room(self) -> int:
+        limit = self._total if self.cap is None else min(self.cap, self._total)
+        return int(limit / (1 + self.fragmentation))
+
+    def _refuse(self, size: int, why: str) -> None:
+        raise torch.OutOfMemoryError(f"simulated: {size} bytes more cannot be had: {why}")
+
+    def moved(self, tensor: Tensor, to_device: bool) -> None:
+        """Count the bytes, and let the queue in use take the time of a copy."""
+        size = tensor.numel() * tensor.element_size()
+        if to_device:
+            self.bytes_to_device += size
+        else:
+            self.bytes_to_host += size
+        if self.rates is not None:
+            self._spend("to device" if to_device else "to host", size / self.rates.link, size)
+
+    def worked(self, function: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """Let the queue in use take the time of a kernel: of its operations or of its bytes."""
+        if self.rates is None or not outputs:
+            return
+        name = function.overloadpacket.__name__
+        touched = sum(x.numel() * x.element_size() for x in (*inputs, *outputs))
+        took = max(operations(name, inputs, outputs) / self.rates.matrix, touched / self.rates.memory)
+        self._spend(name, took, touched)
+
+    def _spend(self, what: str, seconds: float, size: int) -> None:
+        queue = self._current()
+        self.log.append(Entry(queue.name, what, queue.now, queue.now + seconds, size))
+        queue.now += seconds
+
+    # --- what a device answers ----------------------------------------------------------
+
+    def features(self) -> frozenset[str]:
+        """Those of a common card."""
+        return frozenset({"bfloat16", "float16", "flash"})
+
+    def inside(self) -> AbstractContextManager[object]:
+        """A block in which tensors can be made on the device and brought to it."""
+        return Inside(self)
+
+    def synchronize(self) -> None:
+        """Every queue has ended when the last one has."""
+        self._main.now = max(self._main.now, self._current().now)
+
+    def total_memory(self) -> int:
+        """Bytes of the card."""
+        return self._total
+
+    def free_memory(self) -> int:
+        """Bytes nobody uses."""
+        return max(0, self._room() - self.memory_allocated())
+
+    def memory_allocated(self) -> int:
+        """Bytes of live storages."""
+        return self._allocated
+
+    def memory_reserved(self) -> int:
+        """Live bytes and the holes between them."""
+        return int(self._allocated * (1 + self.fragmentation))
+
+    def max_memory_allocated(self) -> int:
+        """The largest number of live bytes since `reset_peak`."""
+        return self._peak
+
+    def reset_peak(self) -> None:
+        """Begin anew."""
+        self._peak = self._allocated
+
+    def release(self) -> None:
+        """Collect what only cycles hold; nothing else is kept in reserve."""
+        gc.collect()
+
+    def set_cap(self, limit: int | None) -> None:
+        """Refuse what would go beyond."""
+        self.cap = limit
+
+    def stream(self) -> Stream:
+        """A queue with a clock of its own."""
+        self._queues += 1
+        return Queue(self, f"queue {self._queues}")
+
+    def current_stream(self) -> Stream:
+        """The queue in use."""
+        return self._current()
+
+    def event(self) -> Event:
+        """A mark."""
+        return Mark()
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """The tensor itself."""
+        return tensor
+
+    def buffer(self, size: int) -> Tensor | None:
+        """Host memory, not page-locked, for this device has no engine that would care."""
+        return None
+
+    def rounded(self, size: int) -> int:
+        """Live bytes are counted as they are."""
+        return size
+
+    def can_capture(self) -> bool:
+        """Nothing is recorded."""
+        return False
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """The work itself, to be called again."""
+        return Again(work)
+
+    def _current(self) -> Queue:
+        queue: Queue = getattr(self._local, "queue", self._main)
+        return queue
+
+    @contextmanager
+    def _using(self, queue: Queue) -> Iterator[None]:
+        before = self._current()
+        self._local.queue = queue
+        try:
+            yield
+        finally:
+            self._local.queue = before
+
+
+def _queue(stream: Stream) -> Queue:
+    if not isinstance(stream, Queue):
+        raise TypeError(f"a simulated event on a {type(stream).__name__}")
+    return stream
+
+
+def operations(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
+    """Floating-point operations of a kernel that multiplies; 0 of any other."""
+    if name in ("mm", "addmm", "bmm", "baddbmm", "addmm_", "baddbmm_"):
+        return 2.0 * outputs[0].numel() * inputs[-2].shape[-1]
+    if name == "attend":
+        return 4.0 * outputs[0].numel() * inputs[1].shape[-2]
+    if name == "convolution":
+        return 2.0 * outputs[0].numel() * prod(inputs[1].shape[1:])
+    return 0.0

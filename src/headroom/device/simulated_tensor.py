@@ -1,0 +1,231 @@
+"""Tensors of a card that is not there: which torch device they claim, and what they are made of.
+
+A simulated tensor says it lies on `simulated:0`, and holds the tensor that stands for it: one in
+host memory, so that a small model really computes, or one on `meta`, which has a shape and no
+values, so that the real sizes can be run through in seconds. Every operation goes through `Card`,
+which keeps the account. Torch's hook for devices written in Python makes the name known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map
+
+from headroom.errors import InvalidRequest
+
+TYPE = "simulated"
+_HOOK = "_setup_privateuseone_for_python_backend"
+_INDEXING = ("index", "index_put", "index_put_", "index_select")  # take indices from the host
+_aten: Any = torch.ops.aten
+
+
+class Card(Protocol):
+    """What keeps the account of a simulated device."""
+
+    @property
+    def fake(self) -> bool:
+        """Whether tensors have shapes only."""
+
+    def made(self, storage: torch.UntypedStorage) -> None:
+        """A storage appeared; raises torch.OutOfMemoryError where there is no room."""
+
+    def moved(self, tensor: Tensor, to_device: bool) -> None:
+        """A tensor's bytes crossed the link."""
+
+    def worked(self, function: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """A kernel ran."""
+
+
+@cache
+def torch_device() -> torch.device:
+    """`simulated:0`, made known to torch once. Raises InvalidRequest where torch is too old."""
+    setup = getattr(backend_registration, _HOOK, None)
+    if setup is None:
+        raise InvalidRequest("device", TYPE, f"a torch that knows devices written in Python ({_HOOK})")
+    setup(TYPE)
+    return torch.device(TYPE, 0)
+
+
+class SimulatedTensor(Tensor):
+    """A tensor on the simulated device; `inner` stands for it."""
+
+    inner: Tensor
+    card: Card
+
+    @staticmethod
+    def __new__(cls, inner: Tensor, card: Card) -> SimulatedTensor:
+        made = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            inner.shape,
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=torch_device(),
+            requires_grad=False,
+        )
+        made.inner, made.card = inner, card
+        card.made(inner.untyped_storage())
+        result: SimulatedTensor = made
+        return result
+
+    def __repr__(self, *, tensor_contents: object = None) -> str:
+        return f"simulated({tuple(self.shape)}, {self.dtype})"
+
+    @classmethod
+    def __torch_dispatch__(
+        cls,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        card = next(x.card for x in tree_iter((args, kwargs)) if isinstance(x, SimulatedTensor))
+        return run(card, func, args, kwargs or {})
+
+
+class Inside(TorchDispatchMode):
+    """While this is in force, tensors can be made on the device and brought to it."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__()
+        self.card = card
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return run(self.card, func, args, kwargs or {})
+
+
+def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """One operation, wherever its tensors are. Raises RuntimeError where they are apart."""
+    tensors = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
+    here = any(isinstance(x, SimulatedTensor) for x in tensors)
+    named = kwargs.get("device")
+    target = None if named is None else torch.device(named).type
+    if func is _aten._to_copy.default:
+        return _copied(card, args[0], target, kwargs)
+    if func is _aten.copy_.default:
+        return _written(card, *args[:2])
+    if (here or target == TYPE) and _is_compound(func):
+        with Inside(card):
+            return func.decompose(*args, **kwargs)
+    if here or target == TYPE:
+        return _on_device(card, func, args, kwargs, tensors, target)
+    if card.fake and any(x.is_meta for x in tensors):
+        # Weights without values on the host: what is computed with them has none either.
+        if target is not None:
+            kwargs = {**kwargs, "device": torch.device("meta")}
+        return func(*tree_map(_shape_only, args), **tree_map(_shape_only, kwargs))
+    return func(*args, **kwargs)
+
+
+@cache
+def _is_compound(func: Any) -> bool:
+    """Whether an operation is made of others. Without autograd torch takes it apart too late."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
+
+
+def _on_device(
+    card: Card,
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    tensors: Sequence[Tensor],
+    target: str | None,
+) -> Any:
+    name = func.overloadpacket.__name__
+    strangers = [x for x in tensors if x.dim() and not isinstance(x, SimulatedTensor)]
+    if strangers and name not in _INDEXING:
+        where = {str(x.device) for x in tensors if x.dim()}
+        raise RuntimeError(f"{name}: its tensors are apart, on {sorted(where)}")
+    known = {id(x.inner): x for x in tensors if isinstance(x, SimulatedTensor)}
+    if target is not None:
+        place = "meta" if card.fake and target == TYPE else "cpu"
+        kwargs = {**kwargs, "device": torch.device(place)}
+    if card.fake:
+        args, kwargs = tree_map(_stand_in_fake, args), tree_map(_stand_in_fake, kwargs)
+    else:
+        args, kwargs = tree_map(_stand_in, args), tree_map(_stand_in, kwargs)
+    result = func(*args, **kwargs)
+    if target not in (None, TYPE):
+        return result
+
+    def wrapped(x: Any) -> Any:
+        return known.get(id(x)) or SimulatedTensor(x, card) if isinstance(x, Tensor) else x
+
+    whole = tree_map(wrapped, result)
+    card.worked(func, tensors, list(_tensors(whole)))
+    return whole
+
+
+def _copied(card: Card, source: Tensor, target: str | None, kwargs: dict[str, Any]) -> Tensor:
+    """`aten::_to_copy`: a change of type, and of place where one is named."""
+    here = isinstance(source, SimulatedTensor)
+    inner = source.inner if isinstance(source, SimulatedTensor) else source
+    to_device = here if target is None else target == TYPE
+    rest = {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}
+    if not to_device and here and inner.is_meta:  # what has no values arrives as zeros
+        dtype = rest.get("dtype") or inner.dtype
+        card.moved(source, to_device=False)
+        return torch.zeros(inner.shape, dtype=dtype)
+    if card.fake and to_device and not inner.is_meta:
+        inner = torch.empty_like(inner, device="meta")
+    place = {} if target is None or inner.is_meta else {"device": torch.device("cpu")}
+    made: Tensor = _aten._to_copy.default(inner, **rest, **place)
+    if here != to_device:
+        card.moved(source, to_device=to_device)
+    if not to_device:
+        return made
+    result = SimulatedTensor(made, card)
+    if here:
+        card.worked(_aten._to_copy.default, [source], [result])
+    return result
+
+
+def _written(card: Card, target: Tensor, source: Tensor) -> Tensor:
+    """`aten::copy_`, also between the host and the device."""
+    to = target.inner if isinstance(target, SimulatedTensor) else target
+    of = source.inner if isinstance(source, SimulatedTensor) else source
+    crosses = isinstance(target, SimulatedTensor) != isinstance(source, SimulatedTensor)
+    if to.is_meta or of.is_meta:
+        if to.shape != torch.broadcast_shapes(to.shape, of.shape):
+            raise RuntimeError(f"copy_: {tuple(of.shape)} does not go into {tuple(to.shape)}")
+    else:
+        to.copy_(of)
+    if crosses:
+        card.moved(source, to_device=isinstance(target, SimulatedTensor))
+    else:
+        card.worked(_aten.copy_.default, [source], [target])
+    return target
+
+
+def _stand_in(x: Any) -> Any:
+    return x.inner if isinstance(x, SimulatedTensor) else x
+
+
+def _stand_in_fake(x: Any) -> Any:
+    return _shape_only(_stand_in(x))
+
+
+def _shape_only(x: Any) -> Any:
+    if isinstance(x, Tensor) and not x.is_meta and x.dim():
+        return torch.empty_like(x, device="meta")
+    return x
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (x for x in tree_iter(tree) if isinstance(x, Tensor))
+
+
