@@ -8,7 +8,8 @@ which keeps the account. Torch's hook for devices written in Python makes the na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from torch.utils._pytree import tree_iter, tree_map
 from headroom.errors import InvalidRequest
 
 TYPE = "simulated"
+UNKNOWN = 0.25  # what a value that nobody computed is on arrival: a number, and not silence
 _HOOK = "_setup_privateuseone_for_python_backend"
 _INDEXING = ("index", "index_put", "index_put_", "index_select")  # take indices from the host
 _aten: Any = torch.ops.aten
@@ -90,12 +92,44 @@ class SimulatedTensor(Tensor):
         return run(card, func, args, kwargs or {})
 
 
+class _Lifting:
+    """How numbers become a tensor on the device: made on the host, then moved where we can see it.
+
+    Torch has one switch for the whole process; it stays on while anybody is inside.
+    """
+
+    lock = threading.Lock()
+    inside = 0
+
+    @classmethod
+    def enter(cls) -> None:
+        with cls.lock:
+            cls.inside += 1
+            torch._C._set_only_lift_cpu_tensors(True)
+
+    @classmethod
+    def leave(cls) -> None:
+        with cls.lock:
+            cls.inside -= 1
+            if not cls.inside:
+                torch._C._set_only_lift_cpu_tensors(False)
+
+
 class Inside(TorchDispatchMode):
     """While this is in force, tensors can be made on the device and brought to it."""
 
     def __init__(self, card: Card) -> None:
         super().__init__()
         self.card = card
+
+    def __enter__(self) -> Inside:
+        _Lifting.enter()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *why: Any) -> None:
+        super().__exit__(*why)
+        _Lifting.leave()
 
     def __torch_dispatch__(
         self,
@@ -109,10 +143,10 @@ class Inside(TorchDispatchMode):
 
 def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One operation, wherever its tensors are. Raises RuntimeError where they are apart."""
-    tensors = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
+    leaves = [*tree_iter(args), *tree_iter(kwargs)]
+    tensors = [x for x in leaves if isinstance(x, Tensor)]
     here = any(isinstance(x, SimulatedTensor) for x in tensors)
-    named = kwargs.get("device")
-    target = None if named is None else torch.device(named).type
+    target = next((x.type for x in leaves if isinstance(x, torch.device)), None)
     if func is _aten._to_copy.default:
         return _copied(card, args[0], target, kwargs)
     if func is _aten.copy_.default:
@@ -163,7 +197,9 @@ def _on_device(
         return result
 
     def wrapped(x: Any) -> Any:
-        return known.get(id(x)) or SimulatedTensor(x, card) if isinstance(x, Tensor) else x
+        if not isinstance(x, Tensor):
+            return x
+        return known[id(x)] if id(x) in known else SimulatedTensor(x, card)
 
     whole = tree_map(wrapped, result)
     card.worked(func, tensors, list(_tensors(whole)))
@@ -176,10 +212,10 @@ def _copied(card: Card, source: Tensor, target: str | None, kwargs: dict[str, An
     inner = source.inner if isinstance(source, SimulatedTensor) else source
     to_device = here if target is None else target == TYPE
     rest = {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}
-    if not to_device and here and inner.is_meta:  # what has no values arrives as zeros
+    if not to_device and here and inner.is_meta:
         dtype = rest.get("dtype") or inner.dtype
         card.moved(source, to_device=False)
-        return torch.zeros(inner.shape, dtype=dtype)
+        return torch.full(inner.shape, UNKNOWN if dtype.is_floating_point else 0, dtype=dtype)
     if card.fake and to_device and not inner.is_meta:
         inner = torch.empty_like(inner, device="meta")
     place = {} if target is None or inner.is_meta else {"device": torch.device("cpu")}

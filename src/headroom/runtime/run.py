@@ -122,14 +122,14 @@ class Run:
         self._device.reset_peak()
         began = time.perf_counter()
         try:
-            parts = self._pool.lease(placements)
-            loaded = time.perf_counter()
-            try:
-                with torch.inference_mode():
+            with self._device.inside(), torch.inference_mode():
+                parts = self._pool.lease(placements)
+                loaded = time.perf_counter()
+                try:
                     result = work(step, parts)
-                self._device.synchronize()
-            finally:
-                self._pool.give_back(placements)
+                    self._device.synchronize()
+                finally:
+                    self._pool.give_back(placements)
         finally:
             ended = time.perf_counter()
             peak = self._device.max_memory_allocated()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from headroom.memory.footprint import Component, Footprint, Stage
+from headroom.memory.footprint import Component, Footprint, Stage, Way
 from headroom.models.acestep.config import AceStepConfig, BlockSizes, TextEncoderConfig
 from headroom.models.acestep.parts import (
     CODES,
@@ -156,28 +156,29 @@ def stages(songs: Sequence[Song], networks: Networks) -> tuple[Stage, ...]:
     longest, steps = max(song.frames for song in songs), songs[0].sampling.steps
     found: list[Stage] = []
     if _sounds(songs):
-        found.append(Stage("encode", (VAE_ENCODER,), (_encode(networks),)))
+        found.append(Stage("encode", (VAE_ENCODER,), (Way(_encode(networks)),)))
     if any(song.channels is SourceChannels.HINTS for song in songs):
         # A row for each frame, one more for each code, and the groups before and after.
         rows = longest // config.pool * (config.pool + 1) + config.pool + 1
         room = rows * _stack_row(e) + longest * 4 * e.width
-        found.append(Stage("codes", (CODES,), (room * size,)))
+        found.append(Stage("codes", (CODES,), (Way(room * size),)))
     leaders = [song for song, before in zip(songs, (None, *songs), strict=False)
                if before is None or not same_condition(before, song)]  # fmt: skip
     heard = sum(condition_rows(s, config) + _timbre_rows(s, config) for s in leaders)
-    found.append(Stage("condition", (TEXT_ENCODER, CONDITIONER), (heard * _stack_row(e) * size,)))
-    found.append(Stage("schedule", (TIME,), (2 * (steps + 2) * 8 * d.width * size,)))
+    found.append(
+        Stage("condition", (TEXT_ENCODER, CONDITIONER), (Way(heard * _stack_row(e) * size),))
+    )
+    found.append(Stage("schedule", (TIME,), (Way(2 * (steps + 2) * 8 * d.width * size),)))
     rows = sum(condition_rows(song, config) for song in leaders)
     table = (steps + 1) * (config.dit_layers + 2) * 6 * d.width * size  # made in two steps
     latents = len(songs) * longest * config.latent_channels * 4
     work = max(_denoise(songs, config, rows, size), table) + table + _STATES * latents
-    found.append(Stage("denoise", (DIT,), (work,), passes=steps))
+    found.append(Stage("denoise", (DIT,), (Way(work),), passes=steps))
     found.append(
         Stage(
             "decode",
             (VAE_DECODER,),
-            tuple(_decode(networks, tile) for tile in DECODE_TILES),
-            tiles=DECODE_TILES,
+            tuple(Way(_decode(networks, tile), tile=tile) for tile in DECODE_TILES),
         )
     )
     return tuple(found)

@@ -56,7 +56,7 @@ from headroom.weights.silence import load_silence
 BUNDLED = Path(__file__).parent / "nano"
 NANO = "acestep-v15-nano"
 _UNUSED_2B = "encoder.timbre_encoder.special_token"  # in the 2B files, read by nobody
-_TORCH: Mapping[DType, torch.dtype] = {
+DTYPES: Mapping[DType, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -128,7 +128,7 @@ class AceStep:
 
     def loaders(self) -> Mapping[str, Loader]:
         c, vae = self.config, self.vae_config
-        own, dtype = self._own, _TORCH[self.dtype]
+        own, dtype = self._own, DTYPES[self.dtype]
         loaders: dict[str, Loader] = {
             TEXT_ENCODER: partial(
                 self._load, lambda: text_encoder(self.text_config), self._text, "", dtype
@@ -186,7 +186,7 @@ class AceStep:
 
     def _decoder(self) -> nn.Module:
         """The decoder, on a host with its wide convolutions as minimal filters."""
-        vae, dtype = self.vae_config, _TORCH[self.dtype]
+        vae, dtype = self.vae_config, DTYPES[self.dtype]
         part = self._load(lambda: Decoder(vae), self._vae, "decoder.", dtype)
         if self.device.type == "cpu" and isinstance(part, Decoder):
             prepare(part, compiled=False)

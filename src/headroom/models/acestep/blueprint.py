@@ -1,0 +1,85 @@
+"""A released model without its weights: every network at its real size, and no values in it.
+
+On a simulated device over fake tensors it goes through a whole request, and everything is as it
+would be but the sound. The words are read with the bundled tokenizer, whose tokens are shorter
+than the released one's, so that a text is at least as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headroom.hardware.machine import fast_dtype
+from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.dit import DiT, TimePath
+from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.model import BUNDLED, DTYPES, AceStep
+from headroom.models.acestep.parts import (
+    CODES,
+    CONDITIONER,
+    DIT,
+    TEXT_ENCODER,
+    TIME,
+    VAE_DECODER,
+    VAE_ENCODER,
+)
+from headroom.models.acestep.prompts import PromptTokenizer
+from headroom.models.acestep.released import released_dit, released_text_encoder, released_vae
+from headroom.models.acestep.render import Assets
+from headroom.models.acestep.variants import VARIANTS
+from headroom.models.base import Loader, Setup
+from headroom.nn.oobleck import Decoder, Encoder
+from headroom.params.clamp import Note
+from headroom.weights import catalog
+from headroom.weights.blank import shapes_only
+
+SILENCE_FRAMES = 15_000
+
+
+class Blueprint(AceStep):
+    """A released variant, by name. Raises KeyError for another."""
+
+    def __init__(self, name: str, setup: Setup) -> None:
+        self.name, self.bundled = name, False
+        self.variant = VARIANTS[name]
+        self.dtype = setup.dtype or fast_dtype(setup.machine)
+        self.compile = False
+        self.device = setup.device.torch
+        self.config = released_dit(self.variant)
+        self.text_config, self.vae_config = released_text_encoder(), released_vae()
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return (Note("model", self.name, "its sizes alone", "there are no weights in it"),)
+
+    def folders(self) -> tuple[Path, ...]:
+        return ()
+
+    def loaders(self) -> Mapping[str, Loader]:
+        c, vae = self.config, self.vae_config
+        built: Mapping[str, Callable[[], nn.Module]] = {
+            TEXT_ENCODER: lambda: text_encoder(self.text_config),
+            CONDITIONER: lambda: Conditioner(c),
+            CODES: lambda: Codes(c),
+            TIME: lambda: TimePath(c.dit.width),
+            DIT: lambda: DiT(c),
+            VAE_ENCODER: lambda: Encoder(vae),
+            VAE_DECODER: lambda: Decoder(vae),
+        }
+        return {name: partial(_empty, build, DTYPES[self.dtype]) for name, build in built.items()}
+
+    @cached_property
+    def assets(self) -> Assets:
+        silence = torch.zeros(1, SILENCE_FRAMES, self.config.latent_channels)
+        tokenizer = PromptTokenizer.open(BUNDLED / catalog.TEXT_ENCODER)
+        return Assets(self.config, silence, tokenizer)
+
+
+def _empty(build: Callable[[], nn.Module], dtype: torch.dtype) -> nn.Module:
+    with shapes_only():
+        return build().to(dtype).requires_grad_(False).eval()

@@ -1,0 +1,83 @@
+"""Sizes of the released networks, for work that needs no weights: plans, simulated runs. No torch.
+
+Source: config.json of the released folders. What only training reads is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from headroom.models.acestep.config import (
+    AceStepConfig,
+    TextEncoderConfig,
+    dit_config,
+    text_encoder_config,
+)
+from headroom.models.acestep.variants import Variant
+from headroom.nn.oobleck_layout import OobleckConfig
+
+Raw = Mapping[str, object]
+
+DIT_2B: Raw = MappingProxyType(
+    {
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    }
+)
+DIT_XL: Raw = MappingProxyType(
+    {
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "encoder_hidden_size": 2048,
+        "encoder_intermediate_size": 6144,
+        "encoder_num_attention_heads": 16,
+        "encoder_num_key_value_heads": 8,
+    }
+)
+TEXT: Raw = MappingProxyType(
+    {
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 151_669,
+    }
+)
+VAE: Raw = MappingProxyType(
+    {
+        "encoder_hidden_size": 128,
+        "downsampling_ratios": [2, 4, 4, 6, 10],
+        "channel_multiples": [1, 2, 4, 8, 16],
+        "decoder_channels": 128,
+        "decoder_input_channels": 64,
+        "audio_channels": 2,
+        "sampling_rate": 48_000,
+    }
+)
+
+
+def released_dit(variant: Variant) -> AceStepConfig:
+    """The sizes of a released variant's DiT folder."""
+    raw = {**(DIT_XL if variant.large else DIT_2B), "is_turbo": variant.kind == "turbo"}
+    return dit_config({**raw, "model_version": variant.kind})
+
+
+def released_text_encoder() -> TextEncoderConfig:
+    """The sizes of the text encoder that all of them use."""
+    return text_encoder_config(TEXT)
+
+
+def released_vae() -> OobleckConfig:
+    """The sizes of the VAE that all of them use."""
+    return OobleckConfig.parse(dict(VAE))
