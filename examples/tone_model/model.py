@@ -14,7 +14,7 @@ from headroom.audio.wave import Audio
 from headroom.diffusion.noise import draw
 from headroom.errors import InvalidSource
 from headroom.hardware.machine import Machine
-from headroom.memory.footprint import Component, Footprint, Stage
+from headroom.memory.footprint import Component, Footprint, Stage, Way
 from headroom.models.base import Composed, Loader, Numerics, Setup
 from headroom.params.clamp import Note
 from headroom.params.describe import stand_in
@@ -101,12 +101,12 @@ class ToneModel:
         longest = max(song.frames for song in songs)
         latents = len(songs) * longest * CHANNELS * 8
         tiles = tuple(min(tile, longest) for tile in TILES)
-        room = tuple(tile * FRAME * 8 * 8 for tile in tiles)
+        ways = tuple(Way(tile * FRAME * 8 * 8, tile=tile) for tile in tiles)
         return Footprint(
             (Component("tuner", (), 0), Component("oscillator", (), 0)),
             (
-                Stage("denoise", ("tuner",), (3 * latents,), songs[0].steps, result=latents),
-                Stage("decode", ("oscillator",), room, tiles=tiles),
+                Stage("denoise", ("tuner",), (Way(3 * latents),), songs[0].steps, result=latents),
+                Stage("decode", ("oscillator",), ways),
             ),
         )
 

@@ -82,13 +82,14 @@ class DownloadFailed(HeadroomError):
 
 
 class DoesNotFit(HeadroomError):
-    """No plan keeps within the budget. `least` and `budget` are bytes."""
+    """No plan keeps within the budget. `least` and `budget` are bytes; `help`: what would do."""
 
-    def __init__(self, least: int, budget: int, what: str = "this request") -> None:
-        self.least, self.budget, self.what = least, budget, what
+    def __init__(self, least: int, budget: int, what: str = "this request", help: str = "") -> None:
+        self.least, self.budget, self.what, self.help = least, budget, what, help
+        hint = f" What would help: {help}." if help else ""
         super().__init__(
             f"{what} needs at least {gib(least)}, the budget is {gib(budget)}: "
-            f"{gib(least - budget)} are missing."
+            f"{gib(least - budget)} are missing.{hint}"
         )
 
 

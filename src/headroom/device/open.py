@@ -31,7 +31,8 @@ def present() -> tuple[str, ...]:
 def open_device(word: str = AUTO, simulated_bytes: int = SIMULATED_BYTES) -> Device:
     """The device a word names: auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1.
 
-    `simulated` is a card of `simulated_bytes` that is not there, over real tensors. Raises InvalidRequest for a word that names nothing, or a device that is not here.
+    `simulated` is a card of `simulated_bytes` that is not there, over real tensors. Raises
+    InvalidRequest for a word that names nothing, or a device that is not here.
     """
     if word.strip().lower() == "simulated":
         return SimulatedDevice(simulated_bytes)
@@ -56,4 +57,6 @@ def _count(kind: str) -> int:
 
 
 def _refuse(word: str, kinds: tuple[str, ...]) -> NoReturn:
-    raise InvalidRequest("device", word, "auto, simulated, or one that is here: " + ", ".join(kinds))
+    raise InvalidRequest(
+        "device", word, "auto, simulated, or one that is here: " + ", ".join(kinds)
+    )

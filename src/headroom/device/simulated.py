@@ -161,7 +161,9 @@ class SimulatedDevice:
             return
         name = function.overloadpacket.__name__
         touched = sum(x.numel() * x.element_size() for x in (*inputs, *outputs))
-        took = max(operations(name, inputs, outputs) / self.rates.matrix, touched / self.rates.memory)
+        took = max(
+            operations(name, inputs, outputs) / self.rates.matrix, touched / self.rates.memory
+        )
         self._spend(name, took, touched)
 
     def _spend(self, what: str, seconds: float, size: int) -> None:

@@ -50,7 +50,9 @@ def torch_device() -> torch.device:
     """`simulated:0`, made known to torch once. Raises InvalidRequest where torch is too old."""
     setup = getattr(backend_registration, _HOOK, None)
     if setup is None:
-        raise InvalidRequest("device", TYPE, f"a torch that knows devices written in Python ({_HOOK})")
+        raise InvalidRequest(
+            "device", TYPE, f"a torch that knows devices written in Python ({_HOOK})"
+        )
     setup(TYPE)
     return torch.device(TYPE, 0)
 
@@ -263,5 +265,3 @@ def _shape_only(x: Any) -> Any:
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
     return (x for x in tree_iter(tree) if isinstance(x, Tensor))
-
-

@@ -44,7 +44,7 @@ class Machine:
     memory_rate     the device's own memory
     matrix_rate     operations a second of a matrix product, in the type the device is fast at
     host_rate       the same of the host
-    libraries       bytes that libraries take on the device beside live tensors; a measured allowance
+    libraries       bytes that libraries take on the device beside live tensors, as measured
     attention       the kernel that attention runs in
     """
 

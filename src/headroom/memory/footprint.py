@@ -36,8 +36,10 @@ class Form:
         """Bytes on the device while streamed: the rest, the first `kept` blocks, and the slots of
         the ring that the others go through."""
         streamed = self.blocks[kept:]
-        return self.rest + sum(self.blocks[:kept]) + min(slots, len(streamed)) * max(
-            streamed, default=0
+        return (
+            self.rest
+            + sum(self.blocks[:kept])
+            + min(slots, len(streamed)) * max(streamed, default=0)
         )
 
 

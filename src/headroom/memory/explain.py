@@ -1,0 +1,166 @@
+"""A plan in tables a person can check: every byte with its owner, and what more or less memory
+would change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from headroom.errors import DoesNotFit
+from headroom.hardware.machine import Machine
+from headroom.memory.footprint import Footprint
+from headroom.memory.plan import NO_WISHES, Placement, Plan, Residency, StagePlan, Wishes
+from headroom.memory.planner import plan
+from headroom.units import GIB, MIB, clock, gib
+
+STEPS = (MIB * 64, MIB * 256, MIB * 512, GIB, 2 * GIB, 4 * GIB, 8 * GIB, 16 * GIB)
+_WHERE = {
+    Residency.RESIDENT: "stays",
+    Residency.SWAPPED: "comes and goes",
+    Residency.STREAMED: "passes through",
+    Residency.HOST: "on the host",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another plan: so many bytes more (or, negative, fewer) of budget, so many seconds more."""
+
+    bytes: int
+    seconds: float
+    what: str
+
+    def sentence(self) -> str:
+        """One line for a person."""
+        side = "more" if self.bytes >= 0 else "less"
+        much = f"with {gib(abs(self.bytes))} {side} it would take"
+        if abs(self.seconds) < 0.0005:
+            return f"{much} as long: {self.what}."
+        change = "less" if self.seconds < 0 else "more"
+        return f"{much} {_seconds(abs(self.seconds))} {change}: {self.what}."
+
+
+def alternatives(
+    footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
+) -> tuple[Alternative, ...]:
+    """The nearest plans above and below, at least two wherever there are two.
+
+    Above: the two next faster plans, with exactly the bytes they lack. Below: what the plan would
+    become if what it needs were not there. A host has no other plan to offer.
+    """
+    if not machine.accelerated:
+        return ()
+    above = list(_above(footprint, machine, wishes, found))[:2]
+    below = list(_below(footprint, machine, wishes, found))[: 3 - len(above)]
+    return (*above, *below)
+
+
+def explain(found: Plan, others: Sequence[Alternative] = ()) -> str:
+    """Parts, stages with the owner of every byte, and the alternatives."""
+    width = max((len(p.component) for p in found.placements), default=0)
+    lines = ["parts"]
+    for p in found.placements:
+        lines.append(f"  {p.component:<{width}}  {gib(p.bytes):>9}  {p.precision:<8}  {_place(p)}")
+    lines.append("stages")
+    for stage in found.stages:
+        lines.append(f"  {_stage(stage)}")
+        lines += [f"    {gib(share.bytes):>9}  {share.owner}" for share in stage.shares]
+    budget, left = gib(found.budget), gib(found.budget - found.peak)
+    lines.append(
+        f"peak {gib(found.peak)} of {budget}, {left} to spare; {_seconds(found.seconds)}; "
+        f"{gib(found.copied)} copied to the device; {gib(found.host_peak)} of host memory"
+    )
+    return "\n".join([*lines, *(other.sentence() for other in others)])
+
+
+def _place(p: Placement) -> str:
+    kept = f", {p.kept} blocks stay" if p.kept else ""
+    return _WHERE[p.residency] + kept
+
+
+def _stage(stage: StagePlan) -> str:
+    said = [f"{stage.stage}: {gib(stage.peak)}", _seconds(stage.seconds)]
+    if stage.pieces > 1:
+        said.append(f"in {stage.pieces} pieces")
+    if stage.tile is not None:
+        said.append(f"in tiles of {stage.tile}")
+    if stage.host:
+        said.append("on the host")
+    return ", ".join(said)
+
+
+def _seconds(seconds: float) -> str:
+    return clock(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _with(machine: Machine, budget: int) -> Machine:
+    """The machine with more or less to plan with; what is held back is added on top."""
+    size = budget + (machine.limit - machine.budget) * 2 + GIB
+    wanted = replace(machine, total=size, free=size, cap=None)
+    surplus = wanted.budget - budget  # the reserve is a share, so take what is over off again
+    while surplus:
+        size -= surplus
+        wanted = replace(machine, total=max(size, 0), free=max(size, 0), cap=None)
+        surplus = wanted.budget - budget
+    return wanted
+
+
+def _try(footprint: Footprint, machine: Machine, wishes: Wishes, budget: int) -> Plan | None:
+    try:
+        return plan(footprint, _with(machine, budget), wishes)
+    except DoesNotFit:
+        return None
+
+
+def _above(
+    footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
+) -> Iterator[Alternative]:
+    best, now = found.seconds, found
+    for step in STEPS:
+        other = _try(footprint, machine, wishes, found.budget + step)
+        if other is None or other.seconds >= best - 0.0005:
+            continue
+        best = other.seconds
+        # What it really needs may be less than was offered.
+        lacks = max(1, other.peak - found.budget)
+        yield Alternative(lacks, other.seconds - found.seconds, _changes(now, other))
+        now = other
+
+
+def _below(
+    footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
+) -> Iterator[Alternative]:
+    budget = found.peak - 1
+    for _ in range(3):
+        other = _try(footprint, machine, wishes, budget)
+        if other is None:
+            return
+        lacks = other.peak - found.budget
+        yield Alternative(lacks, other.seconds - found.seconds, _changes(found, other))
+        budget = min(budget, other.peak) - 1
+
+
+def _changes(before: Plan, after: Plan) -> str:
+    """What is otherwise, in words."""
+    said = []
+    for old in before.placements:
+        new = after.placement(old.component)
+        if (old.residency, old.kept, old.precision) == (new.residency, new.kept, new.precision):
+            continue
+        words = _place(new)
+        if old.precision != new.precision:
+            words += f" in {new.precision}"
+        said.append(f"the {old.component} {words}")
+    for stage in before.stages:
+        now = after.stage(stage.stage)
+        if (stage.pieces, stage.tile) != (now.pieces, now.tile):
+            cut = f"tiles of {now.tile}" if now.tile is not None else f"{now.pieces} pieces"
+            said.append(f"{stage.stage} in {cut}")
+    return ", ".join(said) or "the same plan"
+
+
+def say(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> str:
+    """The plan of a footprint on a machine, with its alternatives, as text."""
+    found = plan(footprint, machine, wishes)
+    return explain(found, alternatives(footprint, machine, wishes, found))
