@@ -106,6 +106,7 @@ class SimulatedDevice:
         self.log: list[Entry] = []
         self.allocations = 0
         self.fail_at: int | None = None
+        self.trace: list[int] | None = None  # live bytes after each allocation, where a list is put
         self.bytes_to_device = self.bytes_to_host = 0
         self._total, self._allocated, self._peak = total, 0, 0
         self._live: dict[int, int] = {}
@@ -132,6 +133,8 @@ class SimulatedDevice:
             self._live[key] = size
             self._allocated += size
             self._peak = max(self._peak, self._allocated)
+            if self.trace is not None:
+                self.trace.append(self._allocated)
         weakref.finalize(storage, self._died, key).atexit = False
 
     def _died(self, key: int) -> None:

@@ -107,6 +107,8 @@ def _with(machine: Machine, budget: int) -> Machine:
 
 
 def _try(footprint: Footprint, machine: Machine, wishes: Wishes, budget: int) -> Plan | None:
+    if budget < 0:
+        return None
     try:
         return plan(footprint, _with(machine, budget), wishes)
     except DoesNotFit:

@@ -17,12 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headroom.nn.attention_layout import DENSE_WINDOWS, MASK_STRIDE
 from headroom.nn.library import attend
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope
-
-DENSE_WINDOWS = 8  # up to so many windows an accelerator takes one dense mask instead of blocks
-MASK_STRIDE = 16  # elements a row of a mask must be a multiple of, for the fused kernels
 
 
 @runtime_checkable

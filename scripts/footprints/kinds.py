@@ -1,0 +1,183 @@
+"""Every kind of work that has formulas of its own, and the works it is traced with.
+
+A kind is named by model size, precision and the key of `measures`; its works differ in every
+measure, so that the coefficients can be told apart, and are as short as the kind allows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from footprints.fit import Rows, aligned, largest, solve
+from footprints.traces import model, songs, trace
+
+from headroom.hardware.machine import DType
+from headroom.models.acestep import measures
+from headroom.models.acestep.measures import Measured
+from headroom.models.acestep.requests import Text2Music
+
+Stage = Literal["condition", "schedule", "denoise", "decode"]
+LYRICS = {"plain": (1, 4, 6), "dense": (40, 80, 60), "fold": (130, 170, 150)}  # lines
+# Whole seconds: an even number of them is an even number of frames, an odd one an odd.
+SECONDS = {"plain": (6, 8, 10), "dense": (12, 20, 30), "fold": (90, 124, 150)}
+DTYPES: tuple[DType, ...] = ("bfloat16",)  # what cards compute in; others are estimated from above
+TILES = (64, 96, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of work."""
+
+    size: str
+    dtype: DType
+    stage: Stage
+    shape: str = "plain"
+    odd: bool = False
+    guided: bool = False
+    batch: bool = False
+    many: bool = False
+    tiled: bool = False
+
+    @property
+    def name(self) -> str:
+        words = [self.size, self.dtype, self.stage]
+        if self.stage in ("condition", "denoise"):
+            words.append(self.shape)
+        if self.stage == "decode":
+            words.append("tiled" if self.tiled else "whole")
+        flags = {"odd": self.odd, "guided": self.guided, "batch": self.batch, "many": self.many}
+        return " ".join([*words, *(word for word, on in flags.items() if on)])
+
+
+def _kinds() -> list[Kind]:
+    found = []
+    for size in ("2b", "xl"):
+        for dtype in DTYPES:
+            found += [Kind(size, dtype, "schedule")]
+            found += [Kind(size, dtype, "decode", tiled=tiled) for tiled in (True, False)]
+            for guided in (False, True):
+                for shape in SECONDS:
+                    found.append(Kind(size, dtype, "condition", shape, guided=guided))
+                    for odd in (False, True):
+                        for batch, many in ((False, False), (True, False), (True, True)):
+                            found.append(
+                                Kind(size, dtype, "denoise", shape, odd, guided, batch, many)
+                            )
+    return found
+
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _kinds()}
+
+
+def coefficients(kind: Kind) -> Rows:
+    """The formulas of one kind of work."""
+    pairs = list(_POINTS[kind.stage](kind))
+    steps = [n for _, _, n in pairs]
+    rows = solve([m.measures for m, _, _ in pairs], aligned([t for _, t, _ in pairs], steps))
+    return largest(rows, [_sample(kind) for _ in range(4000)])
+
+
+Points = Sequence[tuple[Measured, Sequence[int], int]]
+
+
+def _text(lines: int, length: float, steps: int, words: int = 1) -> Text2Music:
+    return Text2Music(
+        caption="slow " * words + "bossa nova",
+        lyrics="la la la\n" * lines,
+        duration=length,
+        inference_steps=steps,
+    )
+
+
+def _denoise(kind: Kind) -> Points:
+    made, device, pool = model(kind.size, kind.guided, kind.dtype)
+    found = []
+    for number in range(10):
+        steps, lines = 2 + number % 2, (5, 30, 60, 100)[number % 4]
+        length = SECONDS[kind.shape][number % 3] + (2 * (number // 3)) * (kind.shape != "plain")
+        length += -kind.odd if length == 10 else kind.odd
+        seeds = 1 + kind.batch * (not kind.many) + kind.batch * (number // 2 % 2)
+        asked = [_text(lines, length, steps)]
+        if kind.many:
+            asked.append(_text(lines + 3, length, steps, 2))
+        batch = songs(made, asked, seeds)
+        told = measures.words(batch, made.assets.tokenizer)
+        rows = sum(w.rows for w in told)
+        measured = measures.denoise(batch, len(told), rows, made.config)
+        assert measured.key == " ".join(kind.name.split()[2:]), (measured.key, kind)
+        live = trace(made, device, pool, batch, until="denoise")["denoise"].live
+        found.append((measured, live, steps))
+    return found
+
+
+def _condition(kind: Kind) -> Points:
+    made, device, pool = model(kind.size, kind.guided, kind.dtype)
+    found = []
+    for number in range(7):
+        lines = LYRICS[kind.shape][number % 3] + number * (kind.shape != "plain")
+        batch = songs(made, [_text(lines, 10, 2, 1 + 9 * (number % 4))], 1)
+        (told,) = measures.words(batch, made.assets.tokenizer)
+        measured = measures.condition(told, made.config, kind.guided)
+        assert measured.key == " ".join(kind.name.split()[2:]), (measured.key, told, kind)
+        live = trace(made, device, pool, batch, until="condition")["condition"].live
+        found.append((measured, live, 2))
+    return found
+
+
+def _schedule(kind: Kind) -> Points:
+    made, device, pool = model(kind.size, False, kind.dtype)
+    found = []
+    for steps in (1, 5, 12):
+        batch = songs(made, [_text(2, 10, steps)], 1)
+        live = trace(made, device, pool, batch, until="schedule")["schedule"].live
+        found.append((measures.schedule(steps + 1), live, 2))
+    return found
+
+
+def _decode(kind: Kind) -> Points:
+    made, device, pool = model(kind.size, False, kind.dtype)
+    halo, found = made.vae_config.decode_halo, []
+    for number in range(5):
+        tile = TILES[number % 3] if kind.tiled else 512
+        frames = tile + 2 * halo + 8 + 2 * number if kind.tiled else 130 + 7 * number
+        frames = max(frames, 130)
+        batch = songs(made, [_text(2, frames / 25, 2)], 1)
+        live = trace(made, device, pool, batch, until="decode", tile=tile)["decode"].live
+        measured = measures.decode(batch[0].frames, tile, halo)
+        assert measured.key == " ".join(kind.name.split()[2:]), (measured, kind)
+        found.append((measured, live, 2))
+    return found
+
+
+_POINTS: Mapping[Stage, Callable[[Kind], Points]] = {
+    "condition": _condition,
+    "schedule": _schedule,
+    "denoise": _denoise,
+    "decode": _decode,
+}
+
+
+# --- where a formula may be the largest ------------------------------------------------------
+
+
+def _sample(kind: Kind) -> tuple[int, ...]:
+    """Measures of some work of this kind, drawn over all that can be asked for."""
+    pick, window = random.randint, 128
+    if kind.stage == "schedule":
+        return 1, pick(2, 201)
+    if kind.stage == "decode":
+        frames = pick(128, 15_000)
+        return (1, min(frames, pick(32, 1536) + 18), frames) if kind.tiled else (1, frames, 0)
+    low, high = {"plain": (1, 129), "dense": (130, 1024), "fold": (1025, 7500)}[kind.shape]
+    length = pick(max(low, 64 if kind.stage == "denoise" else 1), high)
+    mask, folded = measures.mask_elements(length, window), measures.folded(length, window)
+    if folded and not kind.batch:
+        mask = 0
+    if kind.stage == "condition":
+        return 1, pick(20, 256), min(length, 2048), mask, min(folded, 2048)
+    songs_ = pick(2, 8) if kind.batch else 1
+    rows = pick(20, 2305) * (pick(2, songs_) if kind.many else 1)
+    return 1, length * songs_, songs_ - 1, rows, pick(2, 201), mask, folded * songs_

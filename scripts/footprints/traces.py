@@ -1,0 +1,116 @@
+"""Traces: live bytes of every allocation of a stage, at the released sizes, over fake tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from headroom.device.simulated import SimulatedDevice
+from headroom.hardware.machine import DType, card
+from headroom.memory.plan import Placement, Plan, Residency, StagePlan
+from headroom.models.acestep.blueprint import Blueprint
+from headroom.models.acestep.compose import compose
+from headroom.models.acestep.requests import AnyMusicRequest
+from headroom.models.acestep.song import Song
+from headroom.models.base import Setup
+from headroom.runtime.events import Event, StageDone, StageStarted
+from headroom.runtime.pool import Pool
+from headroom.runtime.run import Run
+from headroom.units import GIB
+
+ROOM = 4096 * GIB
+MODELS = {
+    ("2b", False): "acestep-v15-turbo",
+    ("2b", True): "acestep-v15-base",
+    ("xl", False): "acestep-v15-xl-turbo",
+    ("xl", True): "acestep-v15-xl-base",
+}
+
+
+class Enough(Exception):
+    """The stage that was wanted has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """One stage: live bytes beyond its weights and what was held before, after each allocation;
+    and what it left on the device."""
+
+    live: tuple[int, ...]
+    left: int
+
+    @property
+    def peak(self) -> int:
+        return max(self.live)
+
+
+@cache
+def model(size: str, guided: bool, dtype: DType) -> tuple[Blueprint, SimulatedDevice, Pool]:
+    device = SimulatedDevice(ROOM, fake=True)
+    made = Blueprint(MODELS[size, guided], Setup(device, card(80), dtype=dtype))
+    return made, device, Pool(device, made.loaders())
+
+
+def songs(made: Blueprint, requests: Sequence[AnyMusicRequest], seeds: int) -> tuple[Song, ...]:
+    """The songs of some requests, `seeds` of each."""
+    found: list[Song] = []
+    for request in requests:
+        found += compose(request, made.variant, tuple(range(seeds))).songs
+    return tuple(found)
+
+
+def trace(
+    made: Blueprint,
+    device: SimulatedDevice,
+    pool: Pool,
+    batch: Sequence[Song],
+    *,
+    until: str,
+    tile: int | None = None,
+    pieces: int = 1,
+    precision: str | None = None,
+) -> dict[str, Traced]:
+    """Every stage of rendering these songs, up to `until`, each alone with its weights."""
+    needs = made.footprint(tuple(batch))
+    placements = tuple(
+        Placement(c.name, Residency.SWAPPED, c.precision, c.bytes) for c in needs.components
+    )
+    plan = Plan(
+        placements,
+        tuple(
+            StagePlan(
+                stage.name,
+                stage.uses,
+                pieces if stage.name == "denoise" else 1,
+                (tile or stage.ways[0].tile) if stage.name == "decode" else stage.ways[0].tile,
+                0,
+                0.0,
+            )
+            for stage in needs.stages
+        ),
+        ROOM,
+    )
+    sizes = {p.component: p.bytes for p in placements}
+    found: dict[str, Traced] = {}
+    before = [0]
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted):
+            before[0] = device.memory_allocated()
+            device.trace = []
+        elif isinstance(event, StageDone) and device.trace is not None:
+            weights = sum(sizes[name] for name in plan.stage(event.stage).uses)
+            live = tuple(n - before[0] - weights for n in device.trace)
+            device.trace = None
+            found[event.stage] = Traced(live, device.memory_allocated() - before[0])
+            if event.stage == until:
+                raise Enough
+
+    try:
+        made.render(tuple(batch), Run(plan, pool, device, hear))
+    except Enough:
+        pass
+    finally:
+        device.trace = None
+    return found
