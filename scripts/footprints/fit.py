@@ -21,7 +21,9 @@ def aligned(traces: Sequence[Sequence[int]], steps: Sequence[int]) -> list[list[
 
     All steps allocate alike, so it may be taken out anywhere inside the loop.
     """
-    lengths = {n: {len(t) for t, s in zip(traces, steps, strict=True) if s == n} for n in set(steps)}
+    lengths = {
+        n: {len(t) for t, s in zip(traces, steps, strict=True) if s == n} for n in set(steps)
+    }
     if any(len(found) != 1 for found in lengths.values()):
         raise NotLinear(f"traces of one kind of work differ in length: {lengths}")
     if set(steps) != {2, 3}:

@@ -13,7 +13,6 @@ from typing import Literal
 
 from footprints.fit import Rows, aligned, largest, solve
 from footprints.traces import model, songs, trace
-
 from headroom.hardware.machine import DType
 from headroom.models.acestep import measures
 from headroom.models.acestep.measures import Measured

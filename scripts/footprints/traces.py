@@ -86,6 +86,7 @@ def trace(
                 (tile or stage.ways[0].tile) if stage.name == "decode" else stage.ways[0].tile,
                 0,
                 0.0,
+                leaves=True,
             )
             for stage in needs.stages
         ),

@@ -58,14 +58,14 @@ def torch_device() -> torch.device:
 
 
 class SimulatedTensor(Tensor):
-    """A tensor on the simulated device; `inner` stands for it."""
+    """A tensor on the simulated device; `held` stands for it."""
 
-    inner: Tensor
+    held: Tensor
     card: Card
 
     @staticmethod
     def __new__(cls, inner: Tensor, card: Card) -> SimulatedTensor:
-        made = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made = torch.Tensor._make_wrapper_subclass(
             cls,
             inner.shape,
             strides=inner.stride(),
@@ -74,16 +74,16 @@ class SimulatedTensor(Tensor):
             device=torch_device(),
             requires_grad=False,
         )
-        made.inner, made.card = inner, card
+        made.held, made.card = inner, card
         card.made(inner.untyped_storage())
         result: SimulatedTensor = made
         return result
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"simulated({tuple(self.shape)}, {self.dtype})"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls,
         func: Any,
         types: Sequence[type],
@@ -121,16 +121,16 @@ class Inside(TorchDispatchMode):
     """While this is in force, tensors can be made on the device and brought to it."""
 
     def __init__(self, card: Card) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.card = card
 
     def __enter__(self) -> Inside:
         _Lifting.enter()
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *why: Any) -> None:
-        super().__exit__(*why)
+        super().__exit__(*why)  # type: ignore[no-untyped-call]
         _Lifting.leave()
 
     def __torch_dispatch__(
@@ -186,7 +186,7 @@ def _on_device(
     if strangers and name not in _INDEXING:
         where = {str(x.device) for x in tensors if x.dim()}
         raise RuntimeError(f"{name}: its tensors are apart, on {sorted(where)}")
-    known = {id(x.inner): x for x in tensors if isinstance(x, SimulatedTensor)}
+    known = {id(x.held): x for x in tensors if isinstance(x, SimulatedTensor)}
     if target is not None:
         place = "meta" if card.fake and target == TYPE else "cpu"
         kwargs = {**kwargs, "device": torch.device(place)}
@@ -211,7 +211,7 @@ def _on_device(
 def _copied(card: Card, source: Tensor, target: str | None, kwargs: dict[str, Any]) -> Tensor:
     """`aten::_to_copy`: a change of type, and of place where one is named."""
     here = isinstance(source, SimulatedTensor)
-    inner = source.inner if isinstance(source, SimulatedTensor) else source
+    inner = source.held if isinstance(source, SimulatedTensor) else source
     to_device = here if target is None else target == TYPE
     rest = {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}
     if not to_device and here and inner.is_meta:
@@ -234,8 +234,8 @@ def _copied(card: Card, source: Tensor, target: str | None, kwargs: dict[str, An
 
 def _written(card: Card, target: Tensor, source: Tensor) -> Tensor:
     """`aten::copy_`, also between the host and the device."""
-    to = target.inner if isinstance(target, SimulatedTensor) else target
-    of = source.inner if isinstance(source, SimulatedTensor) else source
+    to = target.held if isinstance(target, SimulatedTensor) else target
+    of = source.held if isinstance(source, SimulatedTensor) else source
     crosses = isinstance(target, SimulatedTensor) != isinstance(source, SimulatedTensor)
     if to.is_meta or of.is_meta:
         if to.shape != torch.broadcast_shapes(to.shape, of.shape):
@@ -250,7 +250,7 @@ def _written(card: Card, target: Tensor, source: Tensor) -> Tensor:
 
 
 def _stand_in(x: Any) -> Any:
-    return x.inner if isinstance(x, SimulatedTensor) else x
+    return x.held if isinstance(x, SimulatedTensor) else x
 
 
 def _stand_in_fake(x: Any) -> Any:

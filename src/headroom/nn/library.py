@@ -46,14 +46,12 @@ def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, weight.shape, weight, eps)
 
 
-@torch.library.register_fake("headroom::attend")
 def _attend_fake(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
     # As the fused kernels lay it out: a row holds the heads of one position.
     batch, heads, length, _ = q.shape
     return q.new_empty(batch, length, heads, v.shape[-1]).transpose(1, 2)
 
 
-@torch.library.register_fake("headroom::rms_norm")
 def _rms_norm_fake(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return torch.empty_like(x)
 
@@ -63,5 +61,7 @@ def _laid_out(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool
     return y.contiguous().transpose(1, 2)
 
 
+torch.library.register_fake("headroom::attend", _attend_fake)
+torch.library.register_fake("headroom::rms_norm", _rms_norm_fake)
 _library.impl("attend", _laid_out, "CPU")
 _library.impl("rms_norm", _rms_norm, "CPU")

@@ -51,6 +51,17 @@ def encode_bytes(
     return batch * itemsize * (peak + tile * config.hop * config.audio_channels)
 
 
+def decode_flops(config: OobleckConfig, frames: int) -> float:
+    """Floating-point operations of decoding so many latent frames; encoding takes about as many."""
+    widths, rows = config.decoder_widths, frames
+    total = 2.0 * rows * config.latent_channels * KERNEL * widths[0]
+    for before, after, stride in zip(widths, widths[1:], config.strides, strict=False):
+        total += 2.0 * rows * 2 * before * stride * after
+        rows *= stride
+        total += len(DILATIONS) * 2.0 * rows * after * after * (KERNEL + 1)
+    return total + 2.0 * rows * widths[-1] * KERNEL * config.audio_channels
+
+
 def largest_reorder(config: OobleckConfig, itemsize: int = 4) -> int:
     """Bytes of the largest weight that a convolution library may lay out anew in a call."""
     width = max(config.decoder_widths[1:])

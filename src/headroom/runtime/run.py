@@ -48,6 +48,11 @@ class Step:
         """Into how many pieces the work is cut."""
         return self.plan.pieces
 
+    @property
+    def leaves(self) -> bool:
+        """Whether results are to leave the device as they are made, instead of at the end."""
+        return self.plan.leaves
+
     def progress(self, done: int, total: int) -> None:
         """Say how far the stage is. Raises Cancelled where somebody asked to stop."""
         self._tell(Progress(self.plan.stage, done, total))

@@ -13,13 +13,14 @@ from headroom.units import GIB, MIB
 
 DIT = Component("dit", (200 * MIB,) * 20, 100 * MIB, "bfloat16", core=True)
 VAE = Component("vae", (), 300 * MIB, "bfloat16")
+TILES = (Way(900 * MIB, tile=512), Way(300 * MIB, tile=128, more=0.1))
 WORK = Footprint(
     (DIT, VAE),
     (
         Stage("denoise", ("dit",), (Way(500 * MIB),), 8, 2e13),
-        Stage("decode", ("vae",), (Way(900 * MIB, tile=512), Way(300 * MIB, tile=128, more=0.1)), 1, 5e12),
+        Stage("decode", ("vae",), TILES, 1, 5e12),
     ),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("gibibytes", [3, 4, 6])

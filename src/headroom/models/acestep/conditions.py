@@ -30,6 +30,22 @@ class Conditions:
     shared: tuple[int, ...]
     null: Tensor | None  # [1, 1, E]
 
+    def of(self, songs: range) -> Conditions:
+        """What some neighbouring songs of the batch need; the batch itself for all of them."""
+        if len(songs) == sum(self.shared):
+            return self
+        owners = [c for c, count in enumerate(self.shared) for _ in range(count)]
+        used = owners[songs.start : songs.stop]
+        first, last = used[0], used[-1] + 1
+
+        def cut(rows: Rows) -> Rows:
+            start, stop = sum(rows[1][:first]), sum(rows[1][:last])
+            return rows[0][start:stop], rows[1][first:last]
+
+        second = None if self.second is None else cut(self.second)
+        shared = tuple(used.count(c) for c in range(first, last))
+        return Conditions(cut(self.first), second, shared, self.null)
+
 
 def encode_conditions(
     songs: Sequence[Song],

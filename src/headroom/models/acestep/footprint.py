@@ -1,17 +1,20 @@
 """What rendering songs takes, in bytes, from sizes alone: components and stages. No torch.
 
-Weights are exact (a test counts the modules against them). Workspaces are upper estimates of the
-widest moment of a stage, in terms of the tensors that are alive then.
+Weights are exact (a test counts the modules against them). So are workspaces of the released sizes,
+whose formulas come from traces of the real modules (`workspaces`); for other sizes, and for what a
+sampler remembers beyond the plain one, they are estimates from above.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from itertools import pairwise
 
 from headroom.memory.footprint import Component, Footprint, Stage, Way
+from headroom.models.acestep import measures, workspaces
 from headroom.models.acestep.config import AceStepConfig, BlockSizes, TextEncoderConfig
+from headroom.models.acestep.measures import Measured, Reader, Words
 from headroom.models.acestep.parts import (
     CODES,
     CONDITIONER,
@@ -21,18 +24,21 @@ from headroom.models.acestep.parts import (
     VAE_DECODER,
     VAE_ENCODER,
 )
-from headroom.models.acestep.prompts import CAPTION_TOKENS, LYRIC_TOKENS
+from headroom.models.acestep.released import size_of
 from headroom.models.acestep.song import Song, same_condition
 from headroom.models.acestep.tasks import SourceChannels
+from headroom.nn.oobleck_cost import decode_bytes, decode_flops, encode_bytes
 from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 
+BYTES = measures.Bytes()
 TIME_FEATURES = 256
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-DECODE_TILES = (256, 128, 64, 32)  # latent frames, the fastest first
+DECODE_TILES = (1536, 1024, 512, 256, 128, 64)  # latent frames, the fastest first
 ENCODE_TILE = 64  # latent frames of a recording encoded at once
-_PROMPT_TOKENS = 96  # what the templates add to a person's words, at most
+REFERENCE_FRAMES = 750  # of a timbre reference: 30 s
+SLOWER_PER_PIECE = 0.03  # what a further piece costs, as a share of the whole stage
+LEAVING = 0.01  # what it costs that results leave the device as they are made
 _STATES = 12  # latents at once: noise, source, mask, velocities, what rules remember
-_DECODE_ALIVE, _ENCODE_ALIVE = 5, 5  # activations of the widest rate that live at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +56,37 @@ class Networks:
         return DTYPE_BYTES[self.dtype]
 
 
-def footprint(songs: Sequence[Song], networks: Networks) -> Footprint:
-    """Components and stages of one pass over the songs."""
-    return Footprint(components(songs, networks), stages(songs, networks))
+def footprint(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> Footprint:
+    """Components and stages of one pass over the songs; `reader` counts the tokens of words."""
+    return Footprint(components(songs, networks), stages(songs, networks, reader))
 
 
 # --- weights -----------------------------------------------------------------------------
 
 
-def attention_weights(s: BlockSizes) -> int:
-    """Parameters of one attention: four projections and two head norms."""
-    return s.width * s.head_dim * 2 * (s.heads + s.kv_heads) + 2 * s.head_dim
+def layer_matrices(s: BlockSizes) -> int:
+    """Parameters of one encoder layer that are matrices: those of attention, and of the MLP."""
+    return 2 * s.width * s.head_dim * (s.heads + s.kv_heads) + 3 * s.width * s.hidden
+
+
+def layer_vectors(s: BlockSizes) -> int:
+    """The others: two head norms, two norms."""
+    return 2 * s.head_dim + 2 * s.width
 
 
 def layer_weights(s: BlockSizes) -> int:
     """Parameters of one encoder layer."""
-    return attention_weights(s) + 3 * s.width * s.hidden + 2 * s.width
+    return layer_matrices(s) + layer_vectors(s)
 
 
-def dit_layer_weights(s: BlockSizes) -> int:
-    """Parameters of one DiT block."""
-    return 2 * attention_weights(s) + 3 * s.width * s.hidden + (3 + 6) * s.width
+def dit_matrices(s: BlockSizes) -> int:
+    """Parameters of one DiT block that are matrices."""
+    return 4 * s.width * s.head_dim * (s.heads + s.kv_heads) + 3 * s.width * s.hidden
+
+
+def dit_vectors(s: BlockSizes) -> int:
+    """The others: four head norms, three norms, and the modulation of six."""
+    return 4 * s.head_dim + (3 + 6) * s.width
 
 
 def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ...]:
@@ -79,10 +95,13 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
     e, d = config.encoder, config.dit
 
     def component(name: str, blocks: Sequence[int], rest: int) -> Component:
-        return Component(name, tuple(b * size for b in blocks), rest * size, networks.dtype)
+        return Component(
+            name, tuple(b * size for b in blocks), rest * size, networks.dtype, core=name == DIT
+        )
 
+    # A block is its matrices, which are what may pass through; its vectors are among the rest.
     def stack(layers: int) -> list[int]:
-        return [layer_weights(e)] * layers
+        return [layer_matrices(e)] * layers
 
     lyric_rest = e.width * config.text_width + 2 * e.width
     timbre_rest = e.width * (config.latent_channels + 2 + config.timbre_cls)
@@ -92,19 +111,27 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
     found = [
         component(
             TEXT_ENCODER,
-            [layer_weights(text.sizes)] * text.layers,
-            text.sizes.width * (text.vocabulary + 1),
+            [layer_matrices(text.sizes)] * text.layers,
+            text.sizes.width * (text.vocabulary + 1) + text.layers * layer_vectors(text.sizes),
         ),
         component(
             CONDITIONER,
             stack(config.lyric_layers + config.timbre_layers),
-            lyric_rest + timbre_rest + e.width * config.text_width + e.width,
+            lyric_rest
+            + timbre_rest
+            + e.width * config.text_width
+            + e.width
+            + (config.lyric_layers + config.timbre_layers) * layer_vectors(e),
         ),
         component(TIME, (), 2 * (d.width * (TIME_FEATURES + 7 * d.width) + 8 * d.width)),
         component(
             DIT,
-            [dit_layer_weights(d)] * config.dit_layers,
-            patch_in + patch_out + d.width * (e.width + 1) + 3 * d.width,
+            [dit_matrices(d)] * config.dit_layers,
+            patch_in
+            + patch_out
+            + d.width * (e.width + 1)
+            + 3 * d.width
+            + config.dit_layers * dit_vectors(d),
         ),
         component(VAE_DECODER, (), decoder_weights(networks.vae)),
     ]
@@ -114,7 +141,11 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
         detokenizer = e.width * (e.width + 2 + config.pool)
         detokenizer += config.latent_channels * (e.width + 1)
         found.append(
-            component(CODES, stack(2 * config.pooler_layers), tokenizer + quantizer + detokenizer)
+            component(
+                CODES,
+                (),
+                tokenizer + quantizer + detokenizer + 2 * config.pooler_layers * layer_weights(e),
+            )
         )
     if _sounds(songs):
         found.append(component(VAE_ENCODER, (), encoder_weights(networks.vae)))
@@ -149,52 +180,63 @@ def _units(width: int) -> int:
 # --- workspaces --------------------------------------------------------------------------
 
 
-def stages(songs: Sequence[Song], networks: Networks) -> tuple[Stage, ...]:
-    """The stages `render` runs, in its order."""
+def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> tuple[Stage, ...]:
+    """The stages `render` runs, in its order. `reader` counts tokens; left open, from above."""
     config, size = networks.config, networks.size
     e, d = config.encoder, config.dit
-    longest, steps = max(song.frames for song in songs), songs[0].sampling.steps
+    longest = max(song.frames for song in songs)
+    told = measures.words(songs, reader)
+    second = songs[0].instruction_after is not None
+    guided, times = any(songs[0].sampling.guided), len(songs[0].sampling.times)
     found: list[Stage] = []
     if _sounds(songs):
-        found.append(Stage("encode", (VAE_ENCODER,), (Way(_encode(networks)),)))
+        found.append(_encode(songs, networks))
     if any(song.channels is SourceChannels.HINTS for song in songs):
         # A row for each frame, one more for each code, and the groups before and after.
         rows = longest // config.pool * (config.pool + 1) + config.pool + 1
-        room = rows * _stack_row(e) + longest * 4 * e.width
-        found.append(Stage("codes", (CODES,), (Way(room * size),)))
-    leaders = [song for song, before in zip(songs, (None, *songs), strict=False)
-               if before is None or not same_condition(before, song)]  # fmt: skip
-    heard = sum(condition_rows(s, config) + _timbre_rows(s, config) for s in leaders)
-    found.append(
-        Stage("condition", (TEXT_ENCODER, CONDITIONER), (Way(heard * _stack_row(e) * size),))
-    )
-    found.append(Stage("schedule", (TIME,), (Way(2 * (steps + 2) * 8 * d.width * size),)))
-    rows = sum(condition_rows(song, config) for song in leaders)
-    table = (steps + 1) * (config.dit_layers + 2) * 6 * d.width * size  # made in two steps
-    latents = len(songs) * longest * config.latent_channels * 4
-    work = max(_denoise(songs, config, rows, size), table) + table + _STATES * latents
-    found.append(Stage("denoise", (DIT,), (Way(work),), passes=steps))
+        room = (rows * _stack_row(e) + longest * 4 * e.width) * size
+        work = 2.0 * rows * layer_weights(e) * config.pooler_layers * len(songs)
+        found.append(Stage("codes", (CODES,), (Way(room),), flops=work))
+    rows = sum(one.rows for one in told)
     found.append(
         Stage(
-            "decode",
-            (VAE_DECODER,),
-            tuple(Way(_decode(networks, tile), tile=tile) for tile in DECODE_TILES),
+            "condition",
+            (TEXT_ENCODER, CONDITIONER),
+            (Way(_condition(told, networks, guided, second)),),
+            flops=_condition_flops(told, networks) * (1 + second),
+            result=size * e.width * (rows * (1 + second) + guided),
+            until="denoise",
         )
     )
+    schedule = measures.schedule(times)
+    found.append(
+        Stage(
+            "schedule",
+            (TIME,),
+            (Way(_known(networks, schedule) or 2 * (times + 1) * 8 * d.width * size),),
+            flops=4.0 * times * 7 * d.width * d.width,
+            result=size * times * 7 * d.width,
+            until="denoise",
+        )
+    )
+    steps = songs[0].sampling.evaluations
+    found.append(
+        Stage(
+            "denoise",
+            (DIT,),
+            _denoise(songs, told, networks),
+            passes=steps + 1,
+            flops=steps * dit_flops(songs, rows, config) * (1 + guided),
+        )
+    )
+    found.append(_decode(songs, networks))
     return tuple(found)
 
 
-def condition_rows(song: Song, config: AceStepConfig) -> int:
-    """Rows of a song's condition, at most: a token is at least a byte of the text it stands for."""
-    asked = max(len(text.encode()) for text in (song.instruction, song.instruction_after or ""))
-    caption = len(song.caption.encode()) + asked + _PROMPT_TOKENS
-    lyrics = len(song.lyrics.encode()) + _PROMPT_TOKENS
-    return min(caption, CAPTION_TOKENS) + min(lyrics, LYRIC_TOKENS) + max(1, len(song.references))
-
-
-def _timbre_rows(song: Song, config: AceStepConfig) -> int:
-    """Rows the timbre encoder reads, of which it keeps one a reference."""
-    return max(1, len(song.references)) * (config.timbre_frames + config.timbre_cls)
+def _known(networks: Networks, measured: Measured) -> int | None:
+    """What traces of the released sizes say; None for sizes and kinds that were not traced."""
+    size = size_of(networks.config, networks.text_encoder, networks.vae)
+    return None if size is None else workspaces.room(size, networks.dtype, measured)
 
 
 def _stack_row(s: BlockSizes) -> int:
@@ -203,7 +245,78 @@ def _stack_row(s: BlockSizes) -> int:
     return 4 * s.width + 4 * s.hidden
 
 
-def _denoise(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) -> int:
+def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: bool) -> int:
+    """One condition without recordings is known exactly; others are estimated from above."""
+    config = networks.config
+    if len(told) == 1 and not told[0].references and not second:
+        room = _known(networks, measures.condition(told[0], config, guided))
+        if room is not None:
+            return room
+    timbre = sum(max(1, w.references) for w in told) * (config.timbre_frames + config.timbre_cls)
+    heard = sum(one.rows for one in told) + timbre
+    return heard * _stack_row(config.encoder) * networks.size
+
+
+def _condition_flops(told: Sequence[Words], networks: Networks) -> float:
+    config, text = networks.config, networks.text_encoder
+    layer = layer_weights(config.encoder)
+    timbre = sum(max(1, w.references) for w in told) * (config.timbre_frames + config.timbre_cls)
+    return 2.0 * (
+        sum(one.caption for one in told) * text.layers * layer_weights(text.sizes)
+        + sum(one.lyrics for one in told) * config.lyric_layers * layer
+        + timbre * config.timbre_layers * layer
+    )
+
+
+def groups(count: int, pieces: int) -> list[range]:
+    """Songs of a batch in so many runs of neighbours, as equal as can be; `render` cuts alike."""
+    ends = [count * i // pieces for i in range(pieces + 1)]
+    return [range(a, b) for a, b in pairwise(ends) if a < b]
+
+
+def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -> tuple[Way, ...]:
+    """The whole batch at once, in two groups, and so on down to song by song."""
+    owners: list[int] = []
+    for i, song in enumerate(songs):
+        new = i == 0 or not same_condition(songs[i - 1], song)
+        owners.append((owners[-1] if owners else -1) + new)
+    found = []
+    for pieces in range(1, len(songs) + 1):
+        rooms = []
+        for group in groups(len(songs), pieces):
+            used = sorted({owners[i] for i in group})
+            batch = songs[group.start : group.stop]
+            rooms.append(_denoise_room(batch, [told[i] for i in used], networks))
+        found.append(Way(max(rooms), pieces=pieces, more=SLOWER_PER_PIECE * (pieces - 1)))
+    return tuple(found)
+
+
+def _denoise_room(batch: Sequence[Song], told: Sequence[Words], networks: Networks) -> int:
+    """Exact for a plain sampler; what else the rules remember is added as so many latents."""
+    config, size = networks.config, networks.size
+    rows = sum(one.rows for one in told)
+    states = 4 * _STATES * len(batch) * max(song.frames for song in batch) * config.latent_channels
+    room = _known(networks, measures.denoise(batch, len(told), rows, config))
+    if room is None:
+        table = len(batch[0].sampling.times) * (config.dit_layers + 2) * 6 * config.dit.width * size
+        return max(_layers(batch, config, rows, size), table) + table + states
+    if measures.is_plain(batch):
+        return room
+    second = 0
+    if batch[0].instruction_after is not None:
+        d, tokens = config.dit, sum(-(-song.frames // config.patch) for song in batch)
+        cache = 2 * config.dit_layers * rows * d.kv_heads * d.head_dim
+        second = size * (tokens * d.width + cache + rows * (config.encoder.width + d.width))
+    ragged = 0
+    if len({song.frames for song in batch}) > 1:
+        # Positions and their places, what is joined after attention, and masks of their own.
+        ragged = sum(-(-song.frames // config.patch) for song in batch) * (
+            size * 3 * config.dit.heads * config.dit.head_dim + 64
+        )
+    return room + states + second + ragged
+
+
+def _layers(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) -> int:
     """Tokens at the MLP of one layer, context, window masks, keys and values of every layer."""
     d = config.dit
     lengths = [-(-song.frames // config.patch) for song in songs]
@@ -219,20 +332,55 @@ def _denoise(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int)
     )
 
 
-def _decode(networks: Networks, tile: int) -> int:
-    """A tile of the decoder at its widest rate."""
-    vae = networks.vae
-    widest = max(
-        width * prod(vae.strides[: i + 1]) for i, width in enumerate(vae.decoder_widths[1:])
+def dit_flops(songs: Sequence[Song], rows: int, config: AceStepConfig) -> float:
+    """Operations of one velocity of a batch whose conditions have `rows` rows in all."""
+    d = config.dit
+    wide = d.heads * d.head_dim
+    lengths = [-(-song.frames // config.patch) for song in songs]
+    window = max((w for w in config.windows if w is not None), default=0)
+    matrices = dit_matrices(d) - 2 * d.width * d.kv_heads * d.head_dim  # cross keys: once a song
+    products = 2.0 * sum(lengths) * matrices * config.dit_layers
+    seen = sum(n * ((n + min(n, 2 * window + 1)) / 2 + rows / len(songs)) for n in lengths)
+    return products + 4.0 * seen * wide * config.dit_layers
+
+
+def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
+    """Tiles of the decoder, the largest first; results stay on the device, or leave by tiles."""
+    vae, size = networks.vae, networks.size
+    frames = max(song.frames for song in songs)
+    total = sum(song.frames for song in songs)
+    audio = 4 * vae.audio_channels * frames * vae.hop
+    # Tiles larger than the song are one and the same.
+    whole = min((tile for tile in DECODE_TILES if tile >= frames), default=DECODE_TILES[0])
+    ways = []
+    for leaves in (False, True):
+        for tile in (tile for tile in DECODE_TILES if tile <= whole):
+            measured = measures.decode(frames, tile, vae.decode_halo)
+            room = _known(networks, measured)
+            if room is None:
+                latents = vae.latent_channels * frames * size
+                room = latents + decode_bytes(vae, frames, tile, tile, itemsize=size)
+            more = (2 * vae.decode_halo / tile if tile < frames else 0.0) + LEAVING * leaves
+            kept = 0 if leaves else audio
+            ways.append(Way(room + kept, tile=tile, leaves=leaves, more=more))
+    return Stage(
+        "decode",
+        (VAE_DECODER,),
+        tuple(ways),
+        flops=decode_flops(vae, total),
+        host=4 * vae.audio_channels * total * vae.hop,
     )
-    return _DECODE_ALIVE * (tile + 2 * vae.decode_halo) * widest * networks.size
 
 
-def _encode(networks: Networks) -> int:
-    """A tile of the encoder at its widest rate."""
+def _encode(songs: Sequence[Song], networks: Networks) -> Stage:
+    """A tile of the encoder; recordings stay on the host."""
     vae = networks.vae
-    widest = max(width * prod(vae.ratios[i:]) for i, width in enumerate(vae.encoder_widths[:-1]))
-    return _ENCODE_ALIVE * (ENCODE_TILE + 2 * vae.encode_halo) * widest * networks.size
+    recordings = [song.frames for song in songs if song.source is not None]
+    recordings += [REFERENCE_FRAMES for song in songs for _ in song.references]
+    frames = max(recordings)
+    room = encode_bytes(vae, frames, ENCODE_TILE, itemsize=networks.size)
+    work = decode_flops(vae, sum(recordings))  # the encoder mirrors the decoder
+    return Stage("encode", (VAE_ENCODER,), (Way(room, tile=ENCODE_TILE),), flops=work)
 
 
 def _sounds(songs: Sequence[Song]) -> bool:

@@ -61,6 +61,18 @@ class Material:
     references: tuple[tuple[Tensor, ...], ...]
     sounds: Sounds
 
+    def of(self, songs: range, frames: int) -> Material:
+        """That of some neighbouring songs of the batch, the longest of which has `frames`."""
+        here = slice(songs.start, songs.stop)
+        return Material(
+            self.channels[here, :frames],
+            self.mask[here, :frames],
+            self.silence[here, :frames],
+            None if self.sources is None else self.sources[here, :frames],
+            self.references[here],
+            self.sounds,
+        )
+
 
 def load_sounds(songs: Sequence[Song]) -> Sounds:
     """Read every recording once. Raises InvalidSource, also for silence where sound is needed."""

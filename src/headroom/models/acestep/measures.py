@@ -31,7 +31,7 @@ class Reader(Protocol):
 
 
 class Bytes:
-    """Stands in for a tokenizer nobody has: a token is at least a byte of the text it stands for."""
+    """Stands in for a tokenizer nobody has: a token is at least a byte of the text it means."""
 
     def caption(self, prompt: str) -> Sequence[object]:
         """At least as many as a tokenizer makes."""

@@ -115,7 +115,7 @@ class AceStep:
         return song.sampling
 
     def footprint(self, songs: tuple[Song, ...]) -> Footprint:
-        return footprint(songs, self.networks)
+        return footprint(songs, self.networks, self.assets.tokenizer)
 
     def numerics(self) -> Numerics:
         return Numerics(self.dtype, self.compile)

@@ -6,6 +6,7 @@ Source: config.json of the released folders. What only training reads is left ou
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from headroom.models.acestep.config import (
@@ -65,6 +66,18 @@ VAE: Raw = MappingProxyType(
         "sampling_rate": 48_000,
     }
 )
+
+
+def size_of(config: AceStepConfig, text: TextEncoderConfig, vae: OobleckConfig) -> str | None:
+    """`2b` or `xl`, where all sizes are the released ones; else None."""
+    if text != released_text_encoder() or vae != released_vae():
+        return None
+    for name, raw in (("2b", DIT_2B), ("xl", DIT_XL)):
+        ours = dit_config(raw)
+        like = replace(config, turbo=ours.turbo, stems=ours.stems, version=ours.version)
+        if like == ours:
+            return name
+    return None
 
 
 def released_dit(variant: Variant) -> AceStepConfig:

@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from headroom.audio.wave import Audio
 from headroom.device import upload
@@ -25,6 +26,7 @@ from headroom.models.acestep.conditions import Conditions, encode_conditions
 from headroom.models.acestep.config import AceStepConfig
 from headroom.models.acestep.dit import CrossCache, DiT, Layout, Modulation, TimePath
 from headroom.models.acestep.encoders import Conditioner, module_dtype
+from headroom.models.acestep.footprint import groups
 from headroom.models.acestep.material import Material, assemble, encode_sounds, load_sounds
 from headroom.models.acestep.parts import (
     CODES,
@@ -60,6 +62,16 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
     Keeps `noise` and `latents` [B, T, 64] on the run.
     """
     material = _material(songs, run, assets)
+    latents = _latents(songs, run, assets, material)
+    run.keep("latents", latents)
+    return run.stage(
+        "decode",
+        lambda step, parts: _decode(songs, latents, material, step, parts.of(VAE_DECODER, Decoder)),
+    )
+
+
+def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material) -> Tensor:
+    """Conditions, schedule, denoising; what they leave on the device is gone when this returns."""
     conditions = run.stage(
         "condition",
         lambda step, parts: encode_conditions(
@@ -75,16 +87,11 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
     times = run.stage(
         "schedule", lambda step, parts: parts.of(TIME, TimePath)(songs[0].sampling.times)
     )
-    latents = run.stage(
+    return run.stage(
         "denoise",
         lambda step, parts: _denoise(
             songs, run, step, parts.of(DIT, DiT), times, conditions, material
         ),
-    )
-    run.keep("latents", latents)
-    return run.stage(
-        "decode",
-        lambda step, parts: _decode(songs, latents, material, step, parts.of(VAE_DECODER, Decoder)),
     )
 
 
@@ -147,14 +154,45 @@ def _denoise(
     conditions: Conditions,
     material: Material,
 ) -> Tensor:
-    """Noise to latents [B, T, 64], fp32 on the host."""
+    """Noise to latents [B, T, 64], fp32 on the host; the batch in `step.pieces` groups."""
+    noise = starting_noise(songs, dit)
+    run.keep("noise", noise)
+    longest, made = noise.shape[1], []
+    cuts = groups(len(songs), step.pieces)
+    for number, cut in enumerate(cuts):
+        batch = songs[cut.start : cut.stop]
+        frames = max(song.frames for song in batch)
+        part = _denoise_group(
+            batch,
+            step,
+            dit,
+            times,
+            conditions.of(cut),
+            material.of(cut, frames),
+            noise[cut.start : cut.stop, :frames],
+            (number, len(cuts)),
+        )
+        made.append(F.pad(part, (0, 0, 0, longest - frames)))
+    return torch.cat(made)
+
+
+def _denoise_group(
+    songs: Sequence[Song],
+    step: Step,
+    dit: DiT,
+    times: tuple[Tensor, Tensor],
+    conditions: Conditions,
+    material: Material,
+    noise: Tensor,
+    place: tuple[int, int],
+) -> Tensor:
+    """Songs that are denoised together; they are group `place[0]` of `place[1]`."""
     sampling, device = songs[0].sampling, step.device
     frames = [song.frames for song in songs]
     schedule = Schedule(sampling.times)
+    before, total = place[0] * schedule.steps, place[1] * schedule.steps
     layout = dit.layout(frames, conditions.shared)
     modulation = dit.modulation(*times)
-    noise = starting_noise(songs, dit)
-    run.keep("noise", noise)
     source = None if material.sources is None else material.sources.to(device)
     x = noise.to(device)
     if sampling.start_from_source:
@@ -189,9 +227,9 @@ def _denoise(
         fresh=lambda k: upload(
             draw([song.seed for song in songs], frames, x.shape[-1], Stream.SDE, k), device
         ),
-        on_step=lambda k: step.progress(k, schedule.steps),
+        on_step=lambda k: step.progress(before + k, total),
     )
-    step.progress(schedule.steps, schedule.steps)
+    step.progress(before + schedule.steps, total)
     repainting = sampling.repainting
     if repainting is not None and repainting.ramp_frames and source is not None:
         soft = corrections.soft_mask(
@@ -330,12 +368,17 @@ def _decode(
         z = row[: song.frames] * song.finish.latent_rescale + song.finish.latent_shift
         finish.check_latents(z, song)
         z = z.t().unsqueeze(0).to(step.device, module_dtype(decoder))
-        out = torch.empty(1, decoder.config.audio_channels, song.frames * decoder.config.hop)
+        out = torch.empty(
+            1,
+            decoder.config.audio_channels,
+            song.frames * decoder.config.hop,
+            device="cpu" if step.leaves else step.device,
+        )
 
         def advance(done: int, _: int, before: int = before) -> None:
             step.progress(before + done, total)
 
         decode_tiled(decoder, z, tile, out=out, progress=advance)
-        audios.append(finish.finished(song, out[0], material.sounds))
+        audios.append(finish.finished(song, out[0].cpu(), material.sounds))
         before += song.frames
     return tuple(audios)

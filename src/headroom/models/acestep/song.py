@@ -84,6 +84,11 @@ class Sampling:
     def steps(self) -> int:
         return len(self.times) - 1
 
+    @property
+    def evaluations(self) -> int:
+        """How often the velocity is asked for; Heun asks twice a step."""
+        return self.steps * (2 if self.solver == "heun" else 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:
