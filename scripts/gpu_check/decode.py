@@ -49,9 +49,10 @@ def decodes(bench: Bench) -> list[Row]:
         decoders["channels-last weights"] = last
     for seconds in bench.sizes.decodes:
         frames = seconds * 25
-        stage = next(s for s in stages((composed(bench, seconds),), networks(bench)) if s.tiles)
-        planned = dict(zip(stage.tiles, stage.workspace, strict=True))
-        tiles = (*stage.tiles[:2], frames) if bench.where.type != "cpu" else (64,)
+        every = stages((composed(bench, seconds),), networks(bench))
+        ways = [way for stage in every if stage.name == "decode" for way in stage.ways]
+        planned = {way.tile: way.workspace for way in ways if way.leaves}
+        tiles = (1024, 512, 256, 128, frames) if bench.where.type != "cpu" else (64,)
         latents = normal(1, vae.latent_channels, frames).to(bench.where, bench.fast)
         first: Tensor | None = None
         for name, decoder in decoders.items():

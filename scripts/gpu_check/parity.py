@@ -16,7 +16,7 @@ from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.nn.oobleck_tiles import decode_tiled
-from headroom.runtime.prepare import enter, slots
+from headroom.runtime.prepare import bring
 
 EXACT, HALF = 1e-4, 4e-2  # relative distance allowed in fp32 (TF32 off) and in bf16
 HOST = torch.device("cpu")
@@ -31,7 +31,7 @@ def parity(bench: Bench) -> list[Row]:
             reference = forward(reference_module, HOST, torch.float32)
         for dtype, allowed in ((torch.float32, EXACT), (torch.bfloat16, HALF)):
             module = copy.deepcopy(reference_module).to(dtype)
-            enter(module, slots(module), bench.where)
+            bring(module, bench.where)
             with torch.inference_mode():
                 ours = forward(module, bench.where, dtype)
             kind = str(dtype).removeprefix("torch.")
@@ -124,7 +124,7 @@ def sampler(bench: Bench) -> list[Row]:
     """A whole run in fp32 on both: what a song's latents differ by."""
     dit = drawn(lambda: DiT(bench.sizes.shallow), HOST, torch.float32)
     twin = copy.deepcopy(dit)
-    enter(twin, slots(twin), bench.where)
+    bring(twin, bench.where)
     schedule, rows = turbo(8, 3.0), []
     for name, sampling in METHODS.items():
         with torch.inference_mode():

@@ -9,6 +9,8 @@
     ├── WeightsMissing          a model that is not installed
     ├── DownloadFailed          a source of weights that did not deliver
     ├── DoesNotFit              no plan keeps within the memory there is
+    ├── OutOfMemory             the memory ran out all the same, after every tighter plan
+    ├── LedgerMismatch          bytes on the device that belong to nobody: a fault of this program
     ├── RenderFailed            the networks made something that is no sound
     └── Cancelled               somebody asked for the work to stop
 
@@ -90,6 +92,29 @@ class DoesNotFit(HeadroomError):
         super().__init__(
             f"{what} needs at least {gib(least)}, the budget is {gib(budget)}: "
             f"{gib(least - budget)} are missing.{hint}"
+        )
+
+
+class OutOfMemory(HeadroomError):
+    """A stage found less memory than planned, and no tighter plan helped. `planned` is bytes."""
+
+    def __init__(self, stage: str, planned: int, tried: int) -> None:
+        self.stage, self.planned, self.tried = stage, planned, tried
+        super().__init__(
+            f"the stage {stage!r} ran out of memory, though {gib(planned)} were planned for it; "
+            f"{tried} tighter plans did not help. Something else may be using the card: "
+            "`acestep doctor` shows what."
+        )
+
+
+class LedgerMismatch(HeadroomError):
+    """What the parts own of the device, and what is allocated there, are not the same; bytes."""
+
+    def __init__(self, owned: int, allocated: int) -> None:
+        self.owned, self.allocated = owned, allocated
+        super().__init__(
+            f"the parts own {owned} bytes of the device, {allocated} are allocated: "
+            f"{allocated - owned:+} belong to nobody"
         )
 
 

@@ -1,20 +1,61 @@
 """The parts of a model between runs: on the device, in host memory, or not there yet.
 
 Weights never change. A part that leaves the device drops its copy there and takes up its host
-tensors again; nothing is copied back.
+tensors again; nothing is copied back. What is leased never moves; what is asked to leave while it
+is leased leaves when it is given back.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeAlias, TypeVar
 
+from torch import Tensor, nn
+
 from headroom.device import Device
-from headroom.memory.plan import Placement, Residency
-from headroom.runtime.prepare import Slot, enter, leave, slots
+from headroom.memory.plan import SLOTS, Placement, Residency
+from headroom.runtime.ledger import Ledger
+from headroom.runtime.pinned import pin
+from headroom.runtime.prepare import (
+    Cell,
+    Slot,
+    cells,
+    enter,
+    leave,
+    matrices,
+    slots,
+    streamed_blocks,
+    twins,
+)
+from headroom.runtime.streaming import Ring
 
 T = TypeVar("T")
 Loaders: TypeAlias = Mapping[str, Callable[[], object]]
+Clock: TypeAlias = Callable[[], float]
+
+
+class State(Enum):
+    """Where a part is; the value is what people are shown."""
+
+    ABSENT = "not loaded"
+    HOST = "in host memory"
+    DEVICE = "on the device"
+    PASSING = "passes through the device"
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """One part: where it is, what it takes there, who uses it, how long nobody has."""
+
+    name: str
+    state: State
+    device_bytes: int
+    leases: int
+    idle_seconds: float | None
 
 
 class Parts(Mapping[str, object]):
@@ -40,70 +81,211 @@ class Parts(Mapping[str, object]):
         return part
 
 
+@dataclass(slots=True)
+class _Entry:
+    """A part that is loaded. `kept` and `ring` say how much of it is on the device, if any."""
+
+    part: object
+    places: tuple[Slot, ...]
+    cells: tuple[Cell, ...] = ()
+    twins: tuple[tuple[Slot, Slot], ...] = ()
+    tensors: list[Tensor] = field(default_factory=list)
+    state: State = State.HOST
+    kept: int = 0
+    ring: Ring | None = None
+    leases: int = 0
+    used: float = 0.0
+    leaving: bool = False  # asked to leave while leased
+    forgotten: bool = False  # asked to be released while leased
+
+
 class Pool:
     """Loads each part when it is first leased, and keeps it in host memory until `release`.
 
-    `floor` is what the device held before the first part, in bytes.
+    Safe under threads: one thread at a time moves parts, and `status` waits for nobody. `clock` is
+    that of `expire`.
     """
 
-    def __init__(self, device: Device, loaders: Loaders) -> None:
-        self._device, self._loaders = device, loaders
-        self._loaded: dict[str, object] = {}
-        self._on_device: dict[str, tuple[Slot, ...]] = {}  # name -> its host tensors
-        self.floor = device.memory_allocated()
+    def __init__(self, device: Device, loaders: Loaders, clock: Clock = time.monotonic) -> None:
+        self._device, self._loaders, self._clock = device, loaders, clock
+        self._entries: dict[str, _Entry] = {}
+        self._lock = threading.RLock()
+        self.ledger = Ledger(device)
+
+    @property
+    def floor(self) -> int:
+        """What the device held before the first part, in bytes."""
+        return self.ledger.floor
 
     @property
     def loaded(self) -> frozenset[str]:
         """The parts that are in memory at all."""
-        return frozenset(self._loaded)
+        return frozenset(self._entries)
 
     @property
     def on_device(self) -> frozenset[str]:
-        """The parts whose weights are on the accelerator now."""
-        return frozenset(self._on_device)
+        """The parts whose weights are on the accelerator now, whole or passing through."""
+        here = (State.DEVICE, State.PASSING)
+        return frozenset(n for n, e in list(self._entries.items()) if e.state in here)
+
+    def status(self) -> tuple[PartStatus, ...]:
+        """Every part the model has, as it is now."""
+        now = self._clock()
+        found = []
+        for name in self._loaders:
+            entry = self._entries.get(name)
+            if entry is None:
+                found.append(PartStatus(name, State.ABSENT, 0, 0, None))
+                continue
+            idle = None if entry.leases else max(0.0, now - entry.used)
+            size = self.ledger.bytes(name)
+            found.append(PartStatus(name, entry.state, size, entry.leases, idle))
+        return tuple(found)
+
+    # --- leases ----------------------------------------------------------------------------
 
     def lease(self, placements: Iterable[Placement]) -> Parts:
         """The parts, each where its placement wants it. On failure none is left behind."""
         wanted = tuple(placements)
-        try:
-            return Parts({p.component: self._bring(p) for p in wanted})
-        except BaseException:
-            self.give_back(wanted)
-            raise
+        taken: list[Placement] = []
+        with self._lock:
+            try:
+                for placement in wanted:
+                    self._bring(placement)
+                    taken.append(placement)
+            except BaseException:
+                self.give_back(taken)
+                raise
+            return Parts({p.component: self._entries[p.component].part for p in wanted})
 
     def give_back(self, placements: Iterable[Placement]) -> None:
-        """Take off the device all of these that are not resident."""
-        for placement in placements:
-            if placement.residency is not Residency.RESIDENT:
-                self._leave(placement.component)
+        """End the leases. What is not resident leaves the device once nobody leases it."""
+        with self._lock:
+            for placement in placements:
+                entry = self._entries.get(placement.component)
+                if entry is None or not entry.leases:
+                    continue
+                entry.leases -= 1
+                entry.used = self._clock()
+                if entry.leases:
+                    continue
+                if placement.residency is not Residency.RESIDENT or entry.leaving:
+                    self._leave(placement.component, entry)
+                if entry.forgotten:
+                    del self._entries[placement.component]
 
-    def release(self) -> None:
-        """Forget every part: nothing stays on the device or in host memory."""
-        for name in tuple(self._on_device):
-            self._leave(name)
-        self._loaded.clear()
-        self._device.release()
+    def make_room(self, residents: Iterable[str]) -> None:
+        """Take everything off the device that is neither among these nor leased."""
+        stay = set(residents)
+        with self._lock:
+            for name, entry in self._entries.items():
+                if name not in stay and not entry.leases:
+                    self._leave(name, entry)
 
-    def _bring(self, placement: Placement) -> object:
+    def offload(self, name: str | None = None) -> None:
+        """Take a part, or all of them, off the device; what is leased leaves when given back."""
+        with self._lock:
+            for each in self._named(name):
+                entry = self._entries[each]
+                if entry.leases:
+                    entry.leaving = True
+                else:
+                    self._leave(each, entry)
+            self._device.release()
+
+    def release(self, name: str | None = None) -> None:
+        """Forget a part, or all of them: nothing stays on the device or in host memory."""
+        with self._lock:
+            for each in self._named(name):
+                entry = self._entries[each]
+                if entry.leases:
+                    entry.leaving = entry.forgotten = True
+                else:
+                    self._leave(each, entry)
+                    del self._entries[each]
+            self._device.release()
+
+    def expire(self, idle_seconds: float) -> tuple[str, ...]:
+        """Take off the device what nobody has used for so long; the names."""
+        with self._lock:
+            now = self._clock()
+            gone = tuple(
+                name
+                for name, entry in self._entries.items()
+                if entry.state is not State.HOST
+                and not entry.leases
+                and now - entry.used >= idle_seconds
+            )
+            for name in gone:
+                self._leave(name, self._entries[name])
+            if gone:
+                self._device.release()
+            return gone
+
+    def check_integrity(self) -> None:
+        """The book against the device, while nobody leases anything. Raises LedgerMismatch."""
+        with self._lock:
+            if not any(entry.leases for entry in self._entries.values()):
+                self.ledger.check_integrity()
+
+    # --- moving ----------------------------------------------------------------------------
+
+    def _named(self, name: str | None) -> tuple[str, ...]:
+        if name is None:
+            return tuple(self._entries)
+        if name not in self._loaders:
+            raise KeyError(f"no part {name!r} in {sorted(self._loaders)}")
+        return (name,) if name in self._entries else ()
+
+    def _bring(self, placement: Placement) -> None:
         name = placement.component
-        if name not in self._loaded:
-            self._loaded[name] = self._loaders[name]()
-        part = self._loaded[name]
+        entry = self._entries.get(name)
+        if entry is None:
+            part = self._loaders[name]()
+            entry = self._entries[name] = _Entry(part, slots(part), used=self._clock())
+        if entry.leases == 0 and not self._is_as(entry, placement):
+            self._leave(name, entry)
+            if placement.residency is not Residency.HOST and self._device.torch.type != "cpu":
+                self._enter(name, entry, placement)
+        entry.leases += 1
+        entry.used = self._clock()
+
+    @staticmethod
+    def _is_as(entry: _Entry, placement: Placement) -> bool:
         if placement.residency is Residency.HOST:
-            self._leave(name)
-        elif name not in self._on_device and self._device.torch.type != "cpu":
-            self._enter(name, part)
-        return part
+            return entry.state is State.HOST
+        if placement.residency is Residency.STREAMED:
+            return entry.state is State.PASSING and entry.kept == placement.kept
+        return entry.state is State.DEVICE
 
-    def _enter(self, name: str, part: object) -> None:
-        """Put a copy on the device in the place of every tensor of the part."""
-        places = self._on_device[name] = slots(part)
+    def _enter(self, name: str, entry: _Entry, placement: Placement) -> None:
+        """Put a copy on the device in the place of every tensor that is to be there."""
+        passing: tuple[nn.Module, ...] = ()
+        if placement.residency is Residency.STREAMED:
+            passing = streamed_blocks(entry.part, placement.kept)
+        pin(entry.places, self._device)
+        moving = {(id(s.module), s.name) for block in passing for s in matrices(block)}
+        here = [slot for slot in entry.places if (id(slot.module), slot.name) not in moving]
+        entry.cells = cells(here)
+        entry.twins = twins(here, entry.cells)
         try:
-            enter(part, places, self._device.torch)
+            entry.tensors.extend(enter(entry.cells, entry.twins, self._device.torch))
+            if passing and isinstance(entry.part, nn.Module):
+                entry.ring = Ring(entry.part, passing, self._device, SLOTS)
         except BaseException:  # half a part is none
-            self._leave(name)
+            self._leave(name, entry)
             raise
+        entry.state = State.PASSING if passing else State.DEVICE
+        entry.kept = placement.kept
+        ring = [] if entry.ring is None else entry.ring.tensors
+        self.ledger.own(name, [*entry.tensors, *ring])
 
-    def _leave(self, name: str) -> None:
-        """Put the host tensors back."""
-        leave(self._on_device.pop(name, ()))
+    def _leave(self, name: str, entry: _Entry) -> None:
+        """Put the host tensors back; the device's copies are forgotten."""
+        if entry.ring is not None:
+            entry.ring.close()
+        leave(entry.cells, entry.twins)
+        entry.tensors.clear()
+        entry.cells, entry.twins, entry.ring = (), (), None
+        entry.state, entry.leaving = State.HOST, False
+        self.ledger.disown(name)

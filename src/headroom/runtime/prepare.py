@@ -1,4 +1,4 @@
-"""Make a part ready where it computes: uploaded with its projections joined, or compiled.
+"""Make a part ready where it computes: its tensors brought to the device, projections joined.
 
 Uploading changes places, not data: each module keeps its identity and gets device tensors; the
 host tensors are kept aside and take their places again when the part leaves. Matrices that are
@@ -8,7 +8,7 @@ device, so no joined copy ever exists on the host, and the members are views of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from headroom.nn.attention import Joined
+from headroom.nn.blocks import Blocks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slot:
     """A place in a module where a tensor belongs, and that tensor in host memory.
 
@@ -34,55 +35,189 @@ class Slot:
         setattr(self.module, self.name, tensor)
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One tensor on the device, and the places it fills: one, or a joined one and its members.
+
+    `rows` of each member, in the joined one; None for a tensor of its own.
+    """
+
+    whole: Slot
+    members: tuple[Slot, ...]
+    rows: tuple[slice, ...] | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the device's tensor."""
+        first = self.members[0].host
+        assert first is not None
+        if self.rows is None:
+            return tuple(first.shape)
+        return self.rows[-1].stop, *first.shape[1:]
+
+    @property
+    def like(self) -> Tensor:
+        """A host tensor of its type."""
+        host = self.members[0].host
+        assert host is not None
+        return host
+
+    @property
+    def bytes(self) -> int:
+        """On the device."""
+        return sum(slot.host.nbytes for slot in self.members if slot.host is not None)
+
+    def empty(self, device: torch.device) -> Tensor:
+        """Room for it."""
+        return torch.empty(self.shape, dtype=self.like.dtype, device=device)
+
+    def fill(self, tensor: Tensor) -> None:
+        """Copy the host's values; the host goes on where its memory is page-locked."""
+        for slot, part in zip(self.members, self._parts(tensor), strict=True):
+            assert slot.host is not None
+            part.copy_(slot.host.detach(), non_blocking=True)
+
+    def bind(self, tensor: Tensor) -> None:
+        """Let the modules compute with it."""
+        if self.rows is not None:
+            self.whole.put(_as(self.like, tensor))
+        for slot, part in zip(self.members, self._parts(tensor), strict=True):
+            slot.put(_as(self.like, part))
+
+    def leave(self) -> None:
+        """Put the host's tensors back."""
+        if self.rows is not None:
+            self.whole.put(self.whole.host)
+        for slot in self.members:
+            slot.put(slot.host)
+
+    def _parts(self, tensor: Tensor) -> Sequence[Tensor]:
+        return (tensor,) if self.rows is None else [tensor[rows] for rows in self.rows]
+
+
 def slots(part: object) -> tuple[Slot, ...]:
     """The places of a part's tensors, the empty ones too; a part that is no module has none."""
-    return tuple(_slots(part))
+    if not isinstance(part, nn.Module):
+        return ()
+    return tuple(chain.from_iterable(_slots(module) for module in part.modules()))
 
 
-def enter(part: object, places: tuple[Slot, ...], device: torch.device) -> None:
-    """Put a copy on the device in every place. What fails midway is undone by `leave`.
+def cells(places: Iterable[Slot]) -> tuple[Cell, ...]:
+    """The tensors a device needs for these places; one that stands in two places is one cell.
 
-    A tensor in two places is copied once.
+    Members of a joined matrix go together where they are alike.
     """
-    copies: dict[int, Tensor] = {}
-    for module in part.modules() if isinstance(part, nn.Module) else ():
+    places = tuple(places)
+    by_place = {(id(slot.module), slot.name): slot for slot in places}
+    shared: dict[int, list[Slot]] = {}
+    for slot in places:
+        if slot.host is not None:
+            shared.setdefault(id(slot.host), []).append(slot)
+    found: list[Cell] = []
+    taken: set[int] = set()
+    for module in {id(slot.module): slot.module for slot in places}.values():
         if isinstance(module, Joined):
             for name, members in module.joined.items():
-                _join(module, name, members, device, copies)
-    for place in places:
-        host = place.host
-        if host is None:
-            continue
-        if id(host) not in copies:
-            copies[id(host)] = _as(host, host.detach().to(device))
-        place.put(copies[id(host)])
+                cell = _joined(module, name, members, by_place)
+                if cell is not None and not taken & {id(slot.host) for slot in cell.members}:
+                    found.append(cell)
+                    taken |= {id(slot.host) for slot in cell.members}
+    for key, where in shared.items():
+        if key not in taken:
+            found.append(Cell(where[0], tuple(where[:1]), None))
+    return tuple(found)
 
 
-def leave(places: tuple[Slot, ...]) -> None:
+def twins(places: Iterable[Slot], made: Iterable[Cell]) -> tuple[tuple[Slot, Slot], ...]:
+    """Places whose tensor is already in another: (the place, the one that holds the tensor)."""
+    held = {id(slot.host): slot for cell in made for slot in cell.members}
+    owners = {(id(slot.module), slot.name) for cell in made for slot in cell.members}
+    return tuple(
+        (slot, held[id(slot.host)])
+        for slot in places
+        if slot.host is not None
+        and (id(slot.module), slot.name) not in owners
+        and id(slot.host) in held
+    )
+
+
+def enter(
+    made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]], device: torch.device
+) -> Iterator[Tensor]:
+    """Put a copy on the device in every place, one tensor after another, as they are asked for.
+
+    What fails midway is undone by `leave`.
+    """
+    for cell in made:
+        tensor = cell.empty(device)
+        yield tensor
+        cell.fill(tensor)
+        cell.bind(tensor)
+    for slot, other in same:
+        slot.put(getattr(other.module, other.name))
+
+
+def leave(made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]]) -> None:
     """Put the host tensors back; the device's copies are forgotten."""
-    for place in places:
-        place.put(place.host)
+    for cell in made:
+        cell.leave()
+    for slot, _ in same:
+        slot.put(slot.host)
 
 
-def _join(
-    module: nn.Module,
+def bring(part: object, device: torch.device) -> None:
+    """A whole part to the device, for good."""
+    places = slots(part)
+    made = cells(places)
+    for _ in enter(made, twins(places, made), device):
+        pass
+
+
+def streamed_blocks(part: object, kept: int) -> tuple[nn.Module, ...]:
+    """The blocks of a part that pass through, all but the first `kept`, in their order."""
+    if not isinstance(part, nn.Module):
+        return ()
+    lists = [module for module in part.modules() if isinstance(module, Blocks)]
+    return tuple(chain.from_iterable(lists))[kept:]
+
+
+def matrices(block: nn.Module) -> tuple[Slot, ...]:
+    """The places of a block that pass through with it: its matrices, joined ones too."""
+    found = []
+    for module in block.modules():
+        joined = set(module.joined) if isinstance(module, Joined) else set()
+        found += [
+            slot
+            for slot in _slots(module)
+            if slot.name in joined or (slot.host is not None and slot.host.dim() == 2)
+        ]
+    return tuple(found)
+
+
+def _joined(
+    module: Joined,
     name: str,
-    members: tuple[str, ...],
-    device: torch.device,
-    copies: dict[int, Tensor],
-) -> None:
-    """Fill `module.name` on the device from its members, unless they do not go together."""
-    hosts = [module.get_parameter(member) for member in members]
+    members: Sequence[str],
+    by_place: Mapping[tuple[int, str], Slot],
+) -> Cell | None:
+    assert isinstance(module, nn.Module)
+    whole = by_place.get((id(module), name))
+    found = []
+    for member in members:
+        owner, _, leaf = member.rpartition(".")
+        slot = by_place.get((id(module.get_submodule(owner)), leaf))
+        if slot is None or slot.host is None:
+            return None
+        found.append(slot)
+    hosts = [slot.host for slot in found if slot.host is not None]
     alike = {(host.dtype, host.shape[1:]) for host in hosts}
-    if len(alike) > 1 or getattr(module, name) is not None or any(id(h) in copies for h in hosts):
-        return
-    first = hosts[0]
-    rows = sum(host.shape[0] for host in hosts)
-    whole = torch.empty((rows, *first.shape[1:]), dtype=first.dtype, device=device)
-    for host, part in zip(hosts, whole.split([host.shape[0] for host in hosts]), strict=True):
-        part.copy_(host.detach())
-        copies[id(host)] = _as(host, part)
-    setattr(module, name, nn.Parameter(whole, requires_grad=False))
+    if whole is None or whole.host is not None or len(alike) > 1:
+        return None
+    rows, start = [], 0
+    for host in hosts:
+        rows.append(slice(start, start + host.shape[0]))
+        start += host.shape[0]
+    return Cell(whole, tuple(found), tuple(rows))
 
 
 def _as(host: Tensor, copied: Tensor) -> Tensor:
@@ -91,15 +226,6 @@ def _as(host: Tensor, copied: Tensor) -> Tensor:
     return nn.Parameter(copied, requires_grad=False) if is_parameter else copied
 
 
-def _slots(part: object) -> Iterator[Slot]:
-    if not isinstance(part, nn.Module):
-        return
-    for module in part.modules():
-        own: Iterator[tuple[str, Tensor | None]] = chain(
-            _items(module._parameters), _items(module._buffers)
-        )
-        yield from (Slot(module, name, tensor) for name, tensor in own)
-
-
-def _items(tensors: Mapping[str, Tensor | None]) -> Iterator[tuple[str, Tensor | None]]:
-    yield from tensors.items()
+def _slots(module: nn.Module) -> Iterator[Slot]:
+    own = chain(module._parameters.items(), module._buffers.items())
+    return (Slot(module, name, tensor) for name, tensor in own)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor
 
 from headroom.device import Device
-from headroom.errors import Cancelled
+from headroom.errors import Cancelled, OutOfMemory
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.runtime.events import (
     Progress,
+    Replanned,
     StageDone,
     StageStarted,
     Stop,
@@ -25,6 +27,7 @@ from headroom.runtime.events import (
     tell_nobody,
 )
 from headroom.runtime.pool import Parts, Pool
+from headroom.runtime.recovery import Ladder, Rung
 
 T = TypeVar("T")
 
@@ -74,9 +77,10 @@ class Run:
         device: Device,
         tell: Tell = tell_nobody,
         stop: Stop = never,
+        ladder: Ladder | None = None,
     ) -> None:
         self.plan = plan
-        self._pool, self._device = pool, device
+        self._pool, self._device, self._ladder = pool, device, ladder
         self._tell, self._stop = tell, stop
         self._report: list[StageDone] = []
         self._kept: dict[str, Tensor] = {}
@@ -99,11 +103,32 @@ class Run:
     def stage(self, name: str, work: Callable[[Step, Parts], T]) -> T:
         """Lease the stage's parts, call `work(step, parts)`, measure, tell, give back.
 
-        `work` may be called again after running out of memory, so it never changes its inputs.
-        Gradients are off. Raises Cancelled, and whatever `work` raises.
+        `work` is called again under a tighter plan after running out of memory, so it never changes
+        its inputs; stages that have ended are not. Gradients are off. Raises Cancelled, OutOfMemory
+        where no plan helps, and whatever `work` raises.
         """
         if self._in_stage:
             raise RuntimeError(f"stage {name!r} begins inside stage {self._in_stage!r}")
+        planned = self.plan.stage(name).peak
+        rungs: list[Rung] | None = None
+        tried = 0
+        while True:
+            # The failure is not kept: its frames hold what the stage had allocated.
+            with suppress(torch.OutOfMemoryError):
+                return self._once(name, work)
+            self._pool.offload()
+            if rungs is None:
+                rungs = [] if self._ladder is None else self._rungs(self._ladder)
+            if not rungs:
+                raise OutOfMemory(name, planned, tried)
+            rung, tried = rungs.pop(0), tried + 1
+            self.plan = rung.plan
+            self._tell(Replanned(name, rung.why, rung.same_output))
+
+    def _rungs(self, ladder: Ladder) -> list[Rung]:
+        return list(ladder.rungs(self.plan, [done.stage for done in self._report]))
+
+    def _once(self, name: str, work: Callable[[Step, Parts], T]) -> T:
         plan = self.plan.stage(name)
         placements = tuple(self.plan.placement(c) for c in plan.uses)
         step = Step(plan, self._where(placements), self._tell, self._stop)
@@ -128,6 +153,7 @@ class Run:
         began = time.perf_counter()
         try:
             with self._device.inside(), torch.inference_mode():
+                self._pool.make_room(self._residents)
                 parts = self._pool.lease(placements)
                 loaded = time.perf_counter()
                 try:
@@ -141,6 +167,12 @@ class Run:
         plan = step.plan
         used = max(0, peak - self._pool.floor)
         return result, StageDone(plan.stage, plan.peak, used, ended - began, loaded - began)
+
+    @property
+    def _residents(self) -> list[str]:
+        """The parts that the plan lets stay."""
+        stays = Residency.RESIDENT
+        return [p.component for p in self.plan.placements if p.residency is stays]
 
     def _where(self, placements: tuple[Placement, ...]) -> torch.device:
         """The device, or the host where all parts of the stage stay there."""

@@ -43,6 +43,7 @@ def test_a_swapped_part_leaves_with_its_own_host_memory():
     pool = Pool(Elsewhere(), {"a": Thing})
     swapped = [at("a", Residency.SWAPPED)]
     part = pool.lease([at("a", Residency.HOST)]).of("a", Thing)
+    pool.give_back([at("a", Residency.HOST)])
     address = part.weight.data_ptr()
     pool.lease(swapped)
     assert part.weight.device.type == part.table.device.type == "meta"
@@ -71,8 +72,10 @@ def test_a_resident_part_stays_until_another_plan_or_a_release():
     pool.give_back(resident)
     assert pool.on_device == {"a"}
     pool.lease([at("a", Residency.HOST)])
+    pool.give_back([at("a", Residency.HOST)])
     assert pool.on_device == frozenset() and part.weight.device.type == "cpu"
     pool.lease(resident)
+    pool.give_back(resident)
     pool.release()
     assert pool.on_device == pool.loaded == frozenset()
     assert part.weight.device.type == "cpu"
@@ -91,15 +94,16 @@ def test_a_loader_that_fails_leaves_nothing_on_the_device():
 def test_half_a_part_on_the_device_is_none(monkeypatch):
     pool = Pool(Elsewhere(), {"a": Thing})
     part = pool.lease([at("a", Residency.HOST)]).of("a", Thing)
-    moves, to = [], torch.Tensor.to
+    pool.give_back([at("a", Residency.HOST)])
+    moves, empty = [], torch.empty
 
-    def full(self: torch.Tensor, *where: object, **how: object) -> torch.Tensor:
-        moves.append(where)
+    def full(*sizes: object, **how: object) -> torch.Tensor:
+        moves.append(sizes)
         if len(moves) == 2:
             raise torch.OutOfMemoryError("full")
-        return to(self, *where, **how)
+        return empty(*sizes, **how)
 
-    monkeypatch.setattr(torch.Tensor, "to", full)
+    monkeypatch.setattr(torch, "empty", full)
     with pytest.raises(torch.OutOfMemoryError):
         pool.lease([at("a", Residency.RESIDENT)])
     assert pool.on_device == frozenset()

@@ -12,7 +12,7 @@ from headroom.memory.plan import Placement, Residency
 from headroom.nn.attention import MLP, Attention
 from headroom.nn.rope import rope_table
 from headroom.runtime.pool import Pool
-from headroom.runtime.prepare import enter, leave, slots
+from headroom.runtime.prepare import bring, cells, enter, leave, slots, twins
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 SWAPPED = [Placement("block", Residency.SWAPPED, "float32", 1)]
@@ -78,11 +78,13 @@ def test_joined_projections_give_what_single_ones_give_and_take_no_more_room():
     block, x = Block(), torch.randn(7, 32)
     before, size, where = block(x), device_bytes(block), addresses(block)
     places = slots(block)
-    enter(block, places, CPU)
+    made = cells(places)
+    same = twins(places, made)
+    list(enter(made, same, CPU))
     assert block.attention.qkv is not None and block.mlp.gate_up is not None
     assert device_bytes(block) == size
     torch.testing.assert_close(block(x), before, atol=1e-6, rtol=1e-6)
-    leave(places)
+    leave(made, same)
     assert block.attention.qkv is None and block.mlp.gate_up is None
     assert addresses(block) == where
     assert torch.equal(block(x), before)
@@ -91,7 +93,7 @@ def test_joined_projections_give_what_single_ones_give_and_take_no_more_room():
 def test_the_joined_matrix_is_what_is_computed_with():
     block, x = Block(), torch.randn(5, 32)
     before = block(x)
-    enter(block, slots(block), CPU)
+    bring(block, CPU)
     block.attention.qkv.data.zero_()  # a member is a view of it, so either way it would show
     assert block.attention.k_proj.weight.abs().max() == 0
     assert not torch.allclose(block(x), before)
@@ -99,7 +101,9 @@ def test_the_joined_matrix_is_what_is_computed_with():
 
 def test_an_upload_copies_nothing_on_the_host_and_leaving_copies_nothing_at_all():
     pool = Pool(Elsewhere(), {"block": Block})
-    part = pool.lease([Placement("block", Residency.HOST, "float32", 1)]).of("block", Block)
+    host = [Placement("block", Residency.HOST, "float32", 1)]
+    part = pool.lease(host).of("block", Block)
+    pool.give_back(host)
     where = addresses(part)
     with HostCopies() as copies:
         pool.lease(SWAPPED)
@@ -114,14 +118,16 @@ def test_an_upload_copies_nothing_on_the_host_and_leaving_copies_nothing_at_all(
 def test_matrices_that_do_not_go_together_stay_apart():
     mlp = MLP(8, 8)
     mlp.up_proj.weight = nn.Parameter(mlp.up_proj.weight.detach().half(), requires_grad=False)
-    enter(mlp, slots(mlp), META)
+    bring(mlp, META)
     assert mlp.gate_up is None and mlp.up_proj.weight.dtype == torch.float16
     assert mlp.up_proj.weight.device == META
 
 
 def test_an_upload_that_fails_inside_a_join_is_undone(monkeypatch: pytest.MonkeyPatch):
     pool = Pool(Elsewhere(), {"block": Block})
-    part = pool.lease([Placement("block", Residency.HOST, "float32", 1)]).of("block", Block)
+    host = [Placement("block", Residency.HOST, "float32", 1)]
+    part = pool.lease(host).of("block", Block)
+    pool.give_back(host)
     reference = copy.deepcopy(part.state_dict())
     calls, copy_ = [], Tensor.copy_
 

@@ -38,7 +38,7 @@ ENCODE_TILE = 64  # latent frames of a recording encoded at once
 REFERENCE_FRAMES = 750  # of a timbre reference: 30 s
 SLOWER_PER_PIECE = 0.03  # what a further piece costs, as a share of the whole stage
 LEAVING = 0.01  # what it costs that results leave the device as they are made
-_STATES = 12  # latents at once: noise, source, mask, velocities, what rules remember
+_STATES = 16  # latents at once: noise, source, mask, velocities, what rules remember
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,89 @@
+"""Out of memory all the same: a ladder of tighter plans for what is left of a run.
+
+Finished stages keep their outputs. The first rung moves weights only, so the output is the same to
+the byte; the others cut the work finer as well, so it is the same within rounding. No rung changes
+the precision of the weights: that would change the sound, and is for the person to allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from headroom.errors import DoesNotFit
+from headroom.hardware.machine import Machine
+from headroom.memory.footprint import Footprint
+from headroom.memory.plan import Plan, Residency, StagePlan, Wish, Wishes, cuts
+from headroom.memory.planner import plan as make_plan
+
+MOVING = (Residency.SWAPPED, Residency.STREAMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A tighter plan for the stages that are left.
+
+    same_output  whether the result is the same to the byte
+    why          what is otherwise, for a person
+    """
+
+    plan: Plan
+    same_output: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """What tighter plans are made from: those of the plan that failed."""
+
+    footprint: Footprint
+    machine: Machine
+    wishes: Wishes
+
+    def rungs(self, failed: Plan, done: Sequence[str]) -> tuple[Rung, ...]:
+        """The rungs there are, the least change first."""
+        left = self.footprint.remaining(done)
+        pinned = tuple(
+            Wish(p.component, _looser(p.residency), (p.precision,)) for p in failed.placements
+        )
+        names = {stage.name for stage in left.stages}
+        asked = tuple(cut for cut in cuts(failed.stages) if cut.stage in names)
+        peak = max(stage.peak for stage in failed.stages if stage.stage in names)
+        tries = (
+            ("nothing stays on the card that is not in use", True, 1.0),
+            ("less of the weights is on the card at a time", True, 0.85),
+            ("the work is cut finer", False, 0.7),
+            ("the work is cut much finer", False, 0.4),
+        )
+        found: list[Rung] = []
+        for why, same, share in tries:
+            smaller = _with_budget(self.machine, min(self.machine.budget, int(peak * share)))
+            wishes = replace(self.wishes, components=pinned, cuts=asked if same else ())
+            try:
+                plan = make_plan(left, smaller, wishes)
+            except DoesNotFit:
+                continue
+            if same and cuts(plan.stages) != asked:
+                continue
+            found.append(Rung(_whole(failed, plan), same, why))
+        return tuple(found)
+
+
+def _looser(residency: Residency) -> tuple[Residency, ...]:
+    """Where a part may be that was here: a host computes otherwise than a card, so it stays."""
+    return (Residency.HOST,) if residency is Residency.HOST else MOVING
+
+
+def _with_budget(machine: Machine, budget: int) -> Machine:
+    held = machine.limit - machine.budget
+    return replace(machine, free=min(machine.free, budget + held))
+
+
+def _whole(before: Plan, left: Plan) -> Plan:
+    """The plan of the remaining stages, and those before as they were."""
+    fresh = {stage.stage: stage for stage in left.stages}
+
+    def now(stage: StagePlan) -> StagePlan:
+        return fresh.get(stage.stage, stage)
+
+    return replace(left, stages=tuple(now(stage) for stage in before.stages), budget=before.budget)

@@ -1,0 +1,124 @@
+"""Blocks pass through a ring of slots on the device: one computes, the next are on their way.
+
+Copies go on a queue of their own. A block is computed with once the event behind its copy has been
+waited for by the computing queue, and its slot is written again once the event behind its work has
+been waited for by the copying queue; the host waits for neither. Bound to a slot, a block computes
+with the very layout a resident one has, so the results are the same to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+
+from headroom.device import Device, Event
+from headroom.nn.blocks import Blocks
+from headroom.runtime.prepare import Cell, cells, matrices
+
+
+class _Place:
+    """A slot of the ring: room for one block, and who may use it when."""
+
+    def __init__(self, device: Device, like: Sequence[Cell]) -> None:
+        self.tensors: list[Tensor] = [cell.empty(device.torch) for cell in like]
+        self.ready: Event = device.event()
+        self.free: Event = device.event()
+        self.holds: int | None = None
+        self.used = False
+
+
+class Ring:
+    """The blocks of one part that pass through, and their slots. Make it inside `device.inside()`.
+
+    Blocks whose matrices differ in shape from the first one's raise ValueError.
+    """
+
+    def __init__(self, part: nn.Module, blocks: Sequence[nn.Module], device: Device, slots: int):
+        self._device = device
+        self._cells = [cells(matrices(block)) for block in blocks]
+        self._number = {id(block): i for i, block in enumerate(blocks)}
+        shapes = {tuple((c.shape, c.like.dtype) for c in own) for own in self._cells}
+        if len(shapes) != 1:
+            raise ValueError("blocks of different shapes cannot pass through one ring")
+        self._copying = device.stream()
+        # Allocated on the computing queue; the copying one may write only after it came to be.
+        begun = device.event()
+        count = min(slots, len(blocks))
+        self._places = [_Place(device, self._cells[0]) for _ in range(count)]
+        begun.record(device.current_stream())
+        begun.wait(self._copying)
+        self._lists = [m for m in part.modules() if isinstance(m, Blocks)]
+        for blocks_of in self._lists:
+            blocks_of.passage = self._passage
+        self._next = 0  # number of the block whose copy is issued next
+        self._bound: set[int] = set()
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All slots' tensors."""
+        return [tensor for place in self._places for tensor in place.tensors]
+
+    def close(self) -> None:
+        """Give the blocks their host tensors back and forget the slots."""
+        for blocks_of in self._lists:
+            blocks_of.passage = None
+        for number in tuple(self._bound):
+            self._unbind(number)
+        # A copy may still be on its way into a slot; what is allocated there next waits for it.
+        last = self._device.event()
+        last.record(self._copying)
+        last.wait(self._device.current_stream())
+        self._places.clear()
+
+    def _passage(self, blocks: Sequence[nn.Module]) -> Iterator[nn.Module]:
+        for block in blocks:
+            number = self._number.get(id(block))
+            if number is None:  # one of those that stay
+                yield block
+                continue
+            place = self._arrived(number)
+            for cell, tensor in zip(self._cells[number], place.tensors, strict=True):
+                cell.bind(tensor)
+            self._bound.add(number)
+            try:
+                yield block
+            finally:
+                self._unbind(number)
+                place.free.record(self._device.current_stream())
+                place.used, place.holds = True, None
+            self._ahead(number)
+
+    def _arrived(self, number: int) -> _Place:
+        """The slot that holds this block, its copy waited for by the computing queue."""
+        place = next((p for p in self._places if p.holds == number), None)
+        if place is None:  # out of the expected order, or the first: begin here
+            for other in self._places:
+                other.holds = None
+            self._next = number
+            self._ahead(number - 1)
+            place = next(p for p in self._places if p.holds == number)
+        place.ready.wait(self._device.current_stream())
+        return place
+
+    def _ahead(self, done: int) -> None:
+        """Issue the copies that the empty slots have room for, in turn, around the end."""
+        for place in self._places:
+            if place.holds is not None:
+                continue
+            number = self._next
+            if any(p.holds == number for p in self._places):
+                return  # the ring holds every block there is
+            if place.used:
+                place.free.wait(self._copying)
+            with self._copying.use():
+                for cell, tensor in zip(self._cells[number], place.tensors, strict=True):
+                    cell.fill(tensor)
+            place.ready.record(self._copying)
+            place.holds = number
+            self._next = (number + 1) % len(self._cells)
+
+    def _unbind(self, number: int) -> None:
+        for cell in self._cells[number]:
+            cell.leave()
+        self._bound.discard(number)
