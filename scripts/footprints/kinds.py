@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from footprints.fit import Rows, aligned, largest, solve
@@ -39,10 +39,11 @@ class Kind:
     batch: bool = False
     many: bool = False
     tiled: bool = False
+    precision: str | None = None  # of converted weights
 
     @property
     def name(self) -> str:
-        words = [self.size, self.dtype, self.stage]
+        words = [self.size, self.precision or self.dtype, self.stage]
         if self.stage in ("condition", "denoise"):
             words.append(self.shape)
         if self.stage == "decode":
@@ -62,9 +63,8 @@ def _kinds() -> list[Kind]:
                     found.append(Kind(size, dtype, "condition", shape, guided=guided))
                     for odd in (False, True):
                         for batch, many in ((False, False), (True, False), (True, True)):
-                            found.append(
-                                Kind(size, dtype, "denoise", shape, odd, guided, batch, many)
-                            )
+                            work = Kind(size, dtype, "denoise", shape, odd, guided, batch, many)
+                            found += [work, replace(work, precision="int8")]
     return found
 
 
@@ -107,7 +107,8 @@ def _denoise(kind: Kind) -> Points:
         rows = sum(w.rows for w in told)
         measured = measures.denoise(batch, len(told), rows, made.config)
         assert measured.key == " ".join(kind.name.split()[2:]), (measured.key, kind)
-        live = trace(made, device, pool, batch, until="denoise")["denoise"].live
+        stages = trace(made, device, pool, batch, until="denoise", precision=kind.precision)
+        live = stages["denoise"].live
         found.append((measured, live, steps))
     return found
 

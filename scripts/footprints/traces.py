@@ -73,8 +73,13 @@ def trace(
 ) -> dict[str, Traced]:
     """Every stage of rendering these songs, up to `until`, each alone with its weights."""
     needs = made.footprint(tuple(batch))
+    forms = [
+        c.form(precision) if precision is not None and c.others else c.forms[0]
+        for c in needs.components
+    ]
     placements = tuple(
-        Placement(c.name, Residency.SWAPPED, c.precision, c.bytes) for c in needs.components
+        Placement(c.name, Residency.SWAPPED, f.precision, f.bytes)
+        for c, f in zip(needs.components, forms, strict=True)
     )
     plan = Plan(
         placements,

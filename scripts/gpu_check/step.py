@@ -10,8 +10,8 @@ import torch
 from gpu_check.bench import Bench, Row, drawn, near, timing
 from gpu_check.loops import one_step
 from headroom.models.acestep.dit import DiT
-from headroom.nn.attention import fuse
 from headroom.runtime.compiled import compile_calls
+from headroom.runtime.prepare import bring
 from headroom.settings import load
 
 
@@ -40,7 +40,7 @@ def weight_bytes(dit: DiT) -> int:
 def steps(bench: Bench) -> list[Row]:
     dit = drawn(lambda: DiT(bench.sizes.config), bench.where, bench.fast)
     if bench.where.type != "cpu":
-        fuse(dit)
+        bring(dit, bench.where)
     rows: list[Row] = []
     for seconds in bench.sizes.seconds:
         for guided in (False, True):
@@ -54,7 +54,7 @@ def compiled_steps(bench: Bench) -> list[Row]:
     """The same after compiling every block; the first rows' `first_seconds` is the compiler's."""
     dit = drawn(lambda: DiT(bench.sizes.config), bench.where, bench.fast)
     if bench.where.type != "cpu":
-        fuse(dit)
+        bring(dit, bench.where)
     kept = {seconds: one_step(dit, seconds, bench.sizes.rows)() for seconds in bench.sizes.seconds}
     if not compile_calls(dit.pieces(), bench.where, Path(load().cache_dir)):
         return [{"check": "compiled step", "ok": True, "skipped": "no compiler here"}]

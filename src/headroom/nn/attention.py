@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from headroom.nn.attention_layout import DENSE_WINDOWS, MASK_STRIDE
 from headroom.nn.library import attend
+from headroom.nn.linear import Linear, product
 from headroom.nn.norm import RMSNorm
 from headroom.nn.rope import Rope
 
@@ -280,43 +281,55 @@ class Attention(nn.Module):
     """
 
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-        {"qkv": ("q_proj.weight", "k_proj.weight", "v_proj.weight")}
+        {
+            "qkv": ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+            "qkv_scale": ("q_proj.scale", "k_proj.scale", "v_proj.scale"),
+        }
     )
 
     def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, eps: float) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
-        self.q_proj = nn.Linear(width, heads * head_dim, bias=False)
-        self.k_proj = nn.Linear(width, kv_heads * head_dim, bias=False)
-        self.v_proj = nn.Linear(width, kv_heads * head_dim, bias=False)
-        self.o_proj = nn.Linear(heads * head_dim, width, bias=False)
+        self.q_proj = Linear(width, heads * head_dim)
+        self.k_proj = Linear(width, kv_heads * head_dim)
+        self.v_proj = Linear(width, kv_heads * head_dim)
+        self.o_proj = Linear(heads * head_dim, width)
         self.q_norm = RMSNorm(head_dim, eps)
         self.k_norm = RMSNorm(head_dim, eps)
         self.qkv: nn.Parameter | None
+        self.qkv_scale: nn.Parameter | None
         self.register_parameter("qkv", None)
+        self.register_parameter("qkv_scale", None)
 
     def query(self, x: Tensor) -> Tensor:
         """x [N, width] → normed queries [N, Hq, D]."""
-        weight = self.q_proj.weight if self.qkv is None else self.qkv[: self.heads * self.head_dim]
-        q: Tensor = self.q_norm(F.linear(x, weight).view(x.shape[0], -1, self.head_dim))
+        rows = self._joined(x, slice(0, self.heads * self.head_dim))
+        rows = self.q_proj(x) if rows is None else rows
+        q: Tensor = self.q_norm(rows.view(x.shape[0], -1, self.head_dim))
         return q
 
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [N, width] → normed keys and values, [N, Hkv, D] each."""
-        if self.qkv is None:
-            k, v = self.k_proj(x), self.v_proj(x)
-        else:
-            k, v = F.linear(x, self.qkv[self.heads * self.head_dim :]).chunk(2, -1)
+        rows = self._joined(x, slice(self.heads * self.head_dim, None))
+        k, v = (self.k_proj(x), self.v_proj(x)) if rows is None else rows.chunk(2, -1)
         k, v = (y.unflatten(-1, (-1, self.head_dim)) for y in (k, v))
         return self.k_norm(k), v
 
     def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [N, width] → normed queries, normed keys, values."""
-        if self.qkv is None:
+        joined = self._joined(x, slice(None))
+        if joined is None:
             return (self.query(x), *self.key_value(x))
-        rows = F.linear(x, self.qkv).unflatten(-1, (-1, self.head_dim))
+        rows = joined.unflatten(-1, (-1, self.head_dim))
         q, k, v = rows.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
         return self.q_norm(q), self.k_norm(k), v
+
+    def _joined(self, x: Tensor, rows: slice) -> Tensor | None:
+        """The product with some rows of the joined projections; None where they are apart."""
+        if self.qkv is None:
+            return None
+        scale = None if self.qkv_scale is None else self.qkv_scale[rows]
+        return product(x, self.qkv[rows], scale, self.q_proj.dynamic)
 
     def output(self, attended: Tensor) -> Tensor:
         """[N, Hq, D] → [N, width]."""
@@ -343,38 +356,27 @@ class MLP(nn.Module):
     """SwiGLU (Shazeer, 2020): down(silu(gate(x)) · up(x)), no biases. See `joined`."""
 
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-        {"gate_up": ("gate_proj.weight", "up_proj.weight")}
+        {
+            "gate_up": ("gate_proj.weight", "up_proj.weight"),
+            "gate_up_scale": ("gate_proj.scale", "up_proj.scale"),
+        }
     )
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(width, hidden, bias=False)
-        self.up_proj = nn.Linear(width, hidden, bias=False)
-        self.down_proj = nn.Linear(hidden, width, bias=False)
+        self.gate_proj = Linear(width, hidden)
+        self.up_proj = Linear(width, hidden)
+        self.down_proj = Linear(hidden, width)
         self.gate_up: nn.Parameter | None
+        self.gate_up_scale: nn.Parameter | None
         self.register_parameter("gate_up", None)
+        self.register_parameter("gate_up_scale", None)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gate_up is None:
             gate, up = self.gate_proj(x), self.up_proj(x)
         else:
-            gate, up = F.linear(x, self.gate_up).chunk(2, -1)
+            rows = product(x, self.gate_up, self.gate_up_scale, self.gate_proj.dynamic)
+            gate, up = rows.chunk(2, -1)
         y: Tensor = self.down_proj(F.silu(gate).mul_(up))
         return y
-
-
-def fuse(module: nn.Module) -> None:
-    """Join every projection below `module` where it stands and drop what it was made of.
-
-    It copies on the module's own device. Parts that go to an accelerator are joined during the
-    upload instead (`runtime.prepare`), and their host tensors stay as they are.
-    """
-    for part in module.modules():
-        if not isinstance(part, Joined):
-            continue
-        for name, members in part.joined.items():
-            if getattr(part, name) is None:
-                weights: list[Tensor] = [part.get_parameter(member) for member in members]
-                setattr(part, name, nn.Parameter(torch.cat(weights), requires_grad=False))
-                for member in members:
-                    delattr(part, member.partition(".")[0])

@@ -31,6 +31,7 @@ from headroom.runtime.prepare import (
     streamed_blocks,
     twins,
 )
+from headroom.runtime.quantize import converted, quantize
 from headroom.runtime.streaming import Ring
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class _Entry:
 
     part: object
     places: tuple[Slot, ...]
+    precision: str | None  # None: as released
     cells: tuple[Cell, ...] = ()
     twins: tuple[tuple[Slot, Slot], ...] = ()
     tensors: list[Tensor] = field(default_factory=list)
@@ -240,9 +242,17 @@ class Pool:
     def _bring(self, placement: Placement) -> None:
         name = placement.component
         entry = self._entries.get(name)
+        precision = converted(placement.precision)
+        if entry is not None and entry.precision != precision and not entry.leases:
+            self._leave(name, entry)  # what was rounded cannot be had back: it is loaded anew
+            del self._entries[name]
+            entry = None
         if entry is None:
             part = self._loaders[name]()
-            entry = self._entries[name] = _Entry(part, slots(part), used=self._clock())
+            if precision is not None:
+                quantize(part, precision)
+            entry = _Entry(part, slots(part), precision, used=self._clock())
+            self._entries[name] = entry
         if entry.leases == 0 and not self._is_as(entry, placement):
             self._leave(name, entry)
             if placement.residency is not Residency.HOST and self._device.torch.type != "cpu":

@@ -185,13 +185,30 @@ def matrices(block: nn.Module) -> tuple[Slot, ...]:
     """The places of a block that pass through with it: its matrices, joined ones too."""
     found = []
     for module in block.modules():
-        joined = set(module.joined) if isinstance(module, Joined) else set()
+        joined = _flat_joins(module) if isinstance(module, Joined) else set()
         found += [
             slot
             for slot in _slots(module)
             if slot.name in joined or (slot.host is not None and slot.host.dim() == 2)
         ]
     return tuple(found)
+
+
+def _flat_joins(module: Joined) -> set[str]:
+    """Names of joined tensors whose members are all matrices."""
+    found = set()
+    for name, members in module.joined.items():
+        assert isinstance(module, nn.Module)
+        tensors = [_named(module, member) for member in members]
+        if all(tensor is not None and tensor.dim() == 2 for tensor in tensors):
+            found.add(name)
+    return found
+
+
+def _named(module: nn.Module, path: str) -> Tensor | None:
+    owner, _, leaf = path.rpartition(".")
+    tensor: Tensor | None = getattr(module.get_submodule(owner), leaf)
+    return tensor
 
 
 def _joined(

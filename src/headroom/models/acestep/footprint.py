@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from headroom.memory.footprint import Component, Footprint, Stage, Way
+from headroom.memory.footprint import Component, Footprint, Form, Stage, Way
+from headroom.memory.precision import PRECISIONS, matrix_bytes
 from headroom.models.acestep import measures, workspaces
 from headroom.models.acestep.config import AceStepConfig, BlockSizes, TextEncoderConfig
 from headroom.models.acestep.measures import Measured, Reader, Words
@@ -31,6 +32,8 @@ from headroom.nn.oobleck_cost import decode_bytes, decode_flops, encode_bytes
 from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 
 BYTES = measures.Bytes()
+CONVERTED = ("int8", "fp8", "w8a8", "int4")  # what `runtime.quantize` makes of the DiT
+_ROUNDED = 10  # bytes a value of products with rounded activations: sums in int32 and in fp32
 TIME_FEATURES = 256
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 DECODE_TILES = (1536, 1024, 512, 256, 128, 64)  # latent frames, the fastest first
@@ -95,9 +98,9 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
     e, d = config.encoder, config.dit
 
     def component(name: str, blocks: Sequence[int], rest: int) -> Component:
-        return Component(
-            name, tuple(b * size for b in blocks), rest * size, networks.dtype, core=name == DIT
-        )
+        others = _converted(d, len(blocks), rest, networks) if name == DIT else ()
+        whole = tuple(b * size for b in blocks)
+        return Component(name, whole, rest * size, networks.dtype, others, core=name == DIT)
 
     # A block is its matrices, which are what may pass through; its vectors are among the rest.
     def stack(layers: int) -> list[int]:
@@ -149,6 +152,25 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
         )
     if _sounds(songs):
         found.append(component(VAE_ENCODER, (), encoder_weights(networks.vae)))
+    return tuple(found)
+
+
+def _converted(s: BlockSizes, blocks: int, rest: int, networks: Networks) -> tuple[Form, ...]:
+    """The DiT in the precisions its products can be converted to."""
+    wide, narrow = s.heads * s.head_dim, s.kv_heads * s.head_dim
+    attention = ((wide, s.width), (narrow, s.width), (narrow, s.width), (s.width, wide))
+    mlp = ((s.hidden, s.width), (s.hidden, s.width), (s.width, s.hidden))
+    found = []
+    for precision in CONVERTED:
+        sizes = [
+            matrix_bytes(rows, columns, precision, networks.size)
+            for rows, columns in (*attention, *attention, *mlp)
+        ]
+        stored, scales = sum(a for a, _ in sizes), sum(b for _, b in sizes)
+        grouped = PRECISIONS[precision].group is not None  # scales that are matrices pass through
+        passing, staying = (stored + scales, 0) if grouped else (stored, scales)
+        rest_bytes = rest * networks.size + blocks * staying
+        found.append(Form(precision, (passing,) * blocks, rest_bytes))
     return tuple(found)
 
 
@@ -233,10 +255,10 @@ def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) ->
     return tuple(found)
 
 
-def _known(networks: Networks, measured: Measured) -> int | None:
+def _known(networks: Networks, measured: Measured, precision: str | None = None) -> int | None:
     """What traces of the released sizes say; None for sizes and kinds that were not traced."""
     size = size_of(networks.config, networks.text_encoder, networks.vae)
-    return None if size is None else workspaces.room(size, networks.dtype, measured)
+    return None if size is None else workspaces.room(size, precision or networks.dtype, measured)
 
 
 def _stack_row(s: BlockSizes) -> int:
@@ -281,22 +303,45 @@ def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -
         new = i == 0 or not same_condition(songs[i - 1], song)
         owners.append((owners[-1] if owners else -1) + new)
     found = []
-    for pieces in range(1, len(songs) + 1):
-        rooms = []
-        for group in groups(len(songs), pieces):
-            used = sorted({owners[i] for i in group})
-            batch = songs[group.start : group.stop]
-            rooms.append(_denoise_room(batch, [told[i] for i in used], networks))
-        found.append(Way(max(rooms), pieces=pieces, more=SLOWER_PER_PIECE * (pieces - 1)))
+    for precision in (networks.dtype, *CONVERTED):
+        for pieces in range(1, len(songs) + 1):
+            rooms = []
+            for group in groups(len(songs), pieces):
+                used = sorted({owners[i] for i in group})
+                batch = songs[group.start : group.stop]
+                rooms.append(_room(batch, [told[i] for i in used], networks, precision))
+            more = SLOWER_PER_PIECE * (pieces - 1)
+            found.append(Way(max(rooms), pieces=pieces, more=more, precision=precision))
     return tuple(found)
 
 
-def _denoise_room(batch: Sequence[Song], told: Sequence[Words], networks: Networks) -> int:
+def _room(batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str) -> int:
+    """Of one group in one precision of the weights; fp8 is written out as int8 is."""
+    plain = _denoise_room(batch, told, networks, networks.dtype)
+    if precision == networks.dtype:
+        return plain
+    d = networks.config.dit
+    largest = 2 * d.width * d.hidden * networks.size
+    if precision in ("int8", "fp8"):
+        known = measures.denoise(batch, len(told), sum(w.rows for w in told), networks.config)
+        if networks.dtype == "bfloat16" and _known(networks, known, "int8") is not None:
+            return _denoise_room(batch, told, networks, "int8")
+        return plain + 2 * largest
+    if precision == "int4":
+        return plain + 4 * largest
+    halves = 2 if any(batch[0].sampling.guided) else 1
+    tokens = halves * sum(-(-song.frames // networks.config.patch) for song in batch)
+    return plain + largest + tokens * 2 * d.hidden * _ROUNDED
+
+
+def _denoise_room(
+    batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str
+) -> int:
     """Exact for a plain sampler; what else the rules remember is added as so many latents."""
     config, size = networks.config, networks.size
     rows = sum(one.rows for one in told)
     states = 4 * _STATES * len(batch) * max(song.frames for song in batch) * config.latent_channels
-    room = _known(networks, measures.denoise(batch, len(told), rows, config))
+    room = _known(networks, measures.denoise(batch, len(told), rows, config), precision)
     if room is None:
         table = len(batch[0].sampling.times) * (config.dit_layers + 2) * 6 * config.dit.width * size
         return max(_layers(batch, config, rows, size), table) + table + states

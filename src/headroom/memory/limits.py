@@ -1,0 +1,200 @@
+"""What holds on this machine: the promise of its tier, or what arithmetic allows. No torch.
+
+Two policies. `published` puts the row of the table in force unless somebody says otherwise;
+`adaptive` leaves everything to the planner. What was asked and cannot be is answered by a note.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from headroom.errors import DoesNotFit
+from headroom.hardware.machine import Machine
+from headroom.memory.footprint import Component, Footprint
+from headroom.memory.plan import Residency, Wish, Wishes
+from headroom.memory.precision import NATIVE, SPELLINGS
+from headroom.memory.tiers import LM_SIZES, Tier, lm_size, tier_of
+from headroom.params.clamp import Note
+from headroom.params.knob import Limit
+from headroom.units import GIB
+
+Policy = Literal["published", "adaptive"]
+POLICIES: tuple[Policy, ...] = ("published", "adaptive")
+LEAVING = (Residency.SWAPPED, Residency.STREAMED, Residency.HOST)
+LONGEST = 600.0  # seconds the models were trained for
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What somebody set. None leaves it to the policy.
+
+    offload       whether idle parts leave the card; `offload_dit` the same of the DiT
+    quantization  of the DiT: none, or a precision of `memory.precision`
+    lm            name or size of a language model; "none" for no model
+    """
+
+    offload: bool | None = None
+    offload_dit: bool | None = None
+    quantization: str | None = None
+    compile: bool | None = None
+    lm: str | None = None
+    lm_backend: str | None = None
+    init_lm: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is in force here. None of offload and quantization: the planner decides.
+
+    notes  what was asked and is done otherwise
+    """
+
+    policy: Policy
+    tier: Tier | None
+    offload: bool | None
+    offload_dit: bool | None
+    quantization: str | None
+    compile: bool | None
+    lm: str | None
+    lm_backend: str
+    init_lm: bool
+    notes: tuple[Note, ...] = ()
+
+    def wishes(self, footprint: Footprint) -> Wishes:
+        """As the planner takes them."""
+        return Wishes(components=tuple(self._wish(part) for part in footprint.components))
+
+    def _wish(self, part: Component) -> Wish:
+        leaves = self.offload_dit if part.core else self.offload
+        where: tuple[Residency, ...] = ()
+        if leaves is not None:
+            where = LEAVING[:2] if leaves else (Residency.RESIDENT,)
+        return Wish(part.name, where, self._precisions(part))
+
+    def _precisions(self, part: Component) -> tuple[str, ...]:
+        if self.quantization is None:
+            return ()
+        have = [form.precision for form in part.forms]
+        if self.quantization in have:
+            return (self.quantization,)
+        return tuple(name for name in have if name in NATIVE)
+
+
+def terms(machine: Machine, policy: Policy, choices: Choices) -> Terms:
+    """What is in force on this machine.
+
+    Without a card of its own, or under `adaptive`, nothing is fixed that nobody fixed. On Apple's
+    and Intel's cards parts are not offloaded, and nothing is converted or compiled by itself.
+    """
+    tier = tier_of(machine.limit / GIB) if machine.accelerated else None
+    bound = tier if policy == "published" else None
+    notes: list[Note] = []
+    quantization = _spelt(choices.quantization)
+    offload, offload_dit, compiled = choices.offload, choices.offload_dit, choices.compile
+    if bound is not None and machine.kind in ("cuda", "simulated"):
+        offload = bound.offload != "none" if offload is None else offload
+        offload_dit = bound.offload == "cpu+dit" if offload_dit is None else offload_dit
+        quantization = (bound.quantization or "none") if quantization is None else quantization
+        compiled = bound.compile if compiled is None else compiled
+    elif bound is not None:
+        offload, offload_dit = offload or False, offload_dit or False
+        quantization, compiled = quantization or "none", compiled or False
+    lm, note = _lm(machine, bound, choices)
+    notes += note
+    backend, note = _backend(machine, bound, choices)
+    notes += note
+    init = choices.init_lm if choices.init_lm is not None else (bound is None or bound.init_lm)
+    return Terms(
+        policy, tier, offload, offload_dit, quantization, compiled, lm, backend,
+        init and lm is not None, tuple(notes),
+    )  # fmt: skip
+
+
+def limits(
+    found: Terms,
+    uses_lm: bool,
+    most_seconds: float | None = None,
+    most_songs: int | None = None,
+) -> Mapping[str, Limit]:
+    """Limits of `duration` and `batch_size`, each with its reason.
+
+    `most_…` are what the settings allow, and tighten both policies.
+    """
+    seconds: list[tuple[float, str]] = []
+    songs: list[tuple[float, str]] = []
+    if found.tier is not None and found.policy == "published":
+        column, words = (0, "with") if uses_lm else (1, "without")
+        why = f"{found.tier.label} allows {{}} {words} a language model"
+        most = found.tier.seconds[column], found.tier.batch[column]
+        seconds.append((most[0], why.format(f"{most[0]} s")))
+        songs.append((most[1], why.format(f"{most[1]} at once")))
+    if most_seconds is not None:
+        seconds.append((most_seconds, f"HEADROOM_MAX_DURATION is {most_seconds:g}"))
+    if most_songs is not None:
+        songs.append((most_songs, f"HEADROOM_MAX_BATCH_SIZE is {most_songs:g}"))
+    given = {"duration": seconds, "batch_size": songs}
+    return {name: Limit(-math.inf, *min(found_)) for name, found_ in given.items() if found_}
+
+
+def longest(fits: Callable[[float], object], least: float = 10, most: float = LONGEST) -> float:
+    """The longest song, to a second, for which `fits` does not raise DoesNotFit; 0 for none."""
+
+    def ok(seconds: float) -> bool:
+        try:
+            fits(seconds)
+        except DoesNotFit:
+            return False
+        return True
+
+    if ok(most):
+        return most
+    if not ok(least):
+        return 0.0
+    low, high = least, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if ok(middle) else (low, middle)
+    return low
+
+
+def _spelt(quantization: str | None) -> str | None:
+    return None if quantization is None else SPELLINGS.get(quantization, quantization)
+
+
+def _lm(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str | None, list[Note]]:
+    """The size of the language model, and a note where another was asked for."""
+    asked = choices.lm
+    if asked == "none":
+        return None, []
+    wanted = lm_size(asked) if asked is not None else None
+    if bound is None:
+        return wanted or LM_SIZES[-1 if machine.accelerated else 0], []
+    if wanted is None:
+        forced = choices.init_lm is True and not bound.lms
+        return bound.recommended or (LM_SIZES[0] if forced else None), []
+    if wanted in bound.lms:
+        return wanted, []
+    if not bound.lms and choices.init_lm is True and wanted == LM_SIZES[0]:
+        return wanted, [Note("lm_model", asked, asked, f"{bound.label} loads none by itself")]
+    names = ", ".join(bound.lms) or "none"
+    why = f"{bound.label} ({machine.limit / GIB:.3g} GiB) may load {names}"
+    return bound.recommended, [Note("lm_model", asked, bound.recommended, why)]
+
+
+def _backend(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str, list[Note]]:
+    asked = choices.lm_backend if choices.lm_backend not in (None, "auto") else None
+    if machine.kind == "mps":
+        usual = "mlx"
+    elif bound is not None:
+        usual = bound.backend
+    else:
+        usual = "vllm" if machine.kind in ("cuda", "simulated") else "pt"
+    if asked is None:
+        return usual, []
+    if bound is not None and bound.backends == "pt_mlx_only" and asked == "vllm":
+        why = f"{bound.label} ({machine.limit / GIB:.3g} GiB) is for pt and mlx"
+        return bound.backend, [Note("lm_backend", asked, bound.backend, why)]
+    return asked, []

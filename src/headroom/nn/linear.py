@@ -1,0 +1,71 @@
+"""A matrix product whose weight may be stored in fewer bits: plain tensors, torch's own kernels.
+
+    int8   [out, in] int8, a scale a row
+    fp8    [out, in] float8_e4m3fn, a scale a row
+    w8a8   as int8, and the activations are rounded to int8 too, a scale a row of theirs
+    int4   [out, in / 2] uint8, two values a byte, a scale for every 128 values of a row
+
+Scales are in the type of the activations, and were rounded to it before the weights were. Where no
+kernel takes stored weights as they are, the matrix is written out in the activations' type for the
+time of the product: that is what the product takes in memory beside its result.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+INT4_OFFSET = 8  # a stored 0 … 15 stands for −8 … 7
+FEW_ROWS = 8  # up to so many, a CPU's kernel that reads int8 as it is beats writing the matrix out
+DYNAMIC_ROWS = 17  # the least rows that torch's product of two int8 matrices takes
+
+
+class Linear(nn.Module):
+    """y = x · Wᵀ, no bias. Keys: weight; and scale, once the weight is converted.
+
+    `dynamic` says that activations are rounded as well (w8a8).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs), requires_grad=False)
+        self.scale: nn.Parameter | None
+        self.register_parameter("scale", None)
+        self.dynamic = False
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return product(x, self.weight, self.scale, self.dynamic)
+
+
+def product(x: Tensor, weight: Tensor, scale: Tensor | None, dynamic: bool = False) -> Tensor:
+    """x [N, in] · weightᵀ → [N, out], whatever the weight is stored in."""
+    if scale is None:
+        return F.linear(x, weight)
+    if weight.dtype == torch.uint8:
+        return F.linear(x, unpacked(weight, scale))
+    if dynamic and x.shape[0] >= DYNAMIC_ROWS:
+        return _both_rounded(x, weight, scale)
+    if x.device.type == "cpu" and weight.dtype == torch.int8 and x.dtype == torch.bfloat16:
+        if x.shape[0] <= FEW_ROWS:
+            y: Tensor = torch._weight_int8pack_mm(x.contiguous(), weight, scale)
+            return y
+    return F.linear(x, weight.to(x.dtype)).mul_(scale)
+
+
+def _both_rounded(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    steps = x.abs().amax(-1, keepdim=True).float().clamp_(min=1e-12).div_(127)
+    rounded = (x / steps).round_().to(torch.int8)
+    sums = torch._int_mm(rounded, weight.t()).float()
+    whole: Tensor = sums.mul_(steps).mul_(scale).to(x.dtype)
+    return whole
+
+
+def unpacked(weight: Tensor, scale: Tensor) -> Tensor:
+    """int4 [out, in / 2] and scales [out, groups] → [out, in] in the scales' type."""
+    low, high = (weight & 15), (weight >> 4)
+    values = torch.stack((low, high), -1).flatten(1).to(scale.dtype).sub_(INT4_OFFSET)
+    grouped = values.unflatten(1, (scale.shape[1], -1))
+    whole: Tensor = grouped.mul_(scale.unsqueeze(-1)).flatten(1)
+    return whole
