@@ -8,40 +8,24 @@ changed. `Settings.rows` lists what holds and where it came from; `example` writ
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from headroom.errors import InvalidRequest
+from headroom.setting import DEVICES, SOURCES, Setting, amount, count, path, switch
+from headroom.setting import device as device_word
+from headroom.setting import source as source_word
+from headroom.settings_memory import MemorySettings
 
 PREFIX = "HEADROOM_"
 DEFAULT = "default"
-_DEVICES = ("auto", "cuda", "mps", "xpu", "cpu", "simulated")
-_SOURCES = ("auto", "huggingface", "modelscope")
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One variable: its name, the names it replaces, what it holds and how it is read.
-
-    `read` makes the value and raises ValueError for a text that is not `allowed`; `usual` is the
-    default in words.
-    """
-
-    name: str
-    replaces: tuple[str, ...]
-    help: str
-    allowed: str
-    usual: str
-    read: Callable[[str], object]
-    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,45 +38,6 @@ class Row:
     help: str
     allowed: str
     replaces: tuple[str, ...]
-
-
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
-def _amount(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(text)
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
-
-
-def _switch(text: str) -> bool:
-    word = text.lower()
-    if word not in ("1", "true", "yes", "y", "on", "0", "false", "no", "n", "off"):
-        raise ValueError(text)
-    return word in ("1", "true", "yes", "y", "on")
-
-
-def _source(text: str) -> str:
-    if text.lower() not in _SOURCES:
-        raise ValueError(text)
-    return text.lower()
-
-
-def _device(text: str) -> str:
-    kind, colon, index = text.lower().partition(":")
-    indexed = kind in ("cuda", "xpu") and index.isdecimal()
-    if kind not in _DEVICES or (colon and not indexed):
-        raise ValueError(text)
-    return text.lower()
 
 
 def _cache(environ: Mapping[str, str]) -> Path:
@@ -112,7 +57,7 @@ def _checkpoints(cache: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(MemorySettings):
     """What the environment and `.env` say. Make it with `load`, once."""
 
     checkpoints_dir: Annotated[
@@ -123,7 +68,7 @@ class Settings:
             "Folder of the model folders.",
             "the path of a folder",
             "./checkpoints where there is one, else checkpoints in the cache folder",
-            _path,
+            path,
         ),
     ] = field(default_factory=lambda: _checkpoints(_cache(os.environ)))
     cache_dir: Annotated[
@@ -134,7 +79,7 @@ class Settings:
             "Folder for what can be made or fetched again.",
             "the path of a folder",
             "headroom in the system's folder for caches",
-            _path,
+            path,
         ),
     ] = field(default_factory=lambda: _cache(os.environ))
     output_dir: Annotated[
@@ -145,7 +90,7 @@ class Settings:
             "Folder for songs whose file is not named.",
             "the path of a folder",
             "outputs",
-            _path,
+            path,
         ),
     ] = Path("outputs")
     model: Annotated[
@@ -165,20 +110,20 @@ class Settings:
             "HEADROOM_DEVICE",
             ("ACESTEP_DEVICE",),
             "Device to compute on; cuda and xpu may carry an index, as in cuda:1.",
-            "one of " + ", ".join(_DEVICES),
+            "one of " + ", ".join(DEVICES),
             "auto",
-            _device,
+            device_word,
         ),
     ] = "auto"
     max_vram: Annotated[
         float | None,
         Setting(
             "HEADROOM_MAX_VRAM",
-            ("MAX_CUDA_VRAM",),
+            ("MAX_CUDA_VRAM", "MAX_MPS_VRAM", "MAX_XPU_VRAM"),
             "Use no more of the card's memory than this, in GiB.",
             "a number of GiB above 0",
             "all of it",
-            _amount,
+            amount,
         ),
     ] = None
     max_duration: Annotated[
@@ -189,7 +134,7 @@ class Settings:
             "Longest song that may be asked for, in seconds.",
             "a number of seconds above 0",
             "what the model and the machine allow",
-            _amount,
+            amount,
         ),
     ] = None
     max_batch_size: Annotated[
@@ -200,7 +145,7 @@ class Settings:
             "Most songs that may be asked for at once.",
             "a whole number, at least 1",
             "what the model and the machine allow",
-            _count,
+            count,
         ),
     ] = None
     batch_size: Annotated[
@@ -211,7 +156,7 @@ class Settings:
             "Songs made at once where a request does not say.",
             "a whole number, at least 1",
             "the request's own default",
-            _count,
+            count,
         ),
     ] = None
     download_source: Annotated[
@@ -220,9 +165,9 @@ class Settings:
             "HEADROOM_DOWNLOAD_SOURCE",
             ("ACESTEP_DOWNLOAD_SOURCE",),
             "Where models are fetched from.",
-            "one of " + ", ".join(_SOURCES),
+            "one of " + ", ".join(SOURCES),
             "auto",
-            _source,
+            source_word,
         ),
     ] = "auto"
     hf_token: Annotated[
@@ -245,7 +190,7 @@ class Settings:
             "Show no progress bars.",
             "true or false",
             "false",
-            _switch,
+            switch,
         ),
     ] = False
     sources: tuple[tuple[str, str], ...] = ()  # (field, where its value came from); else default
@@ -325,11 +270,13 @@ def _value(setting: Setting, spelt: str, text: str) -> object:
 
 
 def _unknown(places: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    names = [setting.name for _, setting in declared()]
+    every = {spelt for _, setting in declared() for spelt in (setting.name, *setting.replaces)}
     for place, values in places.items():
+        # The environment holds what other programs want; a .env beside us is meant for us.
+        ours = PREFIX if place == "environment" else (PREFIX, "ACESTEP_", "MAX_")
         for spelt in sorted(values):
-            if spelt.startswith(PREFIX) and spelt not in names:
-                close = get_close_matches(spelt, names, n=1)
+            if spelt.startswith(ours) and spelt not in every:
+                close = get_close_matches(spelt, sorted(every), n=1)
                 hint = f", did you mean {close[0]}?" if close else ""
                 yield f"{spelt} ({place}) is no setting{hint}"
 

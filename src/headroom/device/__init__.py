@@ -4,7 +4,18 @@
 """
 
 from headroom.device.base import Device, Event, Graph, Kind, Stream
-from headroom.device.open import open_device, present
+from headroom.device.open import SIMULATED_BYTES, open_device, prepare_allocator, present
 from headroom.device.upload import upload
 
-__all__ = ["Device", "Event", "Graph", "Kind", "Stream", "open_device", "present", "upload"]
+__all__ = [
+    "SIMULATED_BYTES",
+    "Device",
+    "Event",
+    "Graph",
+    "Kind",
+    "Stream",
+    "open_device",
+    "prepare_allocator",
+    "present",
+    "upload",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn
 
 import torch
@@ -16,6 +17,12 @@ from headroom.units import GIB
 
 AUTO = "auto"
 SIMULATED_BYTES = 8 * GIB  # of a simulated card whose size nobody named
+
+
+def prepare_allocator(options: str | None) -> None:
+    """Let torch's allocator have these options; only before CUDA starts do they count."""
+    if options is not None and not torch.cuda.is_initialized():
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", options)
 
 
 def present() -> tuple[str, ...]:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
 import torch
 
-from headroom.device import Device, open_device
+from headroom.device import SIMULATED_BYTES, Device, open_device, prepare_allocator
 from headroom.engine.limits import batch_default, limits
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
-from headroom.errors import InvalidRequest
+from headroom.engine.terms import (
+    NO_CHOICES,
+    Planned,
+    choices_of,
+    merged,
+    policy_of,
+    same_precision,
+)
+from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import DType, Machine
 from headroom.hardware.probe import probe
+from headroom.log import log
+from headroom.memory.limits import Choices, Policy, terms
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
 from headroom.memory.planner import plan as make_plan
 from headroom.models.base import AnyModel, Setup, Song
@@ -28,7 +39,9 @@ from headroom.models.registry import USUAL, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
-from headroom.runtime.pool import Pool
+from headroom.runtime.idle import IdleWatch
+from headroom.runtime.pool import PartStatus, Pool
+from headroom.runtime.recovery import Ladder
 from headroom.runtime.run import Run
 from headroom.settings import Settings, load
 from headroom.units import GIB
@@ -60,7 +73,9 @@ class Engine:
     family          the model family
     compile         whether to compile; None: where it pays
     threads         of the host while rendering; None: as torch has them
-    wishes          what narrows the plan
+    wishes          what narrows the plan, beyond what the policy does
+    policy          published (what the card's tier promises) or adaptive (the best that fits)
+    choices         what of the policy's row is to be otherwise
 
     What is left at its default is taken from `settings` (environment and `.env`) where they say
     something. Raises InvalidRequest for a device or dtype that is not allowed. One render runs at
@@ -78,6 +93,8 @@ class Engine:
         compile: bool | None = None,
         threads: int | None = None,
         wishes: Wishes = NO_WISHES,
+        policy: Policy | None = None,
+        choices: Choices = NO_CHOICES,
         settings: Settings | None = None,
     ) -> None:
         if dtype not in DTYPES:
@@ -85,16 +102,26 @@ class Engine:
         if threads is not None and threads < 1:
             raise InvalidRequest("threads", threads, "a whole number, at least 1")
         self.settings = load() if settings is None else settings
-        self.device: Device = open_device(self.settings.device if device == "auto" else device)
-        if self.settings.max_vram is not None:
-            self.device.set_cap(int(self.settings.max_vram * GIB))
+        cap = self.settings.max_vram
+        word = self.settings.device if device == "auto" else device
+        size = SIMULATED_BYTES if cap is None else int(cap * GIB)
+        prepare_allocator(self.settings.alloc_conf)
+        self.device: Device = open_device(word, size)
+        if cap is not None:
+            self.device.set_cap(int(cap * GIB))
         self.machine: Machine = probe(self.device)
+        self.terms = terms(
+            self.machine, policy or policy_of(self.settings), choices_of(choices, self.settings)
+        )
         self.family = family
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
         self._setup = Setup(self.device, self.machine, name, folder, DTYPES[dtype], compile)
         self._threads, self._wishes = threads, wishes
         self._working = threading.Lock()
+        self._idle: IdleWatch | None = None
+        if self.settings.gpu_management:
+            log.warning("🚀 GPU 管理已启用: memory is given back after each request")
 
     @cached_property
     def model(self) -> AnyModel:
@@ -103,11 +130,14 @@ class Engine:
 
     @cached_property
     def _pool(self) -> Pool:
-        return Pool(self.device, self.model.loaders())
+        pool = Pool(self.device, self.model.loaders())
+        if self.settings.gpu_management:
+            self._idle = IdleWatch(pool, self.settings.gpu_idle_timeout)
+        return pool
 
     def plan(self, request: Request) -> Plan:
         """What `generate` would do. Runs nothing. Raises what `generate` raises before it runs."""
-        return self._plan(self._prepare(request).songs)
+        return self._plan(self._prepare(request).songs).plan
 
     def generate(
         self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
@@ -133,10 +163,23 @@ class Engine:
             results.update(zip(members, made, strict=True))
         return tuple(results[i] for i in range(len(prepared)))
 
-    def release(self) -> None:
-        """Drop every loaded part, on the device and in host memory."""
-        with self._working:
-            self._pool.release()
+    def status(self) -> tuple[PartStatus, ...]:
+        """Every part of the model: where it is, what it takes, who uses it. Waits for nobody."""
+        return self._pool.status()
+
+    def offload(self, part: str | None = None) -> None:
+        """Take a part, or all of them, off the device; what is at work leaves when it is done."""
+        self._pool.offload(part)
+
+    def release(self, part: str | None = None) -> None:
+        """Drop a part, or all of them, on the device and in host memory."""
+        self._pool.release(part)
+
+    def close(self) -> None:
+        """Release everything, and end the watch over idle parts."""
+        if self._idle is not None:
+            self._idle.close()
+        self._pool.release()
 
     def _prepare(self, request: Request) -> Prepared:
         kinds = self.model.requests
@@ -144,26 +187,54 @@ class Engine:
             allowed = "a request of " + ", ".join(kind.__name__ for kind in kinds)
             raise InvalidRequest("request", type(request).__name__, allowed)
         asked = batch_default(request, self.settings)
-        inside, clamped = clamp(asked, limits(asked, self.model, self.settings))
+        inside, clamped = clamp(asked, limits(asked, self.model, self.settings, self.terms))
         settled, seeds, seeding = settle(inside)
         composed = self.model.compose(settled, seeds, self.machine)
         return Prepared(settled, composed.songs, (*clamped, *seeding, *composed.notes))
 
-    def _plan(self, songs: tuple[Song, ...]) -> Plan:
-        return make_plan(self.model.footprint(songs), self.machine, self._wishes)
+    def _plan(self, songs: tuple[Song, ...]) -> Planned:
+        """The plan against what is free now. Precision is that of the machine as it was found."""
+        footprint = self.model.footprint(songs)
+        wishes = merged(self.terms, self._wishes, footprint, self.settings)
+        notes: tuple[Note, ...] = ()
+        try:
+            found = make_plan(footprint, self.machine, wishes)
+        except DoesNotFit:
+            if self.terms.policy != "published" or self._wishes != NO_WISHES:
+                raise
+            wishes = self._wishes
+            found = make_plan(footprint, self.machine, wishes)
+            why = "what the tier says does not fit here, so the plan is free"
+            notes = (Note("policy", "published", "adaptive", why),)
+        now = self._now()
+        if now.budget < found.peak:
+            wishes = replace(wishes, components=same_precision(found, wishes))
+            found = make_plan(footprint, now, wishes)
+        return Planned(found, Ladder(footprint, now, wishes), notes)
+
+    def _now(self) -> Machine:
+        """The machine with what is free at this moment; what our own parts hold counts as free."""
+        if not self.machine.accelerated:
+            return self.machine
+        ours = self._pool.ledger.bytes()
+        return replace(self.machine, free=min(self.device.free_memory() + ours, self.machine.total))
 
     def _render(
         self, members: Sequence[Prepared], on_event: Tell, cancel: Stop
     ) -> tuple[Result, ...]:
         """One pass over the songs of all members, and the result of each."""
         songs = tuple(song for one in members for song in one.songs)
-        plan = self._plan(songs)
         with self._working, self._pinned():
+            planned = self._plan(songs)
             began = time.perf_counter()
             requests = [one.request for one in members]
+            run = Run(planned.plan, self._pool, self.device, on_event, cancel, planned.ladder)
+            try:
+                audios = self.model.render(songs, run)
+            finally:
+                self._after()
+            plan = run.plan  # a tighter one, where memory ran out on the way
             made = record(self.family, self.model, self.device, plan, requests)
-            run = Run(plan, self._pool, self.device, on_event, cancel)
-            audios = self.model.render(songs, run)
             seconds = time.perf_counter() - began
         if len(audios) != len(songs):
             raise RuntimeError(f"{self.model.name}: {len(audios)} audios for {len(songs)} songs")
@@ -176,7 +247,7 @@ class Engine:
                 songs=one.songs,
                 plan=plan,
                 report=told,
-                notes=(*self.model.notes, *one.notes),
+                notes=(*self.model.notes, *self.terms.notes, *planned.notes, *one.notes),
                 provenance=tuple(
                     made.model_copy(update={"song": i, "seed": songs[i].seed})
                     for i in range(last - len(one.songs), last)
@@ -185,6 +256,15 @@ class Engine:
             )
             for one, last in zip(members, ends, strict=True)
         )
+
+    def _after(self) -> None:
+        """Give memory back: all of it under management, else what no tensor uses if asked to."""
+        if self.settings.gpu_management:
+            self._pool.offload()
+        elif self.settings.offload:
+            gc.collect()
+            self.device.release()
+            self.device.synchronize()
 
     @contextmanager
     def _pinned(self) -> Iterator[None]:

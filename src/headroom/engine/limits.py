@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TypeVar
 
+from headroom.memory.limits import Terms
+from headroom.memory.limits import limits as in_force
 from headroom.models.base import AnyModel
 from headroom.params.describe import describe
 from headroom.params.knob import Limit
@@ -15,19 +16,20 @@ from headroom.settings import Settings
 R = TypeVar("R", bound=Request)
 
 
-def limits(request: Request, model: AnyModel, settings: Settings) -> Mapping[str, Limit]:
-    """By field: the model's limits, tightened by the settings. Names no field the request lacks."""
-    found = dict(model.limits(request))
-    for name, most, variable in (
-        ("duration", settings.max_duration, "HEADROOM_MAX_DURATION"),
-        ("batch_size", settings.max_batch_size, "HEADROOM_MAX_BATCH_SIZE"),
-    ):
+def limits(
+    request: Request, model: AnyModel, settings: Settings, found: Terms
+) -> Mapping[str, Limit]:
+    """By field: the model's limits, tightened by those in force on this machine.
+
+    Names no field the request lacks.
+    """
+    tighter = in_force(found, False, settings.max_duration, settings.max_batch_size)
+    every = dict(model.limits(request))
+    for name, limit in tighter.items():
         own = next((p.limit for p in describe(type(request)) if p.name == name), None)
-        if own is not None and most is not None:
-            base = found.get(name, own)
-            set_here = Limit(-math.inf, most, f"{variable} is {most:g}")
-            found[name] = base.tightened(set_here)
-    return found
+        if own is not None:
+            every[name] = every.get(name, own).tightened(limit)
+    return every
 
 
 def batch_default(request: R, settings: Settings) -> R:

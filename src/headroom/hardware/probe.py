@@ -5,7 +5,8 @@ from __future__ import annotations
 import psutil
 
 from headroom.device import Device
-from headroom.hardware.machine import Features, Machine
+from headroom.hardware.bandwidth import assumed, measured
+from headroom.hardware.machine import HOST_RATE, Features, Machine
 
 KNOWN = frozenset({"bfloat16", "float16", "fp8", "flash"})
 
@@ -14,6 +15,7 @@ def probe(device: Device) -> Machine:
     """The machine around a device, as it is at this moment."""
     memory = psutil.virtual_memory()
     found = device.features()
+    rates = measured(device) if device.kind == "cuda" else assumed(device)
     return Machine(
         name=device.name,
         kind=device.kind,
@@ -23,6 +25,10 @@ def probe(device: Device) -> Machine:
         host_free=int(memory.available),
         cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
         cap=device.cap,
+        copy_rate=rates.copy,
+        memory_rate=rates.memory,
+        matrix_rate=rates.matrix,
+        host_rate=HOST_RATE if device.kind != "cpu" else None,
         features=Features(
             bfloat16="bfloat16" in found,
             float16="float16" in found,

@@ -1,0 +1,75 @@
+"""From what somebody said, and the settings, to what the planner is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from headroom.memory.footprint import Footprint
+from headroom.memory.limits import Choices, Policy, Terms
+from headroom.memory.plan import Cut, Plan, Residency, Wish, Wishes
+from headroom.params.clamp import Note
+from headroom.runtime.recovery import Ladder
+from headroom.settings import Settings
+
+NO_CHOICES = Choices()
+DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, what tighter ones would be made from, and what is otherwise than asked."""
+
+    plan: Plan
+    ladder: Ladder
+    notes: tuple[Note, ...]
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The policy the settings name."""
+    return cast("Policy", settings.policy)
+
+
+def choices_of(said: Choices, settings: Settings) -> Choices:
+    """What somebody said, and where they said nothing what the settings say."""
+    quantization = None if settings.quantization == "auto" else settings.quantization
+    backend = None if settings.lm_backend == "auto" else settings.lm_backend
+    return Choices(
+        offload=settings.offload if said.offload is None else said.offload,
+        offload_dit=settings.offload_dit if said.offload_dit is None else said.offload_dit,
+        quantization=said.quantization or quantization,
+        compile=settings.compile if said.compile is None else said.compile,
+        lm=said.lm or settings.lm_model,
+        lm_backend=said.lm_backend or backend,
+        init_lm=settings.init_lm if said.init_lm is None else said.init_lm,
+    )
+
+
+def merged(found: Terms, said: Wishes, footprint: Footprint, settings: Settings) -> Wishes:
+    """The policy's wishes under what was wished for directly, which wins."""
+    wishes = said
+    if said.residency is None and not said.components and said.precision is None:
+        wishes = replace(found.wishes(footprint), cuts=said.cuts, whole=said.whole)
+    stage = next((s for s in footprint.stages if s.name == DECODE), None)
+    if stage is None:
+        return wishes
+    if settings.decode_tile is not None and not wishes.cuts:
+        offered = {way.tile for way in stage.ways if way.tile is not None}
+        if offered:
+            tile = min(offered, key=lambda t: abs(t - (settings.decode_tile or t)))
+            wishes = replace(wishes, cuts=(Cut(DECODE, 1, tile),))
+    if settings.vae_on_cpu:
+        on_host = tuple(Wish(name, (Residency.HOST,)) for name in stage.uses)
+        others = tuple(w for w in wishes.components if w.component not in stage.uses)
+        wishes = replace(wishes, components=(*others, *on_host))
+    return wishes
+
+
+def same_precision(found: Plan, wishes: Wishes) -> tuple[Wish, ...]:
+    """The wishes for parts, with the precisions of a plan: those decide how a song sounds."""
+
+    def wish(component: str, precision: str) -> Wish:
+        before = wishes.wish(component)
+        return Wish(component, before.residencies if before else (), (precision,))
+
+    return tuple(wish(p.component, p.precision) for p in found.placements)

@@ -1,0 +1,94 @@
+"""How fast a card is: measured once and remembered, or taken as cards of its size are.
+
+What is measured decides which plan is preferred, never what fits; so one measurement serves until
+the card, the driver's view of it or torch changes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from headroom.device import Device
+from headroom.hardware.machine import card
+from headroom.log import log
+from headroom.settings import load
+from headroom.units import GIB, MIB
+
+FILE = "rates.json"
+TRIES = 3
+COPY = 64 * MIB
+MATRIX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Host to device and the device's own memory in bytes a second, products in operations."""
+
+    copy: float | None
+    memory: float | None
+    matrix: float | None
+
+
+def assumed(device: Device) -> Rates:
+    """What a card of its size is taken for; nothing of a host, which copies nothing."""
+    if device.kind == "cpu":
+        return Rates(None, None, None)
+    like = card(device.total_memory() / GIB)
+    return Rates(like.copy_rate, like.memory_rate, like.matrix_rate)
+
+
+def measured(device: Device, folder: Path | None = None) -> Rates:
+    """Measured now, or read from the cache folder where this card was measured before."""
+    path = (load().cache_dir if folder is None else folder) / FILE
+    key = f"{device.name}, torch {torch.__version__}"
+    known = _read(path)
+    if key in known:
+        return Rates(**known[key])
+    found = measure(device)
+    log.debug("measured %s: %s", key, found)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**known, key: asdict(found)}, indent=1), "utf-8")
+    except OSError as error:  # a cache that cannot be written is measured again next time
+        log.debug("rates are not remembered: %s", error)
+    return found
+
+
+def measure(device: Device) -> Rates:
+    """Copy from page-locked memory, copy on the device, product in its fast type: best of three."""
+    fast = torch.bfloat16 if "bfloat16" in device.features() else torch.float32
+    with device.inside(), torch.inference_mode():
+        host = device.pin(torch.empty(COPY, dtype=torch.uint8))
+        there = torch.empty(COPY, dtype=torch.uint8, device=device.torch)
+        twin = torch.empty_like(there)
+        a = torch.ones(MATRIX, MATRIX, dtype=fast, device=device.torch)
+        copy = _best(device, lambda: there.copy_(host, non_blocking=True))
+        memory = _best(device, lambda: twin.copy_(there))
+        product = _best(device, lambda: a @ a)
+    return Rates(COPY / copy, 2 * COPY / memory, 2.0 * MATRIX**3 / product)
+
+
+def _best(device: Device, work: Callable[[], object]) -> float:
+    work()
+    times = []
+    for _ in range(TRIES):
+        device.synchronize()
+        began = time.perf_counter()
+        work()
+        device.synchronize()
+        times.append(time.perf_counter() - began)
+    return max(min(times), 1e-9)
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

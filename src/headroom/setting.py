@@ -1,0 +1,83 @@
+"""What a setting is, and how its text is read: shared by all declarations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+DEVICES = ("auto", "cuda", "mps", "xpu", "cpu", "simulated")
+SOURCES = ("auto", "huggingface", "modelscope")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable: its name, the names it replaces, what it holds and how it is read.
+
+    `read` makes the value and raises ValueError for a text that is not `allowed`; `usual` is the
+    default in words.
+    """
+
+    name: str
+    replaces: tuple[str, ...]
+    help: str
+    allowed: str
+    usual: str
+    read: Callable[[str], object]
+    secret: bool = False
+
+
+def path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def amount(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(text)
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def switch(text: str) -> bool:
+    word = text.lower()
+    if word not in ("1", "true", "yes", "y", "on", "0", "false", "no", "n", "off"):
+        raise ValueError(text)
+    return word in ("1", "true", "yes", "y", "on")
+
+
+def source(text: str) -> str:
+    if text.lower() not in SOURCES:
+        raise ValueError(text)
+    return text.lower()
+
+
+def device(text: str) -> str:
+    kind, colon, index = text.lower().partition(":")
+    indexed = kind in ("cuda", "xpu") and index.isdecimal()
+    if kind not in DEVICES or (colon and not indexed):
+        raise ValueError(text)
+    return text.lower()
+
+
+def word(*allowed: str) -> Callable[[str], str]:
+    """A reader of one of these words."""
+
+    def read(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(text)
+        return text.lower()
+
+    return read
+
+
+def maybe(text: str) -> bool | None:
+    """auto, or a switch."""
+    return None if text.lower() == "auto" else switch(text)
