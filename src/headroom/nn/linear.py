@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 INT4_OFFSET = 8  # a stored 0 … 15 stands for −8 … 7
-FEW_ROWS = 8  # up to so many, a CPU's kernel that reads int8 as it is beats writing the matrix out
-DYNAMIC_ROWS = 17  # the least rows that torch's product of two int8 matrices takes
+FEW_ROWS = 4  # up to so many, a CPU's kernel that reads int8 as it is beats writing the matrix out
+DYNAMIC_ROWS = 17  # the least rows that torch's product of two int8 matrices takes on a card
 
 
 class Linear(nn.Module):
@@ -45,19 +45,24 @@ def product(x: Tensor, weight: Tensor, scale: Tensor | None, dynamic: bool = Fal
         return F.linear(x, weight)
     if weight.dtype == torch.uint8:
         return F.linear(x, unpacked(weight, scale))
-    if dynamic and x.shape[0] >= DYNAMIC_ROWS:
+    if dynamic:
         return _both_rounded(x, weight, scale)
     if x.device.type == "cpu" and weight.dtype == torch.int8 and x.dtype == torch.bfloat16:
         if x.shape[0] <= FEW_ROWS:
             y: Tensor = torch._weight_int8pack_mm(x.contiguous(), weight, scale)
             return y
+    if x.dtype == torch.float16:  # sums of products with whole numbers would leave its range
+        return F.linear(x, weight.to(x.dtype).mul_(scale.unsqueeze(1)))
     return F.linear(x, weight.to(x.dtype)).mul_(scale)
 
 
 def _both_rounded(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     steps = x.abs().amax(-1, keepdim=True).float().clamp_(min=1e-12).div_(127)
     rounded = (x / steps).round_().to(torch.int8)
-    sums = torch._int_mm(rounded, weight.t()).float()
+    missing = max(0, DYNAMIC_ROWS - x.shape[0])
+    if missing:  # so that a row gives the same alone and among others
+        rounded = F.pad(rounded, (0, 0, 0, missing))
+    sums = torch._int_mm(rounded, weight.t())[: x.shape[0]].float()
     whole: Tensor = sums.mul_(steps).mul_(scale).to(x.dtype)
     return whole
 

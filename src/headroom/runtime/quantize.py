@@ -33,12 +33,13 @@ def quantize(part: object, precision: str) -> None:
     if not isinstance(part, nn.Module):
         return
     lists = [module for module in part.modules() if isinstance(module, Blocks)]
-    for linear in [m for blocks in lists for m in blocks.modules() if isinstance(m, Linear)]:
-        before = precision_of(linear)
-        if before is None:
-            convert(linear, precision)
-        elif before != precision:
+    found = [m for blocks in lists for m in blocks.modules() if isinstance(m, Linear)]
+    for before in map(precision_of, found):
+        if before not in (None, precision):
             raise ValueError(f"a matrix in {before} cannot become {precision}: load it anew")
+    for linear in found:
+        if precision_of(linear) is None:
+            convert(linear, precision)
 
 
 def precision_of(linear: Linear) -> str | None:
@@ -72,13 +73,14 @@ def convert(linear: Linear, precision: str) -> None:
 def _scale(weight: Tensor, most: float) -> Tensor:
     """A step a row, in the weight's type, so that nothing is lost when it is stored there."""
     largest = weight.abs().amax(-1).float() / most
-    return largest.clamp_(min=1e-12).to(weight.dtype)
+    return largest.clamp_(min=torch.finfo(weight.dtype).smallest_normal).to(weight.dtype)
 
 
 def _int4(weight: Tensor) -> tuple[Tensor, Tensor]:
     group = group_of(weight.shape[1], PRECISIONS["int4"].group or weight.shape[1])
     grouped = weight.unflatten(1, (-1, group))
-    scale = (grouped.abs().amax(-1).float() / 7).clamp_(min=1e-12).to(weight.dtype)
+    least = torch.finfo(weight.dtype).smallest_normal
+    scale = (grouped.abs().amax(-1).float() / 7).clamp_(min=least).to(weight.dtype)
     steps = (grouped.float() / scale.float().unsqueeze(-1)).round_().clamp_(-7, 7)
     values = steps.add_(INT4_OFFSET).to(torch.uint8).flatten(1)
     return values[:, 0::2] | (values[:, 1::2] << 4), scale

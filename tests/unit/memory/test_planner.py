@@ -287,7 +287,7 @@ def _time(stage, way, used, by_name, held, where) -> float:
     for form, how, _ in by_name.values():
         bytes_ += form.bytes if how is R else 0
     if used and all(how is H for _, how, _ in used):
-        slow = max(2.5 if form.precision == "int8" else 1.0 for form, _, _ in used)
+        slow = max(1.4 if form.precision == "int8" else 1.0 for form, _, _ in used)
         fits = bytes_ <= where.budget and way is stage.ways[0]
         return stage.flops * slow / where.host_rate if fits else math.inf
     bytes_ += way.workspace
