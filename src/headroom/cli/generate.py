@@ -241,7 +241,9 @@ def _make(
             checkpoint_dir=flags.checkpoint_dir,
             compile=flags.compile,
             threads=flags.threads,
-            settings=settings,
+            policy=flags.policy,
+            choices=flags.choices,
+            settings=flags.settings_with(settings),
         )
         if not told.quiet:
             tell_notes(engine.model.notes, known)

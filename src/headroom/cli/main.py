@@ -26,6 +26,7 @@ Run = Callable[[Sequence[str]], int]
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "generate": ("headroom.cli.generate:run", "make a song from words, or from a recording"),
+        "plan": ("headroom.cli.plan:run", "what a song would take, on this card or on any"),
         "models": ("headroom.cli.main:models", "list, download and verify model folders"),
         "settings": ("headroom.cli.settings:run", "every setting, its value, where it came from"),
         "doctor": ("headroom.cli.doctor:run", "what this machine has, and what is missing"),

@@ -6,16 +6,21 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import NoReturn, cast, get_args
 
+from headroom.engine.terms import NO_CHOICES, choices_of, policy_of
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Kind
+from headroom.memory.limits import Choices, Policy
+from headroom.setting import amount, maybe
+from headroom.settings import Settings
+from headroom.settings_memory import BACKENDS, POLICIES, QUANTIZATIONS
 
 AUTO = "auto"
 DTYPES = (AUTO, *get_args(DType))
-DEVICES = (AUTO, *(kind for kind in get_args(Kind) if kind != "simulated"))
+DEVICES = (AUTO, *get_args(Kind))
 _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
@@ -59,6 +64,26 @@ class EngineFlags:
     checkpoint_dir: Path | None
     compile: bool | None
     threads: int | None
+    policy: Policy | None = None
+    choices: Choices = NO_CHOICES
+    management: bool | None = None
+    idle_timeout: float | None = None
+
+    def policy_in(self, settings: Settings) -> Policy:
+        """What was said, else what the settings say."""
+        return self.policy or policy_of(settings)
+
+    def choices_in(self, settings: Settings) -> Choices:
+        """What was said, and the settings where nothing was."""
+        return choices_of(self.choices, settings)
+
+    def settings_with(self, settings: Settings) -> Settings:
+        """The settings, management as it was said."""
+        if self.management is not None:
+            settings = replace(settings, gpu_management=self.management)
+        if self.idle_timeout is not None:
+            settings = replace(settings, gpu_idle_timeout=self.idle_timeout)
+        return settings
 
 
 def add_engine_flags(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +100,26 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "--compile", action=argparse.BooleanOptionalAction, default=None,
         help="compile what runs often (left open: where it pays)",
     )  # fmt: skip
+    group.add_argument(
+        "--policy", metavar="|".join(POLICIES),
+        help="what the card's published tier says, or the best that fits",
+    )  # fmt: skip
+    for flag, words in (
+        ("--offload", "parts leave the card while nobody uses them"),
+        ("--offload-dit", "the DiT leaves the card too"),
+    ):
+        group.add_argument(
+            flag, dest=flag[2:].replace("-", "_"), nargs="?", const="on", metavar="auto|on|off",
+            help=f"{words} (left open: as the policy says)",
+        )  # fmt: skip
+    group.add_argument("--quantization", metavar="|".join(QUANTIZATIONS[:6]), help="of the DiT")
+    group.add_argument("--lm-model", metavar="NAME", help="planner language model, or none")
+    group.add_argument("--lm-backend", metavar="|".join(BACKENDS), help="how it runs")
+    group.add_argument(
+        "--enable-gpu-management", action=argparse.BooleanOptionalAction, default=None,
+        help="give the card's memory back after each request and when idle",
+    )  # fmt: skip
+    group.add_argument("--gpu-idle-timeout", metavar="SECONDS", help="until an idle part leaves")
     group.add_argument("--threads", metavar="N", help="of the processor (left open: as torch has)")
 
 
@@ -98,4 +143,38 @@ def engine_flags(args: argparse.Namespace) -> EngineFlags:
         checkpoint_dir=folder,
         compile=args.compile,
         threads=None if threads is None else int(threads),
+        policy=cast("Policy | None", _one_of("policy", args.policy, POLICIES)),
+        choices=Choices(
+            offload=_switch("offload", args.offload),
+            offload_dit=_switch("offload_dit", args.offload_dit),
+            quantization=_unless_auto(_one_of("quantization", args.quantization, QUANTIZATIONS)),
+            lm=args.lm_model,
+            lm_backend=_unless_auto(_one_of("lm_backend", args.lm_backend, BACKENDS)),
+        ),
+        management=args.enable_gpu_management,
+        idle_timeout=_seconds("gpu_idle_timeout", args.gpu_idle_timeout),
     )
+
+
+def _one_of(field: str, text: str | None, allowed: Sequence[str]) -> str | None:
+    if text is not None and text.lower() not in allowed:
+        raise InvalidRequest(field, text, "one of " + ", ".join(allowed))
+    return None if text is None else text.lower()
+
+
+def _unless_auto(text: str | None) -> str | None:
+    return None if text == AUTO else text
+
+
+def _switch(field: str, text: str | None) -> bool | None:
+    try:
+        return None if text is None else maybe(text)
+    except ValueError as error:
+        raise InvalidRequest(field, text, "auto, on or off") from error
+
+
+def _seconds(field: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else amount(text)
+    except ValueError as error:
+        raise InvalidRequest(field, text, "a number of seconds above 0") from error

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from headroom.audio.tags import PROVENANCE, read_tags
 from headroom.errors import InvalidRequest, InvalidSource
-from headroom.memory.plan import Cut
+from headroom.memory.plan import Cut, Residency, Wish, Wishes
 from headroom.models.base import AnyModel
 from headroom.params.read import validate
 from headroom.params.request import Request
@@ -54,6 +54,8 @@ class Pinned(_Recorded):
     threads: int
     matmul: str  # torch's float32 matrix product: highest, high or medium
     cuts: tuple[CutOf, ...]
+    converted: dict[str, str] = {}  # precision of every part whose weights are not as released
+    on_host: tuple[str, ...] = ()  # parts that computed on the host beside a device
 
 
 class WeightFile(_Recorded):
@@ -90,9 +92,19 @@ class Provenance(_Recorded):
     weights: tuple[WeightFile, ...]
     sources: tuple[SourceFile, ...]
 
-    def wished(self) -> tuple[Cut, ...]:
-        """The cuts as a wish for the planner."""
-        return tuple(Cut(c.stage, c.pieces, c.tile) for c in self.numerics.cuts)
+    def wished(self) -> Wishes:
+        """What the planner is asked for, so that the same kernels meet the same numbers."""
+        cuts = tuple(Cut(c.stage, c.pieces, c.tile) for c in self.numerics.cuts)
+        converted, hosts = self.numerics.converted, self.numerics.on_host
+        parts = tuple(
+            Wish(
+                name,
+                (Residency.HOST,) if name in hosts else (),
+                (converted[name],) if name in converted else (),
+            )
+            for name in {**converted, **dict.fromkeys(hosts)}
+        )
+        return Wishes(cuts=cuts, components=parts)
 
 
 def requests_of(provenance: Provenance, model: AnyModel) -> tuple[Request, ...]:

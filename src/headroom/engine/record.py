@@ -19,7 +19,8 @@ from headroom.engine.provenance import (
     WeightFile,
     file_sha256,
 )
-from headroom.memory.plan import Plan, cuts
+from headroom.memory.plan import Plan, Residency, cuts
+from headroom.memory.precision import NATIVE, PRECISIONS
 from headroom.models.base import AnyModel
 from headroom.params.describe import describe
 from headroom.params.request import Request
@@ -47,6 +48,16 @@ def record(
             matmul=torch.get_float32_matmul_precision(),
             cuts=tuple(
                 CutOf(stage=c.stage, pieces=c.pieces, tile=c.tile) for c in cuts(plan.stages)
+            ),
+            converted={
+                p.component: p.precision
+                for p in plan.placements
+                if p.precision in PRECISIONS and p.precision not in NATIVE
+            },
+            on_host=tuple(
+                p.component
+                for p in plan.placements
+                if p.residency is Residency.HOST and device.kind != "cpu"
             ),
         ),
         device=device.name,

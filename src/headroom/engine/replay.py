@@ -10,7 +10,7 @@ from headroom.device import present
 from headroom.engine.engine import Engine
 from headroom.engine.provenance import Provenance, check_sources, differences, read, requests_of
 from headroom.engine.result import Result
-from headroom.memory.plan import Wishes
+from headroom.memory.limits import Choices
 from headroom.params.clamp import Note
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
 
@@ -40,7 +40,8 @@ def replay(
         family=provenance.family,
         compile=provenance.numerics.compiled,
         threads=provenance.numerics.threads,
-        wishes=Wishes(cuts=provenance.wished()),
+        wishes=provenance.wished(),
+        choices=Choices(quantization=provenance.numerics.converted.get("dit", "none")),
     )
     results = engine.generate_batch(requests_of(provenance, engine.model), on_event, cancel)
     return _only(results, provenance)

@@ -47,9 +47,15 @@ def choices_of(said: Choices, settings: Settings) -> Choices:
 
 def merged(found: Terms, said: Wishes, footprint: Footprint, settings: Settings) -> Wishes:
     """The policy's wishes under what was wished for directly, which wins."""
-    wishes = said
-    if said.residency is None and not said.components and said.precision is None:
-        wishes = replace(found.wishes(footprint), cuts=said.cuts, whole=said.whole)
+    parts = []
+    for policy in found.wishes(footprint).components:
+        own = said.wish(policy.component)
+        where = policy.residencies if said.residency is None else ()
+        precisions = policy.precisions if said.precision is None else ()
+        if own is not None:
+            where, precisions = own.residencies or where, own.precisions or precisions
+        parts.append(Wish(policy.component, where, precisions))
+    wishes = replace(said, components=tuple(parts))
     stage = next((s for s in footprint.stages if s.name == DECODE), None)
     if stage is None:
         return wishes

@@ -45,7 +45,7 @@ PRECISIONS: Mapping[str, Precision] = MappingProxyType(
             Precision("float16", 16),
             Precision("int8", 8, expands=True),
             Precision("fp8", 8, expands=True),
-            Precision("w8a8", 8),
+            Precision("w8a8", 8, opt_in=True),  # rounds the activations too
             Precision("int4", 4, group=128, expands=True, opt_in=True),
         )
     }

@@ -54,7 +54,12 @@ def test_what_is_said_arrives(tmp_path: object) -> None:
     [
         (["--device", "tpu"], "device", "auto, cuda, mps, xpu, cpu"),
         (["--device", "cuda:x"], "device", "auto, cuda, mps, xpu, cpu"),
-        (["--device", "simulated"], "device", "auto, cuda, mps, xpu, cpu"),
+        (["--device", "imagined"], "device", "auto, cuda, mps, xpu, cpu, simulated"),
+        (["--policy", "free"], "policy", "published, adaptive"),
+        (["--offload", "maybe"], "offload", "auto, on or off"),
+        (["--quantization", "int3"], "quantization", "int8"),
+        (["--lm-backend", "onnx"], "lm_backend", "vllm, pt, mlx"),
+        (["--gpu-idle-timeout", "-1"], "gpu_idle_timeout", "seconds above 0"),
         (["--dtype", "int8"], "dtype", "auto, float32, bfloat16, float16"),
         (["--checkpoint-dir", "nowhere"], "checkpoint_dir", "a folder that is there"),
         (["--threads", "0"], "threads", "at least 1"),

@@ -101,7 +101,7 @@ def test_a_replay_pins_threads_precision_and_cuts(monkeypatch):
     cut = Cut("decode", 1, 50)
     first = make(Tone(duration=5, seed=1), wishes=Wishes(cuts=(cut,)), threads=2)
     made = first.provenance[0]
-    assert made.numerics.threads == 2 and cut in made.wished()
+    assert made.numerics.threads == 2 and cut in made.wished().cuts
     threads = []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     again = replay(made)

@@ -30,6 +30,16 @@ class Conditions:
     shared: tuple[int, ...]
     null: Tensor | None  # [1, 1, E]
 
+    def to(self, device: torch.device) -> Conditions:
+        """The same where a stage computes; itself where it is there already."""
+
+        def moved(rows: Rows) -> Rows:
+            return rows[0].to(device), rows[1]
+
+        second = None if self.second is None else moved(self.second)
+        null = None if self.null is None else self.null.to(device)
+        return Conditions(moved(self.first), second, self.shared, null)
+
     def of(self, songs: range) -> Conditions:
         """What some neighbouring songs of the batch need; the batch itself for all of them."""
         if len(songs) == sum(self.shared):

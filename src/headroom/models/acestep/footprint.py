@@ -33,6 +33,7 @@ from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 
 BYTES = measures.Bytes()
 CONVERTED = ("int8", "fp8", "w8a8", "int4")  # what `runtime.quantize` makes of the DiT
+SLACK = 4096  # bytes in estimates, for what is too small to be told apart
 _ROUNDED = 10  # bytes a value of products with rounded activations: sums in int32 and in fp32
 TIME_FEATURES = 256
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -274,9 +275,10 @@ def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: 
         room = _known(networks, measures.condition(told[0], config, guided))
         if room is not None:
             return room
-    timbre = sum(max(1, w.references) for w in told) * (config.timbre_frames + config.timbre_cls)
-    heard = sum(one.rows for one in told) + timbre
-    return heard * _stack_row(config.encoder) * networks.size
+    each = config.timbre_frames + config.timbre_cls
+    heard = sum(one.rows + max(1, one.references) * each for one in told)
+    masks = measures.making_masks([each, *(one.lyrics for one in told)], config, networks.size)
+    return heard * _stack_row(config.encoder) * networks.size + masks
 
 
 def _condition_flops(told: Sequence[Words], networks: Networks) -> float:
@@ -370,7 +372,7 @@ def _layers(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) 
     halves = 2 if any(songs[0].sampling.guided) else 1
     conditions = 1 if songs[0].instruction_after is None else 2
     cache = 2 * config.dit_layers * rows * d.kv_heads * d.head_dim
-    return size * (
+    return measures.making_masks(lengths, config, size) + size * (
         tokens * halves * (_stack_row(d) + d.head_dim)
         + sum(length * min(length, 4 * window) for length in set(lengths))
         + conditions * (tokens * d.width + cache + rows * (config.encoder.width + d.width))
@@ -404,7 +406,7 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
             room = _known(networks, measured)
             if room is None:
                 latents = vae.latent_channels * frames * size
-                room = latents + decode_bytes(vae, frames, tile, tile, itemsize=size)
+                room = SLACK + latents + decode_bytes(vae, frames, tile, tile, itemsize=size)
             more = (2 * vae.decode_halo / tile if tile < frames else 0.0) + LEAVING * leaves
             kept = 0 if leaves else audio
             ways.append(Way(room + kept, tile=tile, leaves=leaves, more=more))

@@ -95,6 +95,16 @@ def mask_elements(length: int, window: int | None) -> int:
     return -(-length // block) * block * _up(block + 2 * window, MASK_STRIDE)
 
 
+def making_masks(lengths: Sequence[int], config: AceStepConfig, size: int) -> int:
+    """Bytes at most while the masks of these lengths are made: distances in eight bytes, twice,
+    and whether they are within the window, of one; and all that are kept."""
+    window = _window(config)
+    distinct = set(lengths)
+    kept = sum(mask_elements(n, window) for n in distinct) * size
+    making = max((mask_elements(n, window) for n in distinct), default=0) * (8 + 8 + 1)
+    return kept + making
+
+
 def folded(length: int, window: int | None) -> int:
     """The length rounded up to whole blocks, where attention goes block by block; else 0."""
     if window is None or length <= DENSE_WINDOWS * window:

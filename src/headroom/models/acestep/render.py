@@ -157,6 +157,9 @@ def _denoise(
     """Noise to latents [B, T, 64], fp32 on the host; the batch in `step.pieces` groups."""
     noise = starting_noise(songs, dit)
     run.keep("noise", noise)
+    # Stages may compute in different places; what they leave is where they did.
+    conditions = conditions.to(step.device)
+    times = times[0].to(step.device), times[1].to(step.device)
     longest, made = noise.shape[1], []
     cuts = groups(len(songs), step.pieces)
     for number, cut in enumerate(cuts):

@@ -220,9 +220,14 @@ def _same(offered: int | None, tile: int, batch: Sequence[Song]) -> bool:
 def test_a_batch_in_pieces_is_known_to_the_byte(pieces: int) -> None:
     made, device, pool = model("2b", False, "bfloat16")
     batch = traced_songs(made, [Text2Music(duration=20, inference_steps=2)], 5)
-    (way,) = [w for w in planned(made, batch)["denoise"].ways if w.pieces == pieces]
-    found = trace(made, device, pool, batch, until="denoise", pieces=pieces)["denoise"]
-    assert way.workspace == found.peak
+    for precision in ("bfloat16", "int8"):
+        (way,) = [
+            w
+            for w in planned(made, batch)["denoise"].ways
+            if (w.pieces, w.precision) == (pieces, precision)
+        ]
+        seen = trace(made, device, pool, batch, until="denoise", pieces=pieces, precision=precision)
+        assert way.workspace == seen["denoise"].peak
 
 
 CASES: dict[str, tuple[Callable[[Callable[[int], Path]], AnyMusicRequest], bool, int]] = {

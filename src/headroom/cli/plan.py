@@ -1,0 +1,244 @@
+"""`acestep plan`: what would be where, how much it would take, and why. Runs nothing.
+
+The sizes are those of the released models, so neither weights nor a card have to be here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from headroom.cli.output import tell_notes
+from headroom.cli.parser import (
+    EngineFlags,
+    Parser,
+    add_engine_flags,
+    engine_flags,
+    spelt,
+)
+from headroom.errors import DoesNotFit, InvalidRequest
+from headroom.hardware.machine import Machine, card
+from headroom.memory.explain import Alternative, alternatives, explain
+from headroom.memory.footprint import Footprint
+from headroom.memory.limits import Terms, limits, terms
+from headroom.memory.plan import Plan, Wishes
+from headroom.memory.planner import plan
+from headroom.models.acestep.planning import footprint_of, songs_of, variant_named
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
+from headroom.models.acestep.variants import VARIANTS, Variant
+from headroom.params.clamp import Note, clamp
+from headroom.params.describe import describe, union
+from headroom.params.flags import add_flags, given
+from headroom.params.knob import Limit
+from headroom.settings import Settings
+from headroom.settings import load as load_settings
+from headroom.units import clock, gib
+
+USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
+USUAL = "acestep-v15-turbo"
+SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
+LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A plan and what belongs to it, or why there is none."""
+
+    machine: Machine
+    terms: Terms
+    notes: tuple[Note, ...]
+    plan: Plan | None
+    others: tuple[Alternative, ...]
+    refusal: DoesNotFit | None
+
+
+def run(words: Sequence[str]) -> int:
+    """`acestep plan …`; the exit code: 1 where nothing fits. Raises HeadroomError."""
+    settings = load_settings()
+    parser = Parser("acestep plan", USAGE, "What a song would take here, or on any card.")
+    parser.allow_abbrev = False
+    group = parser.add_argument_group("Plan")
+    group.add_argument("--vram", metavar="GB", help="plan for a card of this size")
+    group.add_argument("--all", action="store_true", help="4 to 24 GB, 30 to 600 s, as a table")
+    group.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_engine_flags(parser)
+    add_flags(parser, union(TASKS.values()), TASKS)
+    args, rest = parser.parse_known_args(spelt(words))
+    flags = engine_flags(args)
+    fields = given(args, union(TASKS.values()))
+    unknown = next((word for word in rest if word.startswith("-")), None)
+    if unknown is not None:
+        raise InvalidRequest(unknown, unknown, "the flags `acestep plan --help` lists")
+    if rest:
+        fields["caption"] = " ".join(rest)
+    request = request_from(fields or {"caption": "a song"})
+    variant = _variant(flags, settings)
+    if args.all:
+        return _table(request, variant, flags, settings, args.json)
+    machine = _machine(args.vram, flags, settings)
+    answer = answered(request, variant, machine, flags, settings)
+    if args.json:
+        sys.stdout.write(json.dumps(as_json(answer), indent=1, default=str) + "\n")
+    elif answer.plan is not None:
+        tell_notes(answer.notes, set())
+        sys.stdout.write(f"{machine.describe()}\n{_terms(answer.terms)}\n")
+        sys.stdout.write(explain(answer.plan, answer.others) + "\n")
+    if answer.plan is None and answer.refusal is not None:
+        if not args.json:
+            raise answer.refusal
+        return 1
+    return 0
+
+
+def answered(
+    request: AnyMusicRequest,
+    variant: Variant,
+    machine: Machine,
+    flags: EngineFlags,
+    settings: Settings,
+) -> Answer:
+    """The plan of a request on a machine, inside the limits in force there."""
+    found = terms(machine, flags.policy_in(settings), flags.choices_in(settings))
+    inside, notes = clamp(request, _limits(request, found, variant, settings))
+    needs = footprint_of(songs_of(inside, variant), variant)
+    wishes = found.wishes(needs)
+    every = (*found.notes, *notes)
+    try:
+        made = plan(needs, machine, wishes)
+    except DoesNotFit as refusal:
+        return _free(needs, machine, found, every, refusal)
+    return Answer(machine, found, every, made, alternatives(needs, machine, wishes, made), None)
+
+
+def _free(
+    needs: Footprint, machine: Machine, found: Terms, notes: tuple[Note, ...], why: DoesNotFit
+) -> Answer:
+    """What the tier says does not fit: the plan is free, as the engine's would be."""
+    if found.policy != "published":
+        return Answer(machine, found, notes, None, (), why)
+    try:
+        made = plan(needs, machine)
+    except DoesNotFit as refusal:
+        return Answer(machine, found, notes, None, (), refusal)
+    note = Note("policy", "published", "adaptive", "what the tier says does not fit here")
+    others = alternatives(needs, machine, Wishes(), made)
+    return Answer(machine, found, (*notes, note), made, others, None)
+
+
+def _limits(
+    request: AnyMusicRequest, found: Terms, variant: Variant, settings: Settings
+) -> dict[str, Limit]:
+    every = dict(variant.limits)
+    names = {p.name: p.limit for p in describe(type(request))}
+    tighter = limits(found, False, settings.max_duration, settings.max_batch_size)
+    for name, limit in tighter.items():
+        own = names.get(name)
+        if own is not None:
+            every[name] = own.tightened(limit)
+    return every
+
+
+def _variant(flags: EngineFlags, settings: Settings) -> Variant:
+    name = flags.model or settings.model or USUAL
+    if name not in VARIANTS:
+        raise InvalidRequest("model", name, "one of " + ", ".join(VARIANTS))
+    return variant_named(name)
+
+
+def _machine(vram: str | None, flags: EngineFlags, settings: Settings) -> Machine:
+    if vram is not None:
+        return card(gibibytes(vram, "vram"))
+    if settings.max_vram is not None:
+        return card(settings.max_vram)
+    from headroom.device import open_device
+    from headroom.hardware.probe import probe
+
+    return probe(open_device(settings.device if flags.device == "auto" else flags.device))
+
+
+def gibibytes(text: str, field: str) -> float:
+    """A size somebody wrote. Raises InvalidRequest."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not 0 < size < 1 << 20:
+        raise InvalidRequest(field, text, "a number of GB above 0")
+    return size
+
+
+def _table(
+    request: AnyMusicRequest,
+    variant: Variant,
+    flags: EngineFlags,
+    settings: Settings,
+    as_object: bool,
+) -> int:
+    rows = []
+    for size in SIZES:
+        for seconds in LENGTHS:
+            asked = request.model_copy(update={"duration": float(seconds)})
+            rows.append((size, seconds, answered(asked, variant, card(size), flags, settings)))
+    if as_object:
+        objects = [{"vram_gb": s, "duration": n, **as_json(a)} for s, n, a in rows]
+        sys.stdout.write(json.dumps(objects, indent=1, default=str) + "\n")
+        return 0
+    sys.stdout.write(f"{'card':>6} {'length':>7} {'peak':>9} {'time':>7}  plan\n")
+    for size, seconds, answer in rows:
+        said = _short(answer)
+        sys.stdout.write(f"{size:>3} GB {seconds:>5} s  {said}\n")
+    return 0
+
+
+def _short(answer: Answer) -> str:
+    if answer.plan is None:
+        return f"{'–':>8} {'–':>7}  {answer.refusal}"
+    made = answer.plan
+    words = [
+        f"{p.component} {p.residency.name.lower()}"
+        + (f" ({p.kept} stay)" if p.kept else "")
+        + (f" {p.precision}" if p.component == "dit" else "")
+        for p in made.placements
+        if p.component == "dit"
+    ]
+    tile = made.stage("decode").tile
+    words.append(f"tiles of {tile}" if not made.stage("decode").host else "decoded on the host")
+    clamped = [f"{n.field} {n.used}" for n in answer.notes if n.field in ("duration", "batch_size")]
+    return f"{gib(made.peak):>8} {clock(made.seconds):>7}  " + ", ".join([*words, *clamped])
+
+
+def _terms(found: Terms) -> str:
+    if found.tier is None:
+        return f"policy {found.policy}, no tier"
+    return f"policy {found.policy}, {found.tier.label}"
+
+
+def as_json(answer: Answer) -> dict[str, object]:
+    """What `--json` prints."""
+    made = answer.plan
+    tier = None if answer.terms.tier is None else answer.terms.tier.name
+    found: dict[str, object] = {
+        "fits": made is not None,
+        "policy": answer.terms.policy,
+        "tier": tier,
+        "budget_bytes": answer.machine.budget,
+        "notes": [{**asdict(note), "sentence": note.sentence()} for note in answer.notes],
+    }
+    if made is None:
+        refusal = answer.refusal
+        assert refusal is not None
+        return {**found, "error": str(refusal), "least_bytes": refusal.least}
+    return {
+        **found,
+        "peak_bytes": made.peak,
+        "host_bytes": made.host_peak,
+        "seconds": made.seconds,
+        "copied_bytes": made.copied,
+        "placements": [
+            {**asdict(p), "residency": p.residency.name.lower()} for p in made.placements
+        ],
+        "stages": [asdict(stage) for stage in made.stages],
+        "alternatives": [{**asdict(o), "sentence": o.sentence()} for o in answer.others],
+    }

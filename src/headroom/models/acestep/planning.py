@@ -1,0 +1,35 @@
+"""Plans without weights: what a released variant would take, from its sizes alone. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headroom.memory.footprint import Footprint
+from headroom.models.acestep.compose import compose
+from headroom.models.acestep.footprint import Networks, footprint
+from headroom.models.acestep.released import released_dit, released_text_encoder, released_vae
+from headroom.models.acestep.requests import AnyMusicRequest
+from headroom.models.acestep.song import Song
+from headroom.models.acestep.variants import VARIANTS, Variant
+
+DTYPE = "bfloat16"  # what every card of the last years computes in
+
+
+def networks(variant: Variant) -> Networks:
+    """The sizes of a released variant."""
+    return Networks(released_dit(variant), released_text_encoder(), released_vae(), DTYPE)
+
+
+def songs_of(request: AnyMusicRequest, variant: Variant) -> tuple[Song, ...]:
+    """The songs of a request; their seeds do not matter to what they take."""
+    return compose(request, variant, tuple(range(request.songs))).songs
+
+
+def footprint_of(songs: Sequence[Song], variant: Variant) -> Footprint:
+    """What rendering them takes; words are counted from above, a token for each byte."""
+    return footprint(songs, networks(variant))
+
+
+def variant_named(name: str) -> Variant:
+    """A released variant. Raises KeyError."""
+    return VARIANTS[name]
