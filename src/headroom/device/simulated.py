@@ -9,7 +9,6 @@ log says when which work and which copy began and ended.
 
 from __future__ import annotations
 
-import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -213,8 +212,7 @@ class SimulatedDevice:
         self._peak = self._allocated
 
     def release(self) -> None:
-        """Collect what only cycles hold; nothing else is kept in reserve."""
-        gc.collect()
+        """Nothing is kept in reserve."""
 
     def set_cap(self, limit: int | None) -> None:
         """Refuse what would go beyond."""

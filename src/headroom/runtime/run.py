@@ -4,6 +4,7 @@ then are is decided here.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -116,6 +117,7 @@ class Run:
             # The failure is not kept: its frames hold what the stage had allocated.
             with suppress(torch.OutOfMemoryError):
                 return self._once(name, work)
+            gc.collect()  # what a cycle holds would be missing again
             self._pool.offload()
             if rungs is None:
                 rungs = [] if self._ladder is None else self._rungs(self._ladder)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from headroom.diffusion import corrections, noise
+from headroom.diffusion import corrections, noise, presets
 from headroom.diffusion.schedule import linear
 from headroom.errors import InvalidRequest
 
 
 def test_presets() -> None:
-    preset, values = corrections.repaint_preset, corrections.RepaintPreset
+    preset, values = presets.repaint_preset, presets.RepaintPreset
     assert preset("conservative", 0.9) == values(1.0, 25, 0.05)
     assert preset("balanced") == values(0.5, 12, 0.025)
     assert preset("balanced", 1.0) == values(0.0, 0, 0.0)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headroom.audio.files import probe
-from headroom.diffusion.corrections import repaint_preset
+from headroom.diffusion.presets import repaint_preset
 from headroom.diffusion.schedule import (
     Schedule,
     cover_switch,

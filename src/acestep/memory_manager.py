@@ -1,0 +1,213 @@
+"""`acestep.memory_manager` as users of the 4 GB mode know it, answered by the tiers and settings.
+
+Importing has no effect. What the machine's memory allows is said by the planner's modules; the
+guard over host memory advises, and refuses only where a call could not even begin.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import ParamSpec, TypeVar, overload
+
+import psutil
+
+from acestep.gpu_config import get_gpu_config, get_gpu_memory_gb
+from headroom.log import log
+from headroom.settings import load
+from headroom.units import GIB
+
+P = ParamSpec("P")
+R = TypeVar("R")
+LEAST_FREE_GB = 1.0  # of host memory, or a share of it, below which a warning is said
+LEAST_FREE_SHARE = 0.05
+USUAL_LIMIT_GB = 4.0
+
+
+@dataclass
+class MemoryConfig:
+    """What the environment and `.env` ask for. Sizes in GB, lengths in seconds."""
+
+    max_memory_gb: float
+    min_free_ram_gb: float
+    max_duration_seconds: float
+    max_batch_size: int
+    offload_to_cpu: bool
+    offload_dit_to_cpu: bool
+    enable_lm: bool
+    aggressive_gc: bool = True
+    clear_cuda_cache: bool = True
+    pre_check_memory: bool = True
+
+    @classmethod
+    def read(cls) -> MemoryConfig:
+        """From the settings and the row of the card."""
+        settings, row = load(), get_gpu_config()
+        size = get_gpu_memory_gb()
+        total = psutil.virtual_memory().total / GIB
+        return cls(
+            max_memory_gb=settings.max_vram or size or USUAL_LIMIT_GB,
+            min_free_ram_gb=max(LEAST_FREE_GB, LEAST_FREE_SHARE * total),
+            max_duration_seconds=float(row.max_duration_without_lm),
+            max_batch_size=row.max_batch_size_without_lm,
+            offload_to_cpu=row.offload_to_cpu_default,
+            offload_dit_to_cpu=row.offload_dit_to_cpu_default,
+            enable_lm=row.init_lm_default,
+        )
+
+
+class MemoryManager:
+    """Limits, their checks, and memory given back. Safe under threads."""
+
+    def __init__(self) -> None:
+        self.config = MemoryConfig.read()
+        self.generation_count = 0
+        self._lock = threading.RLock()
+
+    def get_current_memory_usage(self) -> dict[str, float]:
+        """Host and card, in GB."""
+        memory, process = psutil.virtual_memory(), psutil.Process().memory_info()
+        found = {
+            "ram_total": memory.total / GIB,
+            "ram_used": memory.used / GIB,
+            "ram_available": memory.available / GIB,
+            "ram_free": memory.free / GIB,
+            "process_memory": process.rss / GIB,
+            "gpu_total": 0.0,
+            "gpu_used": 0.0,
+            "gpu_available": 0.0,
+        }
+        from headroom.device import open_device
+
+        device = open_device()
+        if device.kind != "cpu":
+            found["gpu_total"] = device.total_memory() / GIB
+            found["gpu_used"] = device.memory_allocated() / GIB
+            found["gpu_available"] = device.free_memory() / GIB
+        return found
+
+    def can_generate(self, estimated_memory_gb: float = 2.0) -> tuple[bool, str]:
+        """Whether host memory allows a request that takes so much of it, and a sentence."""
+        free = psutil.virtual_memory().available / GIB
+        if free < estimated_memory_gb:
+            return False, f"{free:.1f} GB of host memory are free, {estimated_memory_gb:g} needed"
+        if free - estimated_memory_gb < self.config.min_free_ram_gb:
+            return True, f"host memory is short: {free:.1f} GB are free"
+        return True, ""
+
+    def check_memory_available(self, estimated_memory_gb: float = 0.5) -> tuple[bool, str]:
+        """The same, under its other name."""
+        return self.can_generate(estimated_memory_gb)
+
+    def validate_generation_params(
+        self, duration: float, batch_size: int
+    ) -> tuple[float, int, str]:
+        """Length and songs inside the limits, and a warning where they were not."""
+        said = []
+        if duration > self.config.max_duration_seconds:
+            said.append(f"duration {duration:g} s is cut to {self.config.max_duration_seconds:g} s")
+            duration = self.config.max_duration_seconds
+        if batch_size > self.config.max_batch_size:
+            said.append(f"batch size {batch_size} is cut to {self.config.max_batch_size}")
+            batch_size = self.config.max_batch_size
+        return duration, batch_size, " | ".join(said)
+
+    def get_generation_constraints(self) -> dict[str, object]:
+        """What may be asked for now."""
+        free = psutil.virtual_memory().available / GIB
+        levels = ((6, "critical"), (8, "low"), (10, "normal"))
+        return {
+            "max_duration_seconds": self.config.max_duration_seconds,
+            "max_batch_size": self.config.max_batch_size,
+            "lm_enabled": self.config.enable_lm,
+            "offload_to_cpu": self.config.offload_to_cpu,
+            "offload_dit_to_cpu": self.config.offload_dit_to_cpu,
+            "memory_limit_gb": self.config.max_memory_gb,
+            "available_memory_gb": free,
+            "memory_tier": next((name for most, name in levels if free < most), "optimal"),
+            "min_free_ram_gb": self.config.min_free_ram_gb,
+        }
+
+    def get_status(self) -> dict[str, object]:
+        """All of it, as JSON can hold it."""
+        usage, healthy = self.get_current_memory_usage(), self.can_generate(0.0)
+        config = asdict(self.config)
+        return {
+            "config": {
+                "max_memory_gb": config["max_memory_gb"],
+                "min_free_ram_gb": config["min_free_ram_gb"],
+                "offload_enabled": config["offload_to_cpu"],
+                "lm_enabled": config["enable_lm"],
+                "aggressive_gc": config["aggressive_gc"],
+            },
+            "current_usage": usage,
+            "constraints": self.get_generation_constraints(),
+            "healthy": healthy[0] and not healthy[1],
+            "status": healthy[1] or "ok",
+            "generation_count": self.generation_count,
+        }
+
+    def force_memory_cleanup(self) -> None:
+        """Collect garbage, give the card's reserve back, wait for it."""
+        from headroom.device import open_device
+
+        with self._lock:
+            gc.collect()
+            device = open_device()
+            device.release()
+            device.synchronize()
+
+    @contextmanager
+    def generation_context(self, estimated_memory_gb: float = 2.0) -> Iterator[None]:
+        """A block that generates: checked before, cleaned up after. Raises MemoryError."""
+        allowed, why = self.can_generate(estimated_memory_gb)
+        if not allowed:
+            raise MemoryError(why)
+        if why:
+            log.warning("%s", why)
+        try:
+            yield
+        finally:
+            self.generation_count += 1
+            if self.config.aggressive_gc:
+                self.force_memory_cleanup()
+
+
+@functools.cache
+def get_memory_manager() -> MemoryManager:
+    """The one manager of this process."""
+    return MemoryManager()
+
+
+@overload
+def memory_limit_decorator(required_gb: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def memory_limit_decorator(
+    required_gb: float = ...,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def memory_limit_decorator(
+    required_gb: float | Callable[P, R] = 1.0,
+) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+    """Around a function that generates; with or without an argument."""
+    if callable(required_gb):
+        return _limited(required_gb, 1.0)
+    needed = required_gb
+    return lambda function: _limited(function, needed)
+
+
+def _limited(function: Callable[P, R], needed: float) -> Callable[P, R]:
+    @functools.wraps(function)
+    def call(*args: P.args, **named: P.kwargs) -> R:
+        with get_memory_manager().generation_context(needed):
+            return function(*args, **named)
+
+    return call
+
+
+def apply_memory_limits() -> dict[str, object]:
+    """What is in force; the caps themselves are set where a device is opened."""
+    return get_memory_manager().get_generation_constraints()

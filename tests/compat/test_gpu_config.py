@@ -1,0 +1,55 @@
+"""The module users of ACE-Step import, answered by the tiers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from acestep import gpu_config as g
+from headroom.memory.tiers import TIERS
+
+
+def test_importing_asks_nothing_and_loads_no_torch() -> None:
+    code = (
+        "import sys, acestep.gpu_config, acestep.memory_manager; assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda t: t.name)
+def test_every_row_has_the_fields_programs_read(tier) -> None:
+    row = g.get_gpu_config(tier.lower)
+    assert (row.tier, g.get_gpu_tier(tier.lower)) == (tier.name, tier.name)
+    assert (row.max_duration_with_lm, row.max_duration_without_lm) == tier.seconds
+    assert (row.max_batch_size_with_lm, row.max_batch_size_without_lm) == tier.batch
+    assert len(row.available_lm_models) == len(tier.lms) == len(row.lm_memory_gb)
+    assert row.recommended_backend == tier.backend
+    assert row.offload_dit_to_cpu_default == (tier.offload == "cpu+dit")
+    assert row.quantization_default == (tier.quantization == "int8")
+    if tier.lms:
+        assert g.is_lm_model_size_allowed(row.recommended_lm_model, row.available_lm_models)
+    assert not g.is_lm_model_size_allowed("acestep-5Hz-lm-9B", row.available_lm_models)
+
+
+def test_the_environment_simulates_a_card_and_lowers_limits(monkeypatch) -> None:
+    monkeypatch.setenv("MAX_CUDA_VRAM", "4")
+    monkeypatch.setenv("ACESTEP_MAX_DURATION", "180")
+    assert g.get_gpu_memory_gb() == 4
+    row = g.get_gpu_config()
+    assert (row.tier, row.max_duration_with_lm, row.max_duration_without_lm) == ("tier1", 180, 180)
+
+
+def test_limits_are_checked_with_a_sentence() -> None:
+    row = g.get_gpu_config(4)
+    assert g.check_duration_limit(200, row, True) == (True, "")
+    allowed, why = g.check_duration_limit(300, row, True)
+    assert not allowed and "300" in why and "240" in why and "tier1" in why
+    assert not g.check_batch_size_limit(2, row, False)[0]
+
+
+def test_one_row_is_shared() -> None:
+    row = g.get_gpu_config(12)
+    g.set_global_gpu_config(row)
+    assert g.get_global_gpu_config() is row
