@@ -24,9 +24,10 @@ from headroom.device import open_device
 from headroom.hardware.probe import probe
 from headroom.memory.planner import plan
 from headroom.models.acestep import parts
+from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
 from headroom.models.acestep.config import dit_config, text_encoder_config
-from headroom.models.acestep.footprint import Networks, footprint
+from headroom.models.acestep.footprint import footprint
 from headroom.models.acestep.prompts import PromptTokenizer
 from headroom.models.acestep.render import Assets, render
 from headroom.models.acestep.requests import Text2Music

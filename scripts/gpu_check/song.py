@@ -21,10 +21,11 @@ from headroom.memory.plan import Plan, Residency, Wishes
 from headroom.memory.planner import plan as make_plan
 from headroom.models.acestep import parts
 from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.footprint import Networks, footprint
+from headroom.models.acestep.footprint import footprint
 from headroom.models.acestep.prompts import PromptTokenizer
 from headroom.models.acestep.render import Assets, render
 from headroom.models.acestep.requests import Text2Music

@@ -80,11 +80,14 @@ def _up(
     peak = 0
     for index in range(first, last):
         before, after, stride = widths[index], widths[index + 1], strides[index]
-        # x, its Snake, what that becomes, and a third for what is not said here.
-        peak = max(peak, 3 * (rows + 2) * before + (rows + 1) * stride * after)
+        # x, its Snake, and what that becomes: a row too long, of which the first unit has a view.
+        made = (rows + 1) * stride * after
+        peak = max(peak, 2 * rows * before + made)
         rows *= stride
         for dilation in DILATIONS:
-            peak = max(peak, after * unit_rows(rows, after, dilation, minimal_from))
+            unit = after * unit_rows(rows, after, dilation, minimal_from)
+            peak = max(peak, unit - after * rows + made)
+            made = after * rows
     return peak
 
 

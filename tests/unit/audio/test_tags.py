@@ -7,7 +7,7 @@ import mutagen
 import pytest
 import soundfile
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headroom.audio.encode import FORMATS, Format, write
@@ -73,6 +73,7 @@ def test_other_programs_find_the_title(tmp_path: Path, sound: Audio, ending: str
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(text="\0")
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))
 @pytest.mark.parametrize("format", ["wav", "flac", "opus"])
 def test_any_text_comes_back(tmp_path: Path, format: Format, text: str) -> None:
@@ -81,7 +82,9 @@ def test_any_text_comes_back(tmp_path: Path, format: Format, text: str) -> None:
         write(path, Audio(torch.zeros(1, 100), 48_000), format)
     write_tags(path, {"title": text, "X": text})
     kept = text.replace("\0", "")
-    assert own(path) == {"title": kept, "X": kept}
+    # A text of which nothing is left may be no tag at all.
+    said = {name: value for name, value in own(path).items() if value}
+    assert said == ({"title": kept, "X": kept} if kept else {})
 
 
 def test_half_a_character_is_left_out(tmp_path: Path, sound: Audio) -> None:

@@ -37,7 +37,6 @@ from headroom.models.acestep.tasks import SourceChannels
 from headroom.nn.oobleck_cost import decode_bytes, decode_flops, encode_bytes
 
 BYTES = measures.Bytes()
-SLACK = 4096  # bytes in estimates, for what is too small to be told apart
 _ROUNDED = 10  # bytes a value of products with rounded activations: sums in int32 and in fp32
 DECODE_TILES = (1536, 1024, 512, 256, 128, 64)  # latent frames, the fastest first
 ENCODE_TILE = 64  # latent frames of a recording encoded at once
@@ -258,7 +257,7 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
             room = _known(networks, measured)
             if room is None:
                 latents = vae.latent_channels * frames * size
-                room = SLACK + latents + decode_bytes(vae, frames, tile, tile, itemsize=size)
+                room = latents + decode_bytes(vae, frames, tile, tile, itemsize=size)
             more = (2 * vae.decode_halo / tile if tile < frames else 0.0) + LEAVING * leaves
             kept = 0 if leaves else audio
             ways.append(Way(room + kept, tile=tile, leaves=leaves, more=more))

@@ -14,6 +14,7 @@ from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.hardware.machine import DType, Machine, fast_dtype
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
 from headroom.models.acestep.config import (
     AceStepConfig,
@@ -23,7 +24,7 @@ from headroom.models.acestep.config import (
 )
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.footprint import Networks, footprint
+from headroom.models.acestep.footprint import footprint
 from headroom.models.acestep.parts import (
     CODES,
     CONDITIONER,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headroom.memory.footprint import Footprint
+from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
-from headroom.models.acestep.footprint import Networks, footprint
+from headroom.models.acestep.footprint import footprint
 from headroom.models.acestep.released import released_dit, released_text_encoder, released_vae
 from headroom.models.acestep.requests import AnyMusicRequest
 from headroom.models.acestep.song import Song

@@ -21,11 +21,11 @@ from headroom.memory.footprint import Footprint, Stage
 from headroom.models.acestep import footprint
 from headroom.models.acestep.blueprint import Blueprint
 from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
 from headroom.models.acestep.config import dit_config, text_encoder_config
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.footprint import Networks
 from headroom.models.acestep.parts import (
     CODES,
     CONDITIONER,
