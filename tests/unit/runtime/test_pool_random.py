@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,6 +14,7 @@ from headroom.device.simulated import SimulatedDevice
 from headroom.memory.plan import Placement, Residency
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import Linear
+from headroom.runtime.idle import IdleWatch
 from headroom.runtime.pool import Pool, State
 from headroom.units import MIB
 
@@ -177,3 +179,22 @@ def test_eight_threads_share_a_pool() -> None:
     pool.check_integrity()
     pool.release()
     assert device.memory_allocated() == 0
+
+
+def test_a_watch_takes_idle_parts_off_within_a_second() -> None:
+    device = SimulatedDevice(64 * MIB)
+    pool = Pool(device, {"a": lambda: Part(8)})
+    resident = [Placement("a", Residency.RESIDENT, "float32", 0)]
+    watch = IdleWatch(pool, 0.05)
+    try:
+        with device.inside():
+            pool.lease(resident)
+            time.sleep(0.2)
+            assert device.memory_allocated() > 0  # leased, so not idle
+            pool.give_back(resident)
+        until = time.monotonic() + 1
+        while device.memory_allocated() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert device.memory_allocated() == 0
+    finally:
+        watch.close()
