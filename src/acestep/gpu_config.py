@@ -6,10 +6,12 @@ Importing has no effect; the card is asked when somebody asks for its size.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from headroom.memory.tiers import LM_NAMES, LM_SIZES, Tier, lm_size, tier_of
-from headroom.settings import load
+from headroom.hardware.machine import Machine, card
+from headroom.memory.limits import Choices, Policy, Terms, limits, terms
+from headroom.memory.tiers import LM_NAMES, LM_SIZES, lm_size, tier_of
+from headroom.settings import Settings, load
 from headroom.units import GIB
 
 # What ACE-Step's own table says a language model takes, in GB; R130's budgets, not weights alone.
@@ -46,14 +48,27 @@ _shared: list[GPUConfig] = []
 
 def get_gpu_memory_gb() -> float:
     """Size of the card in GB: what a setting simulates, else what is here; 0 without a card."""
-    simulated = load().max_vram
+    machine = machine_here(load())
+    return machine.limit / GIB if machine.accelerated else 0.0
+
+
+def machine_here(settings: Settings) -> Machine:
+    """The card the settings simulate, else the machine as it is, with the cap they set."""
+    simulated = settings.vram_for("simulated")
     if simulated is not None:
-        return simulated
+        return card(simulated)
     from headroom.device import open_device
     from headroom.hardware.probe import probe
 
-    machine = probe(open_device())
-    return machine.total / GIB if machine.accelerated else 0.0
+    device = open_device(settings.device)
+    cap = settings.vram_for(device.kind)
+    return probe(device) if cap is None else replace(probe(device), cap=int(cap * GIB))
+
+
+def terms_here(machine: Machine, settings: Settings) -> Terms:
+    """What is in force on a machine under the settings' policy, as the engine has it."""
+    policy: Policy = "adaptive" if settings.policy == "adaptive" else "published"
+    return terms(machine, policy, _choices(settings))
 
 
 def get_gpu_tier(gpu_memory_gb: float) -> str:
@@ -66,8 +81,11 @@ def get_gpu_config(gpu_memory_gb: float | None = None) -> GPUConfig:
 
     `ACESTEP_MAX_DURATION` and `ACESTEP_MAX_BATCH_SIZE` lower its limits.
     """
-    size = get_gpu_memory_gb() if gpu_memory_gb is None else gpu_memory_gb
-    return _row(tier_of(size), size)
+    settings = load()
+    if gpu_memory_gb is not None:
+        return _row(card(max(0.0, gpu_memory_gb)), settings)
+    machine = machine_here(settings)
+    return _row(machine if machine.accelerated else card(0), settings)
 
 
 def get_global_gpu_config() -> GPUConfig:
@@ -122,36 +140,38 @@ def _within(
     )
 
 
-def _row(tier: Tier, size: float) -> GPUConfig:
-    settings = load()
-    lengths, songs = tier.seconds, tier.batch
-    if settings.max_duration is not None:
-        most = int(settings.max_duration)
-        lengths = min(lengths[0], most), min(lengths[1], most)
-    if settings.max_batch_size is not None:
-        songs = min(songs[0], settings.max_batch_size), min(songs[1], settings.max_batch_size)
-    names = [name for name in LM_NAMES if lm_size(name) in tier.lms]
-    recommended = next((n for n in LM_NAMES if lm_size(n) == tier.recommended), "")
-    quantized = settings.quantization not in ("none",) and tier.quantization is not None
+def _row(machine: Machine, settings: Settings) -> GPUConfig:
+    tier = tier_of(machine.limit / GIB)
+    found = terms(machine, "published", _choices(settings))
+    most_seconds, most_songs = settings.max_duration, settings.max_batch_size
+    with_lm, without = (limits(found, lm, most_seconds, most_songs) for lm in (True, False))
     return GPUConfig(
         tier=tier.name,
-        gpu_memory_gb=size,
-        max_duration_with_lm=lengths[0],
-        max_duration_without_lm=lengths[1],
-        max_batch_size_with_lm=songs[0],
-        max_batch_size_without_lm=songs[1],
-        init_lm_default=tier.init_lm if settings.init_lm is None else settings.init_lm,
-        available_lm_models=names,
-        recommended_lm_model=recommended,
-        lm_backend_restriction=tier.backends,
-        recommended_backend=tier.backend,
-        offload_to_cpu_default=_said(settings.offload, tier.offload != "none"),
-        offload_dit_to_cpu_default=_said(settings.offload_dit, tier.offload == "cpu+dit"),
-        quantization_default=quantized,
-        compile_model_default=_said(settings.compile, tier.compile),
-        lm_memory_gb={size_: LM_MEMORY_GB[size_] for size_ in tier.lms},
+        gpu_memory_gb=machine.limit / GIB,
+        max_duration_with_lm=int(with_lm["duration"].maximum),
+        max_duration_without_lm=int(without["duration"].maximum),
+        max_batch_size_with_lm=int(with_lm["batch_size"].maximum),
+        max_batch_size_without_lm=int(without["batch_size"].maximum),
+        init_lm_default=found.init_lm,
+        available_lm_models=[name for name in LM_NAMES if lm_size(name) in tier.lms],
+        recommended_lm_model=next((n for n in LM_NAMES if lm_size(n) == tier.recommended), ""),
+        lm_backend_restriction="pt_mlx_only" if machine.kind == "mps" else tier.backends,
+        recommended_backend=found.lm_backend,
+        offload_to_cpu_default=bool(found.offload),
+        offload_dit_to_cpu_default=bool(found.offload_dit),
+        quantization_default=found.quantization != "none",
+        compile_model_default=bool(found.compile),
+        lm_memory_gb={size: LM_MEMORY_GB[size] for size in tier.lms},
     )
 
 
-def _said(setting: bool | None, usual: bool) -> bool:
-    return usual if setting is None else setting
+def _choices(settings: Settings) -> Choices:
+    return Choices(
+        offload=settings.offload,
+        offload_dit=settings.offload_dit,
+        quantization=None if settings.quantization == "auto" else settings.quantization,
+        compile=settings.compile,
+        lm=settings.lm_model,
+        lm_backend=settings.lm_backend,
+        init_lm=settings.init_lm,
+    )

@@ -16,8 +16,10 @@ from typing import ParamSpec, TypeVar, overload
 
 import psutil
 
-from acestep.gpu_config import get_gpu_config, get_gpu_memory_gb
+from acestep.gpu_config import machine_here, terms_here
 from headroom.log import log
+from headroom.memory.limits import LONGEST, MOST_SONGS, limits
+from headroom.params.knob import Limit
 from headroom.settings import load
 from headroom.units import GIB
 
@@ -25,7 +27,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 LEAST_FREE_GB = 1.0  # of host memory, or a share of it, below which a warning is said
 LEAST_FREE_SHARE = 0.05
-USUAL_LIMIT_GB = 4.0
 
 
 @dataclass
@@ -45,19 +46,26 @@ class MemoryConfig:
 
     @classmethod
     def read(cls) -> MemoryConfig:
-        """From the settings and the row of the card."""
-        settings, row = load(), get_gpu_config()
-        size = get_gpu_memory_gb()
+        """From the settings and the machine, by the rules the engine goes by."""
+        settings = load()
+        machine = machine_here(settings)
+        found = terms_here(machine, settings)
+        most = limits(found, found.init_lm, settings.max_duration, settings.max_batch_size)
         total = psutil.virtual_memory().total / GIB
         return cls(
-            max_memory_gb=settings.max_vram or size or USUAL_LIMIT_GB,
+            max_memory_gb=machine.limit / GIB,
             min_free_ram_gb=max(LEAST_FREE_GB, LEAST_FREE_SHARE * total),
-            max_duration_seconds=float(row.max_duration_without_lm),
-            max_batch_size=row.max_batch_size_without_lm,
-            offload_to_cpu=row.offload_to_cpu_default,
-            offload_dit_to_cpu=row.offload_dit_to_cpu_default,
-            enable_lm=row.init_lm_default,
+            max_duration_seconds=_most(most.get("duration"), LONGEST),
+            max_batch_size=int(_most(most.get("batch_size"), MOST_SONGS)),
+            offload_to_cpu=bool(found.offload),
+            offload_dit_to_cpu=bool(found.offload_dit),
+            enable_lm=found.init_lm,
         )
+
+
+def _most(limit: Limit | None, usual: float) -> float:
+    """The limit in force, never above the model's own."""
+    return usual if limit is None else min(limit.maximum, usual)
 
 
 class MemoryManager:
@@ -172,15 +180,22 @@ class MemoryManager:
         try:
             yield
         finally:
-            self.generation_count += 1
+            with self._lock:
+                self.generation_count += 1
             if self.config.aggressive_gc:
                 self.force_memory_cleanup()
 
 
-@functools.cache
+_making = threading.Lock()
+_manager: list[MemoryManager] = []
+
+
 def get_memory_manager() -> MemoryManager:
-    """The one manager of this process."""
-    return MemoryManager()
+    """The one manager of this process, made when first asked for."""
+    with _making:
+        if not _manager:
+            _manager.append(MemoryManager())
+        return _manager[0]
 
 
 @overload
@@ -211,3 +226,11 @@ def _limited(function: Callable[P, R], needed: float) -> Callable[P, R]:
 def apply_memory_limits() -> dict[str, object]:
     """What is in force; the caps themselves are set where a device is opened."""
     return get_memory_manager().get_generation_constraints()
+
+
+def check_startup_memory() -> bool:
+    """Whether host memory is plentiful; says so in the log where it is not."""
+    allowed, why = get_memory_manager().can_generate(0.0)
+    if why:
+        log.warning("%s", why)
+    return allowed and not why

@@ -119,7 +119,7 @@ class Settings(MemorySettings):
         float | None,
         Setting(
             "HEADROOM_MAX_VRAM",
-            ("MAX_CUDA_VRAM", "MAX_MPS_VRAM", "MAX_XPU_VRAM"),
+            ("MAX_CUDA_VRAM",),
             "Use no more of the card's memory than this, in GiB.",
             "a number of GiB above 0",
             "all of it",
@@ -195,6 +195,12 @@ class Settings(MemorySettings):
     ] = False
     sources: tuple[tuple[str, str], ...] = ()  # (field, where its value came from); else default
     unknown: tuple[str, ...] = ()  # HEADROOM_ variables that are no setting, with the nearest one
+
+    def vram_for(self, kind: str) -> float | None:
+        """The GiB a device of that kind may use: the smallest limit that speaks of it, or None."""
+        own = {"mps": self.max_mps_vram, "xpu": self.max_xpu_vram}.get(kind)
+        said = self.max_vram if own is None else own
+        return min((x for x in (said, self.memory_limit) if x is not None), default=None)
 
     def source(self, name: str) -> str:
         """Where a field's value came from, as in `environment (MAX_CUDA_VRAM)`; else `default`."""

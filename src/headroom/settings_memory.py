@@ -20,6 +20,39 @@ _MAYBE = "auto, or true or false"
 class MemorySettings:
     """What the environment and `.env` say of memory. None leaves it to the policy."""
 
+    max_mps_vram: Annotated[
+        float | None,
+        Setting(
+            "HEADROOM_MAX_MPS_VRAM",
+            ("MAX_MPS_VRAM",),
+            "The same as HEADROOM_MAX_VRAM, on Apple's devices only.",
+            "a number of GiB above 0",
+            "HEADROOM_MAX_VRAM",
+            amount,
+        ),
+    ] = None
+    max_xpu_vram: Annotated[
+        float | None,
+        Setting(
+            "HEADROOM_MAX_XPU_VRAM",
+            ("MAX_XPU_VRAM",),
+            "The same as HEADROOM_MAX_VRAM, on Intel's devices only.",
+            "a number of GiB above 0",
+            "HEADROOM_MAX_VRAM",
+            amount,
+        ),
+    ] = None
+    memory_limit: Annotated[
+        float | None,
+        Setting(
+            "HEADROOM_MEMORY_LIMIT",
+            ("ACESTEP_MEMORY_LIMIT_GB",),
+            "Another limit of the device's memory, in GiB; the smaller one holds.",
+            "a number of GiB above 0",
+            "none",
+            amount,
+        ),
+    ] = None
     policy: Annotated[
         str,
         Setting(

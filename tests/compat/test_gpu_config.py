@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from acestep import gpu_config as g
+from headroom.hardware.machine import card
 from headroom.memory.tiers import TIERS
 
 
@@ -39,6 +41,38 @@ def test_the_environment_simulates_a_card_and_lowers_limits(monkeypatch) -> None
     assert g.get_gpu_memory_gb() == 4
     row = g.get_gpu_config()
     assert (row.tier, row.max_duration_with_lm, row.max_duration_without_lm) == ("tier1", 180, 180)
+
+
+def test_what_is_said_outright_wins_over_the_row(monkeypatch) -> None:
+    monkeypatch.setenv("ACESTEP_QUANTIZATION", "int8_weight_only")
+    monkeypatch.setenv("ACESTEP_OFFLOAD_TO_CPU", "true")
+    row = g.get_gpu_config(24)
+    assert (row.quantization_default, row.offload_to_cpu_default) == (True, True)
+    monkeypatch.setenv("ACESTEP_QUANTIZATION", "none")
+    monkeypatch.setenv("ACESTEP_LM_BACKEND", "vllm")
+    row = g.get_gpu_config(6)
+    assert (row.quantization_default, row.recommended_backend) == (False, "pt")
+
+
+def test_an_apple_card_has_the_row_s_limits_and_apple_s_defaults(monkeypatch) -> None:
+    monkeypatch.setattr(g, "machine_here", lambda settings: replace(card(16), kind="mps"))
+    row = g.get_gpu_config()
+    assert (row.tier, row.max_duration_with_lm, g.get_gpu_memory_gb()) == ("tier6a", 480, 16)
+    assert (row.recommended_backend, row.lm_backend_restriction) == ("mlx", "pt_mlx_only")
+    flags = (row.quantization_default, row.compile_model_default, row.offload_to_cpu_default)
+    assert flags == (False, False, False)
+
+
+def test_without_a_card_the_first_row_answers(monkeypatch) -> None:
+    monkeypatch.setattr(g, "machine_here", lambda settings: replace(card(64), kind="cpu"))
+    assert (g.get_gpu_memory_gb(), g.get_gpu_config().tier) == (0, "tier1")
+    assert g.get_gpu_config(-1).tier == "tier1"
+
+
+def test_the_smaller_of_two_limits_is_simulated(monkeypatch) -> None:
+    monkeypatch.setenv("MAX_CUDA_VRAM", "12")
+    monkeypatch.setenv("ACESTEP_MEMORY_LIMIT_GB", "8")
+    assert (g.get_gpu_memory_gb(), g.get_gpu_config().tier) == (8, "tier4")
 
 
 def test_limits_are_checked_with_a_sentence() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -69,5 +71,50 @@ def test_the_decorator_with_and_without_an_argument(monkeypatch: pytest.MonkeyPa
     assert plain.__name__ == "plain"
 
 
-def test_there_is_one_manager() -> None:
-    assert m.get_memory_manager() is m.get_memory_manager()
+def test_there_is_one_manager_however_many_threads_ask_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(m, "_manager", [])
+    made = []
+
+    def slowly(self: m.MemoryManager) -> None:
+        time.sleep(0.02)
+        made.append(self)
+
+    monkeypatch.setattr(m.MemoryManager, "__init__", slowly)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: m.get_memory_manager(), range(8)))
+    assert len(made) == 1 and all(one is made[0] for one in found)
+
+
+def test_the_limits_are_those_the_engine_goes_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_CUDA_VRAM", "20")
+    config = m.MemoryConfig.read()
+    assert (config.enable_lm, config.max_duration_seconds, config.max_batch_size) == (True, 480, 4)
+    monkeypatch.setenv("ACESTEP_INIT_LLM", "false")
+    assert m.MemoryConfig.read().max_batch_size == 8  # the row without a language model
+    monkeypatch.setenv("HEADROOM_POLICY", "adaptive")
+    assert (m.MemoryConfig.read().max_duration_seconds, m.MemoryConfig.read().max_batch_size) == (
+        600,
+        8,
+    )
+    monkeypatch.setenv("ACESTEP_MAX_DURATION", "900")
+    assert m.MemoryConfig.read().max_duration_seconds == 600
+
+
+def test_short_host_memory_is_a_warning_and_not_a_refusal(
+    manager: m.MemoryManager, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.config.min_free_ram_gb = 1e6
+    allowed, why = manager.can_generate(0.0)
+    assert allowed and "short" in why
+    monkeypatch.setattr(m, "_manager", [manager])
+    with caplog.at_level("WARNING", "headroom"):
+        assert not m.check_startup_memory()
+    assert "host memory is short" in caplog.text
+
+
+def test_memory_is_given_back_also_after_a_failure(manager: m.MemoryManager) -> None:
+    with pytest.raises(KeyError), manager.generation_context(0.0):
+        raise KeyError("inside")
+    assert manager.generation_count == 1

@@ -33,6 +33,9 @@ def dotenv(text: str) -> Path:
         ("model", "acestep-v15-base", "acestep-v15-base"),
         ("device", "CUDA:1", "cuda:1"),
         ("max_vram", "7.5", 7.5),
+        ("max_mps_vram", "16", 16.0),
+        ("max_xpu_vram", "12", 12.0),
+        ("memory_limit", "4", 4.0),
         ("max_duration", "120", 120.0),
         ("max_batch_size", "2", 2),
         ("batch_size", "3", 3),
@@ -114,6 +117,15 @@ def test_a_file_that_was_named_must_be_there() -> None:
         ("HEADROOM_DEVICE", "cpu:1", "HEADROOM_DEVICE: 'cpu:1' is not allowed"),
         ("MAX_CUDA_VRAM", "-4", "MAX_CUDA_VRAM: '-4' is not allowed; allowed: a number of GiB"),
         ("MAX_CUDA_VRAM", "nan", "MAX_CUDA_VRAM: 'nan' is not allowed"),
+        ("MAX_MPS_VRAM", "0", "MAX_MPS_VRAM: '0' is not allowed; allowed: a number of GiB"),
+        ("MAX_XPU_VRAM", "much", "MAX_XPU_VRAM: 'much' is not allowed"),
+        ("ACESTEP_MEMORY_LIMIT_GB", "inf", "ACESTEP_MEMORY_LIMIT_GB: 'inf' is not allowed"),
+        ("HEADROOM_POLICY", "greedy", "allowed: one of published, adaptive."),
+        ("ACESTEP_OFFLOAD_TO_CPU", "perhaps", "allowed: auto, or true or false."),
+        ("ACESTEP_QUANTIZATION", "int3", "allowed: one of auto, none, int8, fp8"),
+        ("ACESTEP_LM_BACKEND", "onnx", "allowed: one of auto, vllm, pt, mlx."),
+        ("ACESTEP_VAE_DECODE_CHUNK_SIZE", "-1", "allowed: a whole number, at least 1."),
+        ("GPU_IDLE_TIMEOUT", "nan", "allowed: a number of seconds above 0."),
         ("ACESTEP_MAX_DURATION", "long", "allowed: a number of seconds above 0."),
         ("ACESTEP_BATCH_SIZE", "2.5", "allowed: a whole number, at least 1."),
         ("ACESTEP_MAX_BATCH_SIZE", "0", "ACESTEP_MAX_BATCH_SIZE: '0' is not allowed"),
@@ -149,6 +161,28 @@ def test_a_misspelt_setting_is_noticed() -> None:
     assert load({"HEADROOM_DEVCE": "cpu", "ACESTEP_OTHER": "1"}).unknown == (
         "HEADROOM_DEVCE (environment) is no setting, did you mean HEADROOM_DEVICE?",
     )
+
+
+def test_an_unknown_key_of_the_file_is_noticed_where_it_looks_like_one_of_ours() -> None:
+    dotenv("ACESTEP_OFFLOAD_TO_CPUS=true\nMAX_CUDA_VRM=4\nHEADROOM_POLCY=x\nTOKENIZERS=1\n")
+    said = load({}).unknown
+    assert [sentence.split()[0] for sentence in said] == [
+        "ACESTEP_OFFLOAD_TO_CPUS", "HEADROOM_POLCY", "MAX_CUDA_VRM",
+    ]  # fmt: skip
+    assert [sentence.rsplit(maxsplit=1)[1] for sentence in said] == [
+        "ACESTEP_OFFLOAD_TO_CPU?", "HEADROOM_POLICY?", "MAX_CUDA_VRAM?",
+    ]  # fmt: skip
+
+
+def test_each_kind_of_device_has_its_own_cap_and_the_smallest_limit_holds() -> None:
+    found = load({"MAX_CUDA_VRAM": "8", "MAX_MPS_VRAM": "16", "MAX_XPU_VRAM": "6"})
+    kinds = ("cuda", "simulated", "mps", "xpu")
+    assert [found.vram_for(kind) for kind in kinds] == [8, 8, 16, 6]
+    assert load({"MAX_MPS_VRAM": "16"}).vram_for("cuda") is None
+    assert load({"MAX_CUDA_VRAM": "8"}).vram_for("mps") == 8
+    limited = load({"MAX_CUDA_VRAM": "8", "MAX_XPU_VRAM": "6", "ACESTEP_MEMORY_LIMIT_GB": "7"})
+    assert [limited.vram_for(kind) for kind in kinds] == [7, 7, 7, 6]
+    assert load({}).vram_for("cuda") is None
 
 
 def test_checkpoints_lie_here_where_there_is_such_a_folder_else_in_the_cache() -> None:

@@ -151,8 +151,9 @@ def _device(settings: Settings, problems: list[str]) -> Device | None:
     except InvalidRequest as error:
         problems.append(str(error))
         return None
-    if settings.max_vram is not None:
-        opened.set_cap(int(settings.max_vram * GIB))
+    cap = settings.vram_for(opened.kind)
+    if cap is not None:
+        opened.set_cap(int(cap * GIB))
     machine = probe(opened)
     on = ("bfloat16", "float16", "fp8", "flash")
     words = tuple(name for name in on if getattr(machine.features, name))

@@ -34,7 +34,7 @@ from headroom.params.flags import add_flags, given
 from headroom.params.knob import Limit
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
-from headroom.units import clock, gib
+from headroom.units import GIB, clock, gib
 
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 USUAL = "acestep-v15-turbo"
@@ -150,12 +150,17 @@ def _variant(flags: EngineFlags, settings: Settings) -> Variant:
 def _machine(vram: str | None, flags: EngineFlags, settings: Settings) -> Machine:
     if vram is not None:
         return card(gibibytes(vram, "vram"))
-    if settings.max_vram is not None:
-        return card(settings.max_vram)
+    cap = settings.vram_for("simulated")
+    if cap is not None:
+        return card(cap)
     from headroom.device import open_device
     from headroom.hardware.probe import probe
 
-    return probe(open_device(settings.device if flags.device == "auto" else flags.device))
+    opened = open_device(settings.device if flags.device == "auto" else flags.device)
+    cap = settings.vram_for(opened.kind)
+    if cap is not None:
+        opened.set_cap(int(cap * GIB))
+    return probe(opened)
 
 
 def gibibytes(text: str, field: str) -> float:

@@ -102,11 +102,12 @@ class Engine:
         if threads is not None and threads < 1:
             raise InvalidRequest("threads", threads, "a whole number, at least 1")
         self.settings = load() if settings is None else settings
-        cap = self.settings.max_vram
         word = self.settings.device if device == "auto" else device
+        cap = self.settings.vram_for("simulated")
         size = SIMULATED_BYTES if cap is None else int(cap * GIB)
         prepare_allocator(self.settings.alloc_conf)
         self.device: Device = open_device(word, size)
+        cap = self.settings.vram_for(self.device.kind)
         if cap is not None:
             self.device.set_cap(int(cap * GIB))
         self.machine: Machine = probe(self.device)

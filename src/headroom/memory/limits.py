@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from headroom.errors import DoesNotFit
@@ -25,6 +25,7 @@ Policy = Literal["published", "adaptive"]
 POLICIES: tuple[Policy, ...] = ("published", "adaptive")
 LEAVING = (Residency.SWAPPED, Residency.STREAMED, Residency.HOST)
 LONGEST = 600.0  # seconds the models were trained for
+MOST_SONGS = 8  # at once, of any request
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,10 @@ def _lm(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str | N
     if asked == "none":
         return None, []
     wanted = lm_size(asked) if asked is not None else None
+    if asked is not None and wanted is None:
+        used, _ = _lm(machine, bound, replace(choices, lm=None))
+        why = "its name tells none of the sizes " + ", ".join(LM_SIZES)
+        return used, [Note("lm_model", asked, used, why)]
     if bound is None:
         return wanted or LM_SIZES[-1 if machine.accelerated else 0], []
     if wanted is None:

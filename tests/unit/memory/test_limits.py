@@ -54,6 +54,14 @@ def test_a_model_or_backend_above_the_row_falls_back_with_a_note_that_names_the_
     assert (free.lm, free.lm_backend, free.notes) == ("4B", "vllm", ())
 
 
+def test_a_model_whose_size_nobody_can_tell_is_answered_by_a_note():
+    for policy, used in (("published", "0.6B"), ("adaptive", "4B")):
+        found = terms(card(8), policy, Choices(lm="my-own-model"))
+        (note,) = found.notes
+        assert (found.lm, note.asked, note.used) == (used, "my-own-model", used)
+    assert terms(card(8), "published", Choices(lm="none")).notes == ()
+
+
 def test_small_tiers_load_no_model_unless_forced():
     assert not terms(card(4), "published", FREE).init_lm
     forced = terms(card(4), "published", Choices(init_lm=True))
