@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import Machine
@@ -15,6 +16,8 @@ from headroom.memory.planner import plan
 from headroom.units import GIB, MIB, clock, gib
 
 STEPS = (MIB * 64, MIB * 256, MIB * 512, GIB, 2 * GIB, 4 * GIB, 8 * GIB, 16 * GIB)
+NOTICED = 0.0005  # s: what is less is no difference to a person
+NOTHING = "more memory would change nothing"
 _WHERE = {
     Residency.RESIDENT: "stays",
     Residency.SWAPPED: "comes and goes",
@@ -33,9 +36,11 @@ class Alternative:
 
     def sentence(self) -> str:
         """One line for a person."""
+        if self.what == NOTHING:
+            return f"{NOTHING}."
         side = "more" if self.bytes >= 0 else "less"
         much = f"with {gib(abs(self.bytes))} {side} it would take"
-        if abs(self.seconds) < 0.0005:
+        if abs(self.seconds) < NOTICED:
             return f"{much} as long: {self.what}."
         change = "less" if self.seconds < 0 else "more"
         return f"{much} {_seconds(abs(self.seconds))} {change}: {self.what}."
@@ -46,13 +51,13 @@ def alternatives(
 ) -> tuple[Alternative, ...]:
     """The nearest plans above and below, at least two wherever there are two.
 
-    Above: the two next faster plans, with exactly the bytes they lack. Below: what the plan would
-    become if what it needs were not there. A host has no other plan to offer.
+    Above: the two next faster plans, with exactly the bytes they lack, or that there is none.
+    Below: what the plan would become if what it needs were not there.
     """
-    if not machine.accelerated:
-        return ()
-    above = list(_above(footprint, machine, wishes, found))[:2]
-    below = list(_below(footprint, machine, wishes, found))[: 3 - len(above)]
+    above = list(islice(_above(footprint, machine, wishes, found), 2))
+    below = list(islice(_below(footprint, machine, wishes, found), max(1, 2 - len(above))))
+    if not above and found.seconds:
+        above = [Alternative(0, 0.0, NOTHING)]
     return (*above, *below)
 
 
@@ -118,29 +123,41 @@ def _try(footprint: Footprint, machine: Machine, wishes: Wishes, budget: int) ->
 def _above(
     footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
 ) -> Iterator[Alternative]:
-    best, now = found.seconds, found
+    now = found
     for step in STEPS:
         other = _try(footprint, machine, wishes, found.budget + step)
-        if other is None or other.seconds >= best - 0.0005:
+        if other is None or other.seconds >= now.seconds - NOTICED:
             continue
-        best = other.seconds
         # What it really needs may be less than was offered.
+        other = _smallest(footprint, machine, wishes, other)
         lacks = max(1, other.peak - found.budget)
-        yield Alternative(lacks, other.seconds - found.seconds, _changes(now, other))
+        yield Alternative(lacks, other.seconds - found.seconds, _changes(found, other))
         now = other
+
+
+def _smallest(footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan) -> Plan:
+    """The plan of the smallest peak that is as fast."""
+    while True:
+        other = _try(footprint, machine, wishes, found.peak - 1)
+        if other is None or other.seconds > found.seconds + 1e-9:
+            return found
+        found = other
 
 
 def _below(
     footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
 ) -> Iterator[Alternative]:
-    budget = found.peak - 1
+    now = found
     for _ in range(3):
-        other = _try(footprint, machine, wishes, budget)
+        # What is as fast with less memory is no other plan to a person.
+        other = _try(
+            footprint, machine, wishes, _smallest(footprint, machine, wishes, now).peak - 1
+        )
         if other is None:
             return
-        lacks = other.peak - found.budget
-        yield Alternative(lacks, other.seconds - found.seconds, _changes(found, other))
-        budget = min(budget, other.peak) - 1
+        now = _smallest(footprint, machine, wishes, other)
+        lacks = now.peak - found.budget
+        yield Alternative(lacks, now.seconds - found.seconds, _changes(found, now))
 
 
 def _changes(before: Plan, after: Plan) -> str:
@@ -159,6 +176,9 @@ def _changes(before: Plan, after: Plan) -> str:
         if (stage.pieces, stage.tile) != (now.pieces, now.tile):
             cut = f"tiles of {now.tile}" if now.tile is not None else f"{now.pieces} pieces"
             said.append(f"{stage.stage} in {cut}")
+        if stage.leaves != now.leaves:
+            how = "leave as they are made" if now.leaves else "stay until it ends"
+            said.append(f"results of {stage.stage} {how}")
     return ", ".join(said) or "the same plan"
 
 

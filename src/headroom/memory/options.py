@@ -1,8 +1,8 @@
-"""Every way one stage can be done on a card, as (bytes, seconds), and the best of them.
+"""Every way one stage can be done on a card, as (bytes, cost), and those of them worth having.
 
 Stages do not overlap in time, so each is looked at alone: what it needs depends on the others only
 by the bytes they leave resident. What is kept of the many ways is the frontier: those that no other
-beats in both bytes and seconds.
+beats in both bytes and cost.
 """
 
 from __future__ import annotations
@@ -11,165 +11,319 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeAlias
+from math import prod
+from typing import NamedTuple, TypeAlias
 
 from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Component, Form, Stage, Way
 from headroom.memory.plan import SLOTS, Residency, Wishes, meets
 from headroom.memory.precision import PRECISIONS
 
-Modes: TypeAlias = tuple[tuple[Residency, int], ...]  # of each used component: how, blocks kept
-Key: TypeAlias = tuple[float, int, int, int]  # seconds; then what is simpler
-DIGITS = 9  # of seconds, beyond which two plans are equally fast
-
 # How much longer a product of many rows takes on a host in a precision that is not its own: the
 # most that was seen in `benchmarks/int8_product.py`, for processors differ.
 HOST_SLOWDOWN: Mapping[str, float] = {"int8": 1.4, "fp8": 3.4, "w8a8": 1.0, "int4": 4.0}
 UNKNOWN_HOST = 20.0  # times as slow as the device, where nobody measured the host
+HOST_START = 0.05  # s, assumed: a stage that leaves the device wakes threads and is waited for
+
+# A cost is one integer, so that sums of costs are exact and compare as tuples would: nanoseconds,
+# then what is simpler: fewer converted components, fewer that are streamed, fewer that move at
+# all, fewer pieces, an earlier way. Each of these has 20 bits.
+_BITS = 20
+EARLIER, PIECE, MOVE, STREAM, CONVERSION, NANOSECOND = (1 << _BITS * i for i in range(6))
+PAIRS = 64  # combinations of modes of a stage's components, up to which all are tried
+
+Mode: TypeAlias = tuple[Form, Residency, int]  # a component's form, where it is, blocks kept
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One way to do a stage, its components placed.
+class Part(NamedTuple):
+    """One component of a stage, in one mode.
 
-    bytes   on the device: of its components that are not resident, and the workspace
-    key     seconds, then transfers, pieces and the place among the ways: less is preferred
-    copied  bytes of weights that go to the device
+    held     bytes on the device, residents apart
+    before   bytes copied before the work begins
+    passing  bytes that pass through the device each time the weights are gone through
+    cost     what is less simple about it
     """
 
+    mode: Mode
+    held: int
+    before: int
+    passing: int
+    cost: int
+
+
+class Timed(NamedTuple):
+    """A way of a stage, its place among all, and nanoseconds of work on the device."""
+
+    place: int
+    way: Way
+    compute: float
+
+
+class Placing(NamedTuple):
+    """All components of a stage, placed: the sums of its parts."""
+
+    modes: tuple[Mode, ...]
+    held: int
+    before: int
+    passing: int
+    cost: int
+
+
+class Option(NamedTuple):
+    """A stage, placed and cut. `bytes` on the device, residents apart; `copied` to it."""
+
     bytes: int
-    key: Key
-    modes: Modes
+    cost: int
+    modes: tuple[Mode, ...]
     way: Way
     copied: int
 
     @property
     def seconds(self) -> float:
         """Expected."""
-        return self.key[0]
+        return (self.cost // NANOSECOND) / 1e9
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the host computes."""
+        return bool(self.modes) and self.modes[0][1] is Residency.HOST
 
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """Options in order of their bytes, each faster than all that need less."""
+    """Bytes in rising order, and the cost that falls with them."""
 
-    options: tuple[Option, ...]
     sizes: tuple[int, ...]
+    costs: tuple[int, ...]
+    options: tuple[Option, ...] = ()  # left out where only the costs are asked for
 
-    def within(self, room: int) -> Option | None:
-        """The best that needs no more than `room` bytes."""
+    def cost(self, room: int) -> int | None:
+        """Of the best that needs no more than `room` bytes; None: it cannot be done."""
         index = bisect_right(self.sizes, room)
-        return self.options[index - 1] if index else None
+        return self.costs[index - 1] if index else None
 
-    @property
-    def least(self) -> int | None:
-        """The fewest bytes of any; None: it cannot be done."""
-        return self.sizes[0] if self.sizes else None
-
-
-def frontier(options: Iterable[Option]) -> Frontier:
-    """The options that are worth having."""
-    kept: list[Option] = []
-    for option in sorted(options, key=lambda o: (o.bytes, o.key)):
-        if not kept or option.key < kept[-1].key:
-            kept.append(option)
-    return Frontier(tuple(kept), tuple(o.bytes for o in kept))
+    def within(self, room: int) -> Option:
+        """The best that needs no more than `room` bytes, where there is one."""
+        return self.options[bisect_right(self.sizes, room) - 1]
 
 
-def ways_of(stage: Stage, precisions: Sequence[str], wishes: Wishes) -> list[tuple[int, Way]]:
-    """The ways that go with these precisions and with what was wished, with their places."""
+def envelope(points: Iterable[tuple[int, int]]) -> Frontier:
+    """The frontier of bytes and costs alone."""
+    sizes: list[int] = []
+    costs: list[int] = []
+    for size, cost in sorted(points):
+        if not costs or cost < costs[-1]:
+            sizes.append(size)
+            costs.append(cost)
+    return Frontier(tuple(sizes), tuple(costs))
+
+
+def ways_of(
+    stage: Stage, components: Sequence[Component], forms: Sequence[Form], wishes: Wishes
+) -> list[tuple[int, Way]]:
+    """The ways for components in these forms that meet the wishes, with their places.
+
+    What can be converted decides, and what was converted first. A wish none meets is passed over.
+    """
+    kinds = [f for c, f in zip(components, forms, strict=True) if c.others] or list(forms)
+    names = {f.precision for f in kinds if not _is_exact(f)} or {f.precision for f in kinds}
     found = [
         (index, way)
         for index, way in enumerate(stage.ways)
-        if way.precision is None or way.precision in precisions
+        if way.precision is None or way.precision in names
     ]
     cut = wishes.cut(stage.name)
-    for wanted in (
-        (lambda way: meets(way, cut)) if cut is not None else None,
-        (lambda way: way.pieces == 1) if wishes.whole else None,
-    ):
-        if wanted is not None:
-            found = [pair for pair in found if wanted(pair[1])] or found
-    return found
+    if cut is not None:
+        found = [pair for pair in found if meets(pair[1], cut)] or found
+    if wishes.whole:
+        found = [pair for pair in found if pair[1].pieces == 1] or found
+    kept: list[tuple[int, Way]] = []
+    for pair in found:
+        if not any(_beats(before, pair[1]) for _, before in kept):
+            kept.append(pair)
+    return kept
+
+
+def _beats(a: Way, b: Way) -> bool:
+    """Whether a way is no worse in anything than one that comes after it."""
+    return a.workspace <= b.workspace and a.pieces <= b.pieces and a.more <= b.more
+
+
+def resident(form: Form) -> Part:
+    """A component that stays: a stage neither copies nor counts it."""
+    return Part((form, Residency.RESIDENT, 0), 0, 0, 0, 0)
+
+
+def parts_of(
+    component: Component, form: Form, allowed: Sequence[Residency], counted: bool
+) -> tuple[Part, ...]:
+    """The ways a component may be in a stage where it does not stay on the device.
+
+    counted  whether a stage counts what is less simple about them
+    """
+    found: list[Part] = []
+    size, streams = form.bytes, component.streams and bool(form.blocks)
+
+    def cost(how: Residency) -> int:
+        return mode_cost((form, how, 0)) if counted else 0
+
+    if Residency.SWAPPED in allowed or (Residency.STREAMED in allowed and not streams):
+        swapped = form, Residency.SWAPPED, 0
+        found.append(Part(swapped, size, size, 0, cost(Residency.SWAPPED)))
+    if Residency.STREAMED in allowed and streams:
+        passing, each = sum(form.blocks), cost(Residency.STREAMED)
+        for kept, block in enumerate(form.blocks):
+            mode, held = (form, Residency.STREAMED, kept), form.window(kept, SLOTS)
+            found.append(Part(mode, held, size - passing, passing, each))
+            passing -= block
+    if Residency.HOST in allowed:
+        found.append(Part((form, Residency.HOST, 0), 0, 0, 0, cost(Residency.HOST)))
+    return tuple(found)
+
+
+def mode_cost(mode: Mode) -> int:
+    """What is less simple about a component in this mode than unchanged and resident."""
+    form, how, _ = mode
+    cost = 0 if _is_exact(form) else CONVERSION
+    if how is not Residency.RESIDENT:
+        cost += STREAM if how is Residency.STREAMED else MOVE
+    return cost
+
+
+def placings(
+    components: Sequence[Sequence[Part]],
+) -> Iterator[tuple[tuple[Form, ...], list[Placing]]]:
+    """For each combination of forms the placings on the device, what passes most first.
+
+    Of several components with many blocks only one at a time keeps some of them on the device,
+    those before it all, those after it none: any bytes can be filled that way, to a block.
+    """
+    by_form: list[dict[str, list[Part]]] = []
+    for parts in components:
+        forms: dict[str, list[Part]] = {}
+        for part in parts:
+            if part.mode[1] is not Residency.HOST:
+                forms.setdefault(part.mode[0].precision, []).append(part)
+        by_form.append(forms)
+    for choices in product(*(forms.values() for forms in by_form)):
+        if len(choices) == 1:
+            made = [Placing((part.mode,), *part[1:]) for part in choices[0]]
+        else:
+            many = prod(len(one) for one in choices) > PAIRS
+            made = [_placed(c) for c in (_one_keeps(choices) if many else product(*choices))]
+        made.sort(key=_falling)
+        yield tuple(one[0].mode[0] for one in choices), made
+
+
+def _placed(chosen: Sequence[Part]) -> Placing:
+    held = before = passing = cost = 0
+    for part in chosen:
+        held += part.held
+        before += part.before
+        passing += part.passing
+        cost += part.cost
+    return Placing(tuple([part.mode for part in chosen]), held, before, passing, cost)
+
+
+def _one_keeps(choices: Sequence[list[Part]]) -> Iterator[tuple[Part, ...]]:
+    plain = [[p for p in one if not p.mode[2]] for one in choices]
+    yield from product(*plain)
+    for index, one in enumerate(choices):
+        keeping = [p for p in one if p.mode[2]]
+        whole = [_where(parts, Residency.SWAPPED) for parts in plain[:index]]
+        none = [_where(parts, Residency.STREAMED) for parts in plain[index + 1 :]]
+        yield from product(*whole, keeping, *none)
+
+
+def _where(parts: list[Part], how: Residency) -> list[Part]:
+    return [part for part in parts if part.mode[1] is how] or parts
+
+
+def _falling(placing: Placing) -> int:
+    return -placing.passing
 
 
 def device_options(
     stage: Stage,
-    parts: Sequence[tuple[Form, tuple[tuple[Residency, int], ...]]],
-    ways: Sequence[tuple[int, Way]],
+    groups: Iterable[tuple[Sequence[Placing], Sequence[Timed]]],
     machine: Machine,
-) -> Iterator[Option]:
-    """Every way on the device, for every combination of the modes that each part may be in."""
-    forms = [form for form, _ in parts]
-    for modes in product(*(allowed for _, allowed in parts)):
-        held = before = passing = moves = 0
-        for form, (how, kept) in zip(forms, modes, strict=True):
-            if how is Residency.RESIDENT:
-                continue
-            moves += 1 + (how is Residency.STREAMED)
-            if how is Residency.SWAPPED:
-                held, before = held + form.bytes, before + form.bytes
-            else:
-                through = sum(form.blocks[kept:])
-                held += form.window(kept, SLOTS)
-                before += form.bytes - through
-                passing += through
-        for index, way in ways:
-            streamed = passing * stage.passes * way.pieces
-            seconds = _seconds(stage, forms, way, machine, before, streamed)
-            key = (round(seconds, DIGITS), moves, way.pieces, index)
-            yield Option(held + way.workspace, key, modes, way, before + streamed)
+    room: int,
+) -> list[Option]:
+    """What is worth having of every way on the device that needs no more than `room` bytes.
+
+    groups  placings in the same forms, what passes most first, with the ways for these
+    """
+    to_device = 1e9 / machine.copy_rate if machine.copy_rate else 0.0  # ns a byte
+    points: list[tuple[int, int, int, int, int]] = []
+    made: list[Placing] = []
+    for placed, ways in groups:
+        first = len(made)
+        made += placed
+        for place, way, compute in ways:
+            each = to_device * stage.passes * way.pieces
+            simple = way.pieces * PIECE + place * EARLIER
+            left, hidden = room - way.workspace, room + 1
+            for number, (_, held, before, passing, cost) in enumerate(placed, first):
+                if held > left:
+                    continue
+                streaming = passing * each
+                if streaming <= compute:
+                    # Less would pass, and more be copied first: only for fewer bytes.
+                    if held >= hidden and to_device:
+                        continue
+                    hidden, streaming = held, compute
+                nanoseconds = int(before * to_device + streaming + 0.5)
+                points.append(
+                    (held + way.workspace, nanoseconds, cost + simple, number, place)
+                )  # fmt: skip
+    points.sort()
+    options: list[Option] = []
+    best = (-1, -1)
+    for size, nanoseconds, simple, number, place in points:
+        if options and (nanoseconds, simple) >= best:
+            continue
+        best = nanoseconds, simple
+        placing, way = made[number], stage.ways[place]
+        copied = placing.before + placing.passing * stage.passes * way.pieces
+        cost = nanoseconds * NANOSECOND + simple
+        options.append(Option(size, cost, placing.modes, way, copied))
+    return options
 
 
-def _seconds(
-    stage: Stage, forms: Sequence[Form], way: Way, machine: Machine, before: int, streamed: int
-) -> float:
-    compute = _compute(stage, forms, way, machine)
-    if machine.copy_rate is None:
-        return compute
-    return before / machine.copy_rate + max(compute, streamed / machine.copy_rate)
+def host_option(
+    stage: Stage, parts: Sequence[Part], ways: Sequence[tuple[int, Way]], machine: Machine
+) -> Option:
+    """The whole stage on the host of a card; it has room for the preferred way."""
+    index, way = ways[0]
+    modes = tuple(part.mode for part in parts)
+    seconds = HOST_START + host_seconds(stage, [mode[0] for mode in modes], way, machine)
+    simple = sum(part.cost for part in parts) + way.pieces * PIECE + index * EARLIER
+    return Option(0, round(seconds * 1e9) * NANOSECOND + simple, modes, way, 0)
 
 
-def _compute(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine) -> float:
+def host_seconds(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine) -> float:
+    """Of a stage's work on the host."""
+    if not machine.host_rate:
+        return UNKNOWN_HOST * compute_seconds(stage, forms, way, machine)
+    slow = max((HOST_SLOWDOWN.get(form.precision, 1.0) for form in forms), default=1.0)
+    return stage.flops * (1 + way.more) * slow / machine.host_rate
+
+
+def compute_seconds(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine) -> float:
+    """Of a stage on the device: the longer of products and reading, and what is written out."""
     flops = stage.flops * (1 + way.more)
     products = flops / machine.matrix_rate if machine.matrix_rate else 0.0
     if not machine.memory_rate:
         return products
-    passes = stage.passes * way.pieces
-    read = sum(form.bytes for form in forms) * passes
-    written = sum(
-        form.bytes * (PRECISIONS[form.precision].traffic() - 1) * passes
-        for form in forms
-        if form.precision in PRECISIONS
-    )
-    return max(products, read / machine.memory_rate) + written / machine.memory_rate
+    read = written = 0.0
+    for form in forms:
+        read += form.bytes
+        if form.precision in PRECISIONS:
+            written += form.bytes * (PRECISIONS[form.precision].traffic() - 1)
+    passes = stage.passes * way.pieces / machine.memory_rate
+    return max(products, read * passes) + written * passes
 
 
-def host_option(
-    stage: Stage, forms: Sequence[Form], ways: Sequence[tuple[int, Way]], machine: Machine
-) -> Option:
-    """The whole stage on the host, which has room for the preferred way."""
-    index, way = ways[0]
-    slow = max((HOST_SLOWDOWN.get(form.precision, 1.0) for form in forms), default=1.0)
-    if machine.host_rate:
-        seconds = stage.flops * (1 + way.more) * slow / machine.host_rate
-    else:
-        seconds = UNKNOWN_HOST * _compute(stage, forms, way, machine)
-    modes = ((Residency.HOST, 0),) * len(forms)
-    return Option(0, (round(seconds, DIGITS), 1, way.pieces, index), modes, way, 0)
-
-
-def modes_of(
-    component: Component, form: Form, allowed: Sequence[Residency], shared: bool
-) -> tuple[tuple[Residency, int], ...]:
-    """How a component may be on the device, resident apart.
-
-    One that several stages use keeps no blocks of its own choosing, so that all agree.
-    """
-    found = [(Residency.SWAPPED, 0)] if Residency.SWAPPED in allowed else []
-    if Residency.STREAMED in allowed and component.streams and form.blocks:
-        most = 1 if shared else len(form.blocks) - SLOTS + 1
-        found += [(Residency.STREAMED, kept) for kept in range(max(1, most))]
-    elif Residency.STREAMED in allowed and Residency.SWAPPED not in allowed:
-        found.append((Residency.SWAPPED, 0))  # nothing of it can pass through
-    return tuple(found)
+def _is_exact(form: Form) -> bool:
+    precision = PRECISIONS.get(form.precision)
+    return precision is None or precision.exact

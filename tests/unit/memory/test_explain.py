@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 
-from headroom.hardware.machine import card
-from headroom.memory.explain import _with, alternatives, explain, say
+from headroom.errors import DoesNotFit
+from headroom.hardware.machine import Machine, card
+from headroom.memory.explain import Alternative, _with, alternatives, explain, say
 from headroom.memory.footprint import Component, Footprint, Stage, Way
-from headroom.memory.plan import NO_WISHES
+from headroom.memory.plan import NO_WISHES, Plan
 from headroom.memory.planner import plan
 from headroom.units import GIB, MIB
+from support.exhaustive import coarse
 
 DIT = Component("dit", (200 * MIB,) * 20, 100 * MIB, "bfloat16", core=True)
 VAE = Component("vae", (), 300 * MIB, "bfloat16")
@@ -23,17 +26,36 @@ WORK = Footprint(
 )
 
 
+def exact(work: Footprint, machine: Machine, found: Plan) -> list[Alternative]:
+    """The alternatives, each shown to have the bytes it lacks and no more."""
+    others = [o for o in alternatives(work, machine, NO_WISHES, found) if o.bytes]
+    for other in others:
+        there = plan(work, _with(machine, found.budget + other.bytes + 1))
+        assert there.seconds - found.seconds == pytest.approx(other.seconds, abs=1e-6)
+        try:
+            short = plan(work, _with(machine, found.budget + other.bytes - 2))
+        except DoesNotFit:
+            continue
+        assert short.seconds > there.seconds
+    return others
+
+
 @pytest.mark.parametrize("gibibytes", [3, 4, 6])
 def test_an_alternative_has_exactly_the_bytes_it_lacks(gibibytes):
     machine = card(gibibytes)
-    found = plan(WORK, machine)
-    others = alternatives(WORK, machine, NO_WISHES, found)
-    assert len(others) >= 2
-    for other in others:
-        there = plan(WORK, _with(machine, found.budget + other.bytes))
-        assert there.seconds - found.seconds == pytest.approx(other.seconds, abs=1e-6)
-        short = plan(WORK, _with(machine, found.budget + other.bytes - MIB))
-        assert short.seconds > there.seconds
+    assert exact(WORK, machine, plan(WORK, machine))
+
+
+def test_so_it_has_where_a_simpler_plan_that_is_as_fast_needs_more():
+    shown = 0
+    for seed in range(30):
+        work, machine = coarse(random.Random(seed))
+        try:
+            found = plan(work, machine)
+        except DoesNotFit:
+            continue
+        shown += len(exact(work, machine, found))
+    assert shown > 30
 
 
 def test_a_budget_can_be_had_to_the_byte():
@@ -43,8 +65,19 @@ def test_a_budget_can_be_had_to_the_byte():
 
 def test_with_room_for_everything_only_less_is_offered():
     machine = card(24)
-    others = alternatives(WORK, machine, NO_WISHES, plan(WORK, machine))
-    assert len(others) >= 2 and all(o.bytes < 0 for o in others)
+    first, *others = alternatives(WORK, machine, NO_WISHES, plan(WORK, machine))
+    assert first.sentence() == "more memory would change nothing."
+    assert len(others) >= 2 and all(o.bytes < 0 < o.seconds for o in others)
+
+
+def test_a_host_too_says_what_less_would_change():
+    host = replace(card(16), kind="cpu", host_rate=1e11)
+    found = plan(WORK, host)
+    first, *others = alternatives(WORK, host, NO_WISHES, found)
+    assert first.bytes == 0
+    assert [o.what for o in others] == ["decode in tiles of 128"]
+    unmeasured = replace(host, host_rate=None)
+    assert all(o.bytes for o in alternatives(WORK, unmeasured, NO_WISHES, plan(WORK, unmeasured)))
 
 
 def test_the_words_hold_every_byte():
