@@ -15,8 +15,9 @@ from dataclasses import asdict
 import common
 import torch
 
+from headroom.memory.precision import CONVERTED
 from headroom.nn.linear import Linear
-from headroom.runtime.quantize import CONVERTED, convert
+from headroom.runtime.quantize import convert
 
 # (out, in): the MLP of the 0.6B language model, and of the 2B DiT.
 SHAPES = ((3072, 1024), (6144, 2048), (2048, 6144))

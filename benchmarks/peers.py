@@ -18,40 +18,16 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from headroom.models.acestep import released
 from headroom.models.acestep.config import dit_config, text_encoder_config
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.released import DIT_2B
 from headroom.nn.oobleck import Decoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
 
-DIT = {
-    "hidden_size": 2048,
-    "intermediate_size": 6144,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "is_turbo": True,
-    "model_version": "turbo",
-}
-TEXT = {
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 151669,
-}
-VAE = {
-    "encoder_hidden_size": 128,
-    "downsampling_ratios": [2, 4, 4, 6, 10],
-    "channel_multiples": [1, 2, 4, 8, 16],
-    "decoder_channels": 128,
-    "decoder_input_channels": 64,
-    "audio_channels": 2,
-    "sampling_rate": 48000,
-}
+DIT = {**DIT_2B, "is_turbo": True, "model_version": "turbo"}
+TEXT, VAE = dict(released.TEXT), dict(released.VAE)
 _BLOCK = 1 << 24
 
 

@@ -20,22 +20,14 @@ import torch
 from common import PeakMemory, alternate, ceiling, finish, in_subprocess, seconds
 from torch import Tensor
 
+from headroom.models.acestep.released import VAE, released_vae
 from headroom.nn import oobleck_tiles
 from headroom.nn.oobleck import Decoder, FoldedKeys
 from headroom.nn.oobleck_cost import decode_bytes
-from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import decode_tiled, prepare
 
-FIELDS: dict[str, object] = {
-    "encoder_hidden_size": 128,
-    "downsampling_ratios": [2, 4, 4, 6, 10],
-    "channel_multiples": [1, 2, 4, 8, 16],
-    "decoder_channels": 128,
-    "decoder_input_channels": 64,
-    "audio_channels": 2,
-    "sampling_rate": 48000,
-}
-CONFIG = OobleckConfig.parse(FIELDS)
+FIELDS: dict[str, object] = dict(VAE)
+CONFIG = released_vae()
 RATE = 25  # latent frames a second
 TFLOP_A_SECOND = 0.122
 Decode = Callable[[Tensor], Tensor]

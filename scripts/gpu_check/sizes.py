@@ -12,40 +12,11 @@ from headroom.models.acestep.config import (
     read_json,
     text_encoder_config,
 )
+from headroom.models.acestep.released import DIT_2B, released_text_encoder, released_vae
 from headroom.nn.oobleck_layout import OobleckConfig
 
 NANO = Path(__file__).resolve().parents[2] / "src" / "headroom" / "models" / "acestep" / "nano"
-DIT_2B: dict[str, object] = {
-    "hidden_size": 2048,
-    "intermediate_size": 6144,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "in_channels": 192,
-    "rope_theta": 1_000_000,
-    "is_turbo": True,
-    "model_version": "turbo",
-}
-TEXT_06B: dict[str, object] = {
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "rope_theta": 1_000_000,
-    "vocab_size": 151_669,
-}
-VAE: dict[str, object] = {
-    "encoder_hidden_size": 128,
-    "downsampling_ratios": [2, 4, 4, 6, 10],
-    "channel_multiples": [1, 2, 4, 8, 16],
-    "decoder_channels": 128,
-    "decoder_input_channels": 64,
-    "audio_channels": 2,
-    "sampling_rate": 48_000,
-}
+RAW_2B: dict[str, object] = {**DIT_2B, "is_turbo": True, "model_version": "turbo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +48,15 @@ class Sizes:
 
 
 def real() -> Sizes:
-    config = dit_config(DIT_2B)
+    config = dit_config(RAW_2B)
     shallow = replace(config, dit_layers=4, lyric_layers=2, timbre_layers=2, timbre_frames=200)
     return Sizes(
         "2B",
-        DIT_2B,
+        RAW_2B,
         config,
         shallow,
-        text_encoder_config(TEXT_06B),
-        OobleckConfig.parse(VAE),
+        released_text_encoder(),
+        released_vae(),
         seconds=(30, 60, 120, 240),
         songs=(30, 60, 120),
         decodes=(30, 60),

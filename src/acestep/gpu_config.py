@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field, replace
 
+from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.hardware.machine import Machine, card
-from headroom.memory.limits import Choices, Policy, Terms, limits, terms
+from headroom.memory.limits import Terms, limits, terms
 from headroom.memory.tiers import LM_NAMES, LM_SIZES, lm_size, tier_of
 from headroom.settings import Settings, load
 from headroom.units import GIB
@@ -67,8 +68,7 @@ def machine_here(settings: Settings) -> Machine:
 
 def terms_here(machine: Machine, settings: Settings) -> Terms:
     """What is in force on a machine under the settings' policy, as the engine has it."""
-    policy: Policy = "adaptive" if settings.policy == "adaptive" else "published"
-    return terms(machine, policy, _choices(settings))
+    return terms(machine, settings.policy, choices_of(NO_CHOICES, settings))
 
 
 def get_gpu_tier(gpu_memory_gb: float) -> str:
@@ -142,7 +142,7 @@ def _within(
 
 def _row(machine: Machine, settings: Settings) -> GPUConfig:
     tier = tier_of(machine.limit / GIB)
-    found = terms(machine, "published", _choices(settings))
+    found = terms(machine, "published", choices_of(NO_CHOICES, settings))
     most_seconds, most_songs = settings.max_duration, settings.max_batch_size
     with_lm, without = (limits(found, lm, most_seconds, most_songs) for lm in (True, False))
     return GPUConfig(
@@ -162,16 +162,4 @@ def _row(machine: Machine, settings: Settings) -> GPUConfig:
         quantization_default=found.quantization != "none",
         compile_model_default=bool(found.compile),
         lm_memory_gb={size: LM_MEMORY_GB[size] for size in tier.lms},
-    )
-
-
-def _choices(settings: Settings) -> Choices:
-    return Choices(
-        offload=settings.offload,
-        offload_dit=settings.offload_dit,
-        quantization=None if settings.quantization == "auto" else settings.quantization,
-        compile=settings.compile,
-        lm=settings.lm_model,
-        lm_backend=settings.lm_backend,
-        init_lm=settings.init_lm,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import ParamSpec, TypeVar, overload
@@ -18,7 +18,9 @@ import psutil
 
 from acestep.gpu_config import machine_here, terms_here
 from headroom.log import log
-from headroom.memory.limits import LONGEST, MOST_SONGS, limits
+from headroom.memory.limits import limits
+from headroom.models.acestep.requests import Text2Music
+from headroom.params.describe import describe
 from headroom.params.knob import Limit
 from headroom.settings import load
 from headroom.units import GIB
@@ -55,17 +57,18 @@ class MemoryConfig:
         return cls(
             max_memory_gb=machine.limit / GIB,
             min_free_ram_gb=max(LEAST_FREE_GB, LEAST_FREE_SHARE * total),
-            max_duration_seconds=_most(most.get("duration"), LONGEST),
-            max_batch_size=int(_most(most.get("batch_size"), MOST_SONGS)),
+            max_duration_seconds=_most(most, "duration"),
+            max_batch_size=int(_most(most, "batch_size")),
             offload_to_cpu=bool(found.offload),
             offload_dit_to_cpu=bool(found.offload_dit),
             enable_lm=found.init_lm,
         )
 
 
-def _most(limit: Limit | None, usual: float) -> float:
-    """The limit in force, never above the model's own."""
-    return usual if limit is None else min(limit.maximum, usual)
+def _most(tighter: Mapping[str, Limit], field: str) -> float:
+    """The limit in force of a field, never above the request's own."""
+    own = next(p.limit for p in describe(Text2Music) if p.name == field and p.limit is not None)
+    return own.tightened(tighter[field]).maximum if field in tighter else own.maximum
 
 
 class MemoryManager:

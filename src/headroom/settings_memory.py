@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from headroom.setting import Setting, amount, count, maybe, switch, word
 
-QUANTIZATIONS = (
-    "auto", "none", "int8", "fp8", "w8a8", "int4",
-    "int8_weight_only", "fp8_weight_only", "w8a8_dynamic", "int4_weight_only",
-)  # fmt: skip
-POLICIES = ("published", "adaptive")
+# The words for the precision of weights, and ACE-Step's for the same; `memory.precision` says what
+# they mean, and a test holds the two together.
+PRECISION_WORDS = ("auto", "none", "int8", "fp8", "w8a8", "int4")
+_OLD_WORDS = ("int8_weight_only", "fp8_weight_only", "w8a8_dynamic", "int4_weight_only")
+QUANTIZATIONS = (*PRECISION_WORDS, *_OLD_WORDS)
+Policy = Literal["published", "adaptive"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 BACKENDS = ("auto", "vllm", "pt", "mlx")
 _MAYBE = "auto, or true or false"
 
@@ -54,7 +56,7 @@ class MemorySettings:
         ),
     ] = None
     policy: Annotated[
-        str,
+        Policy,
         Setting(
             "HEADROOM_POLICY",
             (),

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidRequest
+from headroom.memory.precision import CONVERTED, SPELLINGS
 from headroom.settings import declared, example, load
+from headroom.settings_memory import QUANTIZATIONS
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +66,11 @@ def test_every_name_of_a_setting_is_read(field: str, text: str, value: object) -
         assert getattr(found, field) == value
         place = "environment" if name == setting.name else f"environment ({name})"
         assert found.source(field) == place
+
+
+def test_the_words_for_precisions_are_those_that_mean_something() -> None:
+    assert QUANTIZATIONS == ("auto", "none", *CONVERTED, *SPELLINGS)
+    assert tuple(SPELLINGS.values()) == CONVERTED
 
 
 def test_every_setting_is_tested_above() -> None:

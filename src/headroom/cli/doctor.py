@@ -18,7 +18,7 @@ from headroom.cli.output import check_folder
 from headroom.cli.parser import Parser
 from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.settings import Settings, load
-from headroom.units import GIB, gib
+from headroom.units import gib
 from headroom.weights.catalog import best, checkpoint_dirs, installed
 
 DISTRIBUTION = "headroom-audio"
@@ -141,20 +141,17 @@ def _packages() -> Iterator[tuple[str, str | None]]:
 
 def _device(settings: Settings, problems: list[str]) -> Device | None:
     try:
-        from headroom.device import open_device, present
-        from headroom.hardware.probe import probe
+        from headroom.device import present
+        from headroom.hardware.probe import opened, probe
     except ImportError as error:
         problems.append(f"torch cannot be loaded: {error}")
         return None
     try:
-        opened = open_device(settings.device)
+        device = opened(settings)
     except InvalidRequest as error:
         problems.append(str(error))
         return None
-    cap = settings.vram_for(opened.kind)
-    if cap is not None:
-        opened.set_cap(int(cap * GIB))
-    machine = probe(opened)
+    machine = probe(device)
     on = ("bfloat16", "float16", "fp8", "flash")
     words = tuple(name for name in on if getattr(machine.features, name))
     return Device(

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn, cast, get_args
 
-from headroom.engine.terms import NO_CHOICES, choices_of, policy_of
+from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Kind
-from headroom.memory.limits import Choices, Policy
+from headroom.memory.limits import Choices
 from headroom.setting import amount, maybe
 from headroom.settings import Settings
-from headroom.settings_memory import BACKENDS, POLICIES, QUANTIZATIONS
+from headroom.settings_memory import BACKENDS, POLICIES, PRECISION_WORDS, QUANTIZATIONS, Policy
 
 AUTO = "auto"
 DTYPES = (AUTO, *get_args(DType))
@@ -71,7 +71,7 @@ class EngineFlags:
 
     def policy_in(self, settings: Settings) -> Policy:
         """What was said, else what the settings say."""
-        return self.policy or policy_of(settings)
+        return self.policy or settings.policy
 
     def choices_in(self, settings: Settings) -> Choices:
         """What was said, and the settings where nothing was."""
@@ -112,7 +112,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
             flag, dest=flag[2:].replace("-", "_"), nargs="?", const="on", metavar="auto|on|off",
             help=f"{words} (left open: as the policy says)",
         )  # fmt: skip
-    group.add_argument("--quantization", metavar="|".join(QUANTIZATIONS[:6]), help="of the DiT")
+    group.add_argument("--quantization", metavar="|".join(PRECISION_WORDS), help="of the DiT")
     group.add_argument("--lm-model", metavar="NAME", help="planner language model, or none")
     group.add_argument("--lm-backend", metavar="|".join(BACKENDS), help="how it runs")
     group.add_argument(

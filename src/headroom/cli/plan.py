@@ -18,23 +18,22 @@ from headroom.cli.parser import (
     engine_flags,
     spelt,
 )
+from headroom.engine.limits import limits
+from headroom.engine.terms import first_plan
 from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import Machine, card
 from headroom.memory.explain import Alternative, alternatives, explain
-from headroom.memory.footprint import Footprint
-from headroom.memory.limits import Terms, limits, terms
-from headroom.memory.plan import Plan, Wishes
-from headroom.memory.planner import plan
+from headroom.memory.limits import Terms, terms
+from headroom.memory.plan import NO_WISHES, Plan
 from headroom.models.acestep.planning import footprint_of, songs_of, variant_named
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.variants import VARIANTS, Variant
 from headroom.params.clamp import Note, clamp
-from headroom.params.describe import describe, union
+from headroom.params.describe import union
 from headroom.params.flags import add_flags, given
-from headroom.params.knob import Limit
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
-from headroom.units import GIB, clock, gib
+from headroom.units import clock, gib
 
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 USUAL = "acestep-v15-turbo"
@@ -101,43 +100,15 @@ def answered(
 ) -> Answer:
     """The plan of a request on a machine, inside the limits in force there."""
     found = terms(machine, flags.policy_in(settings), flags.choices_in(settings))
-    inside, notes = clamp(request, _limits(request, found, variant, settings))
+    inside, notes = clamp(request, limits(request, variant.limits, settings, found))
     needs = footprint_of(songs_of(inside, variant), variant)
-    wishes = found.wishes(needs)
     every = (*found.notes, *notes)
     try:
-        made = plan(needs, machine, wishes)
+        made, wishes, free = first_plan(needs, machine, found, NO_WISHES, settings)
     except DoesNotFit as refusal:
-        return _free(needs, machine, found, every, refusal)
-    return Answer(machine, found, every, made, alternatives(needs, machine, wishes, made), None)
-
-
-def _free(
-    needs: Footprint, machine: Machine, found: Terms, notes: tuple[Note, ...], why: DoesNotFit
-) -> Answer:
-    """What the tier says does not fit: the plan is free, as the engine's would be."""
-    if found.policy != "published":
-        return Answer(machine, found, notes, None, (), why)
-    try:
-        made = plan(needs, machine)
-    except DoesNotFit as refusal:
-        return Answer(machine, found, notes, None, (), refusal)
-    note = Note("policy", "published", "adaptive", "what the tier says does not fit here")
-    others = alternatives(needs, machine, Wishes(), made)
-    return Answer(machine, found, (*notes, note), made, others, None)
-
-
-def _limits(
-    request: AnyMusicRequest, found: Terms, variant: Variant, settings: Settings
-) -> dict[str, Limit]:
-    every = dict(variant.limits)
-    names = {p.name: p.limit for p in describe(type(request))}
-    tighter = limits(found, False, settings.max_duration, settings.max_batch_size)
-    for name, limit in tighter.items():
-        own = names.get(name)
-        if own is not None:
-            every[name] = own.tightened(limit)
-    return every
+        return Answer(machine, found, every, None, (), refusal)
+    others = alternatives(needs, machine, wishes, made)
+    return Answer(machine, found, (*every, *free), made, others, None)
 
 
 def _variant(flags: EngineFlags, settings: Settings) -> Variant:
@@ -153,14 +124,9 @@ def _machine(vram: str | None, flags: EngineFlags, settings: Settings) -> Machin
     cap = settings.vram_for("simulated")
     if cap is not None:
         return card(cap)
-    from headroom.device import open_device
-    from headroom.hardware.probe import probe
+    from headroom.hardware.probe import opened, probe
 
-    opened = open_device(settings.device if flags.device == "auto" else flags.device)
-    cap = settings.vram_for(opened.kind)
-    if cap is not None:
-        opened.set_cap(int(cap * GIB))
-    return probe(opened)
+    return probe(opened(settings, flags.device))
 
 
 def gibibytes(text: str, field: str) -> float:

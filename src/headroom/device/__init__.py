@@ -4,10 +4,11 @@
 """
 
 from headroom.device.base import Device, Event, Graph, Kind, Stream
-from headroom.device.open import SIMULATED_BYTES, open_device, prepare_allocator, present
+from headroom.device.open import AUTO, SIMULATED_BYTES, open_device, prepare_allocator, present
 from headroom.device.upload import upload
 
 __all__ = [
+    "AUTO",
     "SIMULATED_BYTES",
     "Device",
     "Event",

@@ -4,54 +4,25 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import torch
-from torch import Tensor
 
-from headroom.device.base import Event, Graph, Kind, Stream
+from headroom.device.base import Kind
+from headroom.device.plain import OneQueue
 
 SAMPLE_SECONDS = 0.02
 ISA = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 FAST_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 
 
-class Inline:
-    """Stream, event and graph of a device that does everything at once and in order."""
-
-    def use(self) -> AbstractContextManager[None]:
-        """The block as it is."""
-        return _nothing()
-
-    def record(self, stream: Stream) -> None:
-        """Nothing is pending."""
-
-    def wait(self, stream: Stream) -> None:
-        """Nothing to wait for."""
-
-    def synchronize(self) -> None:
-        """Nothing to wait for."""
-
-
-class Again:
-    """A graph where none can be recorded: the work itself."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
-
-    def replay(self) -> None:
-        """Do the work."""
-        self._work()
-
-
-class HostDevice:
+class HostDevice(OneQueue):
     """The CPU. Its peak is that of the process's resident set, sampled while somebody measures."""
 
     kind: Kind = "cpu"
-    cap: int | None = None
 
     def __init__(self) -> None:
         self.name = cpu_name()
@@ -96,42 +67,6 @@ class HostDevice:
     def set_cap(self, limit: int | None) -> None:
         """Remember the limit for plans; the host's allocator enforces none."""
         self.cap = limit
-
-    def stream(self) -> Stream:
-        """The one queue."""
-        return Inline()
-
-    def current_stream(self) -> Stream:
-        """The one queue."""
-        return Inline()
-
-    def event(self) -> Event:
-        """A mark in the one queue."""
-        return Inline()
-
-    def pin(self, tensor: Tensor) -> Tensor:
-        """The tensor itself."""
-        return tensor
-
-    def inside(self) -> AbstractContextManager[object]:
-        """Nothing needs to be said."""
-        return nullcontext()
-
-    def buffer(self, size: int) -> Tensor | None:
-        """Nothing is page-locked here."""
-        return None
-
-    def rounded(self, size: int) -> int:
-        """As it is."""
-        return size
-
-    def can_capture(self) -> bool:
-        """Nothing is recorded on a host."""
-        return False
-
-    def capture(self, work: Callable[[], None]) -> Graph:
-        """The work itself, to be called again."""
-        return Again(work)
 
 
 class Peak:
@@ -187,8 +122,3 @@ def cpu_features() -> frozenset[str]:
     found = {name for name, there in ask().items() if there is True} if ask else set()
     isa = frozenset(found & set(ISA))
     return isa | {"bfloat16"} if isa & FAST_BFLOAT16 else isa
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -2,60 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 import psutil
 import torch
-from torch import Tensor
 
-from headroom.device.base import Event, Graph, Kind, Stream
-from headroom.device.host import Again, Inline, Peak, cpu_name
-
-
-class _OneQueue:
-    """What a device with one queue in use answers."""
-
-    cap: int | None = None
-
-    def stream(self) -> Stream:
-        """The one queue."""
-        return Inline()
-
-    def current_stream(self) -> Stream:
-        """The one queue."""
-        return Inline()
-
-    def event(self) -> Event:
-        """A mark in the one queue."""
-        return Inline()
-
-    def pin(self, tensor: Tensor) -> Tensor:
-        """The tensor itself."""
-        return tensor
-
-    def inside(self) -> AbstractContextManager[object]:
-        """Nothing needs to be said."""
-        return nullcontext()
-
-    def buffer(self, size: int) -> Tensor | None:
-        """Nothing is page-locked here."""
-        return None
-
-    def rounded(self, size: int) -> int:
-        """As it is."""
-        return size
-
-    def can_capture(self) -> bool:
-        """Nothing is recorded."""
-        return False
-
-    def capture(self, work: Callable[[], None]) -> Graph:
-        """The work itself, to be called again."""
-        return Again(work)
+from headroom.device.base import Kind
+from headroom.device.host import Peak, cpu_name
+from headroom.device.plain import OneQueue
 
 
-class MpsDevice(_OneQueue):
+class MpsDevice(OneQueue):
     """Apple's GPU, which shares the host's memory. Its peak is sampled."""
 
     kind: Kind = "mps"
@@ -109,7 +64,7 @@ class MpsDevice(_OneQueue):
         self.cap = limit
 
 
-class XpuDevice(_OneQueue):
+class XpuDevice(OneQueue):
     """An Intel GPU."""
 
     kind: Kind = "xpu"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headroom.device.base import Event, Graph, Kind, Stream
-from headroom.device.host import Again
+from headroom.device.base import Event, Kind, Stream
+from headroom.device.plain import Plain
 from headroom.device.simulated_tensor import Inside, torch_device
 
 
@@ -57,7 +57,7 @@ class Queue:
         return self._device._using(self)
 
     def synchronize(self) -> None:
-        """Nothing is pending; the host's clock comes up to this one."""
+        """Nothing is pending."""
 
 
 class Mark:
@@ -79,7 +79,7 @@ class Mark:
         """Nothing is pending."""
 
 
-class SimulatedDevice:
+class SimulatedDevice(Plain):
     """See the top of the file.
 
     total          bytes of the card
@@ -101,7 +101,6 @@ class SimulatedDevice:
         self.torch = torch_device()
         self.name = "a simulated card"
         self.fake, self.fragmentation, self.rates = fake, fragmentation, rates
-        self.cap: int | None = None
         self.log: list[Entry] = []
         self.allocations = 0
         self.fail_at: int | None = None
@@ -184,8 +183,7 @@ class SimulatedDevice:
         return Inside(self)
 
     def synchronize(self) -> None:
-        """Every queue has ended when the last one has."""
-        self._main.now = max(self._main.now, self._current().now)
+        """Nothing is pending: work is done when it is given, and clocks only tell."""
 
     def total_memory(self) -> int:
         """Bytes of the card."""
@@ -230,26 +228,6 @@ class SimulatedDevice:
     def event(self) -> Event:
         """A mark."""
         return Mark()
-
-    def pin(self, tensor: Tensor) -> Tensor:
-        """The tensor itself."""
-        return tensor
-
-    def buffer(self, size: int) -> Tensor | None:
-        """Host memory, not page-locked, for this device has no engine that would care."""
-        return None
-
-    def rounded(self, size: int) -> int:
-        """Live bytes are counted as they are."""
-        return size
-
-    def can_capture(self) -> bool:
-        """Nothing is recorded."""
-        return False
-
-    def capture(self, work: Callable[[], None]) -> Graph:
-        """The work itself, to be called again."""
-        return Again(work)
 
     def _current(self) -> Queue:
         queue: Queue = getattr(self._local, "queue", self._main)

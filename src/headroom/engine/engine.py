@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from headroom.device import SIMULATED_BYTES, Device, open_device, prepare_allocator
+from headroom.device import Device
 from headroom.engine.limits import batch_default, limits
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
@@ -23,15 +23,14 @@ from headroom.engine.terms import (
     NO_CHOICES,
     Planned,
     choices_of,
-    merged,
-    policy_of,
+    first_plan,
     same_precision,
 )
-from headroom.errors import DoesNotFit, InvalidRequest
+from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
-from headroom.hardware.probe import probe
+from headroom.hardware.probe import opened, probe
 from headroom.log import log
-from headroom.memory.limits import Choices, Policy, terms
+from headroom.memory.limits import Choices, terms
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
 from headroom.memory.planner import plan as make_plan
 from headroom.models.base import AnyModel, Setup, Song
@@ -44,7 +43,7 @@ from headroom.runtime.pool import PartStatus, Pool
 from headroom.runtime.recovery import Ladder
 from headroom.runtime.run import Run
 from headroom.settings import Settings, load
-from headroom.units import GIB
+from headroom.settings_memory import Policy
 
 DTYPES: Mapping[str, DType | None] = {
     "auto": None,
@@ -102,17 +101,10 @@ class Engine:
         if threads is not None and threads < 1:
             raise InvalidRequest("threads", threads, "a whole number, at least 1")
         self.settings = load() if settings is None else settings
-        word = self.settings.device if device == "auto" else device
-        cap = self.settings.vram_for("simulated")
-        size = SIMULATED_BYTES if cap is None else int(cap * GIB)
-        prepare_allocator(self.settings.alloc_conf)
-        self.device: Device = open_device(word, size)
-        cap = self.settings.vram_for(self.device.kind)
-        if cap is not None:
-            self.device.set_cap(int(cap * GIB))
+        self.device: Device = opened(self.settings, device)
         self.machine: Machine = probe(self.device)
         self.terms = terms(
-            self.machine, policy or policy_of(self.settings), choices_of(choices, self.settings)
+            self.machine, policy or self.settings.policy, choices_of(choices, self.settings)
         )
         self.family = family
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
@@ -188,7 +180,9 @@ class Engine:
             allowed = "a request of " + ", ".join(kind.__name__ for kind in kinds)
             raise InvalidRequest("request", type(request).__name__, allowed)
         asked = batch_default(request, self.settings)
-        inside, clamped = clamp(asked, limits(asked, self.model, self.settings, self.terms))
+        inside, clamped = clamp(
+            asked, limits(asked, self.model.limits(asked), self.settings, self.terms)
+        )
         settled, seeds, seeding = settle(inside)
         composed = self.model.compose(settled, seeds, self.machine)
         return Prepared(settled, composed.songs, (*clamped, *seeding, *composed.notes))
@@ -196,17 +190,9 @@ class Engine:
     def _plan(self, songs: tuple[Song, ...]) -> Planned:
         """The plan against what is free now. Precision is that of the machine as it was found."""
         footprint = self.model.footprint(songs)
-        wishes = merged(self.terms, self._wishes, footprint, self.settings)
-        notes: tuple[Note, ...] = ()
-        try:
-            found = make_plan(footprint, self.machine, wishes)
-        except DoesNotFit:
-            if self.terms.policy != "published" or self._wishes != NO_WISHES:
-                raise
-            wishes = self._wishes
-            found = make_plan(footprint, self.machine, wishes)
-            why = "what the tier says does not fit here, so the plan is free"
-            notes = (Note("policy", "published", "adaptive", why),)
+        found, wishes, notes = first_plan(
+            footprint, self.machine, self.terms, self._wishes, self.settings
+        )
         now = self._now()
         if now.budget < found.peak:
             wishes = replace(wishes, components=same_precision(found, wishes))

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from headroom.memory.limits import Terms
 from headroom.memory.limits import limits as in_force
-from headroom.models.base import AnyModel
 from headroom.params.describe import describe
 from headroom.params.knob import Limit
 from headroom.params.request import Request
@@ -17,14 +16,14 @@ R = TypeVar("R", bound=Request)
 
 
 def limits(
-    request: Request, model: AnyModel, settings: Settings, found: Terms
+    request: Request, model: Mapping[str, Limit], settings: Settings, found: Terms
 ) -> Mapping[str, Limit]:
     """By field: the model's limits, tightened by those in force on this machine.
 
     Names no field the request lacks.
     """
     tighter = in_force(found, False, settings.max_duration, settings.max_batch_size)
-    every = dict(model.limits(request))
+    every = dict(model)
     for name, limit in tighter.items():
         own = next((p.limit for p in describe(type(request)) if p.name == name), None)
         if own is not None:

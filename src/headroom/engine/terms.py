@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
+from headroom.errors import DoesNotFit
+from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Footprint
-from headroom.memory.limits import Choices, Policy, Terms
-from headroom.memory.plan import Cut, Plan, Residency, Wish, Wishes
+from headroom.memory.limits import Choices, Terms
+from headroom.memory.plan import NO_WISHES, Cut, Plan, Residency, Wish, Wishes
+from headroom.memory.planner import plan
 from headroom.params.clamp import Note
 from headroom.runtime.recovery import Ladder
 from headroom.settings import Settings
@@ -23,11 +25,6 @@ class Planned:
     plan: Plan
     ladder: Ladder
     notes: tuple[Note, ...]
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The policy the settings name."""
-    return cast("Policy", settings.policy)
 
 
 def choices_of(said: Choices, settings: Settings) -> Choices:
@@ -69,6 +66,24 @@ def merged(found: Terms, said: Wishes, footprint: Footprint, settings: Settings)
         others = tuple(w for w in wishes.components if w.component not in stage.uses)
         wishes = replace(wishes, components=(*others, *on_host))
     return wishes
+
+
+def first_plan(
+    footprint: Footprint, machine: Machine, found: Terms, said: Wishes, settings: Settings
+) -> tuple[Plan, Wishes, tuple[Note, ...]]:
+    """The plan under the policy, what it was asked for, and a note where it had to be free.
+
+    What a tier says and does not fit gives way, unless somebody wished for it. Raises DoesNotFit.
+    """
+    wishes = merged(found, said, footprint, settings)
+    try:
+        return plan(footprint, machine, wishes), wishes, ()
+    except DoesNotFit:
+        if found.policy != "published" or said != NO_WISHES:
+            raise
+    why = "what the tier says does not fit here, so the plan is free"
+    note = Note("policy", "published", "adaptive", why)
+    return plan(footprint, machine, said), said, (note,)
 
 
 def same_precision(found: Plan, wishes: Wishes) -> tuple[Wish, ...]:

@@ -45,7 +45,6 @@ class Machine:
     matrix_rate     operations a second of a matrix product, in the type the device is fast at
     host_rate       the same of the host
     libraries       bytes that libraries take on the device beside live tensors, as measured
-    attention       the kernel that attention runs in
     """
 
     name: str
@@ -61,7 +60,6 @@ class Machine:
     matrix_rate: float | None = None
     host_rate: float | None = None
     libraries: int = 0
-    attention: str = ""
     features: Features = field(default_factory=Features)
 
     def __post_init__(self) -> None:

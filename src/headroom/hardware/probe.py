@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import psutil
 
-from headroom.device import Device
+from headroom.device import AUTO, SIMULATED_BYTES, Device, open_device, prepare_allocator
 from headroom.hardware.bandwidth import assumed, measured
 from headroom.hardware.machine import HOST_RATE, Features, Machine
+from headroom.settings import Settings
+from headroom.units import GIB
 
 KNOWN = frozenset({"bfloat16", "float16", "fp8", "flash"})
+
+
+def opened(settings: Settings, word: str = AUTO) -> Device:
+    """The device a word, or else the settings, name, capped as the settings say of its kind.
+
+    Raises what `open_device` raises.
+    """
+    prepare_allocator(settings.alloc_conf)
+    size = settings.vram_for("simulated")
+    device = open_device(
+        settings.device if word == AUTO else word,
+        SIMULATED_BYTES if size is None else int(size * GIB),
+    )
+    cap = settings.vram_for(device.kind)
+    if cap is not None:
+        device.set_cap(int(cap * GIB))
+    return device
 
 
 def probe(device: Device) -> Machine:

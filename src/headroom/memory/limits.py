@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import Machine
@@ -19,13 +18,10 @@ from headroom.memory.precision import NATIVE, SPELLINGS
 from headroom.memory.tiers import LM_SIZES, Tier, lm_size, tier_of
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
+from headroom.settings_memory import Policy
 from headroom.units import GIB
 
-Policy = Literal["published", "adaptive"]
-POLICIES: tuple[Policy, ...] = ("published", "adaptive")
 LEAVING = (Residency.SWAPPED, Residency.STREAMED, Residency.HOST)
-LONGEST = 600.0  # seconds the models were trained for
-MOST_SONGS = 8  # at once, of any request
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +136,7 @@ def limits(
     return {name: Limit(-math.inf, *min(found_)) for name, found_ in given.items() if found_}
 
 
-def longest(fits: Callable[[float], object], least: float = 10, most: float = LONGEST) -> float:
+def longest(fits: Callable[[float], object], least: float, most: float) -> float:
     """The longest song, to a second, for which `fits` does not raise DoesNotFit; 0 for none."""
 
     def ok(seconds: float) -> bool:

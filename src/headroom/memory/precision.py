@@ -52,6 +52,9 @@ PRECISIONS: Mapping[str, Precision] = MappingProxyType(
 )
 
 
+CONVERTED = tuple(name for name in PRECISIONS if name not in NATIVE)
+
+
 def group_of(columns: int, group: int) -> int:
     """Weights that share a scale in a row of so many: the largest divisor that is no larger."""
     return next(size for size in range(min(group, columns), 0, -1) if columns % size == 0)
@@ -60,7 +63,7 @@ def group_of(columns: int, group: int) -> int:
 def matrix_bytes(rows: int, columns: int, precision: str, native_bytes: int) -> tuple[int, int]:
     """Bytes of a stored matrix, and of its scales."""
     kind = PRECISIONS[precision]
-    if kind.exact or precision == "float16":
+    if precision in NATIVE:
         return rows * columns * native_bytes, 0
     scales = rows if kind.group is None else rows * (columns // group_of(columns, kind.group))
     return rows * columns * kind.bits // 8, scales * native_bytes

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias, TypeVar
@@ -149,15 +150,11 @@ class Pool:
     def lease(self, placements: Iterable[Placement]) -> Parts:
         """The parts, each where its placement wants it. On failure none is left behind."""
         wanted = tuple(placements)
-        taken: list[Placement] = []
-        with self._lock:
-            try:
-                for placement in wanted:
-                    self._bring(placement)
-                    taken.append(placement)
-            except BaseException:
-                self.give_back(taken)
-                raise
+        with self._lock, ExitStack() as undo:
+            for placement in wanted:
+                self._bring(placement)
+                undo.callback(self.give_back, (placement,))
+            undo.pop_all()
             return Parts({p.component: self._entries[p.component].part for p in wanted})
 
     def give_back(self, placements: Iterable[Placement]) -> None:
@@ -278,13 +275,12 @@ class Pool:
         here = [slot for slot in entry.places if (id(slot.module), slot.name) not in moving]
         entry.cells = cells(here)
         entry.twins = twins(here, entry.cells)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._leave, name, entry)  # half a part is none
             entry.tensors.extend(enter(entry.cells, entry.twins, self._device.torch))
             if passing and isinstance(entry.part, nn.Module):
                 entry.ring = Ring(entry.part, passing, self._device, SLOTS)
-        except BaseException:  # half a part is none
-            self._leave(name, entry)
-            raise
+            undo.pop_all()
         entry.state = State.PASSING if passing else State.DEVICE
         entry.kept = placement.kept
         ring = [] if entry.ring is None else entry.ring.tensors

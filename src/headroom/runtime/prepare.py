@@ -62,11 +62,6 @@ class Cell:
         assert host is not None
         return host
 
-    @property
-    def bytes(self) -> int:
-        """On the device."""
-        return sum(slot.host.nbytes for slot in self.members if slot.host is not None)
-
     def empty(self, device: torch.device) -> Tensor:
         """Room for it."""
         return torch.empty(self.shape, dtype=self.like.dtype, device=device)

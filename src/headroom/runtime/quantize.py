@@ -10,11 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from headroom.memory.precision import PRECISIONS, group_of
+from headroom.memory.precision import CONVERTED, PRECISIONS, group_of
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import INT4_OFFSET, Linear
 
-CONVERTED = ("int8", "fp8", "w8a8", "int4")
 _FP8_MOST = 448.0  # the largest number of float8_e4m3fn
 
 

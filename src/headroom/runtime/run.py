@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -135,15 +135,13 @@ class Run:
         placements = tuple(self.plan.placement(c) for c in plan.uses)
         step = Step(plan, self._where(placements), self._tell, self._stop)
         step.check()
-        self._in_stage, kept = name, dict(self._kept)
-        try:
+        self._in_stage = name
+        with ExitStack() as always, ExitStack() as undo:
+            always.callback(setattr, self, "_in_stage", "")
+            undo.callback(setattr, self, "_kept", dict(self._kept))
             self._tell(StageStarted(name, plan.peak))
             result, done = self._measured(step, placements, work)
-        except BaseException:
-            self._kept = kept
-            raise
-        finally:
-            self._in_stage = ""
+            undo.pop_all()
         self._report.append(done)
         self._tell(done)
         return result

@@ -107,13 +107,13 @@ def test_the_planner_asked_backwards():
         if seconds > 237.4:
             raise DoesNotFit(1, 0)
 
-    assert longest(fits) == 237
-    assert longest(lambda s: None) == 600
+    assert longest(fits, 10, 600) == 237
+    assert longest(lambda s: None, 10, 600) == 600
 
     def never(seconds: float) -> None:
         raise DoesNotFit(1, 0)
 
-    assert longest(never) == 0
+    assert longest(never, 10, 600) == 0
 
 
 def test_offloading_never_means_the_host_computes():

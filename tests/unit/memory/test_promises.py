@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from headroom.errors import DoesNotFit
 from headroom.hardware.machine import card
 from headroom.memory.limits import Choices, limits, terms
 from headroom.memory.plan import Plan, Residency
-from headroom.memory.planner import plan
+from headroom.memory.planner import least_peak, plan
 from headroom.memory.tiers import TIERS, Tier
 from headroom.models.acestep.planning import footprint_of, songs_of
 from headroom.models.acestep.requests import Text2Music
@@ -76,8 +78,6 @@ def test_more_memory_is_never_slower_and_never_allows_less(
     needs = footprint_of(songs_of(request, TURBO), TURBO)
     # The same card with more memory, so that its rates are the same.
     machine = card(size)
-    from dataclasses import replace
-
     grown = replace(
         machine, total=machine.total + int(more * 2**30), free=machine.free + int(more * 2**30)
     )
@@ -90,8 +90,6 @@ def test_a_longer_song_never_needs_less(seconds: int, more: int) -> None:
     def least(length: int) -> int:
         machine = card(0.75)  # nothing to plan with
         needs = footprint_of(songs_of(asked(length), TURBO), TURBO)
-        from headroom.memory.planner import least_peak
-
         return least_peak(needs, machine)
 
     assert least(seconds) <= least(seconds + more)

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from headroom.memory.precision import CONVERTED
 from headroom.nn.attention import MLP, Attention
 from headroom.nn.linear import FEW_ROWS, Linear
 from headroom.runtime.prepare import bring
-from headroom.runtime.quantize import CONVERTED, convert
+from headroom.runtime.quantize import convert
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 CPU, META = torch.device("cpu"), torch.device("meta")

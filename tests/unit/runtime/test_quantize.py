@@ -9,13 +9,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headroom.memory.precision import PRECISIONS, matrix_bytes
+from headroom.memory.precision import CONVERTED, PRECISIONS, matrix_bytes
 from headroom.models.acestep.dit import DiT
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import Linear
 from headroom.nn.qwen3 import LayerSizes, Qwen3, pack
 from headroom.runtime.prepare import bring, cells, enter, leave, slots, twins
-from headroom.runtime.quantize import CONVERTED, convert, precision_of, quantize
+from headroom.runtime.quantize import convert, precision_of, quantize
 from headroom.weights.load import Checkpoint, load
 from support.random_dit import drawn, inputs, random_dit, small_config, velocity
 

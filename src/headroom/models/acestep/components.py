@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headroom.memory.footprint import Component, Form
-from headroom.memory.precision import PRECISIONS, matrix_bytes
+from headroom.memory.precision import CONVERTED, PRECISIONS, matrix_bytes
 from headroom.models.acestep.config import AceStepConfig, BlockSizes, TextEncoderConfig
 from headroom.models.acestep.parts import (
     CODES,
@@ -25,8 +25,6 @@ from headroom.models.acestep.tasks import SourceChannels
 from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 
 TIME_FEATURES = 256
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-CONVERTED = ("int8", "fp8", "w8a8", "int4")  # what `runtime.quantize` makes of the DiT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Networks:
     @property
     def size(self) -> int:
         """Bytes a value."""
-        return DTYPE_BYTES[self.dtype]
+        return PRECISIONS[self.dtype].bits // 8
 
 
 def layer_matrices(s: BlockSizes) -> int:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from headroom.memory.footprint import Footprint, Stage, Way
+from headroom.memory.precision import CONVERTED
 from headroom.models.acestep import measures, workspaces
 from headroom.models.acestep.components import (
-    CONVERTED,
     Networks,
     components,
     dit_matrices,
@@ -40,7 +40,6 @@ BYTES = measures.Bytes()
 _ROUNDED = 10  # bytes a value of products with rounded activations: sums in int32 and in fp32
 DECODE_TILES = (1536, 1024, 512, 256, 128, 64)  # latent frames, the fastest first
 ENCODE_TILE = 64  # latent frames of a recording encoded at once
-REFERENCE_FRAMES = 750  # of a timbre reference: 30 s
 SLOWER_PER_PIECE = 0.03  # what a further piece costs, as a share of the whole stage
 LEAVING = 0.01  # what it costs that results leave the device as they are made
 _STATES = 16  # latents at once: noise, source, mask, velocities, what rules remember
@@ -274,7 +273,7 @@ def _encode(songs: Sequence[Song], networks: Networks) -> Stage:
     """A tile of the encoder; recordings stay on the host."""
     vae = networks.vae
     recordings = [song.frames for song in songs if song.source is not None]
-    recordings += [REFERENCE_FRAMES for song in songs for _ in song.references]
+    recordings += [networks.config.timbre_frames for song in songs for _ in song.references]
     frames = max(recordings)
     room = encode_bytes(vae, frames, ENCODE_TILE, itemsize=networks.size)
     work = decode_flops(vae, sum(recordings))  # the encoder mirrors the decoder

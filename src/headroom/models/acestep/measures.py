@@ -200,13 +200,3 @@ def decode(frames: int, tile: int, halo: int) -> Measured:
     if window < frames:
         return Measured("decode tiled", (1, window, frames))
     return Measured("decode whole", (1, frames, 0))
-
-
-def encode(frames: int, tile: int, halo: int) -> Measured:
-    """1, frames of a window."""
-    return Measured("encode", (1, min(frames, tile + 2 * halo)))
-
-
-def codes(count: int, frames: int, given: bool) -> Measured:
-    """1, codes, frames."""
-    return Measured("codes given" if given else "codes of a source", (1, count, frames))

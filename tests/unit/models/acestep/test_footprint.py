@@ -18,6 +18,7 @@ from footprints.traces import songs as traced_songs
 from torch import nn
 
 from headroom.memory.footprint import Footprint, Stage
+from headroom.memory.precision import CONVERTED
 from headroom.models.acestep import footprint
 from headroom.models.acestep.blueprint import Blueprint
 from headroom.models.acestep.codes import Codes
@@ -271,6 +272,20 @@ def test_other_work_never_takes_more_than_is_planned(
     for stage, seen in trace(made, device, pool, batch, until="denoise").items():
         assert seen.peak <= needs[stage].ways[0].workspace <= 3 * seen.peak, stage
         assert seen.left <= needs[stage].result, stage
+
+
+@pytest.mark.parametrize("precision", CONVERTED)
+@pytest.mark.parametrize(("guided", "seconds", "batch"), [(False, 10, 1), (True, 95, 2)])
+def test_converted_weights_never_take_more_than_is_planned(
+    precision: str, guided: bool, seconds: float, batch: int
+) -> None:
+    made, device, pool = model("2b", guided, "bfloat16")
+    work = traced_songs(made, [Text2Music(duration=seconds, inference_steps=2)], batch)
+    (way,) = [
+        w for w in planned(made, work)["denoise"].ways if (w.pieces, w.precision) == (1, precision)
+    ]
+    seen = trace(made, device, pool, work, until="denoise", precision=precision)["denoise"]
+    assert seen.peak <= way.workspace <= 3 * seen.peak
 
 
 def test_ragged_songs_never_take_more_than_is_planned() -> None:
