@@ -15,6 +15,7 @@ import torch
 
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
+from headroom.errors import OutOfMemory
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Residency, Wish, Wishes
 from headroom.models.acestep.requests import Text2Music
@@ -133,4 +134,23 @@ def test_converted_weights_sound_alike_and_take_less() -> None:
     for stage in result.report.stages:
         assert stage.measured_bytes <= stage.planned_bytes, stage.stage
     exact.close()
+    made.close()
+
+
+def test_a_failure_that_no_plan_helps_is_said_and_leaves_the_card_as_it_was() -> None:
+    made = engine(WAYS["resident"])
+    made.generate(ASKED)
+    device = made.device
+    before = made._pool.on_device
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "denoise":
+            device.set_cap(1)  # somebody else took everything
+
+    with pytest.raises(OutOfMemory, match="'denoise' ran out of memory"):
+        made.generate(ASKED, hear)
+    assert before and made._pool.on_device == frozenset()
+    assert device.memory_allocated() == made._pool.floor
+    device.set_cap(None)
+    assert made.generate(ASKED).audio.samples.isfinite().all()
     made.close()

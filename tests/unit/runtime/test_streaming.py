@@ -133,3 +133,12 @@ def test_blocks_of_different_shapes_are_refused_and_nothing_is_left() -> None:
     with pytest.raises(ValueError, match="different shapes"), device.inside():
         where.lease(placed(Residency.STREAMED))
     assert device.memory_allocated() == 0 and where.on_device == frozenset()
+
+
+def test_no_block_is_computed_with_before_its_copy_has_come() -> None:
+    _, device = _times(link=BLOCK / 3e-3)  # three times as long as the work
+    work = [e for e in device.log if e.what == "mm"]
+    copies = [e for e in device.log if e.queue != "main" and e.what == "to device"]
+    assert len(work) == 3 * COUNT
+    for number, product in enumerate(work):
+        assert product.start >= copies[number].end - 1e-12
