@@ -194,7 +194,7 @@ class MemorySettings:
             (),
             "Options of torch's allocator, in its own words; set before CUDA starts.",
             "as torch documents it",
-            "torch's own",
+            "growing segments, where torch has them",
             str,
         ),
     ] = None

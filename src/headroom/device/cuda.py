@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from headroom.device.base import Event, Graph, Kind, Stream
+from headroom.units import MIB
 
 BLOCK = 512  # bytes torch's allocator rounds up to
+SPILLING = 64 * MIB  # of free memory, from where on a driver may begin to spill
 WARM_UP = 3  # calls before a capture, so that libraries have chosen their kernels
 
 
@@ -50,14 +52,21 @@ class CudaEvent:
 
 
 class CudaDevice:
-    """One card. `memory_allocated` counts what torch's allocator gave out, in bytes."""
+    """One card. `memory_allocated` counts what torch's allocator gave out, in bytes.
+
+    spills  the driver puts what does not fit into host memory, where it is used at a crawl; so
+            what is beyond the free memory is refused instead
+    """
 
     kind: Kind = "cuda"
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int = 0, spills: bool = False) -> None:
         self.torch = torch.device("cuda", index)
         self.name = torch.cuda.get_device_name(index)
         self.cap: int | None = None
+        self._spills = spills
+        if spills:
+            self.set_cap(None)
 
     def features(self) -> frozenset[str]:
         """By compute capability: bfloat16 and flash attention from 8.0, fp8 from 8.9."""
@@ -105,10 +114,12 @@ class CudaDevice:
         torch.cuda.empty_cache()
 
     def set_cap(self, limit: int | None) -> None:
-        """Make torch's allocator refuse what would go beyond `limit` bytes."""
+        """Make torch's allocator refuse what would go beyond `limit` bytes, or would spill."""
         total = self.total_memory()
-        share = 1.0 if limit is None else min(1.0, limit / total)
-        torch.cuda.set_per_process_memory_fraction(share, self.torch)
+        most = total if limit is None else min(total, limit)
+        if self._spills:
+            most = min(most, self.free_memory() + self.memory_allocated() - SPILLING)
+        torch.cuda.set_per_process_memory_fraction(max(0, most) / total, self.torch)
         self.cap = limit
 
     def stream(self) -> Stream:

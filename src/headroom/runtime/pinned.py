@@ -1,6 +1,7 @@
 """Host tensors in page-locked memory, which a card reads on its own at the rate of the link.
 
-One slab a part, exactly as large as its tensors; members of a joined matrix lie side by side in it.
+One slab a part, exactly as large as its tensors, which lie in it as they will on the device, so
+that the whole part is one copy; members of a joined matrix lie side by side.
 Where it cannot be had (no card that would care, not enough free memory, a system that refuses), the
 tensors stay where they are, mapped from their file, and copies go at the pageable rate.
 """
@@ -14,22 +15,17 @@ from torch import Tensor, nn
 
 from headroom.device import Device
 from headroom.log import log
-from headroom.runtime.prepare import Slot, cells
+from headroom.runtime.prepare import Slot, cells, piece
 
-ALIGNMENT = 256  # bytes
 SHARE = 0.5  # of the free host memory that one part may take
 
 
 def pin(places: Sequence[Slot], device: Device) -> bool:
     """Move the host tensors of these places into one slab; whether they are in one now."""
-    ordered = [slot for cell in cells(places) for slot in cell.members]
-    hosts = [slot.host for slot in ordered if slot.host is not None]
-    if not hosts or any(host.is_meta or host.is_pinned() for host in hosts):
+    layout = piece(cells(places))
+    hosts, size = tuple(layout.hosts()), layout.size
+    if not hosts or any(host.is_meta or host.is_pinned() for host, _ in hosts):
         return False
-    offsets, size = [], 0
-    for host in hosts:
-        offsets.append(size)
-        size += -(-host.nbytes // ALIGNMENT) * ALIGNMENT
     if size > SHARE * psutil.virtual_memory().available:
         log.warning("host memory: %d bytes are not page-locked, too little is free", size)
         return False
@@ -37,7 +33,7 @@ def pin(places: Sequence[Slot], device: Device) -> bool:
     if slab is None:
         return False
     moved: dict[int, Tensor] = {}
-    for host, offset in zip(hosts, offsets, strict=True):
+    for host, offset in hosts:
         view = slab[offset : offset + host.nbytes].view(host.dtype).view(host.shape)
         view.copy_(host.detach())
         is_parameter = isinstance(host, nn.Parameter)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
@@ -28,6 +28,7 @@ from headroom.runtime.prepare import (
     enter,
     leave,
     matrices,
+    piece,
     slots,
     streamed_blocks,
     twins,
@@ -92,7 +93,7 @@ class _Entry:
     precision: str | None  # None: as released
     cells: tuple[Cell, ...] = ()
     twins: tuple[tuple[Slot, Slot], ...] = ()
-    tensors: list[Tensor] = field(default_factory=list)
+    memory: Tensor | None = None
     state: State = State.HOST
     kept: int = 0
     ring: Ring | None = None
@@ -158,7 +159,12 @@ class Pool:
             return Parts({p.component: self._entries[p.component].part for p in wanted})
 
     def give_back(self, placements: Iterable[Placement]) -> None:
-        """End the leases. What is not resident leaves the device once nobody leases it."""
+        """End the leases. What is not resident leaves the device once nobody leases it.
+
+        Its memory goes back at once: a piece so large would be split for smaller tensors, and then
+        be missing as a whole.
+        """
+        left = False
         with self._lock:
             for placement in placements:
                 entry = self._entries.get(placement.component)
@@ -169,17 +175,26 @@ class Pool:
                 if entry.leases:
                     continue
                 if placement.residency is not Residency.RESIDENT or entry.leaving:
+                    left = left or entry.memory is not None
                     self._leave(placement.component, entry)
                 if entry.forgotten:
                     del self._entries[placement.component]
+            if left:
+                self._device.release()
 
     def make_room(self, residents: Iterable[str]) -> None:
         """Take everything off the device that is neither among these nor leased."""
         stay = set(residents)
         with self._lock:
-            for name, entry in self._entries.items():
-                if name not in stay and not entry.leases:
-                    self._leave(name, entry)
+            going = [
+                (name, entry)
+                for name, entry in self._entries.items()
+                if name not in stay and not entry.leases and entry.memory is not None
+            ]
+            for name, entry in going:
+                self._leave(name, entry)
+            if going:
+                self._device.release()
 
     def offload(self, name: str | None = None) -> None:
         """Take a part, or all of them, off the device; what is leased leaves when given back."""
@@ -277,21 +292,21 @@ class Pool:
         entry.twins = twins(here, entry.cells)
         with ExitStack() as undo:
             undo.callback(self._leave, name, entry)  # half a part is none
-            entry.tensors.extend(enter(entry.cells, entry.twins, self._device.torch))
+            entry.memory = enter(piece(entry.cells), entry.twins, self._device.torch)
             if passing and isinstance(entry.part, nn.Module):
                 entry.ring = Ring(entry.part, passing, self._device, SLOTS)
             undo.pop_all()
         entry.state = State.PASSING if passing else State.DEVICE
         entry.kept = placement.kept
-        ring = [] if entry.ring is None else entry.ring.tensors
-        self.ledger.own(name, [*entry.tensors, *ring])
+        ring = [] if entry.ring is None else entry.ring.memory
+        self.ledger.own(name, [entry.memory, *ring])
 
     def _leave(self, name: str, entry: _Entry) -> None:
         """Put the host tensors back; the device's copies are forgotten."""
         if entry.ring is not None:
             entry.ring.close()
         leave(entry.cells, entry.twins)
-        entry.tensors.clear()
+        entry.memory = None
         entry.cells, entry.twins, entry.ring = (), (), None
         entry.state, entry.leaving = State.HOST, False
         self.ledger.disown(name)

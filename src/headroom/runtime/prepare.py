@@ -3,7 +3,9 @@
 Uploading changes places, not data: each module keeps its identity and gets device tensors; the
 host tensors are kept aside and take their places again when the part leaves. Matrices that are
 computed with as one (`Joined`) are copied, each by itself, into their rows of that one on the
-device, so no joined copy ever exists on the host, and the members are views of it.
+device, so no joined copy ever exists on the host, and the members are views of it. All tensors of
+a part lie in one piece of device memory: one allocation instead of hundreds, and one copy where
+they lie on the host as they do there.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from headroom.nn.attention import Joined
 from headroom.nn.blocks import Blocks
+
+ALIGNMENTS = (256, 16)  # bytes a tensor begins at: as the fastest kernels like it, as all need it
 
 
 @dataclass(slots=True)
@@ -62,9 +67,14 @@ class Cell:
         assert host is not None
         return host
 
-    def empty(self, device: torch.device) -> Tensor:
-        """Room for it."""
-        return torch.empty(self.shape, dtype=self.like.dtype, device=device)
+    @property
+    def bytes(self) -> int:
+        """What it takes on the device."""
+        return prod(self.shape) * self.like.element_size()
+
+    def within(self, piece: Tensor, start: int) -> Tensor:
+        """Its tensor in a piece of memory, from a byte of it on."""
+        return piece[start : start + self.bytes].view(self.like.dtype).view(self.shape)
 
     def fill(self, tensor: Tensor) -> None:
         """Copy the host's values; the host goes on where its memory is page-locked."""
@@ -136,20 +146,89 @@ def twins(places: Iterable[Slot], made: Iterable[Cell]) -> tuple[tuple[Slot, Slo
     )
 
 
-def enter(
-    made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]], device: torch.device
-) -> Iterator[Tensor]:
-    """Put a copy on the device in every place, one tensor after another, as they are asked for.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of memory, and where in it the tensors of some cells begin."""
+
+    cells: tuple[Cell, ...]
+    starts: tuple[int, ...]
+    size: int
+
+    def on(self, device: torch.device) -> Tensor:
+        """The memory, [size] bytes."""
+        return torch.empty(self.size, dtype=torch.uint8, device=device)
+
+    def tensors(self, memory: Tensor) -> list[Tensor]:
+        """The cells' tensors in it."""
+        pairs = zip(self.cells, self.starts, strict=True)
+        return [cell.within(memory, start) for cell, start in pairs]
+
+    def fill(self, memory: Tensor) -> None:
+        """Copy the host's values: at once where they lie on the host as they lie here."""
+        whole = self._as_here()
+        if whole is not None:
+            memory.copy_(whole, non_blocking=True)
+            return
+        for cell, tensor in zip(self.cells, self.tensors(memory), strict=True):
+            cell.fill(tensor)
+
+    def bind(self, memory: Tensor) -> None:
+        """Let the modules compute with it."""
+        for cell, tensor in zip(self.cells, self.tensors(memory), strict=True):
+            cell.bind(tensor)
+
+    def _as_here(self) -> Tensor | None:
+        """The host's memory, where its tensors lie in one piece in the same order."""
+        memory, first = None, 0
+        for host, start in self.hosts():
+            if host.is_meta or not host.is_contiguous():
+                return None
+            storage = host.untyped_storage()
+            at = int(host.storage_offset()) * host.element_size()
+            if memory is None:
+                memory, first = storage, at
+            if storage.data_ptr() != memory.data_ptr() or at != first + start:
+                return None
+        if memory is None or memory.nbytes() < first + self.size:
+            return None
+        return torch.empty(0, dtype=torch.uint8).set_(memory, first, (self.size,), (1,))
+
+    def hosts(self) -> Iterator[tuple[Tensor, int]]:
+        """Every host tensor, and the byte it begins at."""
+        for cell, start in zip(self.cells, self.starts, strict=True):
+            at = start
+            for slot in cell.members:
+                if slot.host is not None:
+                    yield slot.host, at
+                    at += int(slot.host.nbytes)
+
+
+def piece(made: Iterable[Cell]) -> Piece:
+    """Where tensors lie in one piece of memory: those that fill whole lines first, so that
+    nothing is lost between them."""
+    wide, narrow = ALIGNMENTS
+    made = tuple(made)
+    ordered = sorted(made, key=lambda cell: (cell.bytes % wide != 0, cell.bytes % narrow != 0))
+    starts, size = [], 0
+    for cell in ordered:
+        unit = wide if cell.bytes % wide == 0 else narrow
+        size = -(-size // unit) * unit
+        starts.append(size)
+        size += cell.bytes
+    return Piece(tuple(ordered), tuple(starts), size)
+
+
+def enter(made: Piece, same: Iterable[tuple[Slot, Slot]], device: torch.device) -> Tensor:
+    """Put a copy on the device in every place; the memory they are all in.
 
     What fails midway is undone by `leave`.
     """
-    for cell in made:
-        tensor = cell.empty(device)
-        yield tensor
-        cell.fill(tensor)
-        cell.bind(tensor)
+    memory = made.on(device)
+    made.fill(memory)
+    made.bind(memory)
     for slot, other in same:
         slot.put(getattr(other.module, other.name))
+    return memory
 
 
 def leave(made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]]) -> None:
@@ -164,8 +243,7 @@ def bring(part: object, device: torch.device) -> None:
     """A whole part to the device, for good."""
     places = slots(part)
     made = cells(places)
-    for _ in enter(made, twins(places, made), device):
-        pass
+    enter(piece(made), twins(places, made), device)
 
 
 def streamed_blocks(part: object, kept: int) -> tuple[nn.Module, ...]:

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from headroom.device import Device, Event
 from headroom.nn.blocks import Blocks
-from headroom.runtime.prepare import Cell, cells, matrices
+from headroom.runtime.prepare import Piece, cells, matrices, piece
 
 
 class _Place:
     """A slot of the ring: room for one block, and who may use it when."""
 
-    def __init__(self, device: Device, like: Sequence[Cell]) -> None:
-        self.tensors: list[Tensor] = [cell.empty(device.torch) for cell in like]
+    def __init__(self, device: Device, like: Piece) -> None:
+        self.memory = like.on(device.torch)
         self.ready: Event = device.event()
         self.free: Event = device.event()
         self.holds: int | None = None
@@ -36,16 +36,16 @@ class Ring:
 
     def __init__(self, part: nn.Module, blocks: Sequence[nn.Module], device: Device, slots: int):
         self._device = device
-        self._cells = [cells(matrices(block)) for block in blocks]
+        self._pieces = [piece(cells(matrices(block))) for block in blocks]
         self._number = {id(block): i for i, block in enumerate(blocks)}
-        shapes = {tuple((c.shape, c.like.dtype) for c in own) for own in self._cells}
+        shapes = {tuple((c.shape, c.like.dtype) for c in own.cells) for own in self._pieces}
         if len(shapes) != 1:
             raise ValueError("blocks of different shapes cannot pass through one ring")
         self._copying = device.stream()
         # Allocated on the computing queue; the copying one may write only after it came to be.
         begun = device.event()
         count = min(slots, len(blocks))
-        self._places = [_Place(device, self._cells[0]) for _ in range(count)]
+        self._places = [_Place(device, self._pieces[0]) for _ in range(count)]
         begun.record(device.current_stream())
         begun.wait(self._copying)
         self._lists = [m for m in part.modules() if isinstance(m, Blocks)]
@@ -55,9 +55,9 @@ class Ring:
         self._bound: set[int] = set()
 
     @property
-    def tensors(self) -> list[Tensor]:
-        """All slots' tensors."""
-        return [tensor for place in self._places for tensor in place.tensors]
+    def memory(self) -> list[Tensor]:
+        """That of all slots."""
+        return [place.memory for place in self._places]
 
     def close(self) -> None:
         """Give the blocks their host tensors back and forget the slots."""
@@ -78,8 +78,7 @@ class Ring:
                 yield block
                 continue
             place = self._arrived(number)
-            for cell, tensor in zip(self._cells[number], place.tensors, strict=True):
-                cell.bind(tensor)
+            self._pieces[number].bind(place.memory)
             self._bound.add(number)
             try:
                 yield block
@@ -112,13 +111,12 @@ class Ring:
             if place.used:
                 place.free.wait(self._copying)
             with self._copying.use():
-                for cell, tensor in zip(self._cells[number], place.tensors, strict=True):
-                    cell.fill(tensor)
+                self._pieces[number].fill(place.memory)
             place.ready.record(self._copying)
             place.holds = number
-            self._next = (number + 1) % len(self._cells)
+            self._next = (number + 1) % len(self._pieces)
 
     def _unbind(self, number: int) -> None:
-        for cell in self._cells[number]:
+        for cell in self._pieces[number].cells:
             cell.leave()
         self._bound.discard(number)

@@ -7,6 +7,7 @@ from torch import nn
 from headroom.device.host import HostDevice
 from headroom.memory.plan import Placement, Residency
 from headroom.runtime.pool import Pool
+from headroom.runtime.prepare import Cell
 
 
 class Elsewhere(HostDevice):
@@ -95,17 +96,27 @@ def test_half_a_part_on_the_device_is_none(monkeypatch):
     pool = Pool(Elsewhere(), {"a": Thing})
     part = pool.lease([at("a", Residency.HOST)]).of("a", Thing)
     pool.give_back([at("a", Residency.HOST)])
-    moves, empty = [], torch.empty
+    moves: list[object] = []
+    empty = torch.empty
 
     def full(*sizes: object, **how: object) -> torch.Tensor:
         moves.append(sizes)
-        if len(moves) == 2:
-            raise torch.OutOfMemoryError("full")
-        return empty(*sizes, **how)
+        raise torch.OutOfMemoryError("full")
 
     monkeypatch.setattr(torch, "empty", full)
     with pytest.raises(torch.OutOfMemoryError):
         pool.lease([at("a", Residency.RESIDENT)])
+    monkeypatch.setattr(torch, "empty", empty)
+    bind = Cell.bind
+
+    def torn(cell: Cell, tensor: torch.Tensor) -> None:
+        bind(cell, tensor)
+        raise torch.OutOfMemoryError("full, halfway")
+
+    monkeypatch.setattr(Cell, "bind", torn)
+    with pytest.raises(torch.OutOfMemoryError, match="halfway"):
+        pool.lease([at("a", Residency.RESIDENT)])
+    assert moves
     assert pool.on_device == frozenset()
     assert part.weight.tolist() == [0, 1, 2, 3] and part.table.tolist() == [1, 1]
 

@@ -12,7 +12,7 @@ from headroom.memory.plan import Placement, Residency
 from headroom.nn.attention import MLP, Attention
 from headroom.nn.rope import rope_table
 from headroom.runtime.pool import Pool
-from headroom.runtime.prepare import bring, cells, enter, leave, slots, twins
+from headroom.runtime.prepare import bring, cells, enter, leave, piece, slots, twins
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 SWAPPED = [Placement("block", Residency.SWAPPED, "float32", 1)]
@@ -80,7 +80,7 @@ def test_joined_projections_give_what_single_ones_give_and_take_no_more_room():
     places = slots(block)
     made = cells(places)
     same = twins(places, made)
-    list(enter(made, same, CPU))
+    enter(piece(made), same, CPU)
     assert block.attention.qkv is not None and block.mlp.gate_up is not None
     assert device_bytes(block) == size
     torch.testing.assert_close(block(x), before, atol=1e-6, rtol=1e-6)

@@ -14,7 +14,7 @@ from headroom.models.acestep.dit import DiT
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import Linear
 from headroom.nn.qwen3 import LayerSizes, Qwen3, pack
-from headroom.runtime.prepare import bring, cells, enter, leave, slots, twins
+from headroom.runtime.prepare import bring, cells, enter, leave, piece, slots, twins
 from headroom.runtime.quantize import convert, precision_of, quantize
 from headroom.weights.load import Checkpoint, load
 from support.random_dit import drawn, inputs, random_dit, small_config, velocity
@@ -165,7 +165,7 @@ def test_going_to_a_device_and_back_keeps_every_tensor(precision: str):
         made = cells(places)
         same = twins(places, made)
         for _ in range(2):
-            list(enter(made, same, CPU))
+            enter(piece(made), same, CPU)
             attention = next(m.self_attn for m in dit.layers)
             assert attention.qkv is not None and attention.qkv_scale is not None
             joined = velocity(dit, [20])
