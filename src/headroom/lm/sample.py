@@ -1,0 +1,71 @@
+"""From logits to tokens: temperature, top-k, top-p, repetition penalty, and one uniform a token.
+
+A token is found by inverting the cumulative distribution over the vocabulary's own order, so that
+a change in the last bits of a probability changes a token only where the uniform lies on a border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+HIDDEN = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn.
+
+    temperature  0: the most likely one
+    top_k        of the most likely ones only; 0: of all
+    top_p        of the smallest set that is so likely; 1: of all
+    penalty      of tokens that were drawn before (Keskar et al., "CTRL", 2019); 1: none
+    """
+
+    temperature: float
+    top_k: int
+    top_p: float
+    penalty: float
+
+
+def guided(logits: Tensor, scale: float) -> Tensor:
+    """Logits [2·S, n], those of the songs first, then those guided away from → [S, n] in fp32.
+
+    U + s · (C − U): classifier-free guidance (Ho and Salimans, 2022).
+    """
+    told, untold = logits.float().chunk(2)
+    return torch.lerp(untold, told, scale)
+
+
+def penalised(logits: Tensor, drawn: Tensor, penalty: float) -> Tensor:
+    """Logits [S, n] with those of tokens drawn before, marked in [S, n], made less likely."""
+    lower = torch.where(logits > 0, logits / penalty, logits * penalty)
+    return torch.where(drawn, lower, logits)
+
+
+def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
+    """Token numbers [S] for fp32 logits [S, n] and uniforms [S] in [0, 1)."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / sampling.temperature
+    if 0 < sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, HIDDEN)
+    odds = logits.softmax(-1)
+    if sampling.top_p < 1:
+        odds = _nucleus(odds, sampling.top_p)
+    sums = odds.cumsum(-1)
+    whole = sums[:, -1:]
+    below = torch.nextafter(whole, torch.zeros_like(whole))  # so that some sum is above
+    wanted = torch.minimum(uniforms.unsqueeze(1) * whole, below)
+    return torch.searchsorted(sums, wanted, right=True).squeeze(1)
+
+
+def _nucleus(odds: Tensor, share: float) -> Tensor:
+    """The most likely tokens that together are at least so likely (Holtzman et al., 2019)."""
+    falling = odds.sort(-1, descending=True).values
+    before = falling.cumsum(-1) - falling
+    least = falling.masked_fill(before >= share, 2.0).amin(-1, keepdim=True)
+    return odds.masked_fill(odds < least, 0.0)

@@ -1,0 +1,141 @@
+"""Qwen3 as a causal language model over a cache of keys and values (Qwen team, 2025).
+
+A cache is written in place and never grows, so that a step does the same work on the same tensors
+each time: nothing is joined, and a graph can record it. The rows of the cache are the sequences of
+a batch; each has its own length, and a mask says what of its row is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from headroom.nn.library import attend
+from headroom.nn.qwen3 import Layer, Qwen3
+from headroom.nn.rope import Rope, rope_table
+
+HIDDEN = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Keys and values of one layer, [rows, Hkv, capacity, D] each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one token of every row goes.
+
+    rows, at  [R] each: the row in the cache, and the position in it
+    rope      of these positions
+    mask      additive [R, 1, 1, seen]: what of the first `seen` positions each row may look at,
+              its own included
+    """
+
+    rows: Tensor
+    at: Tensor
+    rope: Rope
+    mask: Tensor
+
+
+class CausalLM(Qwen3):
+    """Next-token logits; the head is the embedding table. Keys: those of `Qwen3`."""
+
+    def rope(self, capacity: int, device: torch.device) -> Rope:
+        """Cosines and sines of every position of a cache."""
+        dtype = self.norm.weight.dtype
+        return rope_table((capacity,), self.sizes.head_dim, self.sizes.theta, dtype, device)
+
+    def prefill(
+        self, ids: Tensor, past: Sequence[Past], row: int, start: int, rope: Rope
+    ) -> Tensor:
+        """Tokens [n] of one row from position `start` on → final-norm hidden states [n, width].
+
+        What the row holds before `start` is seen, and what these tokens leave is written.
+        """
+        x, stop = self.embed(ids), start + ids.shape[0]
+        here = Rope(rope.cos[start:stop], rope.sin[start:stop])
+        mask = None if start == 0 else _staircase(ids.shape[0], start, x)
+        for layer, own in zip(self.layers.through(), past, strict=True):
+            assert isinstance(layer, Layer)
+            x = _layer(layer, x, here, own, _Run(row, start, stop, mask))
+        y: Tensor = self.norm(x)
+        return y
+
+    def step(self, ids: Tensor, past: Sequence[Past], place: Place) -> Tensor:
+        """One token [R] of every row → final-norm hidden states [R, width]."""
+        x = self.embed(ids)
+        for layer, own in zip(self.layers.through(), past, strict=True):
+            assert isinstance(layer, Layer)
+            x = _layer(layer, x, place.rope, own, place)
+        y: Tensor = self.norm(x)
+        return y
+
+    def logits(self, hidden: Tensor, words: slice) -> Tensor:
+        """[n, width] → [n, words] in the model's type, for a run of the vocabulary only."""
+        return F.linear(hidden, self.embed_tokens.weight[words])
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Neighbouring positions of one row."""
+
+    row: int
+    start: int
+    stop: int
+    mask: Tensor | None
+
+
+def _layer(layer: Layer, x: Tensor, rope: Rope, past: Past, where: Place | _Run) -> Tensor:
+    attention = layer.self_attn
+    q, k, v = attention.query_key_value(layer.input_layernorm(x))
+    q, k = rope.rotate(q), rope.rotate(k)
+    seen = _many(q, k, v, past, where) if isinstance(where, _Run) else _one(q, k, v, past, where)
+    x = x + attention.output(seen)
+    y: Tensor = x + layer.mlp(layer.post_attention_layernorm(x))
+    return y
+
+
+def _many(q: Tensor, k: Tensor, v: Tensor, past: Past, run: _Run) -> Tensor:
+    """Write the run, and let each of its tokens see what comes before it; [n, Hq, D]."""
+    keys, values = past.keys[run.row], past.values[run.row]
+    keys[:, run.start : run.stop] = k.transpose(0, 1)
+    values[:, run.start : run.stop] = v.transpose(0, 1)
+    if run.mask is None:
+        k, v = (t.transpose(0, 1)[None] for t in (k, v))
+    else:
+        k, v = keys[None, :, : run.stop], values[None, :, : run.stop]
+    repeat = q.shape[1] // k.shape[1]
+    if run.mask is not None and repeat > 1:  # no kernel takes a mask and grouped heads
+        k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+    out = attend(q.transpose(0, 1)[None], k, v, run.mask, run.mask is None)
+    return out[0].transpose(0, 1)
+
+
+def _one(q: Tensor, k: Tensor, v: Tensor, past: Past, place: Place) -> Tensor:
+    """Write one token a row, and let it see its row; [R, Hq, D].
+
+    The query heads of a key head are one longer query, so each key is read once.
+    """
+    past.keys[place.rows, :, place.at] = k
+    past.values[place.rows, :, place.at] = v
+    rows, heads, size = q.shape
+    seen, groups = place.mask.shape[-1], k.shape[1]
+    # The rows of a batch are the first ones of the cache.
+    keys, values = past.keys[:rows, :, :seen], past.values[:rows, :, :seen]
+    folded = q.view(rows, groups, heads // groups, size)
+    mask = place.mask.expand(rows, groups, heads // groups, seen)
+    return attend(folded, keys, values, mask, False).reshape(rows, heads, size)
+
+
+def _staircase(count: int, start: int, like: Tensor) -> Tensor:
+    """Additive [count, start + count]: token i sees the first start + i + 1 positions."""
+    mask = torch.full((count, start + count), HIDDEN, dtype=like.dtype, device=like.device)
+    return mask.triu_(start + 1)

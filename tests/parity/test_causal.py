@@ -1,0 +1,164 @@
+"""The language model over a cache: against transformers' Qwen3, and against itself without one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from headroom.lm.cache import Cache
+from headroom.lm.decode import Rows, Writing, write
+from headroom.lm.sample import Sampling
+from headroom.nn.causal import CausalLM
+from headroom.nn.qwen3 import LayerSizes
+
+# Heads, key heads and head size as released (0.6B, 1.7B, 4B), narrower and with few layers.
+CONFIGS = {"0.6B": (1024, 3072, 16, 8), "1.7B": (2048, 6144, 16, 8), "4B": (2560, 9728, 32, 8)}
+WORDS = 500
+CPU = torch.device("cpu")
+GREEDY = Sampling(0.0, 0, 1.0, 1.0)
+
+
+def randomised(module: torch.nn.Module, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    for tensor in module.parameters():
+        if tensor.dim() == 1:
+            tensor.data.normal_(1, 0.2, generator=draw)
+        else:
+            tensor.data.normal_(0, tensor.shape[-1] ** -0.5, generator=draw)
+
+
+def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[Qwen3ForCausalLM, CausalLM]:
+    width, hidden, heads, kv_heads = CONFIGS[name]
+    config = Qwen3Config(
+        vocab_size=WORDS, hidden_size=width, intermediate_size=hidden, num_hidden_layers=2,
+        num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=128,
+        max_position_embeddings=40_960, rope_theta=1e6, tie_word_embeddings=True,
+    )  # fmt: skip
+    theirs = Qwen3ForCausalLM(config).eval()
+    randomised(theirs, 3)
+    sizes = LayerSizes(width, hidden, heads, kv_heads, 128, 1e-6, 1e6)
+    ours = CausalLM(sizes, 2, WORDS).requires_grad_(False).eval()
+    ours.load_state_dict(theirs.model.state_dict())
+    return theirs.to(dtype), ours.to(dtype)
+
+
+def ids(count: int, seed: int = 0) -> list[int]:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(0, WORDS, (count,), generator=draw).tolist()
+
+
+def whole(model: CausalLM, tokens: list[int]) -> Tensor:
+    """Logits of every position, without a cache."""
+    hidden = model(torch.tensor(tokens), [len(tokens)])
+    return model.logits(hidden, slice(0, WORDS))
+
+
+def stepped(model: CausalLM, prompts: list[list[int]], then: list[list[int]]) -> Tensor:
+    """Logits [rows, n + 1, words]: after the prompts, and after each of n tokens a row."""
+    rows = Rows(model, prompts, len(then[0]), CPU)
+    found = [rows.hidden]
+    for tokens in zip(*then, strict=True):
+        found.append(rows.feed(torch.tensor(tokens)))
+    return torch.stack([model.logits(h, slice(0, WORDS)) for h in found], 1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_logits_are_those_of_transformers(name: str) -> None:
+    theirs, ours = pair(name)
+    tokens = ids(40)
+    expected = theirs(torch.tensor([tokens])).logits[0]
+    torch.testing.assert_close(whole(ours, tokens), expected, atol=1e-4, rtol=1e-4)
+    seen = stepped(ours, [tokens[:31]], [tokens[31:]])[0]
+    torch.testing.assert_close(seen, expected[30:], atol=1e-4, rtol=1e-4)
+
+
+def angle(a: Tensor, b: Tensor) -> float:
+    """1 − cosine of the rows that differ most."""
+    return 1 - float(torch.cosine_similarity(a.double(), b.double(), dim=-1).min())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_bfloat16_is_as_near_to_float32_as_that_of_transformers(name: str) -> None:
+    """Theirs is 0.9998 of float32 in two random layers, so no two such runs are nearer than that."""
+    tokens = ids(40)
+    exact = pair(name)[0](torch.tensor([tokens])).logits[0, 30:]
+    theirs, ours = pair(name, torch.bfloat16)
+    rounded = theirs(torch.tensor([tokens])).logits[0, 30:]
+    seen = stepped(ours, [tokens[:31]], [tokens[31:]])[0]
+    assert angle(seen, exact) <= 1.1 * angle(rounded, exact)
+    assert angle(seen, rounded) < 5e-4
+
+
+@torch.inference_mode()
+def test_a_cache_gives_what_reading_all_again_gives() -> None:
+    _, model = pair("0.6B")
+    prompts = [ids(70, 1), ids(5, 2), ids(70, 1), ids(33, 4)]
+    then = [ids(12, 10 + row) for row in range(4)]
+    seen = stepped(model, prompts, then)
+    for row, (prompt, tokens) in enumerate(zip(prompts, then, strict=True)):
+        expected = whole(model, prompt + tokens)[len(prompt) - 1 :]
+        torch.testing.assert_close(seen[row], expected, atol=1e-5, rtol=1e-5)
+        alone = stepped(model, [prompt], [tokens])[0]
+        torch.testing.assert_close(seen[row], alone, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_row_can_be_read_on_where_it_was_left() -> None:
+    _, model = pair("4B")
+    tokens = ids(50)
+    first, second = (Cache(model, 2, 60, CPU) for _ in range(2))
+    rope = model.rope(first.capacity, CPU)
+    model.prefill(torch.tensor(tokens[:30]), first.past, 1, 0, rope)
+    first.lengths[1] = 30
+    second.take(first, 1, 0, 28)  # the first 28 hold for the second one too
+    hidden = model.prefill(torch.tensor(tokens[28:]), second.past, 0, 28, rope)
+    expected = whole(model, tokens)[28:]
+    torch.testing.assert_close(
+        model.logits(hidden, slice(0, WORDS)), expected, atol=1e-5, rtol=1e-5
+    )
+
+
+@torch.inference_mode()
+def test_a_slice_of_the_head_is_the_head() -> None:
+    _, model = pair("1.7B")
+    hidden = torch.randn(3, 2048)
+    part = model.logits(hidden, slice(100, 300))
+    assert torch.equal(part, model.logits(hidden, slice(0, WORDS))[:, 100:300])
+
+
+@torch.inference_mode()
+def test_guidance_in_two_rows_is_two_forwards() -> None:
+    _, model = pair("0.6B")
+    prompts, against = (tuple(ids(40, 1)), tuple(ids(9, 2))), tuple(ids(12, 3))
+    scale, words = 2.5, slice(100, 400)
+    writing = Writing(prompts, against, 10, words, GREEDY, scale)
+    drawn = write(model, writing, torch.zeros(2, 10), CPU, lambda done, count: None)
+    for song, prompt in enumerate(prompts):
+        told, untold = list(prompt), list(against)
+        for number in range(10):
+            c, u = (whole(model, one)[-1, words] for one in (told, untold))
+            token = int((u + scale * (c - u)).argmax()) + words.start
+            assert token == int(drawn[song, number])
+            told.append(token)
+            untold.append(token)
+
+
+@torch.inference_mode()
+def test_a_song_is_the_same_in_a_batch_and_alone() -> None:
+    _, model = pair("0.6B")
+    prompts = tuple(tuple(ids(20 + 7 * n, n)) for n in range(3))
+    sampling = Sampling(0.85, 50, 0.9, 1.1)
+    uniforms = torch.rand(3, 24, generator=torch.Generator().manual_seed(5))
+
+    def made(which: slice) -> Tensor:
+        writing = Writing(prompts[which], tuple(ids(12, 9)), 24, slice(50, 450), sampling, 2.0)
+        return write(model, writing, uniforms[which], CPU, lambda done, count: None)
+
+    together = made(slice(0, 3))
+    assert torch.equal(together, torch.cat([made(slice(n, n + 1)) for n in range(3)]))
+    assert torch.equal(together, made(slice(0, 3)))
+    assert together.min() >= 50 and together.max() < 450 and together.unique().numel() > 10

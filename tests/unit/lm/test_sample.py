@@ -1,0 +1,94 @@
+"""Tokens from logits: against a scalar sampler written apart, and against the odds themselves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from headroom.lm.cost import cache_bytes, capacity
+from headroom.lm.sample import Sampling, draw, guided, penalised
+
+PLAIN = Sampling(1.0, 0, 1.0, 1.0)
+
+
+def scalar(logits: list[float], uniform: float, sampling: Sampling) -> int:
+    """The token, by the words of the rule, one number at a time."""
+    if sampling.temperature == 0:
+        return max(range(len(logits)), key=lambda i: (logits[i], -i))
+    scaled = [x / sampling.temperature for x in logits]
+    falling = sorted(range(len(scaled)), key=lambda i: -scaled[i])
+    if sampling.top_k:
+        falling = falling[: sampling.top_k]
+    weights = {i: math.exp(scaled[i] - max(scaled)) for i in falling}
+    whole = sum(weights.values())
+    kept, total = [], 0.0
+    for i in falling:
+        if total >= sampling.top_p:
+            break
+        kept.append(i)
+        total += weights[i] / whole
+    kept.sort()
+    mark, reached = uniform * sum(weights[i] for i in kept), 0.0
+    for i in kept:
+        reached += weights[i]
+        if reached > mark:
+            return i
+    return kept[-1]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        PLAIN,
+        Sampling(0.0, 0, 1.0, 1.0),
+        Sampling(0.7, 0, 0.9, 1.0),
+        Sampling(1.3, 5, 1.0, 1.0),
+        Sampling(0.85, 20, 0.5, 1.0),
+        Sampling(0.85, 1, 0.9, 1.0),
+        Sampling(0.85, 0, 1e-6, 1.0),
+    ],
+)
+def test_a_token_is_the_one_the_rule_says(sampling: Sampling) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(400, 60, generator=generator, dtype=torch.float64) * 3
+    uniforms = torch.rand(400, generator=generator, dtype=torch.float64)
+    found = draw(logits, uniforms, sampling).tolist()
+    cases = zip(logits.tolist(), uniforms.tolist(), strict=True)
+    assert found == [scalar(row, uniform, sampling) for row, uniform in cases]
+
+
+def test_tokens_come_as_often_as_their_odds_say() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]]).expand(20_000, -1)
+    uniforms = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
+    counts = torch.bincount(draw(logits, uniforms, PLAIN), minlength=4) / 20_000
+    torch.testing.assert_close(counts, logits[0].softmax(-1), atol=0.015, rtol=0)
+
+
+def test_the_ends_of_the_uniforms_give_tokens_that_can_be() -> None:
+    logits = torch.full((2, 64_000), -1e4)
+    logits[:, [7, 63_000]] = 1.0
+    ends = torch.tensor([0.0, 1 - 2**-24])
+    assert draw(logits, ends, PLAIN).tolist() == [7, 63_000]
+    assert draw(logits, ends, replace(PLAIN, top_p=0.9)).tolist() == [7, 63_000]
+
+
+def test_a_penalty_makes_what_was_drawn_less_likely() -> None:
+    logits = torch.tensor([[2.0, -2.0, 1.0]])
+    drawn = torch.tensor([[True, True, False]])
+    assert penalised(logits, drawn, 2.0).tolist() == [[1.0, -4.0, 1.0]]
+
+
+def test_guidance_goes_away_from_the_other_prompt() -> None:
+    logits = torch.tensor([[1.0, 2.0], [0.0, 3.0]])
+    assert guided(logits, 2.0).tolist() == [[2.0, 1.0]]
+    assert guided(logits, 1.0).tolist() == [[1.0, 2.0]]
+
+
+def test_a_cache_takes_what_the_released_models_take() -> None:
+    # Bytes a token in bf16, as the specification has them (`spec/lm.md` 1.1).
+    assert cache_bytes(28, 8, 128, 1, 4096, 2) == 4096 * 114_688
+    assert cache_bytes(36, 8, 128, 2, 4096, 2) == 2 * 4096 * 147_456
+    assert capacity(1) == 256 and capacity(257) == 512
