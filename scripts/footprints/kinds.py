@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from footprints.fit import Rows, aligned, largest, solve
-from footprints.traces import model, songs, trace
+from footprints.traces import model, songs, trace, trace_writing
 from headroom.hardware.machine import DType
 from headroom.models.acestep import measures
 from headroom.models.acestep.measures import Measured
+from headroom.models.acestep.released import LMS
 from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.thinking_cost import measures as measures_of_writing
 
-Stage = Literal["condition", "schedule", "denoise", "decode"]
+Stage = Literal["condition", "schedule", "denoise", "decode", "write"]
 LYRICS = {"plain": (1, 4, 6), "dense": (40, 80, 60), "fold": (130, 170, 150)}  # lines
 # Whole seconds: an even number of them is an even number of frames, an odd one an odd.
 SECONDS = {"plain": (6, 8, 10), "dense": (12, 20, 30), "fold": (90, 124, 150)}
@@ -65,6 +67,11 @@ def _kinds() -> list[Kind]:
                         for batch, many in ((False, False), (True, False), (True, True)):
                             work = Kind(size, dtype, "denoise", shape, odd, guided, batch, many)
                             found += [work, replace(work, precision="int8")]
+    for size in LMS:
+        for guided in (False, True):
+            for batch in (False, True):
+                write = Kind(size, "bfloat16", "write", guided=guided, batch=batch)
+                found += [write, replace(write, precision="int8")]
     return found
 
 
@@ -152,11 +159,27 @@ def _decode(kind: Kind) -> Points:
     return found
 
 
+def _write(kind: Kind) -> Points:
+    found = []
+    for number in range(9):
+        songs_ = 1 if not kind.batch else 2 + number % 3
+        codes, prompt = 3 + number % 2, (40, 700, 1500, 300, 1000)[number % 5]
+        measured = measures_of_writing(
+            songs_, songs_ * (1 + kind.guided), prompt, prompt + codes, codes, kind.guided
+        )
+        assert measured.key == " ".join(kind.name.split()[2:]), (measured, kind)
+        precision = kind.precision or kind.dtype
+        traced = trace_writing(kind.size, prompt, songs_, codes, kind.guided, precision)
+        found.append((measured, traced.live, codes - 1))  # the last one is not read again
+    return found
+
+
 _POINTS: Mapping[Stage, Callable[[Kind], Points]] = {
     "condition": _condition,
     "schedule": _schedule,
     "denoise": _denoise,
     "decode": _decode,
+    "write": _write,
 }
 
 
@@ -171,6 +194,11 @@ def _sample(kind: Kind) -> tuple[int, ...]:
     if kind.stage == "decode":
         frames = pick(128, 15_000)
         return (1, min(frames, pick(32, 1536) + 18), frames) if kind.tiled else (1, frames, 0)
+    if kind.stage == "write":
+        songs_ = pick(2, 8) if kind.batch else 1
+        prompt, codes = pick(33, 6000), pick(50, 3000)
+        guided, rows = kind.guided, songs_ * (1 + kind.guided)
+        return measures_of_writing(songs_, rows, prompt, prompt + codes, codes, guided).measures
     low, high = {"plain": (1, 129), "dense": (130, 1024), "fold": (1025, 7500)}[kind.shape]
     length = pick(max(low, 64 if kind.stage == "denoise" else 1), high)
     mask, folded = measures.mask_elements(length, window), measures.folded(length, window)

@@ -6,13 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import torch
+
 from headroom.device.simulated import SimulatedDevice
 from headroom.hardware.machine import DType, card
+from headroom.lm.sample import Sampling
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
-from headroom.models.acestep.blueprint import Blueprint
+from headroom.models.acestep.blueprint import Blueprint, language_model
 from headroom.models.acestep.compose import compose
+from headroom.models.acestep.parts import LANGUAGE_MODEL
+from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.requests import AnyMusicRequest
 from headroom.models.acestep.song import Song
+from headroom.models.acestep.thinking import write_codes
+from headroom.models.acestep.thinking_cost import (
+    CODEBOOK,
+    FRAME,
+    TEXT_WORDS,
+    WRITE,
+    Thinking,
+    cache_of,
+    component,
+)
 from headroom.models.base import Setup
 from headroom.runtime.events import Event, StageDone, StageStarted
 from headroom.runtime.pool import Pool
@@ -120,3 +135,43 @@ def trace(
     finally:
         device.trace = None
     return found
+
+
+@cache
+def language_pool(size: str) -> tuple[SimulatedDevice, Pool]:
+    device = SimulatedDevice(ROOM, fake=True)
+    return device, Pool(device, {LANGUAGE_MODEL: lambda: language_model(size, "bfloat16")})
+
+
+def trace_writing(
+    size: str, prompt: int, songs: int, codes: int, guided: bool, precision: str
+) -> Traced:
+    """Codes written by a language model after prompts of so many tokens, beside its weights and
+    its cache."""
+    device, pool = language_pool(size)
+    work = Thinking((prompt,) * songs, 0, codes, guided)
+    config = released_lm(size)
+    form = component(config, "bfloat16").form(precision)
+    place = Placement(LANGUAGE_MODEL, Residency.SWAPPED, precision, form.bytes)
+    stage = StagePlan(WRITE, (LANGUAGE_MODEL,), 1, None, 0, 0.0)
+    run = Run(Plan((place,), (stage,), ROOM), pool, device)
+    apart = device.memory_allocated() + form.bytes
+    device.trace = []
+    try:
+        write_codes(
+            [range(prompt)] * songs,
+            range(FRAME) if guided else None,
+            torch.zeros(songs, codes),
+            slice(TEXT_WORDS, TEXT_WORDS + CODEBOOK),
+            2.0 if guided else 1.0,
+            Sampling(0.85, 0, 0.9, 1.0),
+            run,
+        )
+        first = next(i for i, n in enumerate(device.trace) if n >= apart)
+        live = [n - apart for n in device.trace[first:]]
+    finally:
+        device.trace = None
+    # The cache is counted apart, and is there from its allocation on.
+    cache = cache_of(work, config, "bfloat16")
+    begins = next(i for i, n in enumerate(live) if n >= cache)
+    return Traced(tuple(n - cache for n in live[begins:]), 0)

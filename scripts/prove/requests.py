@@ -5,10 +5,11 @@ every allocation and release goes through models of torch's caching allocator, w
 more than its live bytes a card must have (`--works N`). Then each random request is planned on a
 card of 4, 6, 8, 10, 12, 16 or 24 GB and replayed twice, stage by stage, in plain sums of what is on
 the card, with holes drawn from those that were seen with segments that grow, which headroom asks
-for. With segments of fixed sizes, as on Windows, holes are larger: how many replays would then go
-down the ladder of tighter plans is counted and no fault. A refusal must be one that no plan avoids:
-its smallest peak, as the planner finds it, is above the budget, and a card with that much is enough
-(`scripts/prove planner` compares refusals with an exhaustive search). The last line is JSON.
+for. In some of the works and requests a language model writes codes first. With segments of fixed
+sizes, as on Windows, holes are larger: how many replays would then go down the ladder of tighter
+plans is counted and no fault. A refusal must be one that no plan avoids: its smallest peak, as the
+planner finds it, is above the budget, and a card with that much is enough (`scripts/prove planner`
+compares refusals with an exhaustive search). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import random
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,16 +29,23 @@ import torch
 from footprints.allocator import RELEASED, Fixed, Growing, needed
 
 from headroom.device.simulated import SimulatedDevice
-from headroom.errors import DoesNotFit
+from headroom.errors import Cancelled, DoesNotFit
 from headroom.hardware.machine import CONTEXT, Machine, card
+from headroom.lm.sample import Sampling
 from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, Policy, limits, terms
 from headroom.memory.plan import SLOTS, Plan, Residency, Wishes
 from headroom.memory.planner import plan
-from headroom.models.acestep.blueprint import Blueprint
+from headroom.memory.tiers import LM_SIZES
+from headroom.models.acestep.blueprint import Blueprint, language_model
 from headroom.models.acestep.compose import compose
-from headroom.models.acestep.planning import footprint_of, songs_of
+from headroom.models.acestep.parts import LANGUAGE_MODEL
+from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
+from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
+from headroom.models.acestep.thinking import write_codes
+from headroom.models.acestep.thinking_cost import CODEBOOK, FRAME, TEXT_WORDS, Thinking, thinking
+from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
 from headroom.models.acestep.variants import VARIANTS
 from headroom.models.base import Setup
 from headroom.params.clamp import clamp
@@ -93,10 +102,18 @@ def holes(rng: random.Random) -> Holes:
         duration=seconds, inference_steps=2, batch_size=rng.choice((1, 1, 2, 4)),
     )  # fmt: skip
     songs = compose(asked, model.variant, tuple(range(asked.songs))).songs
-    needs = model.footprint(songs)
-    made = plan(needs, machine, terms(machine, policy, Choices()).wishes(needs))
-    pool = Pool(device, model.loaders())
+    needs, found = model.footprint(songs), terms(machine, policy, Choices())
+    work = thinking(asked.caption, songs[0].lyrics, seconds, len(songs), True, metadata=False)
+    lm = found.lms[-1] if found.init_lm and rng.random() < 0.5 else None
+    loaders = dict(model.loaders())
+    if lm is not None:
+        needs = thinking_footprint(work, released_lm(lm), "bfloat16").then(needs)
+        loaders[LANGUAGE_MODEL] = lambda: language_model(lm, "bfloat16")
+    made = plan(needs, machine, found.wishes(needs))
+    pool = Pool(device, loaders)
     for _ in range(2):
+        if lm is not None:
+            think(work, made, pool, device)
         model.render(songs, Run(made, pool, device))
     pool.release()
     live, peak = 0, 0
@@ -106,9 +123,25 @@ def holes(rng: random.Random) -> Holes:
         if count:
             alive[key] = count
         peak = max(peak, live)
-    what = f"{size} GB, {name}, {asked.songs} x {seconds} s, {policy}"
+    what = f"{size} GB, {name}, LM {lm}, {asked.songs} x {seconds} s, {policy}"
     grown, fixed = (needed(kind, device.story, peak) for kind in (Growing, Fixed))
     return Holes(what, grown / peak - 1, fixed / peak - 1, grown <= size * GIB - CONTEXT)
+
+
+def think(work: Thinking, made: Plan, pool: Pool, device: SimulatedDevice) -> None:
+    """The first codes of the songs, in a cache for all of them."""
+    asked = iter(range(3))
+    run = Run(made, pool, device, stop=lambda: next(asked, None) is None)
+    with suppress(Cancelled):
+        write_codes(
+            [range(count) for count in work.prompts],
+            range(FRAME),
+            torch.zeros(len(work.prompts), work.codes),
+            slice(TEXT_WORDS, TEXT_WORDS + CODEBOOK),
+            2.0,
+            Sampling(0.85, 0, 0.9, 1.0),
+            run,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +170,15 @@ def drawn(rng: random.Random) -> Case:
         duration=round(rng.uniform(10, 600), 1), batch_size=rng.randint(1, 8),
         inference_steps=rng.randint(1, 8 if variant.kind == "turbo" else 60),
     )  # fmt: skip
-    request, _ = clamp(request, {**variant.limits, **limits(found, False)})
-    needs = footprint_of(songs_of(request, variant), variant)
-    what = f"{size} GB, {name}, {policy}, {quantization}, offload {offload}, {request!r:.300}"
+    request, _ = clamp(request, {**variant.limits, **limits(found, rng.random() < 0.5)})
+    songs = songs_of(request, variant)
+    needs, lm = footprint_of(songs, variant), None
+    if rng.random() < 0.4:
+        lm = rng.choice(found.lms) if found.init_lm else LM_SIZES[0]
+        needs = thinking_of(request, songs, lm).then(needs)
+    what = (
+        f"{size} GB, {name}, LM {lm}, {policy}, {quantization}, offload {offload}, {request!r:.200}"
+    )
     return Case(machine, needs, found.wishes(needs), what)
 
 

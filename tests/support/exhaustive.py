@@ -19,7 +19,7 @@ from headroom.memory.plan import SLOTS, Residency
 from headroom.units import GIB, MIB
 
 R, SW, ST, H = Residency.RESIDENT, Residency.SWAPPED, Residency.STREAMED, Residency.HOST
-COPY, MATRIX, HOST, MEMORY = 1e9, 1e12, 1e11, 4e9  # a second
+COPY, MATRIX, HOST, MEMORY, HOST_MEMORY = 1e9, 1e12, 1e11, 4e9, 2e9  # a second
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def machine(budget: int, kind: str = "cuda", libraries: int = 0, reads: bool = F
     found = Machine(
         "test", kind, total, total, GIB, GIB, copy_rate=COPY, matrix_rate=MATRIX, host_rate=HOST,
         memory_rate=MEMORY if reads else None, libraries=libraries,
+        host_memory_rate=HOST_MEMORY if reads else None,
     )  # fmt: skip
     assert budget <= found.budget <= budget + 8
     return found
@@ -114,7 +115,11 @@ def _ways(stage: Stage, used: tuple[Place, ...], where: Machine) -> Iterator[tup
         if all(hosted):
             slow = max(HOST_SLOWDOWN.get(form.precision, 1.0) for form, _, _ in used)
             way = stage.ways[0]
-            yield 0, HOST_START + stage.flops * (1 + way.more) * slow / HOST
+            seconds = stage.flops * (1 + way.more) * slow / HOST
+            if where.host_memory_rate is not None:
+                every = sum(form.bytes for form, _, _ in used) * stage.passes * way.pieces
+                seconds = max(seconds, every / HOST_MEMORY)
+            yield 0, HOST_START + seconds
         return
     size = first = through = 0
     read = written = 0.0

@@ -113,6 +113,10 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
             help=f"{words} (left open: as the policy says)",
         )  # fmt: skip
     group.add_argument("--quantization", metavar="|".join(PRECISION_WORDS), help="of the DiT")
+    group.add_argument(
+        "--init-lm", "--init-llm", action=argparse.BooleanOptionalAction, default=None,
+        help="load the planner language model (left open: as the policy says)",
+    )  # fmt: skip
     group.add_argument("--lm-model", metavar="NAME", help="planner language model, or none")
     group.add_argument("--lm-backend", metavar="|".join(BACKENDS), help="how it runs")
     group.add_argument(
@@ -150,6 +154,7 @@ def engine_flags(args: argparse.Namespace) -> EngineFlags:
             quantization=_unless_auto(_one_of("quantization", args.quantization, QUANTIZATIONS)),
             lm=args.lm_model,
             lm_backend=_unless_auto(_one_of("lm_backend", args.lm_backend, BACKENDS)),
+            init_lm=args.init_lm,
         ),
         management=args.enable_gpu_management,
         idle_timeout=_seconds("gpu_idle_timeout", args.gpu_idle_timeout),

@@ -19,13 +19,19 @@ from headroom.cli.parser import (
     spelt,
 )
 from headroom.engine.limits import limits
-from headroom.engine.terms import first_plan
+from headroom.engine.terms import first_plan, with_language_model
 from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import Machine, card
 from headroom.memory.explain import Alternative, alternatives, explain
+from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Terms, terms
 from headroom.memory.plan import NO_WISHES, Plan
-from headroom.models.acestep.planning import footprint_of, songs_of, variant_named
+from headroom.models.acestep.planning import (
+    footprint_of,
+    songs_of,
+    thinking_of,
+    variant_named,
+)
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.variants import VARIANTS, Variant
 from headroom.params.clamp import Note, clamp
@@ -43,7 +49,7 @@ LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A plan and what belongs to it, or why there is none."""
+    """A plan and what belongs to it, or why there is none. `lm` is the language model's size."""
 
     machine: Machine
     terms: Terms
@@ -51,6 +57,7 @@ class Answer:
     plan: Plan | None
     others: tuple[Alternative, ...]
     refusal: DoesNotFit | None
+    lm: str | None = None
 
 
 def run(words: Sequence[str]) -> int:
@@ -101,14 +108,28 @@ def answered(
     """The plan of a request on a machine, inside the limits in force there."""
     found = terms(machine, flags.policy_in(settings), flags.choices_in(settings))
     inside, notes = clamp(request, limits(request, variant.limits, settings, found))
-    needs = footprint_of(songs_of(inside, variant), variant)
+    songs = songs_of(inside, variant)
+    needs, size = footprint_of(songs, variant), None
     every = (*found.notes, *notes)
+    if inside.thinking and not found.init_lm:
+        every = (*every, _no_thinking(found))
+    elif inside.thinking:
+
+        def build(size: str) -> Footprint:
+            return thinking_of(inside, songs, size)
+
+        size, needs = with_language_model(build, needs, machine, found, NO_WISHES, settings)
     try:
         made, wishes, free = first_plan(needs, machine, found, NO_WISHES, settings)
     except DoesNotFit as refusal:
-        return Answer(machine, found, every, None, (), refusal)
+        return Answer(machine, found, every, None, (), refusal, size)
     others = alternatives(needs, machine, wishes, made)
-    return Answer(machine, found, (*every, *free), made, others, None)
+    return Answer(machine, found, (*every, *free), made, others, None, size)
+
+
+def _no_thinking(found: Terms) -> Note:
+    tier = "" if found.tier is None else f"{found.tier.label} loads no language model by itself; "
+    return Note("thinking", True, False, f"{tier}--init-lm loads one")
 
 
 def _variant(flags: EngineFlags, settings: Settings) -> Variant:
@@ -174,6 +195,9 @@ def _short(answer: Answer) -> str:
         for p in made.placements
         if p.component == "dit"
     ]
+    if answer.lm is not None:
+        lm = made.placement("language model")
+        words.append(f"LM {answer.lm} {lm.residency.name.lower()} {lm.precision}")
     tile = made.stage("decode").tile
     words.append(f"tiles of {tile}" if not made.stage("decode").host else "decoded on the host")
     clamped = [f"{n.field} {n.used}" for n in answer.notes if n.field in ("duration", "batch_size")]
@@ -194,6 +218,7 @@ def as_json(answer: Answer) -> dict[str, object]:
         "fits": made is not None,
         "policy": answer.terms.policy,
         "tier": tier,
+        "language_model": answer.lm,
         "budget_bytes": answer.machine.budget,
         "notes": [{**asdict(note), "sentence": note.sentence()} for note in answer.notes],
     }

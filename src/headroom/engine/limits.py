@@ -22,7 +22,8 @@ def limits(
 
     Names no field the request lacks.
     """
-    tighter = in_force(found, False, settings.max_duration, settings.max_batch_size)
+    thinks = found.init_lm and getattr(request, "thinking", False)
+    tighter = in_force(found, thinks, settings.max_duration, settings.max_batch_size)
     every = dict(model)
     for name, limit in tighter.items():
         own = next((p.limit for p in describe(type(request)) if p.name == name), None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, Terms
-from headroom.memory.plan import NO_WISHES, Cut, Plan, Residency, Wish, Wishes
+from headroom.memory.plan import NO_WISHES, Cut, Plan, Residency, StagePlan, Wish, Wishes
 from headroom.memory.planner import plan
 from headroom.params.clamp import Note
 from headroom.runtime.recovery import Ladder
@@ -84,6 +85,38 @@ def first_plan(
     why = "what the tier says does not fit here, so the plan is free"
     note = Note("policy", "published", "adaptive", why)
     return plan(footprint, machine, said), said, (note,)
+
+
+def with_language_model(
+    build: Callable[[str], Footprint],
+    render: Footprint,
+    machine: Machine,
+    found: Terms,
+    said: Wishes,
+    settings: Settings,
+) -> tuple[str, Footprint]:
+    """The language model that is taken, and what it and the rendering after it need together.
+
+    The first of those in question that fits unconverted and computes on the device; where none
+    does, the last of them, however it then computes.
+    """
+    for size in found.lms:
+        both = build(size).then(render)
+        if size == found.lms[-1]:
+            break
+        try:
+            made, _, _ = first_plan(both, machine, found, said, settings)
+        except DoesNotFit:
+            continue
+        if all(_is_whole(made, both, stage) for stage in made.stages[: -len(render.stages)]):
+            break
+    return size, both
+
+
+def _is_whole(made: Plan, footprint: Footprint, stage: StagePlan) -> bool:
+    """Whether a stage computes on the device with its parts as they were released."""
+    own = {part.name: part.precision for part in footprint.components}
+    return not stage.host and all(made.placement(n).precision == own[n] for n in stage.uses)
 
 
 def same_precision(found: Plan, wishes: Wishes) -> tuple[Wish, ...]:

@@ -17,6 +17,7 @@ DType = Literal["float32", "bfloat16", "float16"]
 CONTEXT = GIB // 2  # what a driver takes of a cap before the first tensor
 LEAST_RESERVE = GIB // 4
 HOST_RATE = 2e11  # operations a second of a desktop processor, where nobody measured
+HOST_MEMORY_RATE = 40e9  # bytes a second of its memory
 RESERVE = 0.04
 
 
@@ -43,7 +44,7 @@ class Machine:
     copy_rate       host to device, pinned memory
     memory_rate     the device's own memory
     matrix_rate     operations a second of a matrix product, in the type the device is fast at
-    host_rate       the same of the host
+    host_rate       the same of the host; host_memory_rate: bytes a second of its memory
     libraries       bytes that libraries take on the device beside live tensors, as measured
     """
 
@@ -59,6 +60,7 @@ class Machine:
     memory_rate: float | None = None
     matrix_rate: float | None = None
     host_rate: float | None = None
+    host_memory_rate: float | None = None
     libraries: int = 0
     features: Features = field(default_factory=Features)
 
@@ -68,7 +70,8 @@ class Machine:
                 raise ValueError(f"{name} is {getattr(self, name)} bytes")
         if self.cores < 1:
             raise ValueError(f"{self.cores} cores")
-        for name in ("copy_rate", "memory_rate", "matrix_rate", "host_rate"):
+        rates = "copy_rate", "memory_rate", "matrix_rate", "host_rate", "host_memory_rate"
+        for name in rates:
             rate = getattr(self, name)
             if rate is not None and rate <= 0:
                 raise ValueError(f"{name} is {rate}")
@@ -132,6 +135,7 @@ def card(gibibytes: float, host: Machine | None = None) -> Machine:
         memory_rate=memory,
         matrix_rate=matrix,
         host_rate=HOST_RATE,
+        host_memory_rate=HOST_MEMORY_RATE,
         features=Features(bfloat16=True, float16=True, flash=True),
     )
 

@@ -6,7 +6,7 @@ import psutil
 
 from headroom.device import AUTO, SIMULATED_BYTES, Device, open_device, prepare_allocator
 from headroom.hardware.bandwidth import assumed, measured
-from headroom.hardware.machine import HOST_RATE, Features, Machine
+from headroom.hardware.machine import HOST_MEMORY_RATE, HOST_RATE, Features, Machine
 from headroom.settings import Settings
 from headroom.units import GIB
 
@@ -48,6 +48,7 @@ def probe(device: Device) -> Machine:
         memory_rate=rates.memory,
         matrix_rate=rates.matrix,
         host_rate=HOST_RATE if device.kind != "cpu" else None,
+        host_memory_rate=HOST_MEMORY_RATE if device.kind != "cpu" else None,
         features=Features(
             bfloat16="bfloat16" in found,
             float16="float16" in found,

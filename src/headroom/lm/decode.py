@@ -68,32 +68,54 @@ def write(
 
     `progress(done, count)` hears how far it is, and may raise to stop.
     """
-    rows = Rows(model, writing.sequences, writing.count, device)
-    drawn = torch.empty(uniforms.shape, dtype=torch.long, device=device)
-    chances = uniforms.to(device)
-    seen: Tensor | None = None
-    hidden = rows.hidden
+    loop = _Loop(model, writing, uniforms, device)
     for number in range(writing.count):
-        logits = model.logits(hidden, writing.words)
-        logits = logits.float() if writing.against is None else guided(logits, writing.scale)
-        if writing.sampling.penalty != 1:
-            seen = torch.zeros_like(logits, dtype=torch.bool) if seen is None else seen
-            logits = penalised(logits, seen, writing.sampling.penalty)
-        token = draw(logits, chances[:, number], writing.sampling)
-        if seen is not None:
-            seen.scatter_(1, token.unsqueeze(1), True)
-        token = token + writing.words.start
-        drawn[:, number] = token
         if number % TOLD_EVERY == 0:
             progress(number, writing.count)
-        if number + 1 < writing.count:
-            hidden = rows.feed(token if writing.against is None else token.repeat(2))
+        loop.turn(number)
     progress(writing.count, writing.count)
-    return drawn.cpu()
+    return loop.drawn.cpu()
+
+
+class _Loop:
+    """What lives from token to token; all else dies with each turn, so that all turns are alike."""
+
+    def __init__(
+        self, model: CausalLM, writing: Writing, uniforms: Tensor, device: torch.device
+    ) -> None:
+        self._model, self._writing = model, writing
+        self._rows = Rows(model, writing.sequences, writing.count, device)
+        self._hidden = self._rows.read(writing.sequences)
+        self._uniforms = uniforms.to(device)
+        self.drawn = torch.empty(uniforms.shape, dtype=torch.long, device=device)
+        words = writing.words.stop - writing.words.start
+        self._seen: Tensor | None = None
+        if writing.sampling.penalty != 1:
+            shape = len(writing.prompts), words
+            self._seen = torch.zeros(shape, dtype=torch.bool, device=device)
+
+    def turn(self, number: int) -> None:
+        """Draw token `number` of every song, and give it to the model if it is not the last."""
+        writing = self._writing
+        token = self._token(number) + writing.words.start
+        self.drawn[:, number] = token
+        if number + 1 < writing.count:
+            self._hidden = self._rows.feed(token if writing.against is None else token.repeat(2))
+
+    def _token(self, number: int) -> Tensor:
+        writing = self._writing
+        logits = self._model.logits(self._hidden, writing.words)
+        logits = logits.float() if writing.against is None else guided(logits, writing.scale)
+        if self._seen is not None:
+            logits = penalised(logits, self._seen, writing.sampling.penalty)
+        token = draw(logits, self._uniforms[:, number], writing.sampling)
+        if self._seen is not None:
+            self._seen.scatter_(1, token.unsqueeze(1), True)
+        return token
 
 
 class Rows:
-    """The rows of a cache as they grow. `hidden` [rows, width] is that of each row's last token."""
+    """The rows of a cache as they grow: `read` the prompts, then `feed` a token at a time."""
 
     def __init__(
         self, model: CausalLM, prompts: Sequence[Ids], count: int, device: torch.device
@@ -101,13 +123,17 @@ class Rows:
         self._model = model
         self.cache = Cache(model, len(prompts), max(map(len, prompts)) + count, device)
         self._rope = model.rope(self.cache.capacity, device)
-        self.hidden = self._read(prompts, device)
         self._numbers = torch.arange(len(prompts), device=device)
-        self._at = torch.tensor(self.cache.lengths, device=device)
+        self._at = torch.tensor([len(prompt) for prompt in prompts], device=device)
+        self._mask = self._unseen(device)
+
+    def _unseen(self, device: torch.device) -> Tensor:
+        """Additive [rows, 1, 1, capacity]: what lies behind each prompt is hidden."""
         places = torch.arange(self.cache.capacity, device=device)
-        unseen = places >= self._at.unsqueeze(1)
-        self._mask = torch.zeros(unseen.shape, dtype=self.hidden.dtype, device=device)
-        self._mask = self._mask.masked_fill_(unseen, HIDDEN)[:, None, None]
+        mask = torch.zeros(
+            self.cache.rows, self.cache.capacity, dtype=self.cache.memory.dtype, device=device
+        )
+        return mask.masked_fill_(places >= self._at.unsqueeze(1), HIDDEN)[:, None, None]
 
     def feed(self, tokens: Tensor) -> Tensor:
         """Add a token [rows] to every row → hidden states [rows, width]."""
@@ -124,17 +150,20 @@ class Rows:
         self.cache.lengths = [length + 1 for length in lengths]
         return hidden
 
-    def _read(self, prompts: Sequence[Ids], device: torch.device) -> Tensor:
-        """Read each distinct prompt once, and share it."""
+    def read(self, prompts: Sequence[Ids]) -> Tensor:
+        """Read each distinct prompt once, and share it → hidden states [rows, width] of the last
+        token of each."""
         same: dict[tuple[int, ...], list[int]] = {}
         for row, prompt in enumerate(prompts):
             same.setdefault(tuple(prompt), []).append(row)
         last: dict[int, Tensor] = {}
         for prompt, rows in same.items():
-            ids = torch.tensor(prompt, device=device)
-            read = self._model.prefill(ids, self.cache.past, rows[0], 0, self._rope)
-            self.cache.lengths[rows[0]] = len(prompt)
+            last |= dict.fromkeys(rows, self._read(prompt, rows[0]))
             self.cache.share(rows[0], rows[1:])
-            last |= dict.fromkeys(rows, read[-1].clone())
-            del read
         return torch.stack([last[row] for row in range(len(prompts))])
+
+    def _read(self, prompt: Ids, row: int) -> Tensor:
+        ids = torch.tensor(prompt, device=self.cache.memory.device)
+        read = self._model.prefill(ids, self.cache.past, row, 0, self._rope)
+        self.cache.lengths[row] = len(prompt)
+        return read[-1].clone()

@@ -155,6 +155,12 @@ class Footprint:
             if stage.until is not None and stage.until not in names[index:]:
                 raise ValueError(f"stage {stage.name!r} keeps its result until {stage.until!r}")
 
+    def then(self, other: Footprint) -> Footprint:
+        """This act and another after it, as one; components of the same name are the same."""
+        known = {c.name for c in self.components}
+        more = tuple(c for c in other.components if c.name not in known)
+        return Footprint((*self.components, *more), (*self.stages, *other.stages))
+
     def used_by(self, stage: Stage) -> tuple[Component, ...]:
         """The components a stage uses."""
         return tuple(c for c in self.components if c.name in stage.uses)

@@ -46,6 +46,7 @@ class Choices:
 class Terms:
     """What is in force here. None of offload and quantization: the planner decides.
 
+    lm     size of the language model; `lms`: those to choose from, the preferred one first
     notes  what was asked and is done otherwise
     """
 
@@ -59,6 +60,7 @@ class Terms:
     lm_backend: str
     init_lm: bool
     notes: tuple[Note, ...] = ()
+    lms: tuple[str, ...] = ()
 
     def wishes(self, footprint: Footprint) -> Wishes:
         """As the planner takes them."""
@@ -72,6 +74,8 @@ class Terms:
         return Wish(part.name, where, self._precisions(part))
 
     def _precisions(self, part: Component) -> tuple[str, ...]:
+        if not part.core:  # the table, the flag and the setting speak of the DiT
+            return () if self.policy == "adaptive" else (part.precision,)
         if self.quantization is None:
             return ()
         have = [form.precision for form in part.forms]
@@ -104,9 +108,11 @@ def terms(machine: Machine, policy: Policy, choices: Choices) -> Terms:
     backend, note = _backend(machine, bound, choices)
     notes += note
     init = choices.init_lm if choices.init_lm is not None else (bound is None or bound.init_lm)
+    free = bound is None and machine.accelerated and choices.lm is None
+    lms = LM_SIZES[::-1] if free else (lm,) if lm is not None else ()
     return Terms(
         policy, tier, offload, offload_dit, quantization, compiled, lm, backend,
-        init and lm is not None, tuple(notes),
+        init and lm is not None, tuple(notes), lms,
     )  # fmt: skip
 
 

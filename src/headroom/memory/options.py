@@ -302,11 +302,15 @@ def host_option(
 
 
 def host_seconds(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine) -> float:
-    """Of a stage's work on the host."""
+    """Of a stage's work on the host: the longer of products and of reading the weights."""
     if not machine.host_rate:
         return UNKNOWN_HOST * compute_seconds(stage, forms, way, machine)
     slow = max((HOST_SLOWDOWN.get(form.precision, 1.0) for form in forms), default=1.0)
-    return stage.flops * (1 + way.more) * slow / machine.host_rate
+    products = stage.flops * (1 + way.more) * slow / machine.host_rate
+    if not machine.host_memory_rate:
+        return products
+    read = sum(form.bytes for form in forms) * stage.passes * way.pieces
+    return max(products, read / machine.host_memory_rate)
 
 
 def compute_seconds(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine) -> float:

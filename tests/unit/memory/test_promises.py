@@ -8,15 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headroom.engine.terms import with_language_model
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import card
 from headroom.memory.limits import Choices, limits, terms
-from headroom.memory.plan import Plan, Residency
+from headroom.memory.plan import NO_WISHES, Plan, Residency
 from headroom.memory.planner import least_peak, plan
-from headroom.memory.tiers import TIERS, Tier
-from headroom.models.acestep.planning import footprint_of, songs_of
+from headroom.memory.tiers import LM_SIZES, TIERS, Tier
+from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
+from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.thinking_cost import cache_of, thinking
 from headroom.models.acestep.variants import VARIANTS
+from headroom.settings import Settings
+from headroom.settings_memory import Policy
 
 TURBO, XL = VARIANTS["acestep-v15-turbo"], VARIANTS["acestep-v15-xl-turbo"]
 LYRICS = "la la la, a line to sing\n" * 100
@@ -55,6 +60,64 @@ def test_what_the_row_allows_is_what_is_asked_for(tier: Tier) -> None:
     assert found.tier == tier
     assert limits(found, False)["duration"].maximum == tier.seconds[1]
     assert limits(found, True)["batch_size"].maximum == tier.batch[0]
+
+
+def with_lm(size: float, request: Text2Music, policy: Policy, choices: Choices) -> tuple[str, Plan]:
+    """The language model that is taken, and the plan of thinking and rendering."""
+    machine, songs = card(size), songs_of(request, TURBO)
+    found = terms(machine, policy, choices)
+    assert found.init_lm
+    lm, needs = with_language_model(
+        lambda size: thinking_of(request, songs, size), footprint_of(songs, TURBO),
+        machine, found, NO_WISHES, Settings(),
+    )  # fmt: skip
+    return lm, plan(needs, machine, found.wishes(needs))
+
+
+ROWS = [(tier, lm) for tier in TIERS for lm in tier.lms or LM_SIZES[:1]]
+
+
+@pytest.mark.parametrize(("tier", "lm"), ROWS, ids=lambda x: getattr(x, "name", x))
+def test_the_row_holds_with_each_of_its_language_models(tier: Tier, lm: str) -> None:
+    request = asked(tier.seconds[0], tier.batch[0])
+    forced = Choices(lm=f"acestep-5Hz-lm-{lm}", init_lm=None if tier.lms else True)
+    taken, found = with_lm(tier.lower, request, "published", forced)
+    assert taken == lm
+    model = found.placement("language model")
+    assert model.precision == "bfloat16"
+    stays = model.residency is Residency.RESIDENT
+    assert stays == (tier.offload == "none") and model.residency is not Residency.HOST
+    assert found.placement("dit").precision == (tier.quantization or "bfloat16")
+    assert not any(stage.host for stage in found.stages)
+    assert max(stage.peak for stage in found.stages) <= card(tier.lower).budget
+    # The cache is of the size the request needs, for the batch or for a piece of it.
+    work = thinking(request.caption, LYRICS, tier.seconds[0], tier.batch[0], guided=True)
+    stage = found.stage("write codes")
+    cache = cache_of(work, released_lm(lm), "bfloat16", stage.pieces)
+    own = next(share.bytes for share in stage.shares if share.owner == "work of write codes")
+    assert cache < own
+
+
+def test_no_row_loads_a_model_it_does_not_name() -> None:
+    for tier in TIERS[:2]:
+        assert not terms(card(tier.lower), "published", Choices()).init_lm
+    assert terms(card(4), "published", Choices(init_lm=True)).lm == "0.6B"
+    low = terms(card(4), "published", Choices(lm="acestep-5Hz-lm-4B", init_lm=True))
+    assert low.lm != "4B" and "tier 1" in low.notes[0].why
+
+
+def test_the_largest_model_that_fits_whole_is_taken_where_nobody_says_which() -> None:
+    taken = {
+        size: with_lm(size, asked(240), "adaptive", Choices())[0] for size in (4, 6, 8, 12, 24)
+    }
+    assert taken == {4: "0.6B", 6: "1.7B", 8: "1.7B", 12: "4B", 24: "4B"}
+
+
+def test_eight_gigabytes_hold_the_largest_language_model_with_its_guidance_cache() -> None:
+    lm, found = with_lm(8, asked(600), "adaptive", Choices(lm="acestep-5Hz-lm-4B"))
+    assert lm == "4B" and found.placement("language model").precision == "int8"
+    assert not any(stage.host for stage in found.stages)
+    assert found.peak <= card(8).budget
 
 
 def test_beyond_the_table() -> None:

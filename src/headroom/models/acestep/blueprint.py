@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from headroom.hardware.machine import fast_dtype
+from headroom.hardware.machine import DType, fast_dtype
 from headroom.models.acestep.codes import Codes
 from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.encoders import Conditioner, layer_sizes, text_encoder
 from headroom.models.acestep.model import BUNDLED, DTYPES, AceStep
 from headroom.models.acestep.parts import (
     CODES,
@@ -29,10 +29,16 @@ from headroom.models.acestep.parts import (
     VAE_ENCODER,
 )
 from headroom.models.acestep.prompts import PromptTokenizer
-from headroom.models.acestep.released import released_dit, released_text_encoder, released_vae
+from headroom.models.acestep.released import (
+    released_dit,
+    released_lm,
+    released_text_encoder,
+    released_vae,
+)
 from headroom.models.acestep.render import Assets
 from headroom.models.acestep.variants import VARIANTS
 from headroom.models.base import Loader, Setup
+from headroom.nn.causal import CausalLM
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.params.clamp import Note
 from headroom.weights import catalog
@@ -78,6 +84,15 @@ class Blueprint(AceStep):
         silence = torch.zeros(1, SILENCE_FRAMES, self.config.latent_channels)
         tokenizer = PromptTokenizer.open(BUNDLED / catalog.TEXT_ENCODER)
         return Assets(self.config, silence, tokenizer)
+
+
+def language_model(size: str, dtype: DType) -> nn.Module:
+    """A released planner language model without values. Raises KeyError for another size."""
+    config = released_lm(size)
+    return _empty(
+        lambda: CausalLM(layer_sizes(config.sizes), config.layers, config.vocabulary),
+        DTYPES[dtype],
+    )
 
 
 def _empty(build: Callable[[], nn.Module], dtype: torch.dtype) -> nn.Module:

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
+from headroom.models.acestep.config import LATENT_RATE
 from headroom.models.acestep.footprint import footprint
-from headroom.models.acestep.released import released_dit, released_text_encoder, released_vae
+from headroom.models.acestep.released import (
+    released_dit,
+    released_lm,
+    released_text_encoder,
+    released_vae,
+)
 from headroom.models.acestep.requests import AnyMusicRequest
 from headroom.models.acestep.song import Song
+from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
+from headroom.models.acestep.thinking_cost import thinking
 from headroom.models.acestep.variants import VARIANTS, Variant
 
 DTYPE = "bfloat16"  # what every card of the last years computes in
@@ -29,6 +37,13 @@ def songs_of(request: AnyMusicRequest, variant: Variant) -> tuple[Song, ...]:
 def footprint_of(songs: Sequence[Song], variant: Variant) -> Footprint:
     """What rendering them takes; words are counted from above, a token for each byte."""
     return footprint(songs, networks(variant))
+
+
+def thinking_of(request: AnyMusicRequest, songs: Sequence[Song], size: str) -> Footprint:
+    """What a language model of that size takes to think the songs out first."""
+    seconds = max(song.frames for song in songs) / LATENT_RATE
+    work = thinking(songs[0].caption, songs[0].lyrics, seconds, len(songs), guided=True)
+    return thinking_footprint(work, released_lm(size), DTYPE)
 
 
 def variant_named(name: str) -> Variant:

@@ -55,6 +55,27 @@ TEXT: Raw = MappingProxyType(
         "vocab_size": 151_669,
     }
 )
+_LM: Raw = MappingProxyType(
+    {"num_key_value_heads": 8, "head_dim": 128, "rope_theta": 1_000_000, "vocab_size": 217_204}
+)
+LMS: Mapping[str, Raw] = MappingProxyType(
+    {
+        size: MappingProxyType(
+            {
+                **_LM,
+                "hidden_size": width,
+                "intermediate_size": hidden,
+                "num_hidden_layers": layers,
+                "num_attention_heads": heads,
+            }
+        )
+        for size, width, hidden, layers, heads in (
+            ("0.6B", 1024, 3072, 28, 16),
+            ("1.7B", 2048, 6144, 28, 16),
+            ("4B", 2560, 9728, 36, 32),
+        )
+    }
+)
 VAE: Raw = MappingProxyType(
     {
         "encoder_hidden_size": 128,
@@ -89,6 +110,16 @@ def released_dit(variant: Variant) -> AceStepConfig:
 def released_text_encoder() -> TextEncoderConfig:
     """The sizes of the text encoder that all of them use."""
     return text_encoder_config(TEXT)
+
+
+def released_lm(size: str) -> TextEncoderConfig:
+    """The sizes of a planner language model: 0.6B, 1.7B or 4B. Raises KeyError."""
+    return text_encoder_config(LMS[size])
+
+
+def lm_size_of(config: TextEncoderConfig) -> str | None:
+    """Which of the released language models has these sizes; None: none of them."""
+    return next((size for size in LMS if released_lm(size) == config), None)
 
 
 def released_vae() -> OobleckConfig:

@@ -1,0 +1,116 @@
+"""What a language model takes is what is planned: weights, cache and the room beside them."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from headroom.lm.cache import Cache
+from headroom.models.acestep.blueprint import language_model
+from headroom.models.acestep.config import BlockSizes, TextEncoderConfig
+from headroom.models.acestep.encoders import layer_sizes
+from headroom.models.acestep.parts import LANGUAGE_MODEL
+from headroom.models.acestep.released import LMS, lm_size_of, released_lm
+from headroom.models.acestep.thinking_cost import (
+    PRECISIONS_OF_LM,
+    THINK,
+    WRITE,
+    Thinking,
+    cache_of,
+    component,
+    footprint,
+    stages,
+    thinking,
+)
+from headroom.nn.causal import CausalLM
+from headroom.runtime.quantize import quantize
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "scripts"))
+
+from footprints.traces import trace_writing
+
+BF16 = "bfloat16"
+
+
+def room(work: Thinking, size: str, precision: str, pieces: int = 1) -> int:
+    """Planned beside the cache."""
+    config = released_lm(size)
+    (stage,) = stages(work, config, BF16)
+    way = next(w for w in stage.ways if (w.pieces, w.precision) == (pieces, precision))
+    return way.workspace - cache_of(work, config, BF16, pieces)
+
+
+@pytest.mark.parametrize("precision", [BF16, *PRECISIONS_OF_LM])
+@pytest.mark.parametrize("size", LMS)
+def test_the_component_is_as_large_as_the_module(size: str, precision: str) -> None:
+    model = language_model(size, BF16)
+    if precision != BF16:
+        quantize(model, precision)
+    found = component(released_lm(size), BF16).form(precision)
+    assert found.bytes == sum(t.nbytes for t in model.parameters())
+    blocks = [sum(t.nbytes for t in b.parameters() if t.dim() == 2) for b in model.layers]
+    assert list(found.blocks) == blocks
+
+
+def test_the_released_models_are_as_large_as_the_specification_says() -> None:
+    sizes = [component(released_lm(size), BF16).bytes for size in LMS]
+    assert [round(size / 1e9, 3) for size in sizes] == [1.326, 3.708, 8.379]
+    int8 = component(released_lm("4B"), BF16).form("int8").bytes
+    assert int8 < 0.58 * sizes[-1]  # the embedding table stays as it is
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_writing_is_known_to_the_byte(seed: int) -> None:
+    rng = random.Random(seed)
+    size = ("0.6B", "1.7B")[seed % 2]
+    songs, guided = rng.choice((1, 1, 2, 3, 8)), rng.random() < 0.6
+    prompt, codes = rng.randint(40, 4000), rng.randint(3, 6)
+    precision = rng.choice((BF16, "int8", "fp8"))
+    seen = trace_writing(size, prompt, songs, codes, guided, precision)
+    work = Thinking((prompt,) * songs, 0, codes, guided)
+    assert seen.peak == room(work, size, precision)
+
+
+def test_the_largest_model_is_known_to_the_byte() -> None:
+    seen = trace_writing("4B", 1200, 1, 3, True, "int8")
+    assert seen.peak == room(Thinking((1200,), 0, 3, True), "4B", "int8")
+
+
+def test_the_planned_cache_is_the_allocated_one() -> None:
+    config = TextEncoderConfig(BlockSizes(64, 128, 4, 2, 16, 1e-6, 1e6), 3, 500)
+    model = CausalLM(layer_sizes(config.sizes), config.layers, config.vocabulary)
+    work = Thinking((300, 40), 10, 700, True)
+    made = Cache(model, work.rows, work.tokens(), torch.device("cpu"))
+    assert made.bytes == made.memory.nbytes == cache_of(work, config, "float32")
+    assert cache_of(work, config, "float32", 2) == made.bytes // 2
+
+
+def test_sizes_nobody_released_are_estimated_from_above() -> None:
+    config = TextEncoderConfig(BlockSizes(1024, 2048, 16, 8, 128, 1e-6, 1e6), 28, 217_204)
+    assert lm_size_of(config) is None
+    known, guess = released_lm("0.6B"), config
+    for work in (Thinking((2000,), 0, 50, True), Thinking((50,) * 4, 0, 900, False)):
+        exact, above = (stages(work, c, BF16)[0].ways[0].workspace for c in (known, guess))
+        # The narrower one is guessed at no less than the wider one takes for its logits.
+        assert above > 0.8 * exact
+
+
+def test_metadata_come_first_and_leave_their_cache_for_the_codes() -> None:
+    work = thinking("a song", "la la", 240, 2, guided=True)
+    first, then = footprint(work, released_lm("0.6B"), BF16).stages
+    assert (first.name, then.name) == (THINK, WRITE)
+    assert first.until == WRITE and first.result > 0 and work.codes == 1200
+    assert first.uses == then.uses == (LANGUAGE_MODEL,)
+    given = thinking("a song", "la la", 240, 2, guided=True, metadata=False)
+    assert [s.name for s in footprint(given, released_lm("0.6B"), BF16).stages] == [WRITE]
+    assert [w.pieces for w in then.ways if w.precision == BF16] == [1, 2]
+
+
+def test_nonsense_is_refused() -> None:
+    for work in ((), 0, 0, False), ((1,), -1, 0, False), ((0,), 0, 5, True):
+        with pytest.raises(ValueError, match="no work for a language model"):
+            Thinking(*work)
