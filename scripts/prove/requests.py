@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from footprints.allocator import RELEASED, Fixed, Growing, needed
+from footprints.allocator import LARGE_SEGMENT, RELEASED, Fixed, Growing, needed
 
 from headroom.device.simulated import SimulatedDevice
 from headroom.errors import Cancelled, DoesNotFit
@@ -51,10 +51,11 @@ from headroom.models.base import Setup
 from headroom.params.clamp import clamp
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run
-from headroom.units import GIB
+from headroom.units import GIB, MIB
 
 SIZES = (4, 6, 8, 10, 12, 16, 24)
 NAMES = tuple(VARIANTS)
+PAGES = 2 * LARGE_SEGMENT  # begun and not full: at the end of the weights, and of the work
 
 
 class Recording(SimulatedDevice):
@@ -81,12 +82,21 @@ class Recording(SimulatedDevice):
 
 @dataclass(frozen=True, slots=True)
 class Holes:
-    """Of one work: bytes needed over live bytes, with segments that grow and with fixed ones."""
+    """Of one work: bytes needed beyond the live ones, with segments that grow and with fixed ones,
+    and the largest workspace of its stages.
+
+    Weights lie in a few large pieces, so holes come with what is allocated and freed beside them.
+    """
 
     what: str
-    growing: float
-    fixed: float
+    growing: int
+    fixed: int
+    room: int
     fits: bool
+
+    def share(self, beyond: int) -> float:
+        """Of the workspace, beyond the pages that are always begun."""
+        return max(0, beyond - PAGES) / self.room
 
 
 def holes(rng: random.Random) -> Holes:
@@ -125,7 +135,10 @@ def holes(rng: random.Random) -> Holes:
         peak = max(peak, live)
     what = f"{size} GB, {name}, LM {lm}, {asked.songs} x {seconds} s, {policy}"
     grown, fixed = (needed(kind, device.story, peak) for kind in (Growing, Fixed))
-    return Holes(what, grown / peak - 1, fixed / peak - 1, grown <= size * GIB - CONTEXT)
+    room = max(
+        done.peak - sum(s.bytes for s in done.shares if s.owner in loaders) for done in made.stages
+    )
+    return Holes(what, grown - peak, fixed - peak, room, grown <= size * GIB - CONTEXT)
 
 
 def think(work: Thinking, made: Plan, pool: Pool, device: SimulatedDevice) -> None:
@@ -183,7 +196,8 @@ def drawn(rng: random.Random) -> Case:
 
 
 def replayed(case: Case, made: Plan, share: float) -> str | None:
-    """What goes wrong where this plan is carried out, twice, with such a share of holes."""
+    """What goes wrong where this plan is carried out, twice, with such a share of holes in what is
+    not weights."""
     room = min(case.machine.total - CONTEXT, case.machine.free)
     here: dict[str, int] = {}  # what stays from run to run, once it has come
     stages = {stage.name: stage for stage in case.needs.stages}
@@ -193,8 +207,8 @@ def replayed(case: Case, made: Plan, share: float) -> str | None:
         for done in made.stages:
             stage = stages[done.stage]
             at = names.index(stage.name)
-            now = sum(size for size, until in kept if until is None or names.index(until) >= at)
-            forms = []
+            work = sum(size for size, until in kept if until is None or names.index(until) >= at)
+            forms, now = [], 0
             for name in stage.uses:
                 place = made.placement(name)
                 part = next(c for c in case.needs.components if c.name == name)
@@ -209,7 +223,7 @@ def replayed(case: Case, made: Plan, share: float) -> str | None:
                     now += form.bytes - sum(through)
                     now += max(through, default=0) * min(SLOTS, len(through))
             if not done.host:
-                now += min(
+                work += min(
                     way.workspace
                     for way in stage.ways
                     if (way.pieces, way.tile, way.leaves) == (done.pieces, done.tile, done.leaves)
@@ -217,9 +231,9 @@ def replayed(case: Case, made: Plan, share: float) -> str | None:
                 )
                 if any(made.placement(n).residency is Residency.HOST for n in stage.uses):
                     return f"{stage.name}: a part is on the host, and the stage is not"
-            total = int((now + sum(here.values())) * (1 + share))
+            total = now + sum(here.values()) + int(work * (1 + share)) + PAGES
             if total > room:
-                return f"{stage.name}: {total} bytes with {share:.1%} of holes, of {room}"
+                return f"{stage.name}: {total} bytes with holes of {share:.1%}, of {room}"
             kept.append((0 if done.host else stage.result, stage.until))
     return None
 
@@ -240,8 +254,13 @@ def main() -> int:
         seen.append(found)
         faults += not found.fits
         said = "" if found.fits else ", TOO MUCH"
-        print(f"{found.what}: {found.growing:.2%} of holes{said}, fixed {found.fixed:.2%}")
-    growing, fixed = [one.growing for one in seen], [one.fixed for one in seen]
+        megabytes = (f"{n / MIB:.0f}" for n in (found.growing, found.fixed, found.room))
+        print("{}: {} MiB of holes{}, {} in fixed segments, {} beside weights".format(
+            found.what, next(megabytes), said, *megabytes), flush=True)  # fmt: skip
+    growing, fixed = (
+        [one.share(one.growing) for one in seen],
+        [one.share(one.fixed) for one in seen],
+    )
     planned = refused = laddered = 0
     began = time.perf_counter()
     for _ in range(args.requests):
@@ -260,8 +279,10 @@ def main() -> int:
             print(f"{case.what}: {wrong}")
     print(
         json.dumps(
-            {"works": len(seen), "holes_most": round(max(growing), 4),
-             "holes_most_fixed": round(max(fixed), 4), "requests": args.requests,
+            {"works": len(seen), "holes_most_mib": max(one.growing for one in seen) // MIB,
+             "holes_most_fixed_mib": max(one.fixed for one in seen) // MIB,
+             "share_most": round(max(growing), 3), "share_most_fixed": round(max(fixed), 3),
+             "requests": args.requests,
              "planned": planned, "refused": refused, "faults": faults,
              "beyond_with_fixed_segments": laddered,
              "seconds": round(time.perf_counter() - began, 1)}

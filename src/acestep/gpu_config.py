@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field, replace
 
+from headroom.engine.limits import caps_of
 from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.hardware.machine import Machine, card
 from headroom.memory.limits import Terms, limits, terms
@@ -143,8 +144,8 @@ def _within(
 def _row(machine: Machine, settings: Settings) -> GPUConfig:
     tier = tier_of(machine.limit / GIB)
     found = terms(machine, "published", choices_of(NO_CHOICES, settings))
-    most_seconds, most_songs = settings.max_duration, settings.max_batch_size
-    with_lm, without = (limits(found, lm, most_seconds, most_songs) for lm in (True, False))
+    caps = caps_of(settings)
+    with_lm, without = (limits(found, lm, *caps) for lm in (True, False))
     return GPUConfig(
         tier=tier.name,
         gpu_memory_gb=machine.limit / GIB,

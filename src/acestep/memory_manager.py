@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar, overload
 import psutil
 
 from acestep.gpu_config import machine_here, terms_here
+from headroom.engine.limits import caps_of
 from headroom.log import log
 from headroom.memory.limits import limits
 from headroom.models.acestep.requests import Text2Music
@@ -52,7 +53,7 @@ class MemoryConfig:
         settings = load()
         machine = machine_here(settings)
         found = terms_here(machine, settings)
-        most = limits(found, found.init_lm, settings.max_duration, settings.max_batch_size)
+        most = limits(found, found.init_lm, *caps_of(settings))
         total = psutil.virtual_memory().total / GIB
         return cls(
             max_memory_gb=machine.limit / GIB,

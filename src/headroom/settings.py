@@ -206,6 +206,11 @@ class Settings(MemorySettings):
         """Where a field's value came from, as in `environment (MAX_CUDA_VRAM)`; else `default`."""
         return dict(self.sources).get(name, DEFAULT)
 
+    def spelt(self, name: str) -> str:
+        """The name a field's value was given under; its own where none was."""
+        old = re.search(r"\((.+)\)", self.source(name))
+        return old[1] if old else next(s.name for field_, s in declared() if field_ == name)
+
     def rows(self) -> tuple[Row, ...]:
         """Every setting, its value, and where the value came from."""
         return tuple(self._row(name, setting) for name, setting in declared())

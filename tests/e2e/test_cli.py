@@ -58,6 +58,7 @@ def test_a_caption_becomes_a_song(home: Path) -> None:
     assert "note: bpm: asked 400, used 300: the model knows tempos of 30 to 300." in err
     assert [line.partition(":")[0] for line in err.splitlines()] == [
         "note", "condition", "schedule", "denoise", "decode", "note",
+        "attention by torch's scaled dot product",
     ]  # fmt: skip
     assert files(home) == ["song.json", "song.wav"]
     info = soundfile.info(home / "song.wav")

@@ -218,6 +218,7 @@ def test_a_field_without_effect_is_found(recordings: tuple[Path, Path]) -> None:
 
 VALUES_OF_A_SONG = (Song, Sampling, Finish, Repainting, Wavelet, Source)
 TOLD_ONLY = {"model", "task"}  # which model was composed for, and a name for errors
+PLANNED = {"tiled"}  # said to the planner, which says it to the decoder
 
 
 def test_all_that_a_song_says_is_read_where_it_is_rendered() -> None:
@@ -228,7 +229,8 @@ def test_all_that_a_song_says_is_read_where_it_is_rendered() -> None:
     said = {f.name for value in VALUES_OF_A_SONG for f in fields(value)}
     # what the values themselves make of their fields
     read |= _attributes(Path(songs_file.__file__)) & {"before", "samples", "after", "times"}
-    assert said - read - TOLD_ONLY == set()
+    assert PLANNED <= _attributes(folder / "footprint.py")
+    assert said - read - TOLD_ONLY - PLANNED == set()
 
 
 def _attributes(path: Path) -> set[str]:

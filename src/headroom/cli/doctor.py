@@ -17,8 +17,10 @@ from pathlib import Path
 from headroom.cli.output import check_folder
 from headroom.cli.parser import Parser
 from headroom.errors import InvalidOutput, InvalidRequest
+from headroom.hardware.machine import fast_dtype
+from headroom.memory.tiers import tier_of
 from headroom.settings import Settings, load
-from headroom.units import gib
+from headroom.units import GIB, gib
 from headroom.weights.catalog import best, checkpoint_dirs, installed
 
 DISTRIBUTION = "headroom-audio"
@@ -40,6 +42,31 @@ class Device:
     cores: int
     features: tuple[str, ...]
     kinds: tuple[str, ...]
+    tier: str | None = None
+    attention: str = ""
+    rates: Rates | None = None
+    cards: tuple[CardHere, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Bytes a second to the device and in its memory, operations a second of products.
+
+    Measured once and remembered, or what cards of the size have; None: nobody knows.
+    """
+
+    copy: float | None
+    memory: float | None
+    matrix: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CardHere:
+    """One of the cards of this machine, as the settings name it (`cuda:1`); bytes."""
+
+    word: str
+    name: str
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +168,7 @@ def _packages() -> Iterator[tuple[str, str | None]]:
 
 def _device(settings: Settings, problems: list[str]) -> Device | None:
     try:
-        from headroom.device import present
+        from headroom.device import cards, present
         from headroom.hardware.probe import opened, probe
     except ImportError as error:
         problems.append(f"torch cannot be loaded: {error}")
@@ -165,6 +192,10 @@ def _device(settings: Settings, problems: list[str]) -> Device | None:
         cores=machine.cores,
         features=(*words, *machine.features.isa),
         kinds=present(),
+        tier=tier_of(machine.limit / GIB).label if machine.accelerated else None,
+        attention=device.attention(fast_dtype(machine)),
+        rates=Rates(machine.copy_rate, machine.memory_rate, machine.matrix_rate),
+        cards=tuple(CardHere(*one) for one in cards()),
     )
 
 
@@ -267,6 +298,26 @@ def _about_device(device: Device | None) -> Iterator[str]:
     if device.kind != "cpu":
         yield f"host       {gib(device.host_free)} of {gib(device.host_total)} free"
     yield f"features   {', '.join(device.features) or 'none known'}; {device.cores} cores"
+    yield f"attention  {device.attention}"
+    if device.tier is not None:
+        yield f"tier       {device.tier}"
+    yield from _about_rates(device.rates)
+    if len(device.cards) > 1:
+        for card in device.cards:
+            yield f"card       {card.word}: {card.name}, {gib(card.total)}"
+
+
+def _about_rates(rates: Rates | None) -> Iterator[str]:
+    if rates is None:
+        return
+    known = (
+        (rates.copy, 1e9, "GB/s to the device"),
+        (rates.memory, 1e9, "GB/s in its memory"),
+        (rates.matrix, 1e12, "TFLOP/s of products"),
+    )
+    said = [f"{rate / unit:.3g} {words}" for rate, unit, words in known if rate is not None]
+    if said:
+        yield f"rates      {', '.join(said)}"
 
 
 def _about(holder: Holder) -> str:

@@ -23,13 +23,15 @@ from headroom.cli.output import (
     Saved,
     check_latents,
     place,
+    reports,
     save,
     tell_json,
     tell_notes,
+    tell_report,
     tell_songs,
 )
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
-from headroom.cli.progress import shown, stoppable
+from headroom.cli.progress import has_bars, shown, stoppable
 from headroom.errors import Cancelled, InvalidRequest
 from headroom.log import log
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
@@ -282,5 +284,6 @@ def _told(saved: Sequence[Saved], told: Told, known: set[str]) -> int:
     if not told.quiet:
         for one in saved:
             tell_notes(one.result.notes, known)
+        tell_report(reports(saved), stages=has_bars(told.bars))
     tell_songs(saved)
     return 0

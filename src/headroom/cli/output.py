@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from headroom.audio.encode import Format, format_of
 from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.params.clamp import Note
-from headroom.units import clock
+from headroom.units import clock, gib
 
 if TYPE_CHECKING:
-    from headroom.engine.result import Report, Result
+    from headroom.engine.result import Report, Result, StageReport
 
 LATENTS = ".safetensors"
 _SIDECAR = ".json"
@@ -170,6 +170,26 @@ def tell_notes(notes: Iterable[Note], known: set[str]) -> None:
     sys.stderr.flush()
 
 
+def tell_report(reports: Iterable[Report], stages: bool) -> None:
+    """What each stage took beside what was planned, unless that was said as it ended; the kernel
+    of attention, and what would be faster. On standard error."""
+    for report in reports:
+        for stage in report.stages if stages else ():
+            time = f"{clock(stage.seconds)}{_planned(clock(stage.planned_seconds), stage)}"
+            loading = f", {clock(stage.loading)} of it loading" if stage.loading >= 0.1 else ""
+            planned = f" ({gib(stage.planned_bytes)} planned)" if stage.planned_bytes else ""
+            size = f"{gib(stage.measured_bytes)}{planned}"
+            sys.stderr.write(f"{stage.stage}: {time}{loading}, {size}\n")
+        sys.stderr.write(f"attention by {report.attention}\n")
+        if report.advice is not None:
+            sys.stderr.write(f"advice: {report.advice}\n")
+    sys.stderr.flush()
+
+
+def _planned(seconds: str, stage: StageReport) -> str:
+    return f" ({seconds} planned)" if stage.planned_seconds else ""
+
+
 def tell_songs(saved: Sequence[Saved]) -> None:
     """A line for each song, on standard output."""
     for one in saved:
@@ -194,8 +214,12 @@ def as_json(saved: Sequence[Saved]) -> dict[str, object]:
                 {"path": str(path), "seed": seed, "duration": audio.seconds, "request": index}
             )
         notes += [{**_object(note_json(note)), "request": index} for note in one.result.notes]
-    passes = list({id(one.result.report): one.result.report for one in saved}.values())
-    return {"outputs": outputs, "report": _report(passes), "notes": notes}
+    return {"outputs": outputs, "report": _report(reports(saved)), "notes": notes}
+
+
+def reports(saved: Sequence[Saved]) -> list[Report]:
+    """Of every pass; results of one pass share theirs."""
+    return list({id(one.result.report): one.result.report for one in saved}.values())
 
 
 def _object(value: object) -> dict[str, object]:
@@ -208,4 +232,6 @@ def _report(passes: Sequence[Report]) -> dict[str, object]:
         "planned_bytes": max(report.planned_bytes for report in passes),
         "measured_bytes": max(report.measured_bytes for report in passes),
         "seconds": sum(report.seconds for report in passes),
+        "attention": passes[0].attention,
+        "advice": next((report.advice for report in passes if report.advice), None),
     }

@@ -29,12 +29,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 
+def has_bars(bars: bool) -> bool:
+    """Whether bars are shown, where they are wanted."""
+    return bars and sys.stderr.isatty()
+
+
 @contextmanager
 def shown(quiet: bool, bars: bool = True) -> Iterator[Tell]:
     """The listener to give the engine. `bars` false: lines, also on a terminal."""
     if quiet:
         yield tell_nobody
-    elif bars and sys.stderr.isatty():
+    elif has_bars(bars):
         with _bars() as progress:
             yield Bar(progress)
     else:
@@ -45,7 +50,8 @@ def tell_lines(event: Event) -> None:
     """One line for each stage that ended, and one for each that is tried again."""
     if isinstance(event, StageDone):
         loading = f", {clock(event.loading)} of it loading" if event.loading >= 0.1 else ""
-        line = f"{event.stage}: {clock(event.seconds)}{loading}, {gib(event.measured)}"
+        planned = f" ({gib(event.planned)} planned)" if event.planned else ""
+        line = f"{event.stage}: {clock(event.seconds)}{loading}, {gib(event.measured)}{planned}"
     elif isinstance(event, Replanned):
         line = _again(event)
     else:

@@ -4,7 +4,14 @@
 """
 
 from headroom.device.base import Device, Event, Graph, Kind, Stream
-from headroom.device.open import AUTO, SIMULATED_BYTES, open_device, prepare_allocator, present
+from headroom.device.open import (
+    AUTO,
+    SIMULATED_BYTES,
+    cards,
+    open_device,
+    prepare_allocator,
+    present,
+)
 from headroom.device.upload import upload
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "Graph",
     "Kind",
     "Stream",
+    "cards",
     "open_device",
     "prepare_allocator",
     "present",

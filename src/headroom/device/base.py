@@ -113,6 +113,9 @@ class Device(Protocol):
     def rounded(self, size: int) -> int:
         """What `memory_allocated` grows by for a tensor of so many bytes."""
 
+    def attention(self, dtype: str) -> str:
+        """The kernel that attention without a mask runs in, in a type such as bfloat16."""
+
     def can_capture(self) -> bool:
         """Whether `capture` records; where not, replaying does the work again by calling it."""
 

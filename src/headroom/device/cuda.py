@@ -155,6 +155,19 @@ class CudaDevice:
         """Whole blocks of 512 bytes."""
         return -(-size // BLOCK) * BLOCK
 
+    def attention(self, dtype: str) -> str:
+        """As torch chooses it for heads of 128."""
+        shape = 1, 1, 128, 128
+        with torch.cuda.device(self.torch):
+            x = torch.empty(shape, dtype=getattr(torch, dtype), device=self.torch)
+        backends = torch.backends.cuda
+        asked = backends.SDPAParams(x, x, x, None, 0.0, False, False)
+        if backends.can_use_flash_attention(asked):
+            return "flash attention"
+        if backends.can_use_efficient_attention(asked):
+            return "memory-efficient attention"
+        return "plain attention, which writes out its scores"
+
     def can_capture(self) -> bool:
         """CUDA records graphs."""
         return True

@@ -55,6 +55,18 @@ def present() -> tuple[str, ...]:
     return (*(kind for kind, there in asked if there), "cpu")
 
 
+def cards() -> tuple[tuple[str, str, int], ...]:
+    """Every card that has a number: the word that names it, its own name, and its bytes."""
+    found = []
+    for kind, module in (("cuda", torch.cuda), ("xpu", torch.xpu)):
+        if kind not in present():
+            continue
+        for index in range(module.device_count()):
+            total = int(module.get_device_properties(index).total_memory)
+            found.append((f"{kind}:{index}", str(module.get_device_name(index)), total))
+    return tuple(found)
+
+
 def open_device(word: str = AUTO, simulated_bytes: int = SIMULATED_BYTES) -> Device:
     """The device a word names: auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1.
 

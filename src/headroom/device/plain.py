@@ -55,6 +55,10 @@ class Plain:
         """As it is."""
         return size
 
+    def attention(self, dtype: str) -> str:
+        """What torch has for the device; it has one."""
+        return "torch's scaled dot product"
+
     def can_capture(self) -> bool:
         """Nothing is recorded."""
         return False

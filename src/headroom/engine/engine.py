@@ -22,6 +22,7 @@ from headroom.engine.seeds import settle
 from headroom.engine.terms import (
     NO_CHOICES,
     Planned,
+    advice,
     choices_of,
     first_plan,
     same_precision,
@@ -103,9 +104,8 @@ class Engine:
         self.settings = load() if settings is None else settings
         self.device: Device = opened(self.settings, device)
         self.machine: Machine = probe(self.device)
-        self.terms = terms(
-            self.machine, policy or self.settings.policy, choices_of(choices, self.settings)
-        )
+        self._choices = choices_of(choices, self.settings)
+        self.terms = terms(self.machine, policy or self.settings.policy, self._choices)
         self.family = family
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
@@ -197,7 +197,10 @@ class Engine:
         if now.budget < found.peak:
             wishes = replace(wishes, components=same_precision(found, wishes))
             found = make_plan(footprint, now, wishes)
-        return Planned(found, Ladder(footprint, now, wishes), notes)
+        better = advice(
+            found, footprint, now, self.terms.policy, self._choices, self._wishes, self.settings
+        )
+        return Planned(found, Ladder(footprint, now, wishes), notes, better)
 
     def _now(self) -> Machine:
         """The machine with what is free at this moment; what our own parts hold counts as free."""
@@ -225,7 +228,7 @@ class Engine:
             seconds = time.perf_counter() - began
         if len(audios) != len(songs):
             raise RuntimeError(f"{self.model.name}: {len(audios)} audios for {len(songs)} songs")
-        told = report(plan, run.report, seconds)
+        told = report(plan, run.report, seconds, self._attention, planned.advice)
         ends = tuple(accumulate(len(one.songs) for one in members))
         return tuple(
             Result(
@@ -243,6 +246,11 @@ class Engine:
             )
             for one, last in zip(members, ends, strict=True)
         )
+
+    @property
+    def _attention(self) -> str:
+        numerics = self.model.numerics()
+        return self.device.attention(numerics.dtype)
 
     def _after(self) -> None:
         """Give memory back: all of it under management, else what no tensor uses if asked to."""

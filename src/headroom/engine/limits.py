@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from headroom.memory.limits import Terms
 from headroom.memory.limits import limits as in_force
@@ -22,14 +22,37 @@ def limits(
 
     Names no field the request lacks.
     """
-    thinks = found.init_lm and getattr(request, "thinking", False)
-    tighter = in_force(found, thinks, settings.max_duration, settings.max_batch_size)
+    thinks = found.init_lm and isinstance(request, _Thinking) and request.thinking
+    tighter = in_force(found, thinks, *caps_of(settings))
     every = dict(model)
     for name, limit in tighter.items():
         own = next((p.limit for p in describe(type(request)) if p.name == name), None)
         if own is not None:
             every[name] = every.get(name, own).tightened(limit)
     return every
+
+
+@runtime_checkable
+class _Thinking(Protocol):
+    """A request that says whether a language model is to plan the song first."""
+
+    @property
+    def thinking(self) -> bool: ...
+
+
+Cap: TypeAlias = tuple[str, float] | None
+
+
+def caps_of(settings: Settings) -> tuple[Cap, Cap]:
+    """The longest song and the largest batch the settings allow, with the names they say it by."""
+
+    def cap(name: str, value: float | None) -> Cap:
+        return None if value is None else (settings.spelt(name), value)
+
+    return (
+        cap("max_duration", settings.max_duration),
+        cap("max_batch_size", settings.max_batch_size),
+    )
 
 
 def batch_default(request: R, settings: Settings) -> R:

@@ -38,10 +38,16 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All stages of a pass, and its wall-clock seconds from request to audio."""
+    """All stages of a pass, and its wall-clock seconds from request to audio.
+
+    attention  the kernel that computes it
+    advice     what would be faster here; None: nothing
+    """
 
     stages: tuple[StageReport, ...]
     seconds: float
+    attention: str = ""
+    advice: str | None = None
 
     @property
     def planned_bytes(self) -> int:
@@ -54,7 +60,13 @@ class Report:
         return max((s.measured_bytes for s in self.stages), default=0)
 
 
-def report(plan: Plan, done: Sequence[StageDone], seconds: float) -> Report:
+def report(
+    plan: Plan,
+    done: Sequence[StageDone],
+    seconds: float,
+    attention: str = "",
+    advice: str | None = None,
+) -> Report:
     """The report of a pass."""
     stages = (
         StageReport(
@@ -62,7 +74,7 @@ def report(plan: Plan, done: Sequence[StageDone], seconds: float) -> Report:
         )
         for d in done
     )
-    return Report(tuple(stages), seconds)
+    return Report(tuple(stages), seconds, attention, advice)
 
 
 @dataclass(frozen=True, slots=True)

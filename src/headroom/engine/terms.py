@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import Machine
+from headroom.memory.explain import faster
 from headroom.memory.footprint import Footprint
-from headroom.memory.limits import Choices, Terms
+from headroom.memory.limits import Choices, Terms, terms
 from headroom.memory.plan import NO_WISHES, Cut, Plan, Residency, StagePlan, Wish, Wishes
 from headroom.memory.planner import plan
 from headroom.params.clamp import Note
 from headroom.runtime.recovery import Ladder
 from headroom.settings import Settings
+from headroom.settings_memory import Policy
 
 NO_CHOICES = Choices()
 DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
@@ -21,11 +23,13 @@ DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, what tighter ones would be made from, and what is otherwise than asked."""
+    """A plan, what tighter ones would be made from, what is otherwise than asked, and what would
+    be faster."""
 
     plan: Plan
     ladder: Ladder
     notes: tuple[Note, ...]
+    advice: str | None = None
 
 
 def choices_of(said: Choices, settings: Settings) -> Choices:
@@ -85,6 +89,27 @@ def first_plan(
     why = "what the tier says does not fit here, so the plan is free"
     note = Note("policy", "published", "adaptive", why)
     return plan(footprint, machine, said), said, (note,)
+
+
+def advice(
+    made: Plan,
+    footprint: Footprint,
+    machine: Machine,
+    policy: Policy,
+    choices: Choices,
+    said: Wishes,
+    settings: Settings,
+) -> str | None:
+    """What the adaptive policy would do better than the published one; None where it would not."""
+    if policy != "published" or not machine.accelerated:
+        return None
+    free = terms(machine, "adaptive", choices)
+    try:
+        other = plan(footprint, machine, merged(free, said, footprint, settings))
+    except DoesNotFit:
+        return None
+    words = faster(made, other)
+    return None if words is None else f"--policy adaptive would take {words}"
 
 
 def with_language_model(

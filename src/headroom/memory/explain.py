@@ -17,6 +17,7 @@ from headroom.units import GIB, MIB, clock, gib
 
 STEPS = (MIB * 64, MIB * 256, MIB * 512, GIB, 2 * GIB, 4 * GIB, 8 * GIB, 16 * GIB)
 NOTICED = 0.0005  # s: what is less is no difference to a person
+WORTH = 1.1  # times as fast, from where on another plan is worth a word
 NOTHING = "more memory would change nothing"
 _WHERE = {
     Residency.RESIDENT: "stays",
@@ -180,6 +181,15 @@ def _changes(before: Plan, after: Plan) -> str:
             how = "leave as they are made" if now.leaves else "stay until it ends"
             said.append(f"results of {stage.stage} {how}")
     return ", ".join(said) or "the same plan"
+
+
+def faster(found: Plan, other: Plan) -> str | None:
+    """What another plan does better, in words; None where it is not plainly faster."""
+    if other.seconds <= 0 or found.seconds < WORTH * other.seconds:
+        return None
+    times = found.seconds / other.seconds
+    took = f"{_seconds(other.seconds)} instead of {_seconds(found.seconds)}"
+    return f"{took}, {times:.1f}x faster: {_changes(found, other)}"
 
 
 def say(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> str:

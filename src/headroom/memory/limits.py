@@ -119,12 +119,12 @@ def terms(machine: Machine, policy: Policy, choices: Choices) -> Terms:
 def limits(
     found: Terms,
     uses_lm: bool,
-    most_seconds: float | None = None,
-    most_songs: int | None = None,
+    most_seconds: tuple[str, float] | None = None,
+    most_songs: tuple[str, float] | None = None,
 ) -> Mapping[str, Limit]:
     """Limits of `duration` and `batch_size`, each with its reason.
 
-    `most_…` are what the settings allow, and tighten both policies.
+    `most_…` are what settings allow, under the name they were given, and tighten both policies.
     """
     seconds: list[tuple[float, str]] = []
     songs: list[tuple[float, str]] = []
@@ -134,10 +134,9 @@ def limits(
         most = found.tier.seconds[column], found.tier.batch[column]
         seconds.append((most[0], why.format(f"{most[0]} s")))
         songs.append((most[1], why.format(f"{most[1]} at once")))
-    if most_seconds is not None:
-        seconds.append((most_seconds, f"HEADROOM_MAX_DURATION is {most_seconds:g}"))
-    if most_songs is not None:
-        songs.append((most_songs, f"HEADROOM_MAX_BATCH_SIZE is {most_songs:g}"))
+    for said, found_ in ((most_seconds, seconds), (most_songs, songs)):
+        if said is not None:
+            found_.append((said[1], f"{said[0]} is {said[1]:g}"))
     given = {"duration": seconds, "batch_size": songs}
     return {name: Limit(-math.inf, *min(found_)) for name, found_ in given.items() if found_}
 

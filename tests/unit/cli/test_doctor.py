@@ -51,6 +51,22 @@ def test_what_keeps_a_song_from_being_made_is_a_problem(
     assert done.out.endswith("A song cannot be made here.\n")
 
 
+def test_of_a_card_it_tells_the_tier_the_kernel_and_the_rates(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADROOM_DEVICE", "simulated")
+    monkeypatch.setenv("MAX_CUDA_VRAM", "12")
+    two = (("cuda:0", "a card", 12 << 30), ("cuda:1", "another", 24 << 30))
+    monkeypatch.setattr("headroom.device.cards", lambda: two)
+    device = json.loads(cli("doctor", "--json").out)["device"]
+    assert device["tier"] == "tier 5" and device["attention"]
+    assert device["rates"]["copy"] > 1e9 and device["rates"]["matrix"] > 1e12
+    assert [one["word"] for one in device["cards"]] == ["cuda:0", "cuda:1"]
+    said = cli("doctor").out
+    assert "tier       tier 5" in said and "GB/s to the device" in said
+    assert "card       cuda:1: another, 24.00 GiB" in said
+
+
 def test_for_people_it_is_text(cli: Cli) -> None:
     done = cli("doctor")
     assert done.code == 0

@@ -10,9 +10,19 @@ import pytest
 from safetensors.torch import load_file
 
 from headroom.cli import output
-from headroom.cli.output import Place, Saved, as_json, check_latents, container, place, save, slug
+from headroom.cli.output import (
+    Place,
+    Saved,
+    as_json,
+    check_latents,
+    container,
+    place,
+    save,
+    slug,
+    tell_report,
+)
 from headroom.engine.engine import Engine
-from headroom.engine.result import Result
+from headroom.engine.result import Report, Result, StageReport
 from headroom.errors import InvalidOutput, InvalidRequest
 from tone_model.requests import Tone
 
@@ -152,6 +162,26 @@ def test_a_failure_leaves_neither_songs_nor_latents(
     assert files(tmp_path) == []
 
 
+def test_the_report_says_what_was_planned_beside_what_was_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stages = (
+        StageReport("denoise", 3 << 30, 2 << 30, 11.0, 12.0, 0.5),
+        StageReport("decode", 0, 5 << 20, 0.0, 2.0, 0.0),
+    )
+    report = Report(stages, 15.0, "flash attention", "--policy adaptive would take less")
+    tell_report([report], stages=True)
+    lines = [
+        "denoise: 12 s (11 s planned), 0.5 s of it loading, 2.00 GiB (3.00 GiB planned)",
+        "decode: 2.0 s, 5 MiB",
+        "attention by flash attention",
+        "advice: --policy adaptive would take less",
+    ]
+    assert capsys.readouterr().err.splitlines() == lines
+    tell_report([report], stages=False)
+    assert capsys.readouterr().err.splitlines() == lines[2:]
+
+
 def test_the_json_says_outputs_report_and_notes(tmp_path: Path, result: Result) -> None:
     saved = [Saved(result, (tmp_path / "a.wav", tmp_path / "a-2.wav"))] * 2
     value = json.loads(json.dumps(as_json(saved), allow_nan=False))
@@ -168,6 +198,7 @@ def test_the_json_says_outputs_report_and_notes(tmp_path: Path, result: Result) 
     assert {"planned_bytes", "measured_bytes", "planned_seconds", "seconds"} < set(stages[0])
     assert value["report"]["seconds"] == result.report.seconds
     assert value["report"]["planned_bytes"] == result.report.planned_bytes
+    assert value["report"]["attention"] and value["report"]["advice"] is None
     (note,) = [n for n in value["notes"] if n["field"] == "frequency" and n["request"] == 0]
     assert (note["asked"], note["used"]) == (50_000, 20_000)
     assert note["why"] in note["sentence"]

@@ -34,7 +34,7 @@ def test_without_a_terminal_there_is_one_line_a_stage(capsys: pytest.CaptureFixt
     assert said.out == ""
     assert said.err.splitlines() == [
         "denoise: out of memory, tried again (2.1 GiB are missing; the song will differ)",
-        "denoise: 12 s, 0.5 s of it loading, 3 MiB",
+        "denoise: 12 s, 0.5 s of it loading, 3 MiB (1 MiB planned)",
     ]
 
 

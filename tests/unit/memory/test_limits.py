@@ -86,10 +86,11 @@ def test_limits_are_the_row_s_and_say_why(size, uses_lm, seconds, songs):
 
 def test_settings_tighten_the_row_and_never_widen_it():
     found = terms(card(4), "published", FREE)
-    assert limits(found, False, 180, 8)["duration"].maximum == 180
-    assert "HEADROOM_MAX_DURATION" in limits(found, False, 180)["duration"].why
-    assert limits(found, False, 900, 8)["duration"].maximum == 360
-    assert limits(found, False, 900, 8)["batch_size"].maximum == 1
+    low, high, batch = ("MAX_THIS", 180), ("MAX_THIS", 900), ("MAX_THAT", 8)
+    assert limits(found, False, low, batch)["duration"].maximum == 180
+    assert limits(found, False, low)["duration"].why == "MAX_THIS is 180"
+    assert limits(found, False, high, batch)["duration"].maximum == 360
+    assert limits(found, False, high, batch)["batch_size"].maximum == 1
 
 
 def test_a_host_and_other_makers_cards_are_left_alone():

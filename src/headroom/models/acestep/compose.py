@@ -315,6 +315,7 @@ def _finish(request: AnyMusicRequest) -> Finish:
         normalise_db=request.normalization_db if normalise else None,
         fade_in=request.fade_in,
         fade_out=request.fade_out,
+        tiled=request.use_tiled_decode,
     )
 
 

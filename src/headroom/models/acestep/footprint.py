@@ -242,16 +242,22 @@ def dit_flops(songs: Sequence[Song], rows: int, config: AceStepConfig) -> float:
 
 
 def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
-    """Tiles of the decoder, the largest first; results stay on the device, or leave by tiles."""
+    """Tiles of the decoder, the largest first; results stay on the device, or leave by tiles.
+
+    Where nobody wants tiles, all of it at once comes first.
+    """
     vae, size = networks.vae, networks.size
     frames = max(song.frames for song in songs)
     total = sum(song.frames for song in songs)
     audio = 4 * vae.audio_channels * frames * vae.hop
     # Tiles larger than the song are one and the same.
     whole = min((tile for tile in DECODE_TILES if tile >= frames), default=DECODE_TILES[0])
+    tiles = [tile for tile in DECODE_TILES if tile <= whole]
+    if not all(song.finish.tiled for song in songs) and frames > whole:
+        tiles.insert(0, frames)
     ways = []
     for leaves in (False, True):
-        for tile in (tile for tile in DECODE_TILES if tile <= whole):
+        for tile in tiles:
             measured = measures.decode(frames, tile, vae.decode_halo)
             room = _known(networks, measured)
             if room is None:

@@ -311,6 +311,13 @@ class OutputFields(Fields):
         bool,
         Knob("Language model", "Let a language model plan the song first; needs a planner model."),
     ] = False
+    use_tiled_decode: Annotated[
+        bool,
+        Knob(
+            "Output",
+            "Decode tile by tile. Off: the whole song at once, where that fits; it sounds alike.",
+        ),
+    ] = True
     latent_shift: Annotated[
         float,
         Limit(-1, 1, "the decoder knows no latents beyond it"),

@@ -92,13 +92,17 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What happens around the decoder: affine change of the latents, level and fades."""
+    """What happens around the decoder: affine change of the latents, level and fades.
+
+    tiled  whether it goes tile by tile even where the whole song would fit
+    """
 
     latent_shift: float
     latent_rescale: float
     normalise_db: float | None
     fade_in: float  # seconds
     fade_out: float
+    tiled: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -427,11 +427,11 @@ def test_the_seed_of_a_retake() -> None:
 
 
 def test_what_happens_around_the_decoder(recordings: Recordings) -> None:
-    assert song(Text2Music()).finish == Finish(0.0, 1.0, -1.0, 0.0, 0.0)
+    assert song(Text2Music()).finish == Finish(0.0, 1.0, -1.0, 0.0, 0.0, tiled=True)
     asked = Text2Music(
         latent_shift=0.1, latent_rescale=0.9, normalization_db=-3, fade_in=1, fade_out=2
     )
-    assert song(asked).finish == Finish(0.1, 0.9, -3, 1, 2)
+    assert song(asked).finish == Finish(0.1, 0.9, -3, 1, 2, tiled=True)
     assert song(Text2Music(enable_normalization=False)).finish.normalise_db is None
     # a repaint keeps samples of its source, so its level is left alone unless somebody asks
     assert song(repaint(recordings(6))).finish.normalise_db is None

@@ -19,7 +19,7 @@ from headroom.models.acestep.variants import VARIANTS
 
 HOP = 1920
 MADE, KEPT = 0.5, -0.25
-NOTHING = Finish(0.0, 1.0, None, 0.0, 0.0)
+NOTHING = Finish(0.0, 1.0, None, 0.0, 0.0, tiled=True)
 NO_SOUNDS = Sounds({}, {})
 
 
@@ -61,7 +61,7 @@ def test_only_what_would_clip_is_made_smaller() -> None:
 
 
 def test_level_and_fades() -> None:
-    finish = Finish(0.0, 1.0, -6.0, 0.1, 0.2)
+    finish = Finish(0.0, 1.0, -6.0, 0.1, 0.2, tiled=True)
     audio = finished(plain(10, finish), torch.full((2, 128 * HOP), 0.5), NO_SOUNDS).samples
     assert float(audio.abs().max()) == pytest.approx(10 ** (-6 / 20), abs=1e-6)
     assert audio[0, 0] == 0 and audio[0, -1] == 0

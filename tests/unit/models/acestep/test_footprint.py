@@ -17,7 +17,9 @@ from footprints.traces import model, trace
 from footprints.traces import songs as traced_songs
 from torch import nn
 
+from headroom.hardware.machine import card
 from headroom.memory.footprint import Footprint, Stage
+from headroom.memory.planner import plan
 from headroom.memory.precision import CONVERTED
 from headroom.models.acestep import footprint
 from headroom.models.acestep.blueprint import Blueprint
@@ -215,6 +217,23 @@ def _same(offered: int | None, tile: int, batch: Sequence[Song]) -> bool:
     """Tiles larger than the song are one and the same."""
     frames = batch[0].frames
     return offered == tile or (offered is not None and offered >= frames and tile >= frames)
+
+
+def test_a_song_nobody_wants_in_tiles_is_decoded_whole_where_that_fits() -> None:
+    made, device, pool = model("2b", False, "bfloat16")
+    asked = Text2Music(duration=90, inference_steps=1, use_tiled_decode=False)
+    batch = traced_songs(made, [asked], 1)
+    frames = batch[0].frames
+    ways = planned(made, batch)["decode"].ways
+    assert ways[0].tile == frames and not ways[0].leaves
+    found = trace(made, device, pool, batch, until="decode", tile=frames)["decode"]
+    (whole,) = [w for w in ways if w.tile == frames and w.leaves]
+    assert whole.workspace == found.peak
+    needs = made.footprint(batch)
+    large, small = (plan(needs, card(size)).stage("decode").tile for size in (24, 4))
+    assert large == frames and small is not None and small < frames
+    tiled = traced_songs(made, [asked.model_copy(update={"use_tiled_decode": True})], 1)
+    assert frames not in {w.tile for w in planned(made, tiled)["decode"].ways}
 
 
 @pytest.mark.parametrize("pieces", [2, 3, 5])
