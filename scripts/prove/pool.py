@@ -64,7 +64,7 @@ def driven(operations: int, seed: int) -> tuple[Counter[str], dict[str, int], li
 
 def lateness(rounds: int, seed: int) -> list[float]:
     """Seconds that idle parts stayed on the device beyond their time, in rising order."""
-    from support.pool_driver import NAMES, part_of, placed
+    from support.pool_model import NAMES, part_of, placed
 
     rng, device, late = random.Random(seed), SimulatedDevice(MIB), []
     pool = Pool(device, {name: partial(part_of, name) for name in NAMES})

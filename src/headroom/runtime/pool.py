@@ -149,7 +149,11 @@ class Pool:
     # --- leases ----------------------------------------------------------------------------
 
     def lease(self, placements: Iterable[Placement]) -> Parts:
-        """The parts, each where its placement wants it. On failure none is left behind."""
+        """The parts, each where its placement wants it. On failure none is left behind.
+
+        A part that passes through is worked with in the inference mode it was leased in, by one
+        thread at a time.
+        """
         wanted = tuple(placements)
         with self._lock, ExitStack() as undo:
             for placement in wanted:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -114,9 +114,16 @@ class Run:
         rungs: list[Rung] | None = None
         tried = 0
         while True:
-            # The failure is not kept: its frames hold what the stage had allocated.
-            with suppress(torch.OutOfMemoryError):
+            # A failure is not kept, nor handed on: its frames hold what the stage had allocated.
+            stopped: str | None = None
+            try:
                 return self._once(name, work)
+            except torch.OutOfMemoryError:
+                pass
+            except Cancelled as cancelled:
+                stopped = str(cancelled)
+            if stopped is not None:
+                raise Cancelled(stopped)
             gc.collect()  # what a cycle holds would be missing again
             self._pool.offload()
             if rungs is None:

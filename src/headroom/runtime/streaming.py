@@ -21,11 +21,18 @@ class _Place:
     """A slot of the ring: room for one block, and who may use it when."""
 
     def __init__(self, device: Device, like: Piece) -> None:
-        self.memory = like.on(device.torch)
+        self.memory: Tensor | None = like.on(device.torch)
         self.ready: Event = device.event()
         self.free: Event = device.event()
         self.holds: int | None = None
         self.used = False
+
+    @property
+    def held(self) -> Tensor:
+        """The memory; of a ring that is not closed."""
+        if self.memory is None:
+            raise RuntimeError("a block passes through a ring that is closed")
+        return self.memory
 
 
 class Ring:
@@ -57,7 +64,7 @@ class Ring:
     @property
     def memory(self) -> list[Tensor]:
         """That of all slots."""
-        return [place.memory for place in self._places]
+        return [place.held for place in self._places]
 
     def close(self) -> None:
         """Give the blocks their host tensors back and forget the slots."""
@@ -69,6 +76,8 @@ class Ring:
         last = self._device.event()
         last.record(self._copying)
         last.wait(self._device.current_stream())
+        for place in self._places:
+            place.memory = None  # an error that somebody keeps may hold the place
         self._places.clear()
 
     def _passage(self, blocks: Sequence[nn.Module]) -> Iterator[nn.Module]:
@@ -78,14 +87,17 @@ class Ring:
                 yield block
                 continue
             place = self._arrived(number)
-            self._pieces[number].bind(place.memory)
+            self._pieces[number].bind(place.held)
             self._bound.add(number)
             try:
                 yield block
             finally:
-                self._unbind(number)
-                place.free.record(self._device.current_stream())
-                place.used, place.holds = True, None
+                # Work that failed leaves here late: when its error is forgotten. By then the ring
+                # may be closed, and the block somewhere else.
+                if number in self._bound:
+                    self._unbind(number)
+                    place.free.record(self._device.current_stream())
+                    place.used, place.holds = True, None
             self._ahead(number)
 
     def _arrived(self, number: int) -> _Place:
@@ -111,7 +123,7 @@ class Ring:
             if place.used:
                 place.free.wait(self._copying)
             with self._copying.use():
-                self._pieces[number].fill(place.memory)
+                self._pieces[number].fill(place.held)
             place.ready.record(self._copying)
             place.holds = number
             self._next = (number + 1) % len(self._pieces)

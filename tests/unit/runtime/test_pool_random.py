@@ -2,142 +2,61 @@
 
 from __future__ import annotations
 
+import faulthandler
 import random
+import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
 
 from headroom.device.simulated import SimulatedDevice
-from headroom.memory.plan import Placement, Residency
-from headroom.nn.blocks import Blocks
-from headroom.nn.linear import Linear
+from headroom.errors import Cancelled, LedgerMismatch
+from headroom.memory.plan import Residency
 from headroom.runtime.idle import IdleWatch
-from headroom.runtime.pool import Pool, State
+from headroom.runtime.pool import Pool
 from headroom.units import MIB
+from support.pool_driver import Driver, made
+from support.pool_model import BLOCKS, IDLE, NAMES, Part, part_of, placed, result_of
 
-NAMES = ("a", "b", "c", "d")
-PLACES = (Residency.RESIDENT, Residency.SWAPPED, Residency.STREAMED, Residency.HOST)
-IDLE = 10.0
-
-
-class Part(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = Blocks(Linear(width, width) for _ in range(4))
-        self.table = nn.Parameter(torch.zeros(width), requires_grad=False)
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def made(cap: int = 64 * MIB) -> tuple[Pool, SimulatedDevice, Clock]:
-    device, clock = SimulatedDevice(cap), Clock()
-    loaders = {name: (lambda n=i: Part(8 * (n + 1))) for i, name in enumerate(NAMES)}
-    return Pool(device, loaders, clock), device, clock
-
-
-class Driver:
-    """Random operations from a seed, each followed by the same questions."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.pool, self.device, self.clock = made()
-        self.held: list[list[Placement]] = []
-
-    def lease(self) -> None:
-        names = self.rng.sample(NAMES, self.rng.randint(1, 3))
-        wanted = [
-            Placement(n, self.rng.choice(PLACES), "float32", 0, self.rng.randint(0, 1))
-            for n in names
-        ]
-        if self.rng.random() < 0.2:
-            self.device.fail_at = self.device.allocations + self.rng.randint(1, 12)
-        try:
-            with self.device.inside():
-                self.pool.lease(wanted)
-            self.held.append(wanted)
-        except torch.OutOfMemoryError:
-            pass
-        finally:
-            self.device.fail_at = None
-
-    def give_back(self) -> None:
-        if self.held:
-            self.pool.give_back(self.held.pop(self.rng.randrange(len(self.held))))
-
-    def offload(self) -> None:
-        self.pool.offload(self.rng.choice((None, *NAMES)))
-
-    def release(self) -> None:
-        self.pool.release(self.rng.choice((None, *NAMES)))
-
-    def expire(self) -> None:
-        self.clock.now += self.rng.choice((1.0, IDLE))
-        gone = self.pool.expire(IDLE)
-        assert not set(gone) & {p.component for wanted in self.held for p in wanted}
-
-    def step(self) -> None:
-        getattr(
-            self, self.rng.choice(("lease", "lease", "give_back", "offload", "release", "expire"))
-        )()
-        self.check()
-
-    def check(self) -> None:
-        owned = self.pool.ledger.bytes()
-        assert owned == self.device.memory_allocated(), (owned, self.device.memory_allocated())
-        leases = dict.fromkeys(NAMES, 0)
-        for wanted in self.held:
-            for placement in wanted:
-                leases[placement.component] += 1
-        for status in self.pool.status():
-            assert status.leases == leases[status.name]
-            assert (status.device_bytes == 0) == (status.state in (State.HOST, State.ABSENT))
-
-    def finish(self) -> None:
-        while self.held:
-            self.give_back()
-        self.pool.release()
-        assert self.device.memory_allocated() == 0 and self.pool.loaded == frozenset()
+RESIDENT = [placed("a", Residency.RESIDENT)]
+SHARED = tuple(name + number for name in NAMES for number in "0123")  # by the threads
+ENDED = 60.0  # seconds after which threads that are still at it are in a deadlock
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_operations_keep_the_book(seed: int) -> None:
     driver = Driver(seed)
-    for _ in range(400):
+    for _ in range(250):
         driver.step()
     driver.finish()
+    assert driver.out_of_memory.total() > 5 and driver.computed > 20 and driver.balanced > 20
 
 
 def test_a_part_asked_to_leave_while_leased_leaves_when_it_is_given_back() -> None:
     pool, device, _ = made()
-    resident = [Placement("a", Residency.RESIDENT, "float32", 0)]
     with device.inside():
-        pool.lease(resident)
+        pool.lease(RESIDENT)
     pool.offload("a")
     assert device.memory_allocated() > 0
-    pool.give_back(resident)
+    pool.give_back(RESIDENT)
     assert device.memory_allocated() == 0 and pool.loaded == {"a"}
     with device.inside():
-        pool.lease(resident)
+        pool.lease(RESIDENT)
     pool.release()
     assert pool.loaded == {"a"}
-    pool.give_back(resident)
+    pool.give_back(RESIDENT)
     assert pool.loaded == frozenset() and device.memory_allocated() == 0
 
 
 def test_idle_parts_leave_on_the_clock_and_not_before() -> None:
     pool, device, clock = made()
-    resident = [Placement("a", Residency.RESIDENT, "float32", 0)]
     with device.inside():
-        pool.lease(resident)
-        pool.give_back(resident)
+        pool.lease(RESIDENT)
+        pool.give_back(RESIDENT)
     clock.now = IDLE - 0.1
     assert pool.expire(IDLE) == ()
     clock.now = IDLE
@@ -146,8 +65,6 @@ def test_idle_parts_leave_on_the_clock_and_not_before() -> None:
 
 
 def test_a_mismatch_is_seen() -> None:
-    from headroom.errors import LedgerMismatch
-
     pool, device, _ = made()
     with device.inside():
         stray = torch.zeros(10, device=device.torch)
@@ -157,41 +74,107 @@ def test_a_mismatch_is_seen() -> None:
     pool.check_integrity()
 
 
-def test_eight_threads_share_a_pool() -> None:
-    pool, device, _ = made()
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Threads take turns a hundred times as often."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(before / 100)
+    yield
+    sys.setswitchinterval(before)
 
-    def work(seed: int) -> None:
-        rng = random.Random(seed)
-        for _ in range(40):
-            name = rng.choice(NAMES)
-            wanted = [Placement(name, Residency.RESIDENT, "float32", 0)]
-            with device.inside():
-                part = pool.lease(wanted).of(name, Part)
-                assert part.table.device.type == "simulated"
-                pool.status()
-                pool.give_back(wanted)
-            if rng.random() < 0.3:
-                pool.offload(name)
 
-    with ThreadPoolExecutor(8) as threads:
-        for done in [threads.submit(work, number) for number in range(8)]:
-            done.result(timeout=60)
+class Worker(threading.Thread):
+    """Random operations on a pool that others use too. `fault` is what stopped it, if anything."""
+
+    def __init__(
+        self, pool: Pool, device: SimulatedDevice, seed: int, turns: dict[str, threading.Lock]
+    ) -> None:
+        super().__init__(daemon=True)
+        self.pool, self.device, self.turns = pool, device, turns
+        self.rng = random.Random(seed)
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            for _ in range(40):
+                self.step()
+                self.pool.check_integrity()
+        except BaseException as fault:  # noqa: BLE001 - raised where the threads were begun
+            self.fault = fault
+
+    def step(self) -> None:
+        one = self.rng.choice((None, *SHARED, *SHARED))
+        others = ("offload", "release", "expire", "make_room")
+        match self.rng.choice((*("use",) * 4, *others)):
+            case "use":
+                self.use()
+            case "offload":
+                self.pool.offload(one)
+            case "release":
+                self.pool.release(one)
+            case "expire":
+                self.pool.expire(0.001)
+            case "make_room":
+                self.pool.make_room(self.rng.sample(SHARED, 12))
+
+    def use(self) -> None:
+        """Compute with parts wherever they are; one at a time with each, as an engine does."""
+        names = self.rng.sample(SHARED, self.rng.choice((1, 1, 2)))
+        places = (*Residency, Residency.RESIDENT)
+        wanted = [placed(name, self.rng.choice(places)) for name in names]
+        stop_after = self.rng.choice((None, self.rng.randrange(BLOCKS)))
+        with self.device.inside(), torch.inference_mode():
+            parts = self.pool.lease(wanted)
+            try:
+                for name in names:
+                    with self.turns[name]:
+                        result = parts.of(name, Part)(stop_after)
+                    assert torch.equal(result, result_of(name[0], None))
+                assert all(s.leases for s in self.pool.status() if s.name in names)
+            except Cancelled:
+                assert stop_after is not None
+            finally:
+                self.pool.give_back(wanted)
+
+
+def test_eight_threads_share_a_pool(hurried: None) -> None:
+    device = SimulatedDevice(64 * MIB)
+    pool = Pool(device, {name: partial(part_of, name[0]) for name in SHARED})
+    turns = {name: threading.Lock() for name in SHARED}
+    workers = [Worker(pool, device, number, turns) for number in range(8)]
+    until = time.monotonic() + ENDED
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+    stuck = sum(worker.is_alive() for worker in workers)
+    if stuck:
+        faulthandler.dump_traceback()
+    assert not stuck, f"{stuck} threads have not ended"
+    for worker in workers:
+        if worker.fault is not None:
+            raise worker.fault
+    assert all(status.leases == 0 for status in pool.status())
     pool.check_integrity()
     pool.release()
-    assert device.memory_allocated() == 0
+    assert device.memory_allocated() == 0 and pool.loaded == frozenset()
 
 
-def test_a_watch_takes_idle_parts_off_within_a_second() -> None:
+@pytest.mark.parametrize("first", [Residency.RESIDENT, Residency.STREAMED])
+def test_a_watch_takes_idle_parts_off_within_a_second(first: Residency) -> None:
     device = SimulatedDevice(64 * MIB)
     pool = Pool(device, {"a": lambda: Part(8)})
-    resident = [Placement("a", Residency.RESIDENT, "float32", 0)]
+    beside = [placed("a", first)]  # whole, or blocks that pass: it stays as the first one had it
     watch = IdleWatch(pool, 0.05)
     try:
         with device.inside():
-            pool.lease(resident)
+            pool.lease(beside)
+            pool.lease(RESIDENT)
+            pool.give_back(beside)
             time.sleep(0.2)
             assert device.memory_allocated() > 0  # leased, so not idle
-            pool.give_back(resident)
+            pool.give_back(RESIDENT)
+        assert device.memory_allocated() > 0
         until = time.monotonic() + 1
         while device.memory_allocated() and time.monotonic() < until:
             time.sleep(0.01)

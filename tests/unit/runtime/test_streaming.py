@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from headroom.device.simulated import Rates, SimulatedDevice
-from headroom.memory.plan import SLOTS, Placement, Residency
+from headroom.errors import Cancelled
+from headroom.memory.plan import SLOTS, Placement, Plan, Residency, StagePlan
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import Linear
-from headroom.runtime.pool import Pool, State
+from headroom.runtime.pool import Parts, Pool, State
+from headroom.runtime.run import Run, Step
 from headroom.units import GIB
 
 WIDTH, COUNT = 64, 9
@@ -142,3 +144,37 @@ def test_no_block_is_computed_with_before_its_copy_has_come() -> None:
     assert len(work) == 3 * COUNT
     for number, product in enumerate(work):
         assert product.start >= copies[number].end - 1e-12
+
+
+def test_an_error_forgotten_late_leaves_the_part_where_it_is_by_then() -> None:
+    where, device = pool()
+    kept = []
+    with device.inside(), torch.inference_mode():
+        network = where.lease(placed(Residency.STREAMED)).of("net", Network)
+        passing = network.layers.through()
+        next(passing), next(passing)
+        kept.append(passing)  # as the frames of an error hold it
+        where.give_back(placed(Residency.STREAMED))
+        assert device.memory_allocated() == 0
+        where.lease(placed(Residency.RESIDENT))
+        kept.clear()
+        assert {block.weight.device.type for block in network.layers} == {"simulated"}
+        where.give_back(placed(Residency.RESIDENT))
+
+
+def test_a_cancelled_stage_leaves_nothing_even_where_its_error_is_kept() -> None:
+    where, device = pool()
+    placement, stage = placed(Residency.STREAMED)[0], StagePlan("work", ("net",), 1, None, 0, 0.0)
+    made = Run(Plan((placement,), (stage,), GIB), where, device)
+
+    def work(step: Step, parts: Parts) -> None:
+        x = torch.ones(4, WIDTH).to(step.device)
+        for number, block in enumerate(parts.of("net", Network).layers.through()):
+            x = block(x)
+            if number == 2:
+                raise Cancelled("")
+
+    with pytest.raises(Cancelled) as kept:
+        made.stage("work", work)
+    where.check_integrity()
+    assert device.memory_allocated() == 0 and kept.value is not None
