@@ -134,7 +134,7 @@ def memories(lengths: list[float], dtype_name: str) -> list[dict[str, object]]:
                 CONFIG,
                 frames,
                 oobleck_tiles.CORE_FRAMES,
-                oobleck_tiles.piece_frames(torch.empty(0, dtype=dtype)) or frames,
+                oobleck_tiles.piece_frames(torch.empty(0, dtype=dtype)),
                 itemsize=dtype.itemsize,
                 minimal_from=oobleck_tiles.MINIMAL_EAGER if dtype == torch.float32 else None,
             )

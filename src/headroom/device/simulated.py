@@ -256,5 +256,8 @@ def operations(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -
     if name == "attend":
         return 4.0 * outputs[0].numel() * inputs[1].shape[-2]
     if name == "convolution":
-        return 2.0 * outputs[0].numel() * prod(inputs[1].shape[1:])
+        x, weight = inputs[0], inputs[1]
+        if outputs[0].shape[-1] > x.shape[-1]:  # transposed: each input value meets every tap
+            return 2.0 * x.numel() * prod(weight.shape[1:])
+        return 2.0 * outputs[0].numel() * prod(weight.shape[1:])
     return 0.0

@@ -8,25 +8,31 @@ is not: `largest_reorder` says how much that can be.
 from __future__ import annotations
 
 from headroom.nn.minimal_filter_sizes import OUTPUTS, POINTS, TAPS
-from headroom.nn.oobleck_layout import DEEP_BLOCKS, DILATIONS, KERNEL, OobleckConfig
+from headroom.nn.oobleck_layout import DEEP_BLOCKS, DILATIONS, KERNEL, OobleckConfig, spread
 
 
 def decode_bytes(
     config: OobleckConfig,
     frames: int,
     core_frames: int,
-    wide_frames: int,
+    wide_frames: int | None,
     batch: int = 1,
     itemsize: int = 4,
     minimal_from: int | None = None,
 ) -> int:
     """Bytes at the peak of `decode_tiled` for a song of `frames`, its output apart.
 
-    `minimal_from` is the least width that was handed to `filter_minimally`.
+    `wide_frames` are those of a piece of the wide blocks, None for the whole tile; `minimal_from`
+    is the least width that was handed to `filter_minimally`.
     """
-    tile = min(frames, core_frames + 2 * config.decode_halo)
+    core = spread(frames, core_frames, config.decode_halo)
+    tile = min(frames, core + 2 * config.decode_halo)
     rows = tile * config.deep_rate
-    cut = min(rows, wide_frames * config.deep_rate + 2 * config.wide_halo)
+    if wide_frames is None:  # what the tile at an end keeps, and what that looks at
+        kept = (core + config.decode_halo) * config.deep_rate + config.wide_halo
+        cut = rows if tile == frames else min(rows, kept)
+    else:
+        cut = min(rows, wide_frames * config.deep_rate + 2 * config.wide_halo)
     widths, strides = config.decoder_widths, config.strides
     deep = 2 * tile * widths[0]
     deep = max(deep, _up(tile, widths, strides, 0, DEEP_BLOCKS, minimal_from))
@@ -41,7 +47,8 @@ def encode_bytes(
     config: OobleckConfig, frames: int, core_frames: int, batch: int = 1, itemsize: int = 4
 ) -> int:
     """Bytes at the peak of `encode_tiled` for `frames` latent frames, its output apart."""
-    tile = min(frames, core_frames + 2 * config.encode_halo) + 1  # and an unfinished frame
+    core = spread(frames, core_frames, config.encode_halo)
+    tile = min(frames, core + 2 * config.encode_halo) + 1  # and an unfinished frame
     rows, peak = tile * config.hop, 0
     for width, after, stride in zip(
         config.encoder_widths, config.encoder_widths[1:], config.ratios, strict=False

@@ -21,6 +21,18 @@ DEEP_BLOCKS = 2  # decoder blocks with heavy weights and few rows; the others ar
 _UNIT_REACH = KERNEL // 2 * sum(DILATIONS)
 
 
+def spread(length: int, core: int, halo: int) -> int:
+    """The least core, no larger than `core`, with which as many windows cover `length`.
+
+    The windows at both ends keep one halo more than the others.
+    """
+    inner = length - 2 * halo
+    if inner <= core:
+        return core
+    count = -(-inner // core)
+    return -(-inner // count)
+
+
 @dataclass(frozen=True, slots=True)
 class OobleckConfig:
     """Sizes from config.json. `ratios` and `multiples` run in the encoder's order."""

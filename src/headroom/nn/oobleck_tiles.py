@@ -19,6 +19,7 @@ from torch import Tensor
 
 from headroom.log import log
 from headroom.nn.oobleck import Decoder, Encoder, filter_minimally, memory_format
+from headroom.nn.oobleck_layout import OobleckConfig, spread
 
 Progress = Callable[[int, int], None]  # latent frames done, of how many; raise to cancel
 Wide = Callable[[Tensor], Tensor]
@@ -124,7 +125,7 @@ def decode_tiled(
 ) -> Tensor:
     """Latents [B, 64, T] → audio [B, 2, 1920 · T], equal to `decoder(latents)`.
 
-    core_frames   latent frames a tile of the deep blocks yields
+    core_frames   latent frames a tile of the deep blocks yields at most; tiles are of one size
     halo          for tests; left open it is the smallest exact one (9)
     pieces        what `prepare` returned: how the wide blocks run inside a tile
     out           written into, on any device; left open, fp32 (fp64 for fp64) on the latents'
@@ -136,23 +137,34 @@ def decode_tiled(
     if pieces is None:
         pieces = Pieces(decoder.wide, piece_frames(latents))
     rate, hop = config.deep_rate, config.hop // config.deep_rate
-    core = (pieces.frames or core_frames) * rate
-    size = core + 2 * config.wide_halo
     if out is None:
         out = _samples(latents, (batch, config.audio_channels, frames * config.hop))
-    for tile in windows(frames, core_frames, halo):
+    for tile in windows(frames, spread(frames, core_frames, halo), halo):
         rows = decoder.deep(latents[:, :, tile.start : tile.stop])
         offset = tile.start * rate
         first, last = tile.first * rate - offset, tile.last * rate - offset
-        for cut in windows(rows.shape[-1], core, config.wide_halo, first, last):
+        for cut, is_whole in _cuts(rows.shape[-1], pieces.frames, config, first, last):
             target = out[..., (offset + cut.first) * hop : (offset + cut.last) * hop]
             # A song shorter than one piece is not worth code of its own.
-            wide = pieces.run if cut.stop - cut.start == size else decoder.wide
-            _write(target, wide, rows, cut, hop)
+            _write(target, pieces.run if is_whole else decoder.wide, rows, cut, hop)
             if progress is not None:
                 progress((offset + cut.last) // rate, frames)
         del rows  # not to be held while the next tile's are made
     return out
+
+
+def _cuts(
+    length: int, frames: int | None, config: OobleckConfig, first: int, last: int
+) -> Iterator[tuple[Window, bool]]:
+    """What the wide blocks do of a tile's rows at a time, and whether it is a full piece: pieces
+    of so many frames, all of one size, or what is kept of the tile, and no more, at once."""
+    halo = config.wide_halo
+    if frames is None:
+        yield Window(max(0, first - halo), min(length, last + halo), first, last), True
+        return
+    core = frames * config.deep_rate
+    for cut in windows(length, core, halo, first, last):
+        yield cut, cut.stop - cut.start == core + 2 * halo
 
 
 def _write(target: Tensor, wide: Wide, rows: Tensor, cut: Window, hop: int) -> None:
@@ -184,7 +196,7 @@ def encode_tiled(
     if out is None:
         shape = (audio.shape[0], config.latent_channels, frames)
         out = _samples(audio, shape), _samples(audio, shape)
-    for tile in windows(frames, core_frames, halo):
+    for tile in windows(frames, spread(frames, core_frames, halo), halo):
         # The last window takes the samples of the unfinished frame along: they are seen too.
         stop = None if tile.stop == frames else tile.stop * config.hop
         piece = audio[..., tile.start * config.hop : stop].to(where, dtype)

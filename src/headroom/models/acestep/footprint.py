@@ -35,6 +35,7 @@ from headroom.models.acestep.released import size_of
 from headroom.models.acestep.song import Song, same_condition
 from headroom.models.acestep.tasks import SourceChannels
 from headroom.nn.oobleck_cost import decode_bytes, decode_flops, encode_bytes
+from headroom.nn.oobleck_layout import spread
 
 BYTES = measures.Bytes()
 _ROUNDED = 10  # bytes a value of products with rounded activations: sums in int32 and in fp32
@@ -262,8 +263,8 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
             room = _known(networks, measured)
             if room is None:
                 latents = vae.latent_channels * frames * size
-                room = latents + decode_bytes(vae, frames, tile, tile, itemsize=size)
-            more = (2 * vae.decode_halo / tile if tile < frames else 0.0) + LEAVING * leaves
+                room = latents + decode_bytes(vae, frames, tile, None, itemsize=size)
+            more = _twice(frames, tile, vae.decode_halo) + LEAVING * leaves
             kept = 0 if leaves else audio
             ways.append(Way(room + kept, tile=tile, leaves=leaves, more=more))
     return Stage(
@@ -273,6 +274,13 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
         flops=decode_flops(vae, total),
         host=4 * vae.audio_channels * total * vae.hop,
     )
+
+
+def _twice(frames: int, tile: int, halo: int) -> float:
+    """The share of the frames that more than one tile decodes."""
+    core = spread(frames, tile, halo)
+    count = max(1, -(-(frames - 2 * halo) // core))
+    return (count - 1) * 2 * halo / frames
 
 
 def _encode(songs: Sequence[Song], networks: Networks) -> Stage:

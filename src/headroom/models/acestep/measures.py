@@ -20,6 +20,7 @@ from headroom.models.acestep.prompts import (
 )
 from headroom.models.acestep.song import Song, same_condition
 from headroom.nn.attention_layout import DENSE_WINDOWS, MASK_STRIDE
+from headroom.nn.oobleck_layout import spread
 
 
 class Reader(Protocol):
@@ -196,7 +197,7 @@ def is_plain(songs: Sequence[Song]) -> bool:
 
 def decode(frames: int, tile: int, halo: int) -> Measured:
     """1, frames of a window, frames of the song where that is more."""
-    window = tile + 2 * halo
+    window = spread(frames, tile, halo) + 2 * halo
     if window < frames:
         return Measured("decode tiled", (1, window, frames))
     return Measured("decode whole", (1, frames, 0))

@@ -1,0 +1,63 @@
+"""The literal texts the planner language model was trained on, in its chat frame. No torch.
+
+Source: the specification of the LM, section 2. Whitespace matters, and nothing is stripped.
+"""
+
+from __future__ import annotations
+
+GENERATE = "Generate audio semantic tokens based on the given conditions:"
+UNDERSTAND = "Understand the given musical conditions and describe the audio semantics accordingly:"
+INSPIRE = "Expand the user's input into a more detailed and specific musical description:"
+FORMAT = "Format the user's input into a more detailed and specific musical description:"
+NOTHING = "NO USER INPUT"
+
+START, END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+THINK, THOUGHT = "<think>", "</think>"
+
+
+def frame(instruction: str, user: str) -> str:
+    """Both turns before the assistant's, whose turn is left open."""
+    return (
+        f"{START}system\n# Instruction\n{instruction}\n\n{END}\n"
+        f"{START}user\n{user}{END}\n{START}assistant\n"
+    )
+
+
+def generating(caption: str, lyrics: str) -> str:
+    """Metadata, then codes, of a caption and lyrics (tasks A and B)."""
+    return frame(GENERATE, f"# Caption\n{caption}\n\n# Lyric\n{lyrics}\n")
+
+
+def away_from(negative: str) -> str:
+    """What codes are guided away from: nothing that was asked for, and nothing thought (task C)."""
+    user = negative if is_said(negative) else NOTHING
+    return frame(GENERATE, user) + thought("")
+
+
+def understanding(codes: str) -> str:
+    """What codes mean (task D); no codes: whatever comes to mind (task E)."""
+    return frame(UNDERSTAND, codes or NOTHING)
+
+
+def inspiring(query: str, instrumental: bool) -> str:
+    """A song out of a line of text (task F)."""
+    told = query if query.strip() else NOTHING
+    return frame(INSPIRE, f"{told}\n\ninstrumental: {str(instrumental).lower()}")
+
+
+def formatting(caption: str, lyrics: str, no_lyrics: str) -> str:
+    """A caption and lyrics said better (task G)."""
+    told = caption if caption.strip() else NOTHING
+    sung = lyrics if lyrics.strip() else no_lyrics
+    return frame(FORMAT, f"# Caption\n{told}\n\n# Lyric\n{sung}")
+
+
+def thought(metadata: str) -> str:
+    """Metadata as the assistant leaves them before the first code."""
+    inside = f"{metadata}\n" if metadata else "\n"
+    return f"{THINK}\n{inside}{THOUGHT}\n\n"
+
+
+def is_said(negative: str) -> bool:
+    """Whether a negative prompt says anything."""
+    return bool(negative.strip()) and negative.strip() != NOTHING
