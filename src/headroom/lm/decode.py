@@ -150,6 +150,24 @@ class Rows:
         self.cache.lengths = [length + 1 for length in lengths]
         return hidden
 
+    def extend(self, ids: Ids) -> Tensor:
+        """Add tokens to the only row → hidden state [1, width] of the last of them."""
+        if self.cache.rows != 1:
+            raise ValueError(f"one row can be read on, not {self.cache.rows}")
+        start = self.cache.lengths[0]
+        stop = start + len(ids)
+        if stop > self.cache.capacity:
+            raise ValueError(f"a row of {stop} tokens in a cache for {self.cache.capacity}")
+        device = self.cache.memory.device
+        if len(ids) == 1 and start:
+            self._at = torch.tensor([start], device=device)
+            return self.feed(torch.tensor(ids, device=device))
+        given = torch.tensor(ids, device=device)
+        read = self._model.prefill(given, self.cache.past, 0, start, self._rope)
+        self._mask[..., start:stop] = 0
+        self.cache.lengths[0] = stop
+        return read[-1:].clone()
+
     def read(self, prompts: Sequence[Ids]) -> Tensor:
         """Read each distinct prompt once, and share it → hidden states [rows, width] of the last
         token of each."""

@@ -1,0 +1,70 @@
+"""Writing one text under a grammar: what it forces is read in one go, the rest drawn in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headroom.lm.constraint import Constraint
+from headroom.lm.decode import Rows
+from headroom.lm.sample import Sampling, draw
+from headroom.nn.causal import CausalLM
+
+TOLD_EVERY = 16  # tokens between two words of progress
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was written behind a prompt, and the row that holds both."""
+
+    tokens: tuple[int, ...]
+    rows: Rows
+
+
+def fill(
+    model: CausalLM,
+    prompt: tuple[int, ...],
+    grammar: Constraint,
+    words: slice,
+    most: int,
+    sampling: Sampling,
+    uniforms: Iterator[float],
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> Filled:
+    """Write until the grammar is done, or `most` tokens are there.
+
+    words     the run of the vocabulary that logits are made for
+    uniforms  in [0, 1), one for each token that is drawn
+    """
+    rows = Rows(model, (prompt,), most + 1, device)
+    waiting, written = list(prompt), list[int]()
+    there: dict[int, Tensor] = {}
+    while len(written) < most:
+        forced = grammar.forced()[: most - len(written)]
+        waiting += forced
+        written += forced
+        if grammar.done or len(written) >= most:
+            break
+        allowed = grammar.allowed()
+        if len(allowed) == 1:
+            token = int(allowed[0])
+        else:
+            hidden = rows.extend(waiting)
+            waiting = []
+            ids = there.setdefault(id(allowed), allowed.to(device))
+            logits = model.logits(hidden, words).float()[:, ids - words.start]
+            chance = torch.tensor([next(uniforms)], device=device)
+            token = int(ids[draw(logits, chance, sampling)])
+        grammar.take(token)
+        waiting.append(token)
+        written.append(token)
+        if len(written) % TOLD_EVERY == 0:
+            progress(len(written), most)
+    if waiting:
+        rows.extend(waiting)
+    progress(len(written), len(written))
+    return Filled(tuple(written), rows)

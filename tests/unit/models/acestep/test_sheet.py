@@ -1,0 +1,90 @@
+"""The song sheet as text: written as it was trained, read back, and values put right."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headroom.models.acestep.sheet import FIELDS, Sheet, key_of, lyrics_of, normalised, read
+from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+
+LONG = "a slow bossa nova with a nylon guitar, brushed drums and a voice that is near to whispering"
+
+
+def test_it_is_written_as_it_was_trained() -> None:
+    sheet = Sheet(120, LONG, 30, None, "F# minor", "no", "6")
+    assert sheet.text() == (
+        "bpm: 120\n"
+        "caption: a slow bossa nova with a nylon guitar, brushed drums and a voice that is\n"
+        "  near to whispering\n"
+        "duration: 30\nkeyscale: F# minor\nlanguage: 'no'\ntimesignature: 6"
+    )
+    assert Sheet(genres="rock").text() == Sheet().text() == ""
+    assert Sheet(caption="key: value").text() == "caption: 'key: value'"
+    assert Sheet(caption="# 1").text() == "caption: '# 1'"
+    assert Sheet(caption="春の歌 🎸", keyscale="B♭ major").text().startswith("caption: 春の歌")
+    assert Sheet(timesignature="6").values() == {"timesignature": 6}
+
+
+sheets = st.builds(
+    Sheet,
+    bpm=st.none() | st.integers(30, 300),
+    caption=st.none()
+    | st.text(st.characters(exclude_categories=("C", "Z")), min_size=1).map(str.strip)
+    | st.just(LONG)
+    | st.sampled_from(["yes", "null", "1.5", "it's", "a: b", "'quoted'", "- x", "{a}", "no"]),
+    duration=st.none() | st.integers(10, 600),
+    keyscale=st.none() | st.sampled_from(KEYS),
+    language=st.none() | st.sampled_from(LANGUAGES),
+    timesignature=st.none() | st.sampled_from("2346"),
+)
+
+
+@given(sheets)
+def test_what_is_written_is_read_back(sheet: Sheet) -> None:
+    assert read(f"<think>\n{sheet.text()}\n</think>\n\n<|audio_code_5|>") == sheet
+    assert read(f"<think>\n{sheet.text()}") == sheet  # the turn ended instead
+    if sheet.text():
+        assert list(yaml.safe_load(sheet.text())) == [n for n in FIELDS if n in sheet.values()]
+
+
+def test_what_is_no_yaml_is_read_line_by_line() -> None:
+    text = "<think>\nbpm: 90\ncaption: loud: and fast\n  and long\nkeyscale: H\nwhat: x\n</think>"
+    assert read(text) == Sheet(bpm=90, caption="loud: and fast and long")
+    assert read("bpm: 70\n<|audio_code_3|>") == Sheet(bpm=70)
+    assert read("nothing") == Sheet()
+    assert read("<think>\nbpm: 999\nlanguage: xx\nduration: many\n</think>") == Sheet()
+
+
+@pytest.mark.parametrize("heading", ["", "# Lyric\n", "# Lyrics\n", "# Languages\nen\n\n# Lyric\n"])
+def test_lyrics_are_what_stands_behind(heading: str) -> None:
+    text = f"<think>\nbpm: 90\n</think>\n{heading}[Verse]\nla la\n<|im_end|>"
+    assert lyrics_of(text) == "[Verse]\nla la"
+    assert lyrics_of("<think>\nbpm: 90") == ""
+
+
+def test_values_that_people_give_are_put_right() -> None:
+    sheet, bad = normalised(
+        {"bpm": 999, "keyscale": "Am", "timesignature": "4/4", "duration": "12.4", "language": "EN"}
+    )
+    assert sheet == Sheet(300, None, 12, None, "A minor", "en", "4") and bad == ()
+    sheet, bad = normalised(
+        {"bpm": -5, "keyscale": "H", "mood": "x", "caption": "N/A", "language": ""}
+    )
+    assert sheet == Sheet() and bad == ("bpm", "keyscale", "mood")
+    assert normalised({"timesignature": 4, "bpm": None})[0] == Sheet(timesignature="4")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("C", "C major"), ("c# min", "C# minor"), ("B♭ Major", "B♭ major"), ("gm", "G minor"),
+     ("Bb", "Bb major"), ("H", None), ("", None), ("A minor scale", None)],
+)  # fmt: skip
+def test_keys_are_known_by_many_names(text: str, key: str | None) -> None:
+    assert key_of(text) == key
+
+
+def test_what_is_said_goes_over_what_is_not() -> None:
+    assert Sheet(bpm=90).over(Sheet(bpm=80, caption="x")) == Sheet(bpm=90, caption="x")
