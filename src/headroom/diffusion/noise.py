@@ -41,6 +41,8 @@ class Stream(IntEnum):
     ENCODE = 2  # sampling the VAE's posterior of the source
     REFERENCE = 3  # the same of the timbre reference
     RETAKE = 4  # the second noise of a retake (keyed by the retake seed)
+    SHEET = 5  # uniforms of the language model: text
+    CODES = 6  # … and audio codes
 
 
 def draw(
@@ -60,6 +62,20 @@ def draw(
     for row, seed, length in zip(out, seeds, lengths, strict=True):
         values = _normal(_key(seed, stream, step), length * channels)
         row[:length] = torch.from_numpy(values).view(length, channels)
+    return out
+
+
+def uniforms(seeds: Sequence[int], count: int, stream: Stream) -> Tensor:
+    """Uniform values [B, count] in [0, 1), fp32 on the host; a longer row begins as a shorter one.
+
+    Raises InvalidRequest for a seed outside 0 … 2^64 − 1.
+    """
+    out = torch.empty(len(seeds), count)
+    for row, seed in zip(out, seeds, strict=True):
+        key = np.array(_key(seed, stream, 0), dtype=np.uint64)
+        bits = np.random.Philox(key=key).random_raw(count)
+        # 24 bits, so that fp32 holds each exactly and none is rounded up to 1.
+        row.copy_(torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)))
     return out
 
 

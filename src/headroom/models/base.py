@@ -82,6 +82,7 @@ class Setup:
     checkpoint_dir  where model folders are; None: what the settings say
     dtype       None: what the machine is fast at
     compile     whether to compile what is called; None: where it pays
+    lm          the language model asked for by name; None: the first of `lms` that is installed
     """
 
     device: Device
@@ -90,6 +91,8 @@ class Setup:
     checkpoint_dir: Path | None = None
     dtype: DType | None = None
     compile: bool | None = None
+    lm: str | None = None
+    lms: tuple[str, ...] = ()
 
 
 class Model(Protocol[R, S]):
@@ -139,3 +142,37 @@ class Model(Protocol[R, S]):
 
 
 AnyModel: TypeAlias = Model[Request, Song]
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What a language model made of a request: one for each song, with nothing left to think
+    about, and what was done otherwise than asked."""
+
+    requests: tuple[Request, ...]
+    notes: tuple[Note, ...] = ()
+
+
+class Task(Protocol):
+    """Work for a language model: a frozen value of the family's own making."""
+
+    @property
+    def longest(self) -> Request:
+        """The request with the longest song that may come of it."""
+
+
+T = TypeVar("T", bound=Task)
+
+
+@runtime_checkable
+class Thinker(Protocol[T]):
+    """A model with a language model that plans a song before it is rendered."""
+
+    def task(self, request: Request, seeds: tuple[int, ...], most_seconds: float) -> T | Note:
+        """The work for a request that asks to think; a note where there is nobody to do it."""
+
+    def thinking_footprint(self, task: T) -> Footprint:
+        """What the work needs."""
+
+    def think(self, task: T, run: Run) -> Thought:
+        """Do it. All work is done in `run.stage`."""

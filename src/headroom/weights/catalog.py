@@ -19,6 +19,7 @@ from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight
 Kind: TypeAlias = Literal["dit", "lm", "vae", "text_encoder"]
 
 BUNDLE = "ACE-Step/Ace-Step1.5"
+LM_PREFIX = "acestep-5Hz-lm-"
 VAE = "vae"
 TEXT_ENCODER = "Qwen3-Embedding-0.6B"
 _BESIDE: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
@@ -135,7 +136,8 @@ def checkpoint_dirs(settings: Settings, flag: Path | None = None) -> tuple[Path,
 def installed(dirs: Iterable[Path], bundled: Path | None = None) -> list[Installed]:
     """Every model below the folders, whole or not; of two of a name the first whole one.
 
-    Known are the released names, and any folder whose config.json describes a DiT. `bundled` is
+    Known are the released names, any folder whose config.json describes a DiT, and any that is
+    named as language models are. `bundled` is
     a folder of models that come with the program: they need each other and serve nobody else.
     """
     found: dict[str, Installed] = {}
@@ -188,7 +190,7 @@ def _scan(place: Path) -> Iterator[Installed]:
         return  # a place that is not there, or may not be read, holds nothing for us
     for folder in folders:
         known = MODELS.get(folder.name)
-        kind = known.kind if known else "dit" if _is_dit(folder) else None
+        kind = known.kind if known else _kind(folder)
         if kind is not None and (known is None or any(folder.iterdir())):
             yield Installed(folder.name, kind, folder, _size(folder), inspect(folder, kind))
 
@@ -208,14 +210,17 @@ def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
     return replace(item, beside=tuple(beside), lacks=tuple(lacks))
 
 
-def _is_dit(folder: Path) -> bool:
+def _kind(folder: Path) -> Kind | None:
+    """What an unknown folder's config.json describes: a DiT, or by its name a language model."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and (
-        "audio_acoustic_hidden_dim" in config or config.get("model_type") == "acestep"
-    )
+        return None
+    if not isinstance(config, dict):
+        return None
+    if "audio_acoustic_hidden_dim" in config or config.get("model_type") == "acestep":
+        return "dit"
+    return "lm" if folder.name.startswith(LM_PREFIX) else None
 
 
 def _size(folder: Path) -> int:

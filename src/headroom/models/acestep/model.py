@@ -25,10 +25,12 @@ from headroom.models.acestep.config import (
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
 from headroom.models.acestep.footprint import footprint
+from headroom.models.acestep.language import Language, find_language
 from headroom.models.acestep.parts import (
     CODES,
     CONDITIONER,
     DIT,
+    LANGUAGE_MODEL,
     TEXT_ENCODER,
     TIME,
     VAE_DECODER,
@@ -36,10 +38,13 @@ from headroom.models.acestep.parts import (
 )
 from headroom.models.acestep.prompts import PromptTokenizer
 from headroom.models.acestep.render import Assets, render
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music
 from headroom.models.acestep.song import Song
+from headroom.models.acestep.thinking import SongTask, TextTask, song_task, think
+from headroom.models.acestep.thinking_cost import Thinking
+from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
 from headroom.models.acestep.variants import Variant, check_task, unused, variant_of
-from headroom.models.base import Composed, Loader, Numerics, Setup
+from headroom.models.base import Composed, Loader, Numerics, Setup, Thought
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import prepare
@@ -72,7 +77,7 @@ class AceStep:
     """
 
     def __init__(self, item: catalog.Installed, setup: Setup) -> None:
-        self.name, self.folder = item.name, item.folder
+        self.name, self.folder, self._setup = item.name, item.folder, setup
         self.bundled = item.bundled
         beside = dict(item.beside)
         self.vae_folder, self.text_folder = beside[catalog.VAE], beside[catalog.TEXT_ENCODER]
@@ -141,10 +146,40 @@ class AceStep:
             VAE_ENCODER: partial(self._load, lambda: Encoder(vae), self._vae, "encoder.", dtype),
             VAE_DECODER: self._decoder,
         }
+        if self.language is not None:
+            loaders[LANGUAGE_MODEL] = partial(self.language.load, dtype)
         if self.compile:
             for name in (DIT, VAE_DECODER):
                 loaders[name] = partial(self._compiled, loaders[name])
         return loaders
+
+    # --- the language model --------------------------------------------------------------
+
+    def task(
+        self, request: Request, seeds: tuple[int, ...], most_seconds: float
+    ) -> SongTask | Note:
+        """The work for a request that asks to think; a note where there is nobody to do it."""
+        if self.language is None or not isinstance(request, Text2Music):
+            why = "no planner language model is installed: `acestep models download` fetches one"
+            return Note("thinking", True, False, why)
+        return song_task(request, seeds, most_seconds, self.language)
+
+    def text_task(self, task: TextTask) -> Footprint:
+        """What writing a text needs."""
+        return self._thinks(task.cost)
+
+    def thinking_footprint(self, task: SongTask) -> Footprint:
+        """What the work needs."""
+        return self._thinks(task.cost)
+
+    def think(self, task: SongTask, run: Run) -> Thought:
+        """Do it."""
+        assert self.language is not None  # or there would be no task
+        return think(task, self.language, run)
+
+    def _thinks(self, cost: Thinking) -> Footprint:
+        assert self.language is not None
+        return thinking_footprint(cost, self.language.config, self.dtype)
 
     # --- details -------------------------------------------------------------------------
 
@@ -156,6 +191,15 @@ class AceStep:
     def assets(self) -> Assets:
         silence = load_silence(self.folder, self.config.latent_channels)
         return Assets(self.config, silence, PromptTokenizer.open(self.text_folder))
+
+    @cached_property
+    def language(self) -> Language | None:
+        """The planner language model, where one is installed. Raises what opening it raises."""
+        setup = self._setup
+        dirs = catalog.checkpoint_dirs(load_settings(), setup.checkpoint_dir)
+        items = catalog.installed(dirs, BUNDLED)
+        found = find_language(items, setup.lm, setup.lms, self.bundled)
+        return None if found is None else Language(found.name, found.folder)
 
     @cached_property
     def _own(self) -> Checkpoint:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.request_fields import (
     PRESET,
     SHARE,
@@ -32,7 +33,14 @@ from headroom.params.read import read
 from headroom.params.request import snake
 
 
-class Text2Music(OutputFields, CoverStrengthFields, GuidanceFields, DiffusionFields, SongFields):
+class Text2Music(
+    OutputFields,
+    LanguageFields,
+    CoverStrengthFields,
+    GuidanceFields,
+    DiffusionFields,
+    SongFields,
+):
     """A song from words, or from audio codes."""
 
     task: Literal["text2music"] = "text2music"

@@ -113,6 +113,28 @@ def _domain(name: str, most_seconds: int) -> Sequence[str | int]:
     return [int(beats) for beats in SIGNATURES]
 
 
+class FreeText:
+    """No grammar but this: text and marks of thought, until the thoughts or the turn are over."""
+
+    def __init__(self, shared: SheetWords) -> None:
+        words = shared.words
+        self._ends = (words.end, words.thought)
+        self._ids = torch.cat((shared.sung, torch.tensor([words.think, words.thought])))
+        self.done = False
+
+    def forced(self) -> tuple[int, ...]:
+        """Nothing."""
+        return ()
+
+    def allowed(self) -> Tensor:
+        """Everything but codes and other marks."""
+        return self._ids
+
+    def take(self, token: int) -> None:
+        """It is over with the end of a thought, or of the turn."""
+        self.done = token in self._ends
+
+
 class _At(Enum):
     FORCED = auto()  # text that is fixed
     VALUE = auto()  # along a trie

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from headroom.diffusion.schedule import CustomTimes
 from headroom.errors import InvalidRequest
+from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.request_fields import GuidanceFields
 from headroom.models.acestep.requests import (
     TASKS,
@@ -186,7 +187,12 @@ def _by_combination(request: AnyMusicRequest) -> Iterator[_Idle]:
 
 
 def _by_words(request: AnyMusicRequest) -> Iterator[_Idle]:
-    yield ("thinking",), "there is no planner language model here"
+    if not (request.thinking and isinstance(request, Text2Music)):
+        yield tuple(LanguageFields.model_fields), "no language model plans this song (thinking)"
+    if not isinstance(request, Text2Music):
+        yield ("thinking",), "a language model plans songs from words only"
+    elif request.audio_codes:
+        yield ("thinking",), "the audio codes are there already"
     if request.instrumental:
         yield ("lyrics",), "instrumental music has no words"
     if request.instruction is not None:

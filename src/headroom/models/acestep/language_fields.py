@@ -1,0 +1,61 @@
+"""What can be said of the planner language model in a request. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from headroom.models.acestep.lm_prompts import NOTHING
+from headroom.models.acestep.request_fields import Fields
+from headroom.params.knob import Knob, Limit
+
+_GROUP = "Language model"
+
+
+class LanguageFields(Fields):
+    """How the language model writes a song sheet and codes, where it thinks at all."""
+
+    use_cot_metas: Annotated[
+        bool, Knob(_GROUP, "Let it choose tempo, key, time signature and length left open.")
+    ] = True
+    use_cot_caption: Annotated[
+        bool, Knob(_GROUP, "Let it put the caption in its own words.", old=("cot_caption",))
+    ] = True
+    use_cot_language: Annotated[
+        bool, Knob(_GROUP, "Let it tell the language that is sung.", old=("cot_language",))
+    ] = True
+    use_constrained_decoding: Annotated[
+        bool,
+        Knob(
+            _GROUP,
+            "Keep what it writes to the form of a song sheet.",
+            old=("constrained_decoding", "constrained"),
+        ),
+    ] = True
+    lm_temperature: Annotated[
+        float,
+        Limit(0, 2, "hotter than that it writes noise", least=0),
+        Knob(_GROUP, "How freely it writes; 0: always the likeliest.", step=0.01),
+    ] = 0.85
+    lm_cfg_scale: Annotated[
+        float,
+        Limit(1, 3, "it was tried with scales of 1 to 3", least=0),
+        Knob(_GROUP, "How firmly codes follow the prompt; 1: no guidance.", step=0.1),
+    ] = 2.0
+    lm_top_k: Annotated[
+        int,
+        Limit(0, 1000, "there is no difference beyond", least=0),
+        Knob(_GROUP, "Draw from so many likeliest tokens; 0: from all.", step=1),
+    ] = 0
+    lm_top_p: Annotated[
+        float,
+        Limit(0, 1, "it is a share", least=0),
+        Knob(_GROUP, "Draw from the likeliest tokens that hold this share; 1: all.", step=0.01),
+    ] = 0.9
+    lm_repetition_penalty: Annotated[
+        float,
+        Limit(1, 2, "beyond, nothing is said twice", least=0.1),
+        Knob(_GROUP, "Makes codes that were written less likely; 1: not at all.", step=0.01),
+    ] = 1.0
+    lm_negative_prompt: Annotated[
+        str, Knob(_GROUP, "What codes are guided away from.", lines=2)
+    ] = NOTHING
