@@ -56,7 +56,7 @@ def test_the_four_gigabyte_mode(tmp_path) -> None:
     assert result.audio.seconds == pytest.approx(10)
     assert engine.device.memory_allocated() == engine._pool.floor  # offloaded after use
     asked = Text2Music(caption="x", duration=240, batch_size=2, inference_steps=1, seeds=(1, 2))
-    prepared = engine._prepare(asked.model_copy(update={"seeds": ()}))
+    prepared = engine._settle(asked.model_copy(update={"seeds": ()}))
     said = {note.field: note for note in prepared.notes}
     assert said["duration"].used == 180 and "ACESTEP_MAX_DURATION is 180" in said["duration"].why
     assert said["batch_size"].used == 1

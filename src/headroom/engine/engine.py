@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -27,14 +27,16 @@ from headroom.engine.terms import (
     first_plan,
     same_precision,
 )
+from headroom.engine.thought import Prepared, Settled, merged, thinks
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
 from headroom.hardware.probe import opened, probe
 from headroom.log import log
+from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, terms
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
 from headroom.memory.planner import plan as make_plan
-from headroom.models.base import AnyModel, Setup, Song
+from headroom.models.base import AnyModel, Setup, Song, Task, Thinker
 from headroom.models.registry import USUAL, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
@@ -46,21 +48,13 @@ from headroom.runtime.run import Run
 from headroom.settings import Settings, load
 from headroom.settings_memory import Policy
 
+LONGEST = 600.0  # s: what no language model goes beyond
 DTYPES: Mapping[str, DType | None] = {
     "auto": None,
     "float32": "float32",
     "bfloat16": "bfloat16",
     "float16": "float16",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request ready to be rendered: inside its limits, its seeds drawn, its songs composed."""
-
-    request: Request
-    songs: tuple[Song, ...]
-    notes: tuple[Note, ...]
 
 
 class Engine:
@@ -109,7 +103,11 @@ class Engine:
         self.family = family
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
-        self._setup = Setup(self.device, self.machine, name, folder, DTYPES[dtype], compile)
+        lm = self._choices.lm if self._choices.lm not in (None, "none") else None
+        named = lm if lm is not None and not self.terms.notes else None
+        self._setup = Setup(
+            self.device, self.machine, name, folder, DTYPES[dtype], compile, named, self.terms.lms
+        )
         self._threads, self._wishes = threads, wishes
         self._working = threading.Lock()
         self._idle: IdleWatch | None = None
@@ -130,7 +128,11 @@ class Engine:
 
     def plan(self, request: Request) -> Plan:
         """What `generate` would do. Runs nothing. Raises what `generate` raises before it runs."""
-        return self._plan(self._prepare(request).songs).plan
+        settled = self._settle(request)
+        task = self._task(settled)
+        if task is None or isinstance(task, Note):
+            return self._plan(self._compose(settled).songs).plan
+        return self._plan(*self._longest(task, settled)).whole
 
     def generate(
         self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
@@ -146,7 +148,9 @@ class Engine:
         self, requests: Sequence[Request], on_event: Tell = tell_nobody, cancel: Stop = never
     ) -> tuple[Result, ...]:
         """The results of several requests, in order; what can go together is one ragged pass."""
-        prepared = tuple(self._prepare(request) for request in requests)
+        settled = tuple(self._settle(request) for request in requests)
+        thought = tuple(self._think_out(one, on_event, cancel) for one in settled)
+        prepared = [one for many in thought for one in many]
         groups: dict[Hashable, list[int]] = {}
         for index, one in enumerate(prepared):
             groups.setdefault(self.model.together(one.songs[0]), []).append(index)
@@ -154,7 +158,11 @@ class Engine:
         for members in groups.values():
             made = self._render([prepared[i] for i in members], on_event, cancel)
             results.update(zip(members, made, strict=True))
-        return tuple(results[i] for i in range(len(prepared)))
+        ends = tuple(accumulate(len(many) for many in thought))
+        return tuple(
+            merged(one, [results[i] for i in range(end - len(many), end)], many)
+            for one, many, end in zip(settled, thought, ends, strict=True)
+        )
 
     def status(self) -> tuple[PartStatus, ...]:
         """Every part of the model: where it is, what it takes, who uses it. Waits for nobody."""
@@ -174,22 +182,79 @@ class Engine:
             self._idle.close()
         self._pool.release()
 
-    def _prepare(self, request: Request) -> Prepared:
+    def _settle(self, request: Request) -> Settled:
         kinds = self.model.requests
         if not isinstance(request, kinds):
-            allowed = "a request of " + ", ".join(kind.__name__ for kind in kinds)
-            raise InvalidRequest("request", type(request).__name__, allowed)
+            names = ", ".join(kind.__name__ for kind in kinds)
+            raise InvalidRequest("request", type(request).__name__, f"a request of {names}")
         asked = batch_default(request, self.settings)
-        inside, clamped = clamp(
-            asked, limits(asked, self.model.limits(asked), self.settings, self.terms)
-        )
+        allowed = limits(asked, self.model.limits(asked), self.settings, self.terms)
+        inside, clamped = clamp(asked, allowed)
         settled, seeds, seeding = settle(inside)
-        composed = self.model.compose(settled, seeds, self.machine)
-        return Prepared(settled, composed.songs, (*clamped, *seeding, *composed.notes))
+        most = allowed["duration"].maximum if "duration" in allowed else LONGEST
+        return Settled(settled, seeds, (*clamped, *seeding), min(most, LONGEST))
 
-    def _plan(self, songs: tuple[Song, ...]) -> Planned:
-        """The plan against what is free now. Precision is that of the machine as it was found."""
+    def _compose(self, settled: Settled) -> Prepared:
+        composed = self.model.compose(settled.request, settled.seeds, self.machine)
+        return Prepared(settled.request, composed.songs, (*settled.notes, *composed.notes))
+
+    # --- the language model ----------------------------------------------------------------
+
+    def _task(self, settled: Settled) -> Task | Note | None:
+        """What a language model is to do first; a note where it was asked for and cannot."""
+        if not thinks(settled.request):
+            return None
+        if not self.terms.init_lm:
+            tier = "" if self.terms.tier is None else f" on {self.terms.tier.label}"
+            why = f"no language model is loaded{tier} unless asked for (--init-lm)"
+            return Note("thinking", True, False, why)
+        if not isinstance(self.model, Thinker):
+            return Note("thinking", True, False, f"{self.model.name} has no language model")
+        task: Task | Note = self.model.task(settled.request, settled.seeds, settled.most_seconds)
+        return task
+
+    def _longest(self, task: Task, settled: Settled) -> tuple[tuple[Song, ...], Footprint]:
+        """The longest songs that may come of it, and what thinking them out needs."""
+        assert isinstance(self.model, Thinker)
+        songs = self.model.compose(task.longest, settled.seeds, self.machine).songs
+        return songs, self.model.thinking_footprint(task)
+
+    def _think_out(self, settled: Settled, on_event: Tell, cancel: Stop) -> tuple[Prepared, ...]:
+        """The request as it is rendered: itself, or where it asked to think one for each song."""
+        task = self._task(settled)
+        if task is None:
+            return (self._compose(settled),)
+        if isinstance(task, Note):
+            plain = settled.request.model_copy(update={"thinking": False})
+            return (self._compose(replace(settled, request=plain, notes=(*settled.notes, task))),)
+        assert isinstance(self.model, Thinker)
+        with self._working, self._pinned():
+            songs, needs = self._longest(task, settled)
+            planned = self._plan(songs, needs)
+            began = time.perf_counter()
+            run = Run(planned.whole, self._pool, self.device, on_event, cancel, planned.ladder)
+            try:
+                thought = self.model.think(task, run)
+            finally:
+                self._after()
+            stages = report(run.plan, run.report, 0.0).stages
+            seconds = time.perf_counter() - began
+        notes = (*settled.notes, *planned.notes, *thought.notes)
+        made = [
+            self._compose(replace(settled, request=request, seeds=(seed,), notes=notes))
+            for request, seed in zip(thought.requests, settled.seeds, strict=True)
+        ]
+        first = replace(made[0], before=needs, stages=stages, seconds=seconds)
+        return (first, *(replace(one, before=needs) for one in made[1:]))
+
+    def _plan(self, songs: tuple[Song, ...], before: Footprint | None = None) -> Planned:
+        """The plan against what is free now. Precision is that of the machine as it was found.
+
+        What comes `before` is planned with it, so that what both use is where both can have it.
+        """
         footprint = self.model.footprint(songs)
+        if before is not None:
+            footprint = before.then(footprint)
         found, wishes, notes = first_plan(
             footprint, self.machine, self.terms, self._wishes, self.settings
         )
@@ -200,7 +265,7 @@ class Engine:
         better = advice(
             found, footprint, now, self.terms.policy, self._choices, self._wishes, self.settings
         )
-        return Planned(found, Ladder(footprint, now, wishes), notes, better)
+        return Planned(found, Ladder(footprint, now, wishes), notes, better, before)
 
     def _now(self) -> Machine:
         """The machine with what is free at this moment; what our own parts hold counts as free."""
@@ -215,10 +280,10 @@ class Engine:
         """One pass over the songs of all members, and the result of each."""
         songs = tuple(song for one in members for song in one.songs)
         with self._working, self._pinned():
-            planned = self._plan(songs)
+            planned = self._plan(songs, members[0].before)
             began = time.perf_counter()
             requests = [one.request for one in members]
-            run = Run(planned.plan, self._pool, self.device, on_event, cancel, planned.ladder)
+            run = Run(planned.plan, self._pool, self.device, on_event, cancel, planned.rest)
             try:
                 audios = self.model.render(songs, run)
             finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TypeAlias, TypeVar
 
+from headroom.engine.thought import thinks
 from headroom.memory.limits import Terms
 from headroom.memory.limits import limits as in_force
 from headroom.params.describe import describe
@@ -22,22 +23,14 @@ def limits(
 
     Names no field the request lacks.
     """
-    thinks = found.init_lm and isinstance(request, _Thinking) and request.thinking
-    tighter = in_force(found, thinks, *caps_of(settings))
+    with_lm = found.init_lm and thinks(request)
+    tighter = in_force(found, with_lm, *caps_of(settings))
     every = dict(model)
     for name, limit in tighter.items():
         own = next((p.limit for p in describe(type(request)) if p.name == name), None)
         if own is not None:
             every[name] = every.get(name, own).tightened(limit)
     return every
-
-
-@runtime_checkable
-class _Thinking(Protocol):
-    """A request that says whether a language model is to plan the song first."""
-
-    @property
-    def thinking(self) -> bool: ...
 
 
 Cap: TypeAlias = tuple[str, float] | None

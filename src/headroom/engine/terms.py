@@ -24,12 +24,33 @@ DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A plan, what tighter ones would be made from, what is otherwise than asked, and what would
-    be faster."""
+    be faster.
 
-    plan: Plan
+    whole   with what comes `before` the rendering, and `ladder` with it
+    """
+
+    whole: Plan
     ladder: Ladder
     notes: tuple[Note, ...]
     advice: str | None = None
+    before: Footprint | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """Of the rendering alone."""
+        return replace(self.whole, stages=self.whole.stages[self._first :])
+
+    @property
+    def rest(self) -> Ladder:
+        """The ladder of the rendering alone."""
+        needs = self.ladder.footprint
+        return replace(
+            self.ladder, footprint=Footprint(needs.components, needs.stages[self._first :])
+        )
+
+    @property
+    def _first(self) -> int:
+        return 0 if self.before is None else len(self.before.stages)
 
 
 def choices_of(said: Choices, settings: Settings) -> Choices:

@@ -42,7 +42,7 @@ def fill(
     """
     rows = Rows(model, (prompt,), most + 1, device)
     waiting, written = list(prompt), list[int]()
-    there: dict[int, Tensor] = {}
+    there: dict[int, tuple[Tensor, Tensor]] = {}  # a set kept alive, so that its id is its own
     while len(written) < most:
         forced = grammar.forced()[: most - len(written)]
         waiting += forced
@@ -55,7 +55,9 @@ def fill(
         else:
             hidden = rows.extend(waiting)
             waiting = []
-            ids = there.setdefault(id(allowed), allowed.to(device))
+            if id(allowed) not in there:
+                there[id(allowed)] = allowed, allowed.to(device)
+            ids = there[id(allowed)][1]
             logits = model.logits(hidden, words).float()[:, ids - words.start]
             chance = torch.tensor([next(uniforms)], device=device)
             token = int(ids[draw(logits, chance, sampling)])

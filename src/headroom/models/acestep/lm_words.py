@@ -132,6 +132,14 @@ class Words:
         return np.array(list(starts)) & self.plain
 
     @cached_property
+    def behind_space(self) -> Marks:
+        """[first_mark]: what may stand behind a space that is a token of its own: digits, which
+        are never one with it; in a vocabulary that joins no words with spaces, all but spaces."""
+        if self.begins.any():
+            return np.array([p[:1].isdigit() for p in self.pieces]) & self.plain
+        return np.array([p[:1] not in (b" ", b"") for p in self.pieces]) & self.plain
+
+    @cached_property
     def ends_line(self) -> Marks:
         """[first_mark]: exactly one line's end, at the end of it, and no other control."""
         found = []

@@ -72,7 +72,14 @@ class SheetWords:
     @cached_property
     def first(self) -> Tensor:
         """What free text begins with, and a continued line behind its first space."""
-        return _ids(self.words.begins)
+        alone = np.zeros_like(self.words.begins)
+        alone[self.words.space] = True
+        return _ids(self.words.begins | alone)
+
+    @cached_property
+    def behind_space(self) -> Tensor:
+        """What comes behind a first space that is a token of its own."""
+        return _ids(self.words.behind_space)
 
     @cached_property
     def within(self) -> Tensor:
@@ -139,6 +146,7 @@ class _At(Enum):
     FORCED = auto()  # text that is fixed
     VALUE = auto()  # along a trie
     FREE_FIRST = auto()  # the first token of free text
+    SPACED = auto()  # the second, behind a space alone
     FREE = auto()  # the others
     LINE = auto()  # after a line of a caption: a continuation, or what comes next
     INDENTED = auto()  # behind the first space of a continuation
@@ -203,6 +211,8 @@ class SheetGrammar:
             return self._node.ids(self._words.newline)
         if self._state is _At.FREE_FIRST or self._state is _At.INDENTED:
             return shared.first
+        if self._state is _At.SPACED:
+            return shared.behind_space
         if self._state is _At.FREE:
             if self._count >= CAPTION_TOKENS:
                 return shared.newline
@@ -215,9 +225,10 @@ class SheetGrammar:
         """One of the allowed was drawn."""
         if self._state is _At.VALUE:
             self._took_value(token)
-        elif self._state in (_At.FREE_FIRST, _At.FREE, _At.INDENTED):
+        elif self._state in (_At.FREE_FIRST, _At.SPACED, _At.FREE, _At.INDENTED):
             self._count += 1
-            self._state = _At.FREE
+            first = self._state in (_At.FREE_FIRST, _At.INDENTED)
+            self._state = _At.SPACED if first and token == self._words.space else _At.FREE
             if self._words.ends_line[token]:
                 self._ended_line()
         elif self._state is _At.LINE:
