@@ -218,8 +218,9 @@ def as_json(saved: Sequence[Saved]) -> dict[str, object]:
 
 
 def reports(saved: Sequence[Saved]) -> list[Report]:
-    """Of every pass; results of one pass share theirs."""
-    return list({id(one.result.report): one.result.report for one in saved}.values())
+    """Of every thought and every pass, in this order; results of one pass share theirs."""
+    thoughts = [one.result.thought for one in saved if one.result.thought is not None]
+    return [*thoughts, *{id(one.result.report): one.result.report for one in saved}.values()]
 
 
 def _object(value: object) -> dict[str, object]:

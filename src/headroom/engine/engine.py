@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from headroom.device import Device
-from headroom.engine.limits import batch_default, limits
+from headroom.engine.limits import batch_default, limits, thinks
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
@@ -27,7 +27,7 @@ from headroom.engine.terms import (
     first_plan,
     same_precision,
 )
-from headroom.engine.thought import Prepared, Settled, merged, thinks
+from headroom.engine.thought import Prepared, Settled, merged
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
 from headroom.hardware.probe import opened, probe
@@ -237,14 +237,14 @@ class Engine:
                 thought = self.model.think(task, run)
             finally:
                 self._after()
-            stages = report(run.plan, run.report, 0.0).stages
             seconds = time.perf_counter() - began
+            told = report(run.plan, run.report, seconds, self._attention)
         notes = (*settled.notes, *planned.notes, *thought.notes)
         made = [
             self._compose(replace(settled, request=request, seeds=(seed,), notes=notes))
             for request, seed in zip(thought.requests, settled.seeds, strict=True)
         ]
-        first = replace(made[0], before=needs, stages=stages, seconds=seconds)
+        first = replace(made[0], before=needs, thought=told)
         return (first, *(replace(one, before=needs) for one in made[1:]))
 
     def _plan(self, songs: tuple[Song, ...], before: Footprint | None = None) -> Planned:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from headroom.engine.thought import thinks
 from headroom.memory.limits import Terms
 from headroom.memory.limits import limits as in_force
 from headroom.params.describe import describe
@@ -31,6 +30,19 @@ def limits(
         if own is not None:
             every[name] = every.get(name, own).tightened(limit)
     return every
+
+
+@runtime_checkable
+class _Thinking(Protocol):
+    """A request that says whether a language model is to plan the song first."""
+
+    @property
+    def thinking(self) -> bool: ...
+
+
+def thinks(request: Request) -> bool:
+    """Whether the request asks for a language model."""
+    return isinstance(request, _Thinking) and request.thinking
 
 
 Cap: TypeAlias = tuple[str, float] | None

@@ -85,6 +85,7 @@ class Result:
     audios      one for each song
     kept        tensors handed out beside the audio, such as `latents`; of the whole pass
     provenance  one for each song
+    thought     what the language model took, where one planned the songs
     """
 
     request: Request
@@ -95,6 +96,7 @@ class Result:
     notes: tuple[Note, ...]
     provenance: tuple[Provenance, ...]
     kept: Mapping[str, Tensor]
+    thought: Report | None = None
 
     @property
     def audio(self) -> Audio:

@@ -5,28 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import torch
 
-from headroom.engine.result import Report, Result, StageReport
+from headroom.engine.result import Report, Result
 from headroom.memory.footprint import Footprint
 from headroom.models.base import Song
 from headroom.params.clamp import Note
 from headroom.params.request import Request
-
-
-@runtime_checkable
-class Thinking(Protocol):
-    """A request that says whether a language model is to plan the song first."""
-
-    @property
-    def thinking(self) -> bool: ...
-
-
-def thinks(request: Request) -> bool:
-    """Whether the request asks for a language model."""
-    return isinstance(request, Thinking) and request.thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +30,31 @@ class Prepared:
     """A request ready to be rendered: nothing open, its songs composed.
 
     before  what the language model needed that thought it out, to be planned with
-    stages  what it took, in `seconds`
+    thought what that took
     """
 
     request: Request
     songs: tuple[Song, ...]
     notes: tuple[Note, ...]
     before: Footprint | None = None
-    stages: tuple[StageReport, ...] = ()
-    seconds: float = 0.0
+    thought: Report | None = None
 
 
 def merged(settled: Settled, results: Sequence[Result], told: Sequence[Prepared]) -> Result:
     """One result of a request whose songs were rendered as requests of their own."""
-    first = results[0]
-    stages = tuple(stage for one in told for stage in one.stages)
-    report = Report(
-        (*stages, *first.report.stages),
-        first.report.seconds + sum(one.seconds for one in told),
-        first.report.attention,
-        first.report.advice,
-    )
+    first, thought = results[0], told[0].thought
+    if thought is None:
+        return first
     if len(results) == 1:
-        return replace(first, request=settled.request, report=report)
+        return replace(first, request=settled.request, thought=thought)
     return Result(
         request=settled.request,
         audios=tuple(audio for one in results for audio in one.audios),
         songs=tuple(song for one in results for song in one.songs),
         plan=first.plan,
-        report=report,
+        report=first.report,
         notes=tuple(dict.fromkeys(note for one in results for note in one.notes)),
         provenance=tuple(p for one in results for p in one.provenance),
         kept={n: torch.cat([one.kept[n] for one in results]) for n in first.kept},
+        thought=thought,
     )

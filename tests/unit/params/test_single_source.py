@@ -18,7 +18,9 @@ from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import union
 
 SRC = Path(headroom.__file__).parents[1]
-DECLARED = ("requests.py", "request_fields.py", "source_fields.py", "variants.py")
+DECLARED = (
+    "requests.py", "request_fields.py", "source_fields.py", "language_fields.py", "variants.py",
+)  # fmt: skip
 FIELDS = {param.name for param in union(TASKS.values())}
 # Words that mean other things outside the model's own folder: the start of a byte range.
 COMMON = {"start", "end"}

@@ -132,9 +132,9 @@ def _sheet(said: Mapping[str, str], clamp: bool = False) -> Sheet:
         caption=_text(said.get("caption")),
         duration=_number(said.get("duration"), SECONDS, clamp),
         genres=_text(said.get("genres")),
-        keyscale=key_of(said.get("keyscale", "")),
+        keyscale=key_of(said["keyscale"]) if "keyscale" in said else None,
         language=_language(said.get("language")),
-        timesignature=_signature(said.get("timesignature", "")),
+        timesignature=_signature(said["timesignature"]) if "timesignature" in said else None,
     )
 
 

@@ -17,6 +17,7 @@ from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.footprint import groups
 from headroom.models.acestep.language import Language
+from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.sheet import FIELDS, Sheet, lyrics_of, read
@@ -86,9 +87,7 @@ def song_task(
     guided = request.lm_cfg_scale > 1
     against = words.ids(lm_prompts.away_from(request.lm_negative_prompt)) if guided else None
     most = int(given.duration or most_seconds)
-    cost = Thinking(
-        (len(prompt),) * len(seeds), METADATA_TOKENS if open_ else 0, most * CODE_RATE, guided
-    )
+    cost = Thinking((len(prompt),) * len(seeds), METADATA_TOKENS, most * CODE_RATE, guided)
     return SongTask(request, seeds, given, open_, prompt, against, most, cost)
 
 
@@ -179,8 +178,9 @@ def _codes(task: SongTask, sheet: Sheet, language: Language, run: Run) -> list[l
         caption=sheet.caption if request.use_cot_caption else None,
         language=sheet.language if request.use_cot_language or task.given.language else None,
     )
-    prompt = (*task.prompt, *words.ids(lm_prompts.thought(told.text())))
-    number = (sheet.duration or 0) * CODE_RATE
+    prompt = (*task.prompt, *_thought(told, words))
+    assert sheet.duration is not None  # it was decided
+    number = sheet.duration * CODE_RATE
     codes = write_codes(
         [prompt] * len(task.seeds),
         task.against,
@@ -192,6 +192,19 @@ def _codes(task: SongTask, sheet: Sheet, language: Language, run: Run) -> list[l
     )
     found: list[list[int]] = codes.tolist()
     return found
+
+
+def _thought(sheet: Sheet, words: Words) -> tuple[int, ...]:
+    """The sheet as it stands before the codes, in no more tokens than were planned.
+
+    What was written in so many tokens may be more when it is read: broken letters are.
+    """
+    ids = words.ids(lm_prompts.thought(sheet.text()))
+    while len(ids) > METADATA_TOKENS and sheet.caption:
+        shorter = sheet.caption[: len(sheet.caption) * 9 // 10].strip()
+        sheet = replace(sheet, caption=shorter or None)
+        ids = words.ids(lm_prompts.thought(sheet.text()))
+    return ids
 
 
 def _longest_run(codes: Sequence[int]) -> int:

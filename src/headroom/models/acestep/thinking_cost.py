@@ -25,6 +25,7 @@ CODE_RATE = LATENT_RATE // CODE_FRAMES  # codes a second
 CODEBOOK = 64_000  # codes there are
 TEXT_WORDS = 151_669  # of the vocabulary, before the first code
 METADATA_TOKENS = 650  # of a song's metadata at most: a caption of 512 and five short fields
+FORCED_TOKENS = 700  # of fixed text at once, at most: a caption that is given
 USUAL_METADATA = 140  # as it usually is, for the time it takes
 FRAME = 33  # tokens of a prompt with nothing in it; also those of the prompt guided away from
 PRECISIONS_OF_LM = ("int8", "fp8")  # four bits break the codes (specification of the LM, 1.6)
@@ -201,5 +202,8 @@ def _room(
     words = CODEBOOK if codes else config.vocabulary
     table = capacity(tokens) * (s.head_dim * (size + 4) + rows * (size + 1 + 8))
     reading = prompt * (4 * s.width + 4 * s.hidden) * size
+    if not codes:  # fixed text is read on behind what is there: a mask, and keys for every head
+        run, seen = min(FORCED_TOKENS, tokens - prompt), capacity(tokens)
+        reading += 2 * seen * (run + s.heads * s.head_dim) * size
     drawing = rows * words * size + songs * words * (4 * 8 + 8) + rows * s.width * 8 * size
     return largest + table + max(reading, drawing) + songs * codes * (8 + 4)

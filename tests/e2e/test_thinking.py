@@ -1,0 +1,113 @@
+"""A language model plans a song, and the song is what it planned: with the bundled small model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headroom import Engine, Text2Music, replay
+from headroom.memory.limits import Choices
+from headroom.models.acestep.language_fields import LanguageFields
+from headroom.models.acestep.song import Song
+from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.runtime.pool import State
+from headroom.settings import Settings
+
+ASKED = Text2Music(caption="slow bossa nova", duration=12, thinking=True, inference_steps=1, seed=5)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine("cpu")
+
+
+def told(engine: Engine, **said: object) -> list[Song]:
+    """The songs of the request with this said, as they would be rendered."""
+    request = Text2Music.model_validate({**ASKED.model_dump(exclude_unset=True), **said})
+    prepared = engine._think_out(engine._settle(request), lambda event: None, lambda: False)
+    return [song for one in prepared for song in one.songs]
+
+
+def test_the_song_is_what_was_thought(engine: Engine) -> None:
+    result = engine.generate(ASKED)
+    (song,) = result.songs
+    assert isinstance(song, Song)
+    assert len(song.codes) == 5 * 12 and song.kept == 12 * 25
+    assert all(0 <= code < 512 for code in song.codes)
+    assert song.caption != ASKED.caption and song.language in LANGUAGES
+    assert song.metas.bpm is not None and 30 <= song.metas.bpm <= 300
+    assert song.metas.keyscale in KEYS and song.metas.timesignature in ("2", "3", "4", "6")
+    assert result.audio.seconds == pytest.approx(12)
+    assert result.thought is not None
+    assert [s.stage for s in result.thought.stages] == ["think", "write codes"]
+    assert result.request == ASKED
+
+
+def test_what_was_said_is_kept(engine: Engine) -> None:
+    said = {"bpm": 77, "keyscale": "F# minor", "timesignature": "3", "vocal_language": "pt"}
+    (song,) = told(engine, **said, use_cot_caption=False)
+    assert (song.metas.bpm, song.metas.keyscale, song.metas.timesignature) == (77, "F# minor", "3")
+    assert (song.language, song.caption) == ("pt", ASKED.caption)
+    (open_,) = told(engine, duration=None)
+    assert 10 <= open_.kept / 25 <= 600 and len(open_.codes) * 5 == open_.kept
+
+
+def test_a_song_is_the_same_again_and_in_a_batch(engine: Engine) -> None:
+    first, again = engine.generate(ASKED), engine.generate(ASKED)
+    assert np.array_equal(first.audio.samples, again.audio.samples)
+    both = told(engine, seed=None, seeds=(5, 6))
+    (alone,) = told(engine, seed=5)
+    assert both[0].codes == alone.codes and both[1].codes != alone.codes
+    assert [song.seed for song in both] == [5, 6]
+
+
+def test_a_replay_asks_no_language_model(engine: Engine) -> None:
+    result = engine.generate(ASKED.model_copy(update={"seed": None, "seeds": (5, 6)}))
+    assert [len(p.requests) for p in result.provenance] == [2, 2]
+    again = replay(result.provenance[1])
+    assert again.thought is None
+    assert np.array_equal(again.audio.samples, result.audios[1].samples)
+
+
+OTHERS: dict[str, object] = {
+    "use_cot_metas": False, "use_cot_caption": False, "use_cot_language": False,
+    "use_constrained_decoding": False, "lm_temperature": 0.2, "lm_cfg_scale": 1.0, "lm_top_k": 2,
+    "lm_top_p": 0.3, "lm_repetition_penalty": 1.9, "lm_negative_prompt": "loud",
+}  # fmt: skip
+
+
+def test_every_field_reaches_the_language_model(engine: Engine) -> None:
+    assert set(OTHERS) == set(LanguageFields.model_fields)
+    # Half as sure of everything as it is: its choices are otherwise too plain to move.
+    plain = told(engine, lm_temperature=1.5)
+    assert told(engine, lm_temperature=1.5) == plain
+    for name, value in OTHERS.items():
+        assert told(engine, **{"lm_temperature": 1.5, name: value}) != plain, name
+
+
+def test_nothing_is_thought_where_nothing_can_think() -> None:
+    quiet = Engine("cpu", choices=Choices(init_lm=False))
+    result = quiet.generate(ASKED)
+    (note,) = [note for note in result.notes if note.field == "thinking"]
+    assert note.used is False and "--init-lm" in note.why and result.thought is None
+    assert result.songs[0].codes == ()  # type: ignore[attr-defined]
+
+
+def test_the_language_model_leaves_as_the_plan_says() -> None:
+    small = Settings(max_vram=6.5, policy="published")
+    engine = Engine("simulated", settings=small)
+    assert engine.terms.lm == "0.6B" and engine.terms.offload
+    result = engine.generate(ASKED)
+    states = {part.name: part for part in engine.status()}
+    assert states["language model"].state is State.HOST
+    assert engine.device.memory_allocated() == engine._pool.floor
+    for stage in result.thought.stages if result.thought else ():
+        assert stage.measured_bytes <= stage.planned_bytes
+    large = Engine("simulated", settings=Settings(max_vram=24, policy="published"))
+    large.generate(ASKED)
+    assert {p.name: p.state for p in large.status()}["language model"] is State.DEVICE
+    loads = large._pool.loaded
+    large.generate(ASKED)
+    assert large._pool.loaded == loads
+    engine.close()
+    large.close()
