@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from headroom.lm.cache import Cache
-from headroom.lm.decode import Rows, Writing, write
+from headroom.lm.decode import ReadBefore, Rows, Writing, write
 from headroom.lm.sample import Sampling
 from headroom.nn.causal import CausalLM
 from headroom.nn.qwen3 import LayerSizes
@@ -162,3 +162,30 @@ def test_a_song_is_the_same_in_a_batch_and_alone() -> None:
     assert torch.equal(together, torch.cat([made(slice(n, n + 1)) for n in range(3)]))
     assert torch.equal(together, made(slice(0, 3)))
     assert together.min() >= 50 and together.max() < 450 and together.unique().numel() > 10
+
+
+@torch.inference_mode()
+def test_what_was_read_before_is_not_read_again() -> None:
+    _, model = pair("1.7B")
+    prompt, changed = tuple(ids(60, 1)), (*ids(60, 1)[:50], *ids(20, 7))
+    rows = Rows(model, (prompt,), 8, CPU)
+    rows.read((prompt,))
+    before = ReadBefore(prompt, rows.cache)
+    assert (before.shared(prompt), before.shared(changed)) == (59, 50)
+    reads: list[int] = []
+    prefill = model.prefill
+
+    def counted(tokens: Tensor, *rest: object) -> Tensor:
+        reads.append(len(tokens))
+        return prefill(tokens, *rest)  # type: ignore[arg-type]
+
+    model.prefill = counted  # type: ignore[method-assign]
+    for told in (prompt, changed):
+        fresh, again = (Rows(model, (told, tuple(ids(9, 3))), 4, CPU) for _ in range(2))
+        expected = fresh.read((told, tuple(ids(9, 3))))
+        reads.clear()
+        seen = again.read((told, tuple(ids(9, 3))), before)
+        assert reads == [len(told) - before.shared(told), 9]
+        torch.testing.assert_close(seen, expected, atol=1e-5, rtol=1e-5)
+        after = [r.feed(torch.tensor([5, 6])) for r in (fresh, again)]
+        torch.testing.assert_close(after[1], after[0], atol=1e-5, rtol=1e-5)

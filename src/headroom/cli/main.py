@@ -26,6 +26,9 @@ Run = Callable[[Sequence[str]], int]
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "generate": ("headroom.cli.generate:run", "make a song from words, or from a recording"),
+        "compose": ("headroom.cli.sheets:compose", "a song sheet out of a line of text"),
+        "understand": ("headroom.cli.sheets:understand", "what a recording is, as a song sheet"),
+        "score": ("headroom.cli.sheets:score", "how well a recording fits words"),
         "plan": ("headroom.cli.plan:run", "what a song would take, on this card or on any"),
         "models": ("headroom.cli.main:models", "list, download and verify model folders"),
         "settings": ("headroom.cli.settings:run", "every setting, its value, where it came from"),

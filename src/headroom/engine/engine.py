@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from headroom.device import Device
+from headroom.engine.acts import LONGEST, Acts
 from headroom.engine.limits import batch_default, limits, thinks
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
@@ -36,7 +37,13 @@ from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, terms
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
 from headroom.memory.planner import plan as make_plan
-from headroom.models.base import AnyModel, Setup, Song, Task, Thinker
+from headroom.models.base import (
+    AnyModel,
+    Setup,
+    Song,
+    Task,
+    Thinker,
+)
 from headroom.models.registry import USUAL, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
@@ -48,7 +55,6 @@ from headroom.runtime.run import Run
 from headroom.settings import Settings, load
 from headroom.settings_memory import Policy
 
-LONGEST = 600.0  # s: what no language model goes beyond
 DTYPES: Mapping[str, DType | None] = {
     "auto": None,
     "float32": "float32",
@@ -57,7 +63,7 @@ DTYPES: Mapping[str, DType | None] = {
 }
 
 
-class Engine:
+class Engine(Acts):
     """Makes songs on one device with one model. Constructing it probes, and loads nothing.
 
     device          auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1
@@ -104,7 +110,8 @@ class Engine:
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
         lm = self._choices.lm if self._choices.lm not in (None, "none") else None
-        named = lm if lm is not None and not self.terms.notes else None
+        otherwise = any(note.field == "lm_model" for note in self.terms.notes)
+        named = None if otherwise else lm
         self._setup = Setup(
             self.device, self.machine, name, folder, DTYPES[dtype], compile, named, self.terms.lms
         )
@@ -180,7 +187,8 @@ class Engine:
         """Release everything, and end the watch over idle parts."""
         if self._idle is not None:
             self._idle.close()
-        self._pool.release()
+        if "_pool" in vars(self):  # else nothing was ever loaded
+            self._pool.release()
 
     def _settle(self, request: Request) -> Settled:
         kinds = self.model.requests

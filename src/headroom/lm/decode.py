@@ -57,18 +57,34 @@ class Writing:
         return max(map(len, self.sequences)) + self.count
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBefore:
+    """What a model has read already: tokens, and the cache whose first row holds them."""
+
+    tokens: tuple[int, ...]
+    cache: Cache
+
+    def shared(self, prompt: Ids) -> int:
+        """How many tokens a prompt begins with that were read; one is left to be read again."""
+        pairs = zip(self.tokens, prompt, strict=False)
+        same = next((i for i, (a, b) in enumerate(pairs) if a != b), len(self.tokens))
+        return max(0, min(same, len(prompt) - 1, self.cache.lengths[0]))
+
+
 def write(
     model: CausalLM,
     writing: Writing,
     uniforms: Tensor,
     device: torch.device,
     progress: Progress,
+    before: ReadBefore | None = None,
 ) -> Tensor:
     """Token ids [songs, count], on the host. `uniforms` [songs, count] in [0, 1) decide.
 
-    `progress(done, count)` hears how far it is, and may raise to stop.
+    `progress(done, count)` hears how far it is, and may raise to stop. What was read `before` is
+    taken over, and not read again.
     """
-    loop = _Loop(model, writing, uniforms, device)
+    loop = _Loop(model, writing, uniforms, device, before)
     for number in range(writing.count):
         if number % TOLD_EVERY == 0:
             progress(number, writing.count)
@@ -81,11 +97,16 @@ class _Loop:
     """What lives from token to token; all else dies with each turn, so that all turns are alike."""
 
     def __init__(
-        self, model: CausalLM, writing: Writing, uniforms: Tensor, device: torch.device
+        self,
+        model: CausalLM,
+        writing: Writing,
+        uniforms: Tensor,
+        device: torch.device,
+        before: ReadBefore | None,
     ) -> None:
         self._model, self._writing = model, writing
         self._rows = Rows(model, writing.sequences, writing.count, device)
-        self._hidden = self._rows.read(writing.sequences)
+        self._hidden = self._rows.read(writing.sequences, before)
         self._uniforms = uniforms.to(device)
         self.drawn = torch.empty(uniforms.shape, dtype=torch.long, device=device)
         words = writing.words.stop - writing.words.start
@@ -168,20 +189,23 @@ class Rows:
         self.cache.lengths[0] = stop
         return read[-1:].clone()
 
-    def read(self, prompts: Sequence[Ids]) -> Tensor:
+    def read(self, prompts: Sequence[Ids], before: ReadBefore | None = None) -> Tensor:
         """Read each distinct prompt once, and share it → hidden states [rows, width] of the last
-        token of each."""
+        token of each. What was read before is taken over."""
         same: dict[tuple[int, ...], list[int]] = {}
         for row, prompt in enumerate(prompts):
             same.setdefault(tuple(prompt), []).append(row)
         last: dict[int, Tensor] = {}
         for prompt, rows in same.items():
-            last |= dict.fromkeys(rows, self._read(prompt, rows[0]))
+            last |= dict.fromkeys(rows, self._read(prompt, rows[0], before))
             self.cache.share(rows[0], rows[1:])
         return torch.stack([last[row] for row in range(len(prompts))])
 
-    def _read(self, prompt: Ids, row: int) -> Tensor:
-        ids = torch.tensor(prompt, device=self.cache.memory.device)
-        read = self._model.prefill(ids, self.cache.past, row, 0, self._rope)
+    def _read(self, prompt: Ids, row: int, before: ReadBefore | None) -> Tensor:
+        start = 0 if before is None else before.shared(prompt)
+        if before is not None and start:
+            self.cache.take(before.cache, 0, row, start)
+        ids = torch.tensor(prompt[start:], device=self.cache.memory.device)
+        read = self._model.prefill(ids, self.cache.past, row, start, self._rope)
         self.cache.lengths[row] = len(prompt)
         return read[-1].clone()

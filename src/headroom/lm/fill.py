@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headroom.lm.constraint import Constraint
-from headroom.lm.decode import Rows
+from headroom.lm.decode import ReadBefore, Rows
 from headroom.lm.sample import Sampling, draw
 from headroom.nn.causal import CausalLM
 
@@ -18,10 +18,10 @@ TOLD_EVERY = 16  # tokens between two words of progress
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What was written behind a prompt, and the row that holds both."""
+    """What was written behind a prompt, and the cache that holds both."""
 
     tokens: tuple[int, ...]
-    rows: Rows
+    read: ReadBefore
 
 
 def fill(
@@ -69,4 +69,4 @@ def fill(
     if waiting:
         rows.extend(waiting)
     progress(len(written), len(written))
-    return Filled(tuple(written), rows)
+    return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache))

@@ -7,7 +7,7 @@ renders them against a Run. `examples/tone_model` is the smallest one. No torch 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -153,6 +153,54 @@ class Thought:
     notes: tuple[Note, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SheetWish:
+    """A text somebody wants of a language model.
+
+    act    understand (codes), inspire (a line of text), or format (a caption and lyrics)
+    text   the codes, the line, or the caption
+    given  values that must be in it, by the names of a song sheet
+    """
+
+    act: str
+    text: str
+    lyrics: str = ""
+    instrumental: bool = False
+    given: Mapping[str, object] = field(default_factory=dict)
+    temperature: float = 0.85
+    top_k: int = 0
+    top_p: float = 0.9
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SongSheet:
+    """What a language model says of a song; None: nothing."""
+
+    caption: str
+    lyrics: str
+    bpm: int | None
+    keyscale: str | None
+    timesignature: str | None
+    language: str | None
+    duration: int | None
+    genres: str | None
+    instrumental: bool
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well codes fit what was asked, from 0 to 1: each part, and all of them weighed.
+
+    information  nats a token that the codes tell of a text
+    """
+
+    parts: Mapping[str, float]
+    reward: float
+    information: Mapping[str, float]
+
+
 class Task(Protocol):
     """Work for a language model: a frozen value of the family's own making."""
 
@@ -176,3 +224,36 @@ class Thinker(Protocol[T]):
 
     def think(self, task: T, run: Run) -> Thought:
         """Do it. All work is done in `run.stage`."""
+
+
+A = TypeVar("A")
+
+
+@runtime_checkable
+class Writer(Protocol[A]):
+    """A model with a language model that writes song sheets."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether its language model is installed. Raises what opening it raises."""
+
+    def writing(self, wish: SheetWish, most_seconds: float) -> A:
+        """The work for a wish. Raises InvalidRequest, and WeightsMissing without the model."""
+
+    def writing_footprint(self, asked: A) -> Footprint:
+        """What the work needs."""
+
+    def write(self, wish: SheetWish, asked: A, run: Run) -> SongSheet:
+        """Do it. All work is done in `run.stage`."""
+
+    def scoring(self, wish: SheetWish) -> tuple[Footprint, object]:
+        """What holding codes (`text`) against lyrics and what is `given` needs, and the work."""
+
+    def score(self, task: object, run: Run) -> Score:
+        """Do it."""
+
+    def hearing(self, path: Path) -> tuple[Footprint, tuple[Song, ...]]:
+        """What turning a recording into codes needs, and what is heard of it."""
+
+    def hear(self, songs: tuple[Song, ...], run: Run) -> str:
+        """The codes of a recording, as text."""

@@ -21,6 +21,9 @@ SRC = Path(headroom.__file__).parents[1]
 DECLARED = (
     "requests.py", "request_fields.py", "source_fields.py", "language_fields.py", "variants.py",
 )  # fmt: skip
+# Interfaces with fields of their own that are named alike: ACE-Step's documented one, and a wish for
+# a song sheet.
+OTHERS = ("acestep/inference_types.py", "acestep/inference.py", "headroom/models/base.py")
 FIELDS = {param.name for param in union(TASKS.values())}
 # Words that mean other things outside the model's own folder: the start of a byte range.
 COMMON = {"start", "end"}
@@ -78,7 +81,7 @@ def test_no_default_of_a_request_field_is_written_a_second_time() -> None:
     found = [
         f"{path.relative_to(SRC)}:{line} {name}"
         for path in sorted(SRC.rglob("*.py"))
-        if path.name not in DECLARED
+        if path.name not in DECLARED and path.relative_to(SRC).as_posix() not in OTHERS
         for line, name in second_defaults(ast.parse(path.read_text(encoding="utf-8")))
         if name not in COMMON or path.parent.name == "acestep"
     ]

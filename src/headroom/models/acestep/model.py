@@ -14,6 +14,7 @@ from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.hardware.machine import DType, Machine, fast_dtype
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
 from headroom.models.acestep.config import (
@@ -25,6 +26,7 @@ from headroom.models.acestep.config import (
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
 from headroom.models.acestep.footprint import footprint
+from headroom.models.acestep.hearing import HEARING, heard_codes
 from headroom.models.acestep.language import Language, find_language
 from headroom.models.acestep.parts import (
     CODES,
@@ -38,13 +40,24 @@ from headroom.models.acestep.parts import (
 )
 from headroom.models.acestep.prompts import PromptTokenizer
 from headroom.models.acestep.render import Assets, render
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Cover, Text2Music
+from headroom.models.acestep.scoring import ScoreTask, score
 from headroom.models.acestep.song import Song
-from headroom.models.acestep.thinking import SongTask, TextTask, song_task, think
+from headroom.models.acestep.texts import Asked, score_task, song_sheet, text_task
+from headroom.models.acestep.thinking import SongTask, song_task, think, write_text
 from headroom.models.acestep.thinking_cost import Thinking
 from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
 from headroom.models.acestep.variants import Variant, check_task, unused, variant_of
-from headroom.models.base import Composed, Loader, Numerics, Setup, Thought
+from headroom.models.base import (
+    Composed,
+    Loader,
+    Numerics,
+    Score,
+    Setup,
+    SheetWish,
+    SongSheet,
+    Thought,
+)
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import prepare
@@ -146,8 +159,8 @@ class AceStep:
             VAE_ENCODER: partial(self._load, lambda: Encoder(vae), self._vae, "encoder.", dtype),
             VAE_DECODER: self._decoder,
         }
-        if self.language is not None:
-            loaders[LANGUAGE_MODEL] = partial(self.language.load, dtype)
+        # Looked for when it is first asked for: who renders only may lack it.
+        loaders[LANGUAGE_MODEL] = lambda: self._language().load(dtype)
         if self.compile:
             for name in (DIT, VAE_DECODER):
                 loaders[name] = partial(self._compiled, loaders[name])
@@ -164,22 +177,61 @@ class AceStep:
             return Note("thinking", True, False, why)
         return song_task(request, seeds, most_seconds, self.language)
 
-    def text_task(self, task: TextTask) -> Footprint:
-        """What writing a text needs."""
-        return self._thinks(task.cost)
-
     def thinking_footprint(self, task: SongTask) -> Footprint:
         """What the work needs."""
         return self._thinks(task.cost)
 
     def think(self, task: SongTask, run: Run) -> Thought:
         """Do it."""
-        assert self.language is not None  # or there would be no task
-        return think(task, self.language, run)
+        return think(task, self._language(), run)
+
+    @property
+    def writes(self) -> bool:
+        """Whether its language model is installed. Raises what opening it raises."""
+        return self.language is not None
+
+    def writing(self, wish: SheetWish, most_seconds: float) -> Asked:
+        """The work for a wish. Raises InvalidRequest, and WeightsMissing without the model."""
+        return text_task(wish, most_seconds, self._language())
+
+    def writing_footprint(self, asked: Asked) -> Footprint:
+        """What the work needs."""
+        return self._thinks(asked.task.cost)
+
+    def write(self, wish: SheetWish, asked: Asked, run: Run) -> SongSheet:
+        """Do it."""
+        return song_sheet(wish, write_text(asked.task, self._language(), run), asked.notes)
+
+    def scoring(self, wish: SheetWish) -> tuple[Footprint, object]:
+        """What holding codes against lyrics and a sheet needs, and the work."""
+        task = score_task(wish, self._language())
+        return self._thinks(task.cost(self._language())), task
+
+    def score(self, task: object, run: Run) -> Score:
+        """Do it."""
+        assert isinstance(task, ScoreTask)
+        return score(task, self._language(), run)
+
+    def _language(self) -> Language:
+        if self.language is None:
+            how = "fetch one with `acestep models download acestep-5Hz-lm-1.7B`"
+            raise WeightsMissing("a planner language model", [str(self.folder.parent)], how)
+        return self.language
+
+    def hearing(self, path: Path) -> tuple[Footprint, tuple[Song, ...]]:
+        """What turning a recording into codes needs, and what is heard of it."""
+        cover = Cover(source_audio=path)
+        songs = compose(cover, self.variant, (0,)).songs
+        needs = self.footprint(songs)
+        stages = tuple(stage for stage in needs.stages if stage.name in HEARING)
+        return Footprint(needs.components, stages), songs
+
+    def hear(self, songs: tuple[Song, ...], run: Run) -> str:
+        """The codes of a recording, as text."""
+        return codes_to_text(heard_codes(songs[0], run, self.assets))
 
     def _thinks(self, cost: Thinking) -> Footprint:
-        assert self.language is not None
-        return thinking_footprint(cost, self.language.config, self.dtype)
+        return thinking_footprint(cost, self._language().config, self.dtype)
 
     # --- details -------------------------------------------------------------------------
 

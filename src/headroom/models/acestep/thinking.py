@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headroom.diffusion.noise import Stream, uniforms
 from headroom.lm.constraint import Constraint
-from headroom.lm.decode import Writing, write
+from headroom.lm.decode import ReadBefore, Writing, write
 from headroom.lm.fill import Filled, fill
 from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
@@ -93,12 +93,14 @@ def song_task(
 
 def think(task: SongTask, language: Language, run: Run) -> Thought:
     """The song sheet, then codes for each song; a request for each, with nothing left open."""
-    sheet, notes = task.given, list[Note]()
+    sheet, notes, before = task.given, list[Note](), None
     if task.asked:
-        sheet = task.given.over(_metadata(task, language, run))
+        filled = _metadata(task, language, run)
+        sheet = task.given.over(read(language.words.said(filled.tokens)))
+        before = filled.read
     if sheet.duration is None:  # nobody was asked for it
         sheet = replace(sheet, duration=min(task.most_seconds, 30))
-    codes = _codes(task, sheet, language, run)
+    codes = _codes(task, sheet, language, run, before)
     for song, row in zip(task.seeds, codes, strict=True):
         longest = _longest_run(row)
         if longest >= REPEATED:
@@ -140,11 +142,10 @@ def _sampling(request: Text2Music, penalty: float = 1.0) -> Sampling:
     return Sampling(request.lm_temperature, request.lm_top_k, request.lm_top_p, penalty)
 
 
-def _metadata(task: SongTask, language: Language, run: Run) -> Sheet:
+def _metadata(task: SongTask, language: Language, run: Run) -> Filled:
     """What the language model fills in, once for all songs, keyed by the first one's seed."""
-    words = language.words
 
-    def work(step: Step, parts: Parts) -> str:
+    def work(step: Step, parts: Parts) -> Filled:
         grammar: Constraint = FreeText(language.sheets)
         if task.request.use_constrained_decoding:
             grammar = SheetGrammar(
@@ -155,23 +156,24 @@ def _metadata(task: SongTask, language: Language, run: Run) -> Sheet:
                 closes=False,
                 sings=False,
             )
-        filled = fill(
+        return fill(
             parts.of(LANGUAGE_MODEL, CausalLM),
             task.prompt,
             grammar,
-            words.text,
+            language.words.text,
             METADATA_TOKENS,
             _sampling(task.request),
             _chances(task.seeds[0]),
             step.device,
             step.progress,
         )
-        return words.said(filled.tokens)
 
-    return read(run.stage(THINK, work))
+    return run.stage(THINK, work)
 
 
-def _codes(task: SongTask, sheet: Sheet, language: Language, run: Run) -> list[list[int]]:
+def _codes(
+    task: SongTask, sheet: Sheet, language: Language, run: Run, before: ReadBefore | None
+) -> list[list[int]]:
     words, request = language.words, task.request
     told = replace(
         sheet,
@@ -189,6 +191,7 @@ def _codes(task: SongTask, sheet: Sheet, language: Language, run: Run) -> list[l
         request.lm_cfg_scale,
         _sampling(request, request.lm_repetition_penalty),
         run,
+        before,
     )
     found: list[list[int]] = codes.tolist()
     return found
@@ -231,6 +234,7 @@ def write_codes(
     scale: float,
     sampling: Sampling,
     run: Run,
+    before: ReadBefore | None = None,
 ) -> Tensor:
     """Codes [songs, count] of songs with these prompts, as numbers from 0 on, on the host.
 
@@ -256,7 +260,7 @@ def write_codes(
                 step.progress(before + done, len(pieces) * number)
 
             rows = chances[group.start : group.stop]
-            found.append(write(model, writing, rows, step.device, told))
+            found.append(write(model, writing, rows, step.device, told, before))
         codes: Tensor = torch.cat(found).sub_(words.start)
         return codes
 

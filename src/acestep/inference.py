@@ -1,0 +1,325 @@
+"""`acestep.inference` as programs written for ACE-Step know it, over one engine.
+
+Nothing here raises for what a user said: results say `success` and `error`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from acestep.inference_types import (
+    CreateSampleResult,
+    FormatSampleResult,
+    GenerationConfig,
+    GenerationParams,
+    GenerationResult,
+    UnderstandResult,
+)
+from headroom.errors import HeadroomError
+from headroom.models.acestep.codes_text import codes_to_text
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
+from headroom.models.base import SheetWish, SongSheet
+from headroom.runtime.events import Event, Progress
+
+if TYPE_CHECKING:
+    from acestep.handler import AceStepHandler
+    from acestep.llm_inference import LLMHandler
+    from headroom.engine.result import Result
+
+__all__ = [
+    "CreateSampleResult",
+    "FormatSampleResult",
+    "GenerationConfig",
+    "GenerationParams",
+    "GenerationResult",
+    "UnderstandResult",
+    "create_sample",
+    "format_sample",
+    "generate_music",
+    "understand_music",
+]
+Tell = Callable[..., object]
+_NEVER = ("cover", "repaint", "extract")  # tasks that no language model plans
+NOT_READY = "LLM not initialized"
+
+
+R = TypeVar("R", bound=UnderstandResult)
+
+
+def generate_music(
+    dit_handler: AceStepHandler,
+    llm_handler: LLMHandler | None,
+    params: GenerationParams,
+    config: GenerationConfig,
+    save_dir: str | None = None,
+    progress: Tell | None = None,
+) -> GenerationResult:
+    """The songs of a request, saved below `save_dir` where one is named."""
+    began = time.perf_counter()
+    try:
+        ready = llm_handler is not None and llm_handler.llm_initialized
+        request = _request(params, config, ready)
+        engine = dit_handler.engine_for(llm_handler)
+        if ready and llm_handler is not None:
+            llm_handler.share(engine)
+        result = engine.generate(request, _listener(progress))
+    except HeadroomError as error:
+        return GenerationResult(status_message=f"error: {error}", success=False, error=str(error))
+    _write_back(params, result)
+    audios = [_audio(result, i, params, config, save_dir) for i in range(len(result.audios))]
+    notes = "; ".join(note.sentence() for note in result.notes)
+    return GenerationResult(
+        audios=audios,
+        status_message=notes or "done",
+        extra_outputs=_extra(result, time.perf_counter() - began),
+    )
+
+
+def understand_music(
+    llm_handler: LLMHandler,
+    audio_codes: str,
+    temperature: float = 0.85,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    use_constrained_decoding: bool = True,
+    constrained_decoding_debug: bool = False,
+) -> UnderstandResult:
+    """What codes are; no codes: an example is invented."""
+    wish = SheetWish("understand", audio_codes)
+    return _sheet(UnderstandResult(), llm_handler, wish, temperature, top_k, top_p)
+
+
+def create_sample(
+    llm_handler: LLMHandler,
+    query: str,
+    instrumental: bool = False,
+    vocal_language: str | None = None,
+    temperature: float = 0.85,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    use_constrained_decoding: bool = True,
+    constrained_decoding_debug: bool = False,
+) -> CreateSampleResult:
+    """A song out of a line of text."""
+    known = vocal_language not in (None, "", "unknown")
+    given = {"language": vocal_language} if known else {}
+    wish = SheetWish("inspire", query, "", instrumental, given)
+    return _sheet(CreateSampleResult(), llm_handler, wish, temperature, top_k, top_p)
+
+
+def format_sample(
+    llm_handler: LLMHandler,
+    caption: str,
+    lyrics: str,
+    user_metadata: Mapping[str, Any] | None = None,
+    temperature: float = 0.85,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    use_constrained_decoding: bool = True,
+    constrained_decoding_debug: bool = False,
+) -> FormatSampleResult:
+    """A caption and lyrics said better; metadata that are given are kept."""
+    wish = SheetWish("format", caption, lyrics, given=dict(user_metadata or {}))
+    return _sheet(FormatSampleResult(), llm_handler, wish, temperature, top_k, top_p)
+
+
+def _sheet(
+    result: R,
+    handler: LLMHandler,
+    wish: SheetWish,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+) -> R:
+    if not handler.llm_initialized:
+        result.success, result.error, result.status_message = False, NOT_READY, NOT_READY
+        return result
+    asked = SheetWish(
+        wish.act, wish.text, wish.lyrics, wish.instrumental, wish.given, temperature,
+        top_k or 0, 1.0 if top_p is None else top_p, random.SystemRandom().getrandbits(32),
+    )  # fmt: skip
+    try:
+        sheet = handler.engine().write(asked)
+    except HeadroomError as error:
+        result.success, result.error, result.status_message = False, str(error), str(error)
+        return result
+    _fill(result, sheet)
+    return result
+
+
+def _fill(result: UnderstandResult, sheet: SongSheet) -> None:
+    result.caption, result.lyrics = sheet.caption, sheet.lyrics
+    result.bpm = sheet.bpm
+    result.duration = None if sheet.duration is None else float(sheet.duration)
+    result.keyscale, result.language = sheet.keyscale or "", sheet.language or ""
+    result.timesignature = sheet.timesignature or ""
+    result.status_message = "; ".join(note.sentence() for note in sheet.notes) or "done"
+    if isinstance(result, CreateSampleResult):
+        result.instrumental = sheet.instrumental
+
+
+# --- from params to a request and back ------------------------------------------------------
+
+_SAME = (
+    "caption", "lyrics", "instrumental", "vocal_language", "bpm", "inference_steps",
+    "guidance_scale", "cfg_interval_start", "cfg_interval_end", "shift", "infer_method",
+    "audio_cover_strength", "audio_codes",
+)  # fmt: skip
+_LM = (
+    "lm_temperature", "lm_cfg_scale", "lm_top_k", "lm_top_p", "lm_negative_prompt",
+    "use_cot_metas", "use_cot_caption", "use_cot_language", "use_constrained_decoding",
+)  # fmt: skip
+
+
+def _request(params: GenerationParams, config: GenerationConfig, ready: bool) -> AnyMusicRequest:
+    """The request these mean. Raises InvalidRequest."""
+    task = params.task_type
+    if task == "cover" and not (params.src_audio or params.reference_audio or params.audio_codes):
+        task = "text2music"
+    said: dict[str, Any] = {"task": task}
+    plain = GenerationParams()
+    known = TASKS[task].model_fields if task in TASKS else {}
+    for name in _SAME:
+        value = getattr(params, name)
+        if name in known and value != getattr(plain, name):
+            said[name] = value
+    for name in ("keyscale", "timesignature"):
+        if getattr(params, name):
+            said[name] = getattr(params, name)
+    if params.duration > 0 and "duration" in known:
+        said["duration"] = params.duration
+    if params.timesteps is not None:
+        said["timesteps"] = tuple(params.timesteps)
+    if params.use_adg:
+        said["guidance_variant"] = "adg"
+    if params.instruction != plain.instruction:
+        said["instruction"] = params.instruction
+    if params.src_audio and "source_audio" in known:
+        said["source_audio"] = params.src_audio
+    if params.reference_audio:
+        said["reference_audio"] = (params.reference_audio,)
+    if task in ("repaint", "lego"):
+        said["start"] = params.repainting_start
+        if params.repainting_end > 0:
+            said["end"] = params.repainting_end
+    if ready and params.thinking and task not in _NEVER and not params.audio_codes:
+        said["thinking"] = True
+        said |= {name: getattr(params, name) for name in _LM if name in known}
+    said |= {"audio_format": config.audio_format, "seeds": _seeds(params, config)}
+    return request_from(said)
+
+
+def _seeds(params: GenerationParams, config: GenerationConfig) -> tuple[int, ...]:
+    """A seed for each song: those that were said, and others drawn."""
+    drawn = random.SystemRandom()
+    said: Sequence[int] = ()
+    if isinstance(config.seeds, int):
+        said = (config.seeds,)
+    elif config.seeds is not None:
+        said = config.seeds
+    elif not config.use_random_seed and params.seed >= 0:
+        said = (params.seed,)
+    found = [seed for seed in said if seed >= 0][: config.batch_size]
+    while len(found) < max(1, config.batch_size):
+        found.append(drawn.getrandbits(32))
+    return tuple(found)
+
+
+def _write_back(params: GenerationParams, result: Result) -> None:
+    """What the language model decided, where ACE-Step's programs look for it."""
+    if result.thought is None:
+        return
+    song = result.songs[0]
+    metas = getattr(song, "metas", None)
+    if metas is None:
+        return
+    params.cot_bpm, params.cot_keyscale = metas.bpm, metas.keyscale or ""
+    params.cot_timesignature = metas.timesignature or ""
+    params.cot_duration = metas.seconds
+    params.cot_vocal_language = getattr(song, "language", "unknown")
+    params.cot_caption = getattr(song, "caption", "")
+
+
+def _audio(
+    result: Result,
+    index: int,
+    params: GenerationParams,
+    config: GenerationConfig,
+    save_dir: str | None,
+) -> dict[str, Any]:
+    import torch
+
+    audio, seed = result.audios[index], result.seeds[index]
+    codes = codes_to_text(getattr(result.songs[index], "codes", ()))
+    told = {**params.to_dict(), "seed": seed, "audio_codes": codes}
+    key = str(uuid.uuid5(uuid.NAMESPACE_OID, repr(sorted(told.items(), key=lambda x: x[0]))))
+    tensor = torch.as_tensor(audio.samples).clone()
+    silent = bool(tensor.abs().max() == 0)
+    path = ""
+    if save_dir is not None and not silent:
+        from headroom.engine.save import Page, save
+
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        page = Page(audio, result.provenance[index], {})
+        target = Path(save_dir) / f"{key}.{config.audio_format}"
+        path = str(save((page,), target, None, None)[0])
+    return {
+        "path": path,
+        "tensor": tensor,
+        "key": key,
+        "sample_rate": audio.rate,
+        "params": told,
+        "silent": silent,
+    }
+
+
+def _extra(result: Result, seconds: float) -> dict[str, Any]:
+    """What is measured and drawn beside the sound."""
+    thought = {s.stage: s.seconds for s in result.thought.stages} if result.thought else {}
+    took = {s.stage: s.seconds for s in result.report.stages}
+    return {
+        "pred_latents": result.kept.get("latents"),
+        "seed_value": ",".join(map(str, result.seeds)),
+        "lm_metadata": _metadata(result),
+        "time_costs": {
+            "lm_phase1_time": thought.get("think", 0.0),
+            "lm_phase2_time": thought.get("write codes", 0.0),
+            "lm_total_time": sum(thought.values()),
+            "dit_encoder_time_cost": took.get("condition", 0.0),
+            "dit_model_time_cost": took.get("denoise", 0.0),
+            "dit_vae_decode_time_cost": took.get("decode", 0.0),
+            "dit_offload_time_cost": sum(s.loading for s in result.report.stages),
+            "dit_total_time_cost": result.report.seconds,
+            "pipeline_total_time": seconds,
+        },
+    }
+
+
+def _metadata(result: Result) -> dict[str, Any] | None:
+    metas = getattr(result.songs[0], "metas", None)
+    if result.thought is None or metas is None:
+        return None
+    return {
+        "bpm": metas.bpm,
+        "keyscale": metas.keyscale,
+        "timesignature": metas.timesignature,
+        "duration": metas.seconds,
+        "language": getattr(result.songs[0], "language", None),
+        "caption": getattr(result.songs[0], "caption", None),
+    }
+
+
+def _listener(progress: Tell | None) -> Callable[[Event], None]:
+    def hear(event: Event) -> None:
+        if progress is not None and isinstance(event, Progress) and event.total:
+            progress(event.done / event.total, desc=event.stage)
+
+    return hear

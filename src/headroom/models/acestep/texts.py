@@ -1,0 +1,109 @@
+"""Texts a language model writes: what codes mean, a song out of a line, a song said better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from headroom.errors import InvalidRequest
+from headroom.lm.sample import Sampling
+from headroom.models.acestep import lm_prompts
+from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_to_text
+from headroom.models.acestep.language import Language
+from headroom.models.acestep.prompts import INSTRUMENTAL
+from headroom.models.acestep.scoring import ScoreTask
+from headroom.models.acestep.sheet import Sheet, normalised
+from headroom.models.acestep.thinking import TextTask, Written
+from headroom.models.base import SheetWish, SongSheet
+from headroom.params.clamp import Note
+
+Act = Literal["understand", "inspire", "format"]
+ACTS: tuple[Act, ...] = ("understand", "inspire", "format")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A text's task, and what was done otherwise than asked."""
+
+    task: TextTask
+    notes: tuple[Note, ...]
+
+
+def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked:
+    """The task of a wish. Raises InvalidRequest for codes that are none, and an unknown act."""
+    given, bad = normalised(wish.given)
+    notes = tuple(
+        Note(name, wish.given[name], None, "it is no value that the model knows") for name in bad
+    )
+    if given.duration is not None and given.duration > most_seconds:
+        why = f"a song is at most {most_seconds:g} s here"
+        notes += (Note("duration", given.duration, int(most_seconds), why),)
+        given = replace(given, duration=int(most_seconds))
+    if wish.act == "understand":
+        prompt = lm_prompts.understanding(_codes(wish.text, language))
+        given = Sheet()
+    elif wish.act == "inspire":
+        prompt = lm_prompts.inspiring(wish.text, wish.instrumental)
+        given = Sheet(language=given.language)
+    elif wish.act == "format":
+        prompt = lm_prompts.formatting(wish.text, wish.lyrics, INSTRUMENTAL)
+    else:
+        raise InvalidRequest("act", wish.act, "one of " + ", ".join(ACTS))
+    sampling = Sampling(wish.temperature, wish.top_k, wish.top_p, 1.0)
+    ids = language.words.ids(prompt)
+    return Asked(TextTask(ids, given, int(most_seconds), sampling, wish.seed), notes)
+
+
+def score_task(wish: SheetWish, language: Language) -> ScoreTask:
+    """Codes held against lyrics and a sheet. Raises InvalidRequest for what is none."""
+    given, bad = normalised(wish.given)
+    if bad:
+        raise InvalidRequest(bad[0], wish.given[bad[0]], "a value that the model knows")
+    if not given.values() and not wish.lyrics.strip():
+        raise InvalidRequest("caption", "", "a caption, lyrics or other values to score against")
+    codes = _codes(wish.text, language)
+    if not codes:
+        raise InvalidRequest("codes", wish.text, "audio codes")
+    return ScoreTask(codes, given, wish.lyrics)
+
+
+def song_sheet(wish: SheetWish, written: Written, notes: tuple[Note, ...]) -> SongSheet:
+    """What was written, as everybody reads it. Lyrics that nobody wrote are those that were given,
+    or those of music without a voice."""
+    sheet, lyrics = written.sheet, written.lyrics
+    if not lyrics and wish.act == "format":
+        lyrics = wish.lyrics
+    if not lyrics and wish.instrumental:
+        lyrics = INSTRUMENTAL
+    return SongSheet(
+        caption=sheet.caption or (wish.text if wish.act == "format" else ""),
+        lyrics=lyrics,
+        bpm=sheet.bpm,
+        keyscale=sheet.keyscale,
+        timesignature=sheet.timesignature,
+        language=sheet.language,
+        duration=sheet.duration,
+        genres=sheet.genres,
+        instrumental=lyrics.strip().lower() in (INSTRUMENTAL.lower(), ""),
+        notes=notes,
+    )
+
+
+def _codes(text: str, language: Language) -> str:
+    """Codes as they stand in the prompt: `<|audio_code_N|>` …, or numbers with commas.
+
+    A small language model knows fewer codes than there are; it reads its last one instead.
+    """
+    if not text.strip():
+        return ""
+    codes = codes_from_text(text, CODEBOOK)
+    if not codes:
+        words = text.replace(",", " ").split()
+        codes = [int(word) for word in words if word.isdecimal()]
+        if len(codes) != len(words):
+            allowed = "<|audio_code_N|> one after another, or numbers with commas"
+            raise InvalidRequest("codes", text[:60], allowed)
+    if max(codes) >= CODEBOOK:
+        raise InvalidRequest("codes", max(codes), f"codes from 0 to {CODEBOOK - 1}")
+    known = language.words.codes
+    return codes_to_text([min(code, known.stop - known.start - 1) for code in codes])
