@@ -29,6 +29,7 @@ COMPOSE = 'acestep compose "a line of text" [FLAGS]'
 SCORE = "acestep score FILE-OR-CODES --caption TEXT [FLAGS]"
 UNDERSTAND = "acestep understand FILE-OR-CODES [FLAGS]"
 GIVEN = ("bpm", "keyscale", "timesignature", "duration", "language")
+NO_LYRICS = "(no lyrics)"
 CALM = 0.3  # temperature of understanding: what is there is to be said, and nothing invented
 
 
@@ -171,7 +172,7 @@ def _words(sheet: SongSheet) -> str:
     for name in named:
         value = getattr(sheet, name)
         lines.append(f"{name:<14} {'–' if value is None else value}")
-    return "\n".join([*lines, "", sheet.lyrics or "(no lyrics)"]) + "\n"
+    return "\n".join([*lines, "", sheet.lyrics or NO_LYRICS]) + "\n"
 
 
 def _text(rest: Sequence[str], field: str) -> str:

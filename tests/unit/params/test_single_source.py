@@ -21,8 +21,8 @@ SRC = Path(headroom.__file__).parents[1]
 DECLARED = (
     "requests.py", "request_fields.py", "source_fields.py", "language_fields.py", "variants.py",
 )  # fmt: skip
-# Interfaces with fields of their own that are named alike: ACE-Step's documented one, and a wish for
-# a song sheet.
+# Interfaces with fields of their own that are named alike: ACE-Step's documented one, and what is
+# wished of a song sheet.
 OTHERS = ("acestep/inference_types.py", "acestep/inference.py", "headroom/models/base.py")
 FIELDS = {param.name for param in union(TASKS.values())}
 # Words that mean other things outside the model's own folder: the start of a byte range.
