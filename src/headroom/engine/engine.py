@@ -113,7 +113,15 @@ class Engine(Acts):
         otherwise = any(note.field == "lm_model" for note in self.terms.notes)
         named = None if otherwise else lm
         self._setup = Setup(
-            self.device, self.machine, name, folder, DTYPES[dtype], compile, named, self.terms.lms
+            self.device,
+            self.machine,
+            name,
+            folder,
+            DTYPES[dtype],
+            compile,
+            named,
+            self.terms.lms,
+            self.terms.lm_backend == "vllm",
         )
         self._threads, self._wishes = threads, wishes
         self._working = threading.Lock()

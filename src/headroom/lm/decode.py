@@ -156,6 +156,11 @@ class Rows:
         )
         return mask.masked_fill_(places >= self._at.unsqueeze(1), HIDDEN)[:, None, None]
 
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Where each row goes on [rows], and what it may look at, additive [rows, 1, 1, capacity]:
+        for who steps on by himself."""
+        return self._at, self._mask
+
     def feed(self, tokens: Tensor) -> Tensor:
         """Add a token [rows] to every row → hidden states [rows, width]."""
         lengths = self.cache.lengths

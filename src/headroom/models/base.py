@@ -83,6 +83,7 @@ class Setup:
     dtype       None: what the machine is fast at
     compile     whether to compile what is called; None: where it pays
     lm          the language model asked for by name; None: the first of `lms` that is installed
+    lm_graphs   whether its loop is recorded in graphs, where the device does that
     """
 
     device: Device
@@ -93,6 +94,7 @@ class Setup:
     compile: bool | None = None
     lm: str | None = None
     lms: tuple[str, ...] = ()
+    lm_graphs: bool = False
 
 
 class Model(Protocol[R, S]):

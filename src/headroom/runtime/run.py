@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from headroom.device import Device
+from headroom.device import Device, Graph
 from headroom.errors import Cancelled, OutOfMemory
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.runtime.events import (
@@ -41,6 +41,16 @@ class Step:
     device: torch.device
     _tell: Tell
     _stop: Stop
+    _device: Device
+
+    @property
+    def captures(self) -> bool:
+        """Whether the device records graphs where the stage computes."""
+        return self._device.can_capture() and self.device == self._device.torch
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """Record work on fixed tensors; where nothing is recorded, replaying calls it."""
+        return self._device.capture(work)
 
     @property
     def tile(self) -> int | None:
@@ -140,7 +150,7 @@ class Run:
     def _once(self, name: str, work: Callable[[Step, Parts], T]) -> T:
         plan = self.plan.stage(name)
         placements = tuple(self.plan.placement(c) for c in plan.uses)
-        step = Step(plan, self._where(placements), self._tell, self._stop)
+        step = Step(plan, self._where(placements), self._tell, self._stop, self._device)
         step.check()
         self._in_stage = name
         with ExitStack() as always, ExitStack() as undo:

@@ -70,3 +70,29 @@ def test_a_plan_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def planned(capsys, *words: str) -> dict[str, object]:
+    assert main(["plan", "x", "--thinking", "--duration", "240", "--json", *words]) == 0
+    value: dict[str, object] = json.loads(capsys.readouterr().out)
+    return value
+
+
+def test_thinking_is_planned_with_the_language_model_of_the_tier(capsys) -> None:
+    value = planned(capsys, "--vram", "8")
+    assert value["language_model"] == "0.6B"
+    assert [s["stage"] for s in value["stages"]][:2] == ["think", "write codes"]
+    assert "language model" in {p["component"] for p in value["placements"]}
+    large = planned(
+        capsys, "--vram", "8", "--policy", "adaptive", "--lm-model", "acestep-5Hz-lm-4B"
+    )
+    (lm,) = [p for p in large["placements"] if p["component"] == "language model"]
+    assert (large["language_model"], lm["precision"]) == ("4B", "int8")
+    assert large["peak_bytes"] <= large["budget_bytes"]
+
+
+def test_a_tier_without_a_language_model_says_how_to_have_one(capsys) -> None:
+    value = planned(capsys, "--vram", "4")
+    (note,) = [n for n in value["notes"] if n["field"] == "thinking"]
+    assert value["language_model"] is None and "--init-lm" in note["why"]
+    assert planned(capsys, "--vram", "4", "--init-lm")["language_model"] == "0.6B"

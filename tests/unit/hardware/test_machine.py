@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from headroom.hardware.machine import Features, Machine, fast_dtype
+from headroom.hardware.machine import Features, Machine, card, fast_dtype
 from headroom.units import GIB
 
 
@@ -44,3 +46,8 @@ def test_a_machine_that_cannot_be_is_refused():
 
 def test_a_line_for_a_person():
     assert card(8, 7, 6).describe() == "card (cuda): 7.00 GiB of 8.00 GiB free, capped at 6.00 GiB"
+
+
+def test_a_cap_above_the_card_is_the_card() -> None:
+    whole, capped = card(8), replace(card(8), cap=64 * GIB)
+    assert (capped.limit, capped.budget) == (whole.limit, whole.budget)

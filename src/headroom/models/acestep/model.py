@@ -183,7 +183,7 @@ class AceStep:
 
     def think(self, task: SongTask, run: Run) -> Thought:
         """Do it."""
-        return think(task, self._language(), run)
+        return think(task, self._language(), run, self._setup.lm_graphs)
 
     @property
     def writes(self) -> bool:

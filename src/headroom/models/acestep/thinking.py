@@ -13,6 +13,7 @@ from headroom.diffusion.noise import Stream, uniforms
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import ReadBefore, Writing, write
 from headroom.lm.fill import Filled, fill
+from headroom.lm.graphed import write_graphed
 from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.footprint import groups
@@ -91,8 +92,11 @@ def song_task(
     return SongTask(request, seeds, given, open_, prompt, against, most, cost)
 
 
-def think(task: SongTask, language: Language, run: Run) -> Thought:
-    """The song sheet, then codes for each song; a request for each, with nothing left open."""
+def think(task: SongTask, language: Language, run: Run, graphs: bool = False) -> Thought:
+    """The song sheet, then codes for each song; a request for each, with nothing left open.
+
+    graphs  whether codes are written in recorded graphs, where the device records them
+    """
     sheet, notes, before = task.given, list[Note](), None
     if task.asked:
         filled = _metadata(task, language, run)
@@ -100,7 +104,7 @@ def think(task: SongTask, language: Language, run: Run) -> Thought:
         before = filled.read
     if sheet.duration is None:  # nobody was asked for it
         sheet = replace(sheet, duration=min(task.most_seconds, 30))
-    codes = _codes(task, sheet, language, run, before)
+    codes = _codes(task, sheet, language, run, before, graphs)
     for song, row in zip(task.seeds, codes, strict=True):
         longest = _longest_run(row)
         if longest >= REPEATED:
@@ -172,7 +176,12 @@ def _metadata(task: SongTask, language: Language, run: Run) -> Filled:
 
 
 def _codes(
-    task: SongTask, sheet: Sheet, language: Language, run: Run, before: ReadBefore | None
+    task: SongTask,
+    sheet: Sheet,
+    language: Language,
+    run: Run,
+    before: ReadBefore | None,
+    graphs: bool,
 ) -> list[list[int]]:
     words, request = language.words, task.request
     told = replace(
@@ -192,6 +201,7 @@ def _codes(
         _sampling(request, request.lm_repetition_penalty),
         run,
         before,
+        graphs,
     )
     found: list[list[int]] = codes.tolist()
     return found
@@ -235,6 +245,7 @@ def write_codes(
     sampling: Sampling,
     run: Run,
     before: ReadBefore | None = None,
+    graphs: bool = False,
 ) -> Tensor:
     """Codes [songs, count] of songs with these prompts, as numbers from 0 on, on the host.
 
@@ -260,9 +271,13 @@ def write_codes(
                 step.progress(before + done, len(pieces) * number)
 
             rows = chances[group.start : group.stop]
-            found.append(write(model, writing, rows, step.device, told, before))
-        codes: Tensor = torch.cat(found).sub_(words.start)
-        return codes
+            if graphs and step.captures:
+                codes = write_graphed(model, writing, rows, step.device, told, step.capture, before)
+            else:
+                codes = write(model, writing, rows, step.device, told, before)
+            found.append(codes)
+        every: Tensor = torch.cat(found).sub_(words.start)
+        return every
 
     return run.stage(WRITE, work)
 

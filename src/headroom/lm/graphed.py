@@ -1,0 +1,146 @@
+"""The loop of `decode` recorded in graphs: what answers to ACE-Step's name `vllm`.
+
+A turn (logits, guidance, drawing, the next forward) touches the same tensors each time and asks the
+host nothing, so it is recorded once for each stretch of the cache that attention looks over, and
+replayed. Where a device records nothing the very same turns are called one by one; where recording
+fails, the rest is written that way and the log says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from headroom.device import Graph
+from headroom.lm.decode import TOLD_EVERY, Progress, ReadBefore, Rows, Writing
+from headroom.lm.sample import draw, guided, penalised
+from headroom.log import log
+from headroom.nn.causal import CausalLM, Place
+from headroom.nn.rope import Rope
+
+STRETCH = 256  # positions that attention looks over, in steps of so many: a graph for each
+AHEAD = 4  # positions that the turns of a recording write to, and that are given back
+
+
+class Recorder(Protocol):
+    """Records work on fixed tensors. Raises RuntimeError where that fails."""
+
+    def __call__(self, work: Callable[[], None]) -> Graph: ...
+
+
+def write_graphed(
+    model: CausalLM,
+    writing: Writing,
+    uniforms: Tensor,
+    device: torch.device,
+    progress: Progress,
+    record: Recorder,
+    before: ReadBefore | None = None,
+) -> Tensor:
+    """As `decode.write`: token ids [songs, count], on the host."""
+    loop = _Turns(model, writing, uniforms, device, before)
+    graph: Graph | None = None
+    stretch, fails = 0, False
+    for number in range(writing.count):
+        if number % TOLD_EVERY == 0:
+            progress(number, writing.count)
+        if number + 1 == writing.count:
+            loop.draw()  # the last one is not read again
+            break
+        if loop.stretch != stretch:
+            stretch, graph = loop.stretch, None
+            if not fails and loop.room >= AHEAD:
+                graph = _recorded(loop, record)
+                fails = graph is None
+        if graph is None:
+            loop.turn()
+        else:
+            graph.replay()
+        loop.length += 1
+    progress(writing.count, writing.count)
+    return loop.drawn.cpu()
+
+
+def _recorded(loop: _Turns, record: Recorder) -> Graph | None:
+    """A graph of a turn, the loop left as it was; None where recording fails."""
+    kept = [(tensor, tensor.clone()) for tensor in loop.state]
+    try:
+        return record(loop.turn)
+    except RuntimeError as error:
+        log.warning("graphs: recording failed, so the loop runs as it is (%s)", error)
+        return None
+    finally:
+        for tensor, before in kept:
+            tensor.copy_(before)
+
+
+class _Turns:
+    """The loop with all that changes in tensors that stay. `length` is the longest row's."""
+
+    def __init__(
+        self,
+        model: CausalLM,
+        writing: Writing,
+        uniforms: Tensor,
+        device: torch.device,
+        before: ReadBefore | None,
+    ) -> None:
+        self._model, self._writing = model, writing
+        rows = Rows(model, writing.sequences, writing.count, device)
+        self._hidden = rows.read(writing.sequences, before)
+        self._past, self._rope = rows.cache.past, model.rope(rows.cache.capacity, device)
+        self._at, self._mask = rows.places()
+        self._numbers = torch.arange(len(writing.sequences), device=device)
+        self._number = torch.zeros(1, dtype=torch.long, device=device)
+        self._uniforms = uniforms.to(device)
+        self.drawn = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
+        self._seen: Tensor | None = None
+        if writing.sampling.penalty != 1:
+            shape = len(writing.prompts), writing.words.stop - writing.words.start
+            self._seen = torch.zeros(shape, dtype=torch.bool, device=device)
+        self.length, self._capacity = max(rows.cache.lengths), rows.cache.capacity
+
+    @property
+    def state(self) -> list[Tensor]:
+        """What a turn changes; keys and values behind a row's end are hidden by the mask."""
+        seen = [] if self._seen is None else [self._seen]
+        return [self._hidden, self._at, self._mask, self._number, self.drawn, *seen]
+
+    @property
+    def stretch(self) -> int:
+        """Positions the next turn looks over."""
+        return min(self._capacity, -(-(self.length + 1) // STRETCH) * STRETCH)
+
+    @property
+    def room(self) -> int:
+        """Positions left in the cache."""
+        return self._capacity - self.length
+
+    def draw(self) -> Tensor:
+        """Draw the next token of every song → ids [songs]."""
+        writing = self._writing
+        logits = self._model.logits(self._hidden, writing.words)
+        logits = logits.float() if writing.against is None else guided(logits, writing.scale)
+        if self._seen is not None:
+            logits = penalised(logits, self._seen, writing.sampling.penalty)
+        chance = self._uniforms.index_select(1, self._number).squeeze(1)
+        token = draw(logits, chance, writing.sampling)
+        if self._seen is not None:
+            self._seen.scatter_(1, token.unsqueeze(1), True)
+        token = token + writing.words.start
+        self.drawn.index_copy_(1, self._number, token.unsqueeze(1))
+        return token
+
+    def turn(self) -> None:
+        """Draw, and read what was drawn."""
+        token = self.draw()
+        tokens = token if self._writing.against is None else token.repeat(2)
+        self._mask[self._numbers, :, :, self._at] = 0
+        rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
+        place = Place(self._numbers, self._at, rope, self._mask[..., : self.stretch])
+        self._hidden.copy_(self._model.step(tokens, self._past, place))
+        self._at.add_(1)
+        self._number.add_(1)
