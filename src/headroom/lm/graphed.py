@@ -127,10 +127,10 @@ class _Turns:
         if self._seen is not None:
             logits = penalised(logits, self._seen, writing.sampling.penalty)
         chance = self._uniforms.index_select(1, self._number).squeeze(1)
-        token = draw(logits, chance, writing.sampling)
+        token: Tensor = draw(logits, chance, writing.sampling)
         if self._seen is not None:
             self._seen.scatter_(1, token.unsqueeze(1), True)
-        token = token + writing.words.start
+        token = token.add(writing.words.start)
         self.drawn.index_copy_(1, self._number, token.unsqueeze(1))
         return token
 

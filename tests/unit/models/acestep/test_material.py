@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from headroom.audio.wave import Audio
+from headroom.device.host import HostDevice
 from headroom.diffusion.noise import Stream, draw
 from headroom.errors import InvalidSource
 from headroom.memory.plan import StagePlan
@@ -29,7 +30,9 @@ from support import synth
 BASE = VARIANTS["acestep-v15-base"]
 CHANNELS = 3
 SILENCE = torch.arange(1.0, 31.0).view(1, 10, CHANNELS)  # ten frames, none of them alike
-STEP = Step(StagePlan("encode", (), 1, None, 0, 0.0), torch.device("cpu"), tell_nobody, never)
+STEP = Step(
+    StagePlan("encode", (), 1, None, 0, 0.0), torch.device("cpu"), tell_nobody, never, HostDevice()
+)
 Write = Callable[..., Path]
 
 
