@@ -24,8 +24,7 @@ def model() -> CausalLM:
     torch.manual_seed(0)
     made = CausalLM(LayerSizes(64, 128, 4, 2, 16, 1e-6, 1e6), 3, 200).requires_grad_(False)
     for tensor in made.parameters():
-        if tensor.dim() > 1:
-            tensor.normal_(0, 0.2)
+        tensor.normal_(0, 0.2) if tensor.dim() > 1 else tensor.fill_(1)
     return made.eval()
 
 
