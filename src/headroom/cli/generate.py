@@ -17,7 +17,7 @@ from typing import cast
 from headroom.audio.encode import Format
 from headroom.audio.files import probe
 from headroom.cli import replay
-from headroom.cli.model import check_model, variant_in_use
+from headroom.cli.model import check_model, open_engine, variant_in_use
 from headroom.cli.output import (
     Place,
     Saved,
@@ -232,21 +232,9 @@ def _make(
     told: Told,
 ) -> int:
     check_model(flags.model, flags.checkpoint_dir, settings)
-    from headroom.engine.engine import Engine
-
     known: set[str] = set()
     with stoppable() as stop:
-        engine = Engine(
-            device=flags.device,
-            dtype=flags.dtype,
-            model=flags.model,
-            checkpoint_dir=flags.checkpoint_dir,
-            compile=flags.compile,
-            threads=flags.threads,
-            policy=flags.policy,
-            choices=flags.choices,
-            settings=flags.settings_with(settings),
-        )
+        engine = open_engine(flags, settings)
         if not told.quiet:
             tell_notes(engine.model.notes, known)
         with shown(told.quiet, told.bars) as tell:

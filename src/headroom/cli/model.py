@@ -6,12 +6,17 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headroom.cli.models import bundled
+from headroom.cli.parser import EngineFlags
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.variants import Variant, variant_of
 from headroom.settings import Settings
 from headroom.weights.catalog import Installed, best, checkpoint_dirs, installed
+
+if TYPE_CHECKING:
+    from headroom.engine.engine import Engine
 
 _DIT = "dit"
 
@@ -47,6 +52,23 @@ def variant_in_use(words: Sequence[str], settings: Settings) -> Variant | None:
         return None
     config = json.loads((item.folder / "config.json").read_text("utf-8"))
     return variant_of(config, item.folder)
+
+
+def open_engine(flags: EngineFlags, settings: Settings) -> Engine:
+    """The engine as the flags say. Raises HeadroomError; torch is loaded here."""
+    from headroom.engine.engine import Engine
+
+    return Engine(
+        device=flags.device,
+        dtype=flags.dtype,
+        model=flags.model,
+        checkpoint_dir=flags.checkpoint_dir,
+        compile=flags.compile,
+        threads=flags.threads,
+        policy=flags.policy,
+        choices=flags.choices,
+        settings=flags.settings_with(settings),
+    )
 
 
 def _items(folder: Path | None, settings: Settings) -> list[Installed]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from headroom.cli.model import check_model
+from headroom.cli.model import check_model, open_engine
 from headroom.cli.output import tell_notes
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import shown, stoppable
@@ -146,19 +146,8 @@ def _worked(
     if hears and not Path(wish.text).expanduser().is_file():
         raise InvalidRequest("source", wish.text, "a recording that is there, or audio codes")
     check_model(flags.model, flags.checkpoint_dir, settings)
-    from headroom.engine.engine import Engine
-
     with stoppable() as stop, shown(quiet, not settings.no_progress) as tell:
-        engine = Engine(
-            device=flags.device,
-            dtype=flags.dtype,
-            model=flags.model,
-            checkpoint_dir=flags.checkpoint_dir,
-            threads=flags.threads,
-            policy=flags.policy,
-            choices=flags.choices,
-            settings=flags.settings_with(settings),
-        )
+        engine = open_engine(flags, settings)
         if not quiet:
             tell_notes(engine.model.notes, set())
         if hears:

@@ -93,6 +93,29 @@ def write(
     return loop.drawn.cpu()
 
 
+def next_token(
+    model: CausalLM, writing: Writing, hidden: Tensor, chances: Tensor, seen: Tensor | None
+) -> Tensor:
+    """Ids [songs] of the next tokens, for the hidden states [rows, width] of the last ones and one
+    uniform a song. What was drawn is marked in `seen` [songs, words], where there is a penalty."""
+    logits = model.logits(hidden, writing.words)
+    logits = logits.float() if writing.against is None else guided(logits, writing.scale)
+    if seen is not None:
+        logits = penalised(logits, seen, writing.sampling.penalty)
+    token = draw(logits, chances, writing.sampling)
+    if seen is not None:
+        seen.scatter_(1, token.unsqueeze(1), True)
+    return token.add(writing.words.start)
+
+
+def nothing_seen(writing: Writing, device: torch.device) -> Tensor | None:
+    """Marks [songs, words] of what was drawn, where a penalty needs them."""
+    if writing.sampling.penalty == 1:
+        return None
+    shape = len(writing.prompts), writing.words.stop - writing.words.start
+    return torch.zeros(shape, dtype=torch.bool, device=device)
+
+
 class _Loop:
     """What lives from token to token; all else dies with each turn, so that all turns are alike."""
 
@@ -109,30 +132,16 @@ class _Loop:
         self._hidden = self._rows.read(writing.sequences, before)
         self._uniforms = uniforms.to(device)
         self.drawn = torch.empty(uniforms.shape, dtype=torch.long, device=device)
-        words = writing.words.stop - writing.words.start
-        self._seen: Tensor | None = None
-        if writing.sampling.penalty != 1:
-            shape = len(writing.prompts), words
-            self._seen = torch.zeros(shape, dtype=torch.bool, device=device)
+        self._seen = nothing_seen(writing, device)
 
     def turn(self, number: int) -> None:
         """Draw token `number` of every song, and give it to the model if it is not the last."""
         writing = self._writing
-        token = self._token(number) + writing.words.start
+        chances = self._uniforms[:, number]
+        token = next_token(self._model, writing, self._hidden, chances, self._seen)
         self.drawn[:, number] = token
         if number + 1 < writing.count:
             self._hidden = self._rows.feed(token if writing.against is None else token.repeat(2))
-
-    def _token(self, number: int) -> Tensor:
-        writing = self._writing
-        logits = self._model.logits(self._hidden, writing.words)
-        logits = logits.float() if writing.against is None else guided(logits, writing.scale)
-        if self._seen is not None:
-            logits = penalised(logits, self._seen, writing.sampling.penalty)
-        token = draw(logits, self._uniforms[:, number], writing.sampling)
-        if self._seen is not None:
-            self._seen.scatter_(1, token.unsqueeze(1), True)
-        return token
 
 
 class Rows:

@@ -15,8 +15,15 @@ import torch
 from torch import Tensor
 
 from headroom.device import Graph
-from headroom.lm.decode import TOLD_EVERY, Progress, ReadBefore, Rows, Writing
-from headroom.lm.sample import draw, guided, penalised
+from headroom.lm.decode import (
+    TOLD_EVERY,
+    Progress,
+    ReadBefore,
+    Rows,
+    Writing,
+    next_token,
+    nothing_seen,
+)
 from headroom.log import log
 from headroom.nn.causal import CausalLM, Place
 from headroom.nn.rope import Rope
@@ -97,10 +104,7 @@ class _Turns:
         self._number = torch.zeros(1, dtype=torch.long, device=device)
         self._uniforms = uniforms.to(device)
         self.drawn = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
-        self._seen: Tensor | None = None
-        if writing.sampling.penalty != 1:
-            shape = len(writing.prompts), writing.words.stop - writing.words.start
-            self._seen = torch.zeros(shape, dtype=torch.bool, device=device)
+        self._seen = nothing_seen(writing, device)
         self.length, self._capacity = max(rows.cache.lengths), rows.cache.capacity
 
     @property
@@ -121,16 +125,8 @@ class _Turns:
 
     def draw(self) -> Tensor:
         """Draw the next token of every song → ids [songs]."""
-        writing = self._writing
-        logits = self._model.logits(self._hidden, writing.words)
-        logits = logits.float() if writing.against is None else guided(logits, writing.scale)
-        if self._seen is not None:
-            logits = penalised(logits, self._seen, writing.sampling.penalty)
-        chance = self._uniforms.index_select(1, self._number).squeeze(1)
-        token: Tensor = draw(logits, chance, writing.sampling)
-        if self._seen is not None:
-            self._seen.scatter_(1, token.unsqueeze(1), True)
-        token = token.add(writing.words.start)
+        chances = self._uniforms.index_select(1, self._number).squeeze(1)
+        token = next_token(self._model, self._writing, self._hidden, chances, self._seen)
         self.drawn.index_copy_(1, self._number, token.unsqueeze(1))
         return token
 

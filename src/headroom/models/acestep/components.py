@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from headroom.memory.footprint import Component, Form
 from headroom.memory.precision import CONVERTED, PRECISIONS, matrix_bytes
@@ -130,11 +131,23 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
     return tuple(found)
 
 
+Shapes: TypeAlias = tuple[tuple[int, int], ...]
+
+
+def attention_shapes(s: BlockSizes) -> Shapes:
+    """Rows and columns of the four matrices of one attention."""
+    wide, narrow = s.heads * s.head_dim, s.kv_heads * s.head_dim
+    return (wide, s.width), (narrow, s.width), (narrow, s.width), (s.width, wide)
+
+
+def mlp_shapes(s: BlockSizes) -> Shapes:
+    """The same of an MLP."""
+    return (s.hidden, s.width), (s.hidden, s.width), (s.width, s.hidden)
+
+
 def _converted(s: BlockSizes, blocks: int, rest: int, networks: Networks) -> tuple[Form, ...]:
     """The DiT in the precisions its products can be converted to."""
-    wide, narrow = s.heads * s.head_dim, s.kv_heads * s.head_dim
-    attention = ((wide, s.width), (narrow, s.width), (narrow, s.width), (s.width, wide))
-    mlp = ((s.hidden, s.width), (s.hidden, s.width), (s.width, s.hidden))
+    attention, mlp = attention_shapes(s), mlp_shapes(s)
     found = []
     for precision in CONVERTED:
         sizes = [

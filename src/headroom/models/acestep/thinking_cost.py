@@ -13,7 +13,13 @@ from headroom.lm.cost import cache_bytes, capacity
 from headroom.memory.footprint import Component, Footprint, Form, Stage, Way
 from headroom.memory.precision import PRECISIONS, matrix_bytes
 from headroom.models.acestep import workspaces
-from headroom.models.acestep.components import layer_matrices, layer_vectors, layer_weights
+from headroom.models.acestep.components import (
+    attention_shapes,
+    layer_matrices,
+    layer_vectors,
+    layer_weights,
+    mlp_shapes,
+)
 from headroom.models.acestep.config import CODE_FRAMES, LATENT_RATE, TextEncoderConfig
 from headroom.models.acestep.footprint import SLOWER_PER_PIECE, groups
 from headroom.models.acestep.measures import Measured
@@ -82,14 +88,10 @@ def component(config: TextEncoderConfig, dtype: str) -> Component:
     s, size = config.sizes, PRECISIONS[dtype].bits // 8
     vectors = config.layers * layer_vectors(s)
     rest = s.width * (config.vocabulary + 1) + vectors
-    wide, narrow = s.heads * s.head_dim, s.kv_heads * s.head_dim
-    attention = ((wide, s.width), (narrow, s.width), (narrow, s.width), (s.width, wide))
-    mlp = ((s.hidden, s.width), (s.hidden, s.width), (s.width, s.hidden))
+    shapes = (*attention_shapes(s), *mlp_shapes(s))
     others = []
     for precision in PRECISIONS_OF_LM:
-        sizes = [
-            matrix_bytes(rows, columns, precision, size) for rows, columns in (*attention, *mlp)
-        ]
+        sizes = [matrix_bytes(rows, columns, precision, size) for rows, columns in shapes]
         stored, scales = sum(a for a, _ in sizes), sum(b for _, b in sizes)
         blocks = (stored,) * config.layers
         others.append(Form(precision, blocks, rest * size + config.layers * scales))
