@@ -34,7 +34,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
-from math import prod
 from typing import Any
 
 import common
@@ -151,20 +150,13 @@ class CountedDevice(SimulatedDevice):
     def worked(self, function: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Book a product, or what writes converted weights out."""
         super().worked(function, inputs, outputs)
-        work = multiplied(function.overloadpacket.__name__, inputs, outputs) if outputs else 0.0
+        work = operations(function.overloadpacket.__name__, inputs, outputs) if outputs else 0.0
         if work or any(x.dim() == 2 and x.dtype in CONVERTED for x in inputs):
             touched = sum(x.numel() * x.element_size() for x in (*inputs, *outputs))
             self._booked().products[work, touched] += 1
 
     def _booked(self) -> Booked:
         return self.book.setdefault(self._stage, Booked())
-
-
-def multiplied(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
-    """Operations of a product. A transposed convolution uses each input once for each tap."""
-    if name == "convolution" and outputs[0].shape[-1] > inputs[0].shape[-1]:
-        return 2.0 * inputs[0].numel() * prod(inputs[1].shape[1:])
-    return operations(name, inputs, outputs)
 
 
 @dataclass(frozen=True, slots=True)

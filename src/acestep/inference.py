@@ -144,7 +144,7 @@ def _sheet(
         return result
     asked = SheetWish(
         wish.act, wish.text, wish.lyrics, wish.instrumental, wish.given, temperature,
-        top_k or 0, 1.0 if top_p is None else top_p, random.SystemRandom().getrandbits(32),
+        top_k, top_p, random.SystemRandom().getrandbits(32),
     )  # fmt: skip
     try:
         sheet = handler.engine().write(asked)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from headroom.engine.engine import Engine
 
 R = TypeVar("R")
+N = TypeVar("N", int, float)
 COMPOSE = 'acestep compose "a line of text" [FLAGS]'
 SCORE = "acestep score FILE-OR-CODES --caption TEXT [FLAGS]"
 UNDERSTAND = "acestep understand FILE-OR-CODES [FLAGS]"
 GIVEN = ("bpm", "keyscale", "timesignature", "duration", "language")
 NO_LYRICS = "(no lyrics)"
-CALM = 0.3  # temperature of understanding: what is there is to be said, and nothing invented
 
 
 def compose(words: Sequence[str]) -> int:
@@ -56,7 +56,7 @@ def understand(words: Sequence[str]) -> int:
     parser = _parser("acestep understand", UNDERSTAND, "What a recording or audio codes mean.")
     args, rest = parser.parse_known_args(spelt(words))
     text = _text(rest, "source")
-    wish = SheetWish("understand", text, temperature=CALM)
+    wish = SheetWish("understand", text)
     return _told(wish, args, hears="<|audio_code_" not in text and not _are_numbers(text))
 
 
@@ -106,18 +106,19 @@ def _parser(program: str, usage: str, about: str) -> Parser:
 def _told(wish: SheetWish, args: argparse.Namespace, hears: bool = False) -> int:
     settings = load_settings()
     flags = engine_flags(args)
+    seed = _number("seed", args.seed, int, 0, (1 << 64) - 1)
     wish = replace(
         wish,
-        temperature=_number("temperature", args.temperature, wish.temperature, 0, 2),
-        top_k=int(_number("top_k", args.top_k, wish.top_k, 0, 1 << 20)),
-        top_p=_number("top_p", args.top_p, wish.top_p, 0, 1),
-        seed=int(_number("seed", args.seed, secrets.randbits(32), 0, (1 << 64) - 1)),
+        temperature=_number("temperature", args.temperature, float, 0, 2),
+        top_k=_number("top_k", args.top_k, int, 0, 1 << 20),
+        top_p=_number("top_p", args.top_p, float, 0, 1),
+        seed=secrets.randbits(32) if seed is None else seed,
     )
-    sheet, seed = _sheet(wish, flags, settings, hears, args.quiet or args.json), wish.seed
+    sheet = _sheet(wish, flags, settings, hears, args.quiet or args.json)
     if args.json:
         notes = [{**asdict(note), "sentence": note.sentence()} for note in sheet.notes]
         song = {name: value for name, value in asdict(sheet).items() if name != "notes"}
-        whole = {"song": song, "seed": seed, "notes": notes}
+        whole = {"song": song, "seed": wish.seed, "notes": notes}
         sys.stdout.write(json.dumps(whole, indent=1, ensure_ascii=False, default=str) + "\n")
         return 0
     tell_notes(sheet.notes, set())
@@ -187,13 +188,14 @@ def _are_numbers(text: str) -> bool:
     return bool(words) and all(word.isdecimal() for word in words)
 
 
-def _number(field: str, text: str | None, usual: float, least: float, most: float) -> float:
-    if text is None:
-        return usual
+def _number(
+    field: str, text: str | None, read: Callable[[str], N], least: float, most: float
+) -> N | None:
+    """What was written, within its bounds; None where nothing was. Raises InvalidRequest."""
     try:
-        value = float(text) if field in ("temperature", "top_p") else int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
+        value = None if text is None else read(text)
+    except ValueError as error:
+        raise InvalidRequest(field, text, f"a number from {least:g} to {most:g}") from error
+    if value is not None and not least <= value <= most:
         raise InvalidRequest(field, text, f"a number from {least:g} to {most:g}")
     return value

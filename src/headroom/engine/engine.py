@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import threading
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-
-import torch
+from typing import TypeVar
 
 from headroom.device import Device
-from headroom.engine.acts import LONGEST, Acts
-from headroom.engine.limits import batch_default, limits, thinks
+from headroom.engine.desk import Desk
+from headroom.engine.limits import batch_default, caps_of, limits, most_seconds, thinks
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
-from headroom.engine.terms import (
-    NO_CHOICES,
-    Planned,
-    advice,
-    choices_of,
-    first_plan,
-    same_precision,
-)
+from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.engine.thought import Prepared, Settled, merged
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
@@ -35,26 +24,28 @@ from headroom.hardware.probe import opened, probe
 from headroom.log import log
 from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, terms
+from headroom.memory.limits import limits as in_force
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
-from headroom.memory.planner import plan as make_plan
 from headroom.models.base import (
     AnyModel,
+    Score,
     Setup,
-    Song,
+    SheetWish,
+    SongSheet,
     Task,
     Thinker,
+    Writer,
 )
 from headroom.models.registry import USUAL, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
-from headroom.runtime.idle import IdleWatch
 from headroom.runtime.pool import PartStatus, Pool
-from headroom.runtime.recovery import Ladder
 from headroom.runtime.run import Run
 from headroom.settings import Settings, load
 from headroom.settings_memory import Policy
 
+R = TypeVar("R")
 DTYPES: Mapping[str, DType | None] = {
     "auto": None,
     "float32": "float32",
@@ -63,7 +54,7 @@ DTYPES: Mapping[str, DType | None] = {
 }
 
 
-class Engine(Acts):
+class Engine:
     """Makes songs on one device with one model. Constructing it probes, and loads nothing.
 
     device          auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1
@@ -103,29 +94,28 @@ class Engine(Acts):
             raise InvalidRequest("threads", threads, "a whole number, at least 1")
         self.settings = load() if settings is None else settings
         self.device: Device = opened(self.settings, device)
-        self.machine: Machine = probe(self.device)
-        self._choices = choices_of(choices, self.settings)
-        self.terms = terms(self.machine, policy or self.settings.policy, self._choices)
+        machine = probe(self.device)
+        said = choices_of(choices, self.settings)
+        self.terms = terms(machine, policy or self.settings.policy, said)
         self.family = family
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
-        lm = self._choices.lm if self._choices.lm not in (None, "none") else None
-        otherwise = any(note.field == "lm_model" for note in self.terms.notes)
-        named = None if otherwise else lm
+        otherwise = said.lm == "none" or any(n.field == "lm_model" for n in self.terms.notes)
         self._setup = Setup(
             self.device,
-            self.machine,
+            machine,
             name,
             folder,
             DTYPES[dtype],
             compile,
-            named,
+            None if otherwise else said.lm,
             self.terms.lms,
             self.terms.lm_backend == "vllm",
         )
-        self._threads, self._wishes = threads, wishes
-        self._working = threading.Lock()
-        self._idle: IdleWatch | None = None
+        self._desk = Desk(
+            self.device, machine, self.terms, self.settings, said, wishes, threads,
+            lambda: self.model.loaders(),
+        )  # fmt: skip
         if self.settings.gpu_management:
             log.warning("🚀 GPU 管理已启用: memory is given back after each request")
 
@@ -134,20 +124,22 @@ class Engine(Acts):
         """The model, opened when first asked for. Raises WeightsMissing."""
         return open_family(self.family, self._setup)
 
-    @cached_property
+    @property
+    def machine(self) -> Machine:
+        """The machine as it was found."""
+        return self._desk.machine
+
+    @property
     def _pool(self) -> Pool:
-        pool = Pool(self.device, self.model.loaders())
-        if self.settings.gpu_management:
-            self._idle = IdleWatch(pool, self.settings.gpu_idle_timeout)
-        return pool
+        return self._desk.pool
 
     def plan(self, request: Request) -> Plan:
         """What `generate` would do. Runs nothing. Raises what `generate` raises before it runs."""
         settled = self._settle(request)
         task = self._task(settled)
         if task is None or isinstance(task, Note):
-            return self._plan(self._compose(settled).songs).plan
-        return self._plan(*self._longest(task, settled)).whole
+            return self._desk.plan(self.model.footprint(self._compose(settled).songs)).plan
+        return self._desk.plan(*self._longest(task, settled)).whole
 
     def generate(
         self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
@@ -179,6 +171,36 @@ class Engine(Acts):
             for one, many, end in zip(settled, thought, ends, strict=True)
         )
 
+    def write(
+        self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never
+    ) -> SongSheet:
+        """A text of the language model: what codes mean, a song out of a line, one said better.
+
+        Raises InvalidRequest, DoesNotFit, Cancelled, and WeightsMissing without the model.
+        """
+        writer = self._writer
+        allowed = in_force(self.terms, True, *caps_of(self.settings))
+        asked = writer.writing(wish, most_seconds(allowed))
+        needs = writer.writing_footprint(asked)
+        return self._act(needs, on_event, cancel, lambda run: writer.write(wish, asked, run))
+
+    def score(self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never) -> Score:
+        """How well codes (the wish's `text`) fit lyrics and what is given. Raises as `write`."""
+        writer = self._writer
+        needs, task = writer.scoring(wish)
+        return self._act(needs, on_event, cancel, lambda run: writer.score(task, run))
+
+    def hear(self, path: str | Path, on_event: Tell = tell_nobody, cancel: Stop = never) -> str:
+        """The audio codes of a recording, as text. Raises InvalidSource, DoesNotFit, Cancelled."""
+        writer = self._writer
+        needs, songs = writer.hearing(Path(path))
+        return self._act(needs, on_event, cancel, lambda run: writer.hear(songs, run))
+
+    @property
+    def has_language_model(self) -> bool:
+        """Whether a language model is here to think and write. Raises what opening it raises."""
+        return isinstance(self.model, Writer) and self.model.writes
+
     def status(self) -> tuple[PartStatus, ...]:
         """Every part of the model: where it is, what it takes, who uses it. Waits for nobody."""
         return self._pool.status()
@@ -193,10 +215,7 @@ class Engine(Acts):
 
     def close(self) -> None:
         """Release everything, and end the watch over idle parts."""
-        if self._idle is not None:
-            self._idle.close()
-        if "_pool" in vars(self):  # else nothing was ever loaded
-            self._pool.release()
+        self._desk.close()
 
     def _settle(self, request: Request) -> Settled:
         kinds = self.model.requests
@@ -207,14 +226,25 @@ class Engine(Acts):
         allowed = limits(asked, self.model.limits(asked), self.settings, self.terms)
         inside, clamped = clamp(asked, allowed)
         settled, seeds, seeding = settle(inside)
-        most = allowed["duration"].maximum if "duration" in allowed else LONGEST
-        return Settled(settled, seeds, (*clamped, *seeding), min(most, LONGEST))
+        return Settled(settled, seeds, (*clamped, *seeding), most_seconds(allowed))
 
     def _compose(self, settled: Settled) -> Prepared:
         composed = self.model.compose(settled.request, settled.seeds, self.machine)
         return Prepared(settled.request, composed.songs, (*settled.notes, *composed.notes))
 
     # --- the language model ----------------------------------------------------------------
+
+    @property
+    def _writer(self) -> Writer[object]:
+        if not isinstance(self.model, Writer):
+            raise InvalidRequest("family", self.family, "a family with a language model")
+        return self.model
+
+    def _act(self, needs: Footprint, tell: Tell, stop: Stop, work: Callable[[Run], R]) -> R:
+        """Work that makes no song, planned and carried out as any other."""
+        with self._desk.alone():
+            planned = self._desk.plan(needs)
+            return self._desk.carry_out(planned.whole, planned.ladder, tell, stop, work)[0]
 
     def _task(self, settled: Settled) -> Task | Note | None:
         """What a language model is to do first; a note where it was asked for and cannot."""
@@ -229,11 +259,11 @@ class Engine(Acts):
         task: Task | Note = self.model.task(settled.request, settled.seeds, settled.most_seconds)
         return task
 
-    def _longest(self, task: Task, settled: Settled) -> tuple[tuple[Song, ...], Footprint]:
-        """The longest songs that may come of it, and what thinking them out needs."""
+    def _longest(self, task: Task, settled: Settled) -> tuple[Footprint, Footprint]:
+        """What the longest songs that may come of it need, and what thinking them out does."""
         assert isinstance(self.model, Thinker)
         songs = self.model.compose(task.longest, settled.seeds, self.machine).songs
-        return songs, self.model.thinking_footprint(task)
+        return self.model.footprint(songs), self.model.thinking_footprint(task)
 
     def _think_out(self, settled: Settled, on_event: Tell, cancel: Stop) -> tuple[Prepared, ...]:
         """The request as it is rendered: itself, or where it asked to think one for each song."""
@@ -244,15 +274,18 @@ class Engine(Acts):
             plain = settled.request.model_copy(update={"thinking": False})
             return (self._compose(replace(settled, request=plain, notes=(*settled.notes, task))),)
         assert isinstance(self.model, Thinker)
-        with self._working, self._pinned():
-            songs, needs = self._longest(task, settled)
-            planned = self._plan(songs, needs)
+        thinker = self.model
+        with self._desk.alone():
+            rendering, needs = self._longest(task, settled)
+            planned = self._desk.plan(rendering, needs)
             began = time.perf_counter()
-            run = Run(planned.whole, self._pool, self.device, on_event, cancel, planned.ladder)
-            try:
-                thought = self.model.think(task, run)
-            finally:
-                self._after()
+            thought, run = self._desk.carry_out(
+                planned.whole,
+                planned.ladder,
+                on_event,
+                cancel,
+                lambda run: thinker.think(task, run),
+            )
             seconds = time.perf_counter() - began
             told = report(run.plan, run.report, seconds, self._attention)
         notes = (*settled.notes, *planned.notes, *thought.notes)
@@ -263,47 +296,19 @@ class Engine(Acts):
         first = replace(made[0], before=needs, thought=told)
         return (first, *(replace(one, before=needs) for one in made[1:]))
 
-    def _plan(self, songs: tuple[Song, ...], before: Footprint | None = None) -> Planned:
-        """The plan against what is free now. Precision is that of the machine as it was found.
-
-        What comes `before` is planned with it, so that what both use is where both can have it.
-        """
-        footprint = self.model.footprint(songs)
-        if before is not None:
-            footprint = before.then(footprint)
-        found, wishes, notes = first_plan(
-            footprint, self.machine, self.terms, self._wishes, self.settings
-        )
-        now = self._now()
-        if now.budget < found.peak:
-            wishes = replace(wishes, components=same_precision(found, wishes))
-            found = make_plan(footprint, now, wishes)
-        better = advice(
-            found, footprint, now, self.terms.policy, self._choices, self._wishes, self.settings
-        )
-        return Planned(found, Ladder(footprint, now, wishes), notes, better, before)
-
-    def _now(self) -> Machine:
-        """The machine with what is free at this moment; what our own parts hold counts as free."""
-        if not self.machine.accelerated:
-            return self.machine
-        ours = self._pool.ledger.bytes()
-        return replace(self.machine, free=min(self.device.free_memory() + ours, self.machine.total))
-
     def _render(
         self, members: Sequence[Prepared], on_event: Tell, cancel: Stop
     ) -> tuple[Result, ...]:
         """One pass over the songs of all members, and the result of each."""
         songs = tuple(song for one in members for song in one.songs)
-        with self._working, self._pinned():
-            planned = self._plan(songs, members[0].before)
+        with self._desk.alone():
+            planned = self._desk.plan(self.model.footprint(songs), members[0].before)
             began = time.perf_counter()
             requests = [one.request for one in members]
-            run = Run(planned.plan, self._pool, self.device, on_event, cancel, planned.rest)
-            try:
-                audios = self.model.render(songs, run)
-            finally:
-                self._after()
+            audios, run = self._desk.carry_out(
+                planned.plan, planned.rest, on_event, cancel,
+                lambda run: self.model.render(songs, run),
+            )  # fmt: skip
             plan = run.plan  # a tighter one, where memory ran out on the way
             made = record(self.family, self.model, self.device, plan, requests)
             seconds = time.perf_counter() - began
@@ -332,24 +337,3 @@ class Engine(Acts):
     def _attention(self) -> str:
         numerics = self.model.numerics()
         return self.device.attention(numerics.dtype)
-
-    def _after(self) -> None:
-        """Give memory back: all of it under management, else what no tensor uses if asked to."""
-        if self.settings.gpu_management:
-            self._pool.offload()
-        elif self.settings.offload:
-            gc.collect()
-            self.device.release()
-            self.device.synchronize()
-
-    @contextmanager
-    def _pinned(self) -> Iterator[None]:
-        """The host's threads as wished for, and afterwards as they were."""
-        before = torch.get_num_threads()
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
-        try:
-            yield
-        finally:
-            if self._threads is not None:
-                torch.set_num_threads(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -58,6 +59,11 @@ def caps_of(settings: Settings) -> tuple[Cap, Cap]:
         cap("max_duration", settings.max_duration),
         cap("max_batch_size", settings.max_batch_size),
     )
+
+
+def most_seconds(allowed: Mapping[str, Limit]) -> float:
+    """The longest song that these limits allow; without end where they say nothing of it."""
+    return allowed["duration"].maximum if "duration" in allowed else math.inf
 
 
 def batch_default(request: R, settings: Settings) -> R:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from headroom.lm.cache import Cache
-from headroom.lm.sample import HIDDEN, Sampling, draw, guided, penalised
-from headroom.nn.causal import CausalLM, Place
+from headroom.lm.sample import Sampling, draw, guided, penalised
+from headroom.nn.causal import HIDDEN, CausalLM, Place
 from headroom.nn.rope import Rope
 
 TOLD_EVERY = 16  # tokens between two words of progress

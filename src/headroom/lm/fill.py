@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from headroom.lm.constraint import Constraint
-from headroom.lm.decode import ReadBefore, Rows
+from headroom.lm.decode import TOLD_EVERY, ReadBefore, Rows
 from headroom.lm.sample import Sampling, draw
 from headroom.nn.causal import CausalLM
-
-TOLD_EVERY = 16  # tokens between two words of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def fill(
             ids = there[id(allowed)][1]
             logits = model.logits(hidden, words).float()[:, ids - words.start]
             chance = torch.tensor([next(uniforms)], device=device)
-            token = int(ids[draw(logits, chance, sampling)])
+            token = _value(ids[draw(logits, chance, sampling)])
         grammar.take(token)
         waiting.append(token)
         written.append(token)
@@ -70,3 +68,8 @@ def fill(
         rows.extend(waiting)
     progress(len(written), len(written))
     return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache))
+
+
+def _value(token: Tensor) -> int:
+    """The host waits for the device here, once a token: the grammar goes by what was drawn."""
+    return int(token)

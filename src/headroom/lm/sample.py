@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-HIDDEN = float("-inf")
+from headroom.nn.causal import HIDDEN
 
 
 @dataclass(frozen=True, slots=True)

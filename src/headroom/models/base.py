@@ -162,6 +162,8 @@ class SheetWish:
     act    understand (codes), inspire (a line of text), or format (a caption and lyrics)
     text   the codes, the line, or the caption
     given  values that must be in it, by the names of a song sheet
+
+    What of the sampling is None is as the family has it.
     """
 
     act: str
@@ -169,9 +171,9 @@ class SheetWish:
     lyrics: str = ""
     instrumental: bool = False
     given: Mapping[str, object] = field(default_factory=dict)
-    temperature: float = 0.85
-    top_k: int = 0
-    top_p: float = 0.9
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
     seed: int = 0
 
 

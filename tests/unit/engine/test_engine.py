@@ -185,7 +185,7 @@ def test_a_failure_leaves_the_engine_as_it_was(monkeypatch):
         with pytest.raises(ZeroDivisionError):
             ours.generate(Tone(duration=1), told.append)
     assert [e.stage for e in told if isinstance(e, StageDone)] == ["denoise"]
-    assert ours._pool.on_device == frozenset() and not ours._working.locked()
+    assert ours._pool.on_device == frozenset() and not ours._desk.working.locked()
     assert ours.generate(Tone(duration=1, seed=1)).audio.samples.shape == (2, RATE)
 
 
@@ -206,7 +206,7 @@ def test_somebody_may_ask_to_stop():
 
 def test_what_does_not_fit_is_refused_before_anything_runs():
     ours, told = engine(), []
-    ours.machine = replace(ours.machine, cap=1 << 28)
+    ours._desk.machine = replace(ours.machine, cap=1 << 28)
     with pytest.raises(DoesNotFit):
         ours.generate(Tone(duration=600), told.append)
     assert told == []

@@ -90,7 +90,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
             frames=length.frames,
             kept=length.kept,
             caption=caption,
-            lyrics=_lyrics(request),
+            lyrics=sung(request),
             language=request.vocal_language,
             metas=Metas(request.bpm, request.timesignature, request.keyscale, seconds),
             instruction=instruction,
@@ -115,7 +115,8 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
 # --- words -------------------------------------------------------------------------------
 
 
-def _lyrics(request: AnyMusicRequest) -> str:
+def sung(request: AnyMusicRequest) -> str:
+    """The words, or the mark of music without a voice."""
     silent = request.instrumental or request.lyrics.strip().lower() in _NO_VOICE
     return INSTRUMENTAL if silent else request.lyrics
 
@@ -162,11 +163,12 @@ def _length(request: AnyMusicRequest, codes: tuple[int, ...], source: Source | N
         return Length.of(source.total // HOP)
     if codes:
         return Length.of(len(codes) * CODE_FRAMES)
-    seconds = request.duration if request.duration is not None else _usual_duration()
+    seconds = request.duration if request.duration is not None else usual_duration()
     return Length.of(int(round(seconds, 1) * SAMPLE_RATE / HOP + 1e-6))
 
 
-def _usual_duration() -> float:
+def usual_duration() -> float:
+    """Seconds of a song whose length nobody says."""
     usual = stand_in(Text2Music, "duration")
     if not isinstance(usual, (int, float)):
         raise TypeError("duration has no usual value")

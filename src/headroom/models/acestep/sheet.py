@@ -12,14 +12,28 @@ from dataclasses import dataclass, fields, replace
 
 import yaml
 
+from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.params.describe import Param, describe
 
 THINKS = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
 _HEADING = re.compile(r"\A\s*(?:# Languages?\n.*?\n+)?# Lyrics?[ \t]*\n", re.DOTALL)
 _KEY = re.compile(r"([A-Ga-g])\s*([#b♯♭]?)\s*(major|minor|maj|min|m)?", re.IGNORECASE)
 _MINOR = ("minor", "min", "m")
-SIGNATURES = ("2", "3", "4", "6")
-BPM, SECONDS = (30, 300), (10, 600)
+
+
+def _field(name: str) -> Param:
+    return next(param for param in describe(Text2Music) if param.name == name)
+
+
+def _bounds(name: str) -> tuple[int, int]:
+    limit = _field(name).limit
+    assert limit is not None
+    return int(limit.minimum), int(limit.maximum)
+
+
+SIGNATURES = _field("timesignature").choices
+BPM, SECONDS = _bounds("bpm"), _bounds("duration")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from headroom.models.acestep.lm_prompts import THINK, THOUGHT
 from headroom.models.acestep.lm_words import Marks, Words
-from headroom.models.acestep.sheet import BPM, FIELDS, SIGNATURES, Sheet, dumped
+from headroom.models.acestep.sheet import BPM, FIELDS, SECONDS, SIGNATURES, Sheet, dumped
 from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
 
 CAPTION_TOKENS = 512
@@ -112,7 +112,7 @@ def _domain(name: str, most_seconds: int) -> Sequence[str | int]:
     if name == "bpm":
         return range(BPM[0], BPM[1] + 1)
     if name == "duration":
-        return range(10, most_seconds + 1)
+        return range(SECONDS[0], most_seconds + 1)
     if name == "keyscale":
         return KEYS
     if name == "language":

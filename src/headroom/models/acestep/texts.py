@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from headroom.errors import InvalidRequest
 from headroom.lm.sample import Sampling
@@ -11,14 +11,16 @@ from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_to_text
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.prompts import INSTRUMENTAL
+from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.scoring import ScoreTask
-from headroom.models.acestep.sheet import Sheet, normalised
+from headroom.models.acestep.sheet import SECONDS, Sheet, normalised
 from headroom.models.acestep.thinking import TextTask, Written
 from headroom.models.base import SheetWish, SongSheet
 from headroom.params.clamp import Note
 
 Act = Literal["understand", "inspire", "format"]
-ACTS: tuple[Act, ...] = ("understand", "inspire", "format")
+ACTS: tuple[Act, ...] = get_args(Act)
+CALM = 0.3  # temperature of understanding: what is there is to be said, and nothing invented
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,15 @@ class Asked:
 
 def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked:
     """The task of a wish. Raises InvalidRequest for codes that are none, and an unknown act."""
+    most = int(min(most_seconds, SECONDS[1]))
     given, bad = normalised(wish.given)
     notes = tuple(
         Note(name, wish.given[name], None, "it is no value that the model knows") for name in bad
     )
-    if given.duration is not None and given.duration > most_seconds:
-        why = f"a song is at most {most_seconds:g} s here"
-        notes += (Note("duration", given.duration, int(most_seconds), why),)
-        given = replace(given, duration=int(most_seconds))
+    if given.duration is not None and given.duration > most:
+        why = f"a song is at most {most} s here"
+        notes += (Note("duration", given.duration, most, why),)
+        given = replace(given, duration=most)
     if wish.act == "understand":
         prompt = lm_prompts.understanding(_codes(wish.text, language))
         given = Sheet()
@@ -49,9 +52,20 @@ def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked
         prompt = lm_prompts.formatting(wish.text, wish.lyrics, INSTRUMENTAL)
     else:
         raise InvalidRequest("act", wish.act, "one of " + ", ".join(ACTS))
-    sampling = Sampling(wish.temperature, wish.top_k, wish.top_p, 1.0)
     ids = language.words.ids(prompt)
-    return Asked(TextTask(ids, given, int(most_seconds), sampling, wish.seed), notes)
+    return Asked(TextTask(ids, given, most, _sampling(wish), wish.seed), notes)
+
+
+def _sampling(wish: SheetWish) -> Sampling:
+    """As a request has it where the wish says nothing; calmer where codes are to be understood."""
+    usual = Text2Music()
+    temperature = CALM if wish.act == "understand" else usual.lm_temperature
+    return Sampling(
+        temperature if wish.temperature is None else wish.temperature,
+        usual.lm_top_k if wish.top_k is None else wish.top_k,
+        usual.lm_top_p if wish.top_p is None else wish.top_p,
+        1.0,
+    )
 
 
 def score_task(wish: SheetWish, language: Language) -> ScoreTask:

@@ -16,12 +16,13 @@ from headroom.lm.fill import Filled, fill
 from headroom.lm.graphed import write_graphed
 from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
+from headroom.models.acestep.compose import sung, usual_duration
 from headroom.models.acestep.footprint import groups
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.sheet import FIELDS, Sheet, lyrics_of, read
+from headroom.models.acestep.sheet import FIELDS, SECONDS, Sheet, lyrics_of, read
 from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
 from headroom.models.acestep.thinking_cost import (
     CODE_RATE,
@@ -83,11 +84,10 @@ def song_task(
     asked: tuple[str, ...] = METAS if request.use_cot_metas else ()
     asked += ("caption",) * request.use_cot_caption + ("language",) * request.use_cot_language
     open_ = tuple(name for name in FIELDS if name in asked and getattr(given, name) is None)
-    lyrics = "[Instrumental]" if request.instrumental else request.lyrics
-    prompt = words.ids(lm_prompts.generating(request.caption, lyrics))
+    prompt = words.ids(lm_prompts.generating(request.caption, sung(request)))
     guided = request.lm_cfg_scale > 1
     against = words.ids(lm_prompts.away_from(request.lm_negative_prompt)) if guided else None
-    most = int(given.duration or most_seconds)
+    most = int(given.duration or min(most_seconds, SECONDS[1]))
     cost = Thinking((len(prompt),) * len(seeds), METADATA_TOKENS, most * CODE_RATE, guided)
     return SongTask(request, seeds, given, open_, prompt, against, most, cost)
 
@@ -103,7 +103,7 @@ def think(task: SongTask, language: Language, run: Run, graphs: bool = False) ->
         sheet = task.given.over(read(language.words.said(filled.tokens)))
         before = filled.read
     if sheet.duration is None:  # nobody was asked for it
-        sheet = replace(sheet, duration=min(task.most_seconds, 30))
+        sheet = replace(sheet, duration=min(task.most_seconds, round(usual_duration())))
     codes = _codes(task, sheet, language, run, before, graphs)
     for song, row in zip(task.seeds, codes, strict=True):
         longest = _longest_run(row)

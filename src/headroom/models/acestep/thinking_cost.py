@@ -13,6 +13,7 @@ from headroom.lm.cost import cache_bytes, capacity
 from headroom.memory.footprint import Component, Footprint, Form, Stage, Way
 from headroom.memory.precision import PRECISIONS, matrix_bytes
 from headroom.models.acestep import workspaces
+from headroom.models.acestep.codes_text import CODEBOOK
 from headroom.models.acestep.components import (
     attention_shapes,
     layer_matrices,
@@ -24,12 +25,11 @@ from headroom.models.acestep.config import CODE_FRAMES, LATENT_RATE, TextEncoder
 from headroom.models.acestep.footprint import SLOWER_PER_PIECE, groups
 from headroom.models.acestep.measures import Measured
 from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.released import lm_size_of
+from headroom.models.acestep.released import lm_size_of, released_text_encoder
 
 THINK, WRITE = "think", "write codes"
 CODE_RATE = LATENT_RATE // CODE_FRAMES  # codes a second
-CODEBOOK = 64_000  # codes there are
-TEXT_WORDS = 151_669  # of the vocabulary, before the first code
+TEXT_WORDS = released_text_encoder().vocabulary  # before the first code: the same tokenizer
 METADATA_TOKENS = 650  # of a song's metadata at most: a caption of 512 and five short fields
 FORCED_TOKENS = 700  # of fixed text at once, at most: a caption that is given
 USUAL_METADATA = 140  # as it usually is, for the time it takes
@@ -203,9 +203,10 @@ def _room(
             return known
     words = CODEBOOK if codes else config.vocabulary
     table = capacity(tokens) * (s.head_dim * (size + 4) + rows * (size + 1 + 8))
-    reading = prompt * (4 * s.width + 4 * s.hidden) * size
+    each = (4 * s.width + 4 * s.hidden) * size
+    reading = prompt * each
     if not codes:  # fixed text is read on behind what is there: a mask, and keys for every head
         run, seen = min(FORCED_TOKENS, tokens - prompt), capacity(tokens)
-        reading += 2 * seen * (run + s.heads * s.head_dim) * size
+        reading = max(reading, run * each) + 2 * seen * (run + s.heads * s.head_dim) * size
     drawing = rows * words * size + songs * words * (4 * 8 + 8) + rows * s.width * 8 * size
     return largest + table + max(reading, drawing) + songs * codes * (8 + 4)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import random
 import sys
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 import torch
 
 from headroom.lm.cache import Cache
+from headroom.lm.fill import fill
+from headroom.lm.sample import Sampling
+from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import language_model
 from headroom.models.acestep.config import BlockSizes, TextEncoderConfig
 from headroom.models.acestep.encoders import layer_sizes
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.released import LMS, lm_size_of, released_lm
 from headroom.models.acestep.thinking_cost import (
+    METADATA_TOKENS,
     PRECISIONS_OF_LM,
+    TEXT_WORDS,
     THINK,
     WRITE,
     Thinking,
@@ -27,11 +33,13 @@ from headroom.models.acestep.thinking_cost import (
     thinking,
 )
 from headroom.nn.causal import CausalLM
+from headroom.runtime.pool import Parts
 from headroom.runtime.quantize import quantize
+from headroom.runtime.run import Run, Step
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "scripts"))
 
-from footprints.traces import trace_writing
+from footprints.traces import ROOM, language_pool, trace_writing
 
 BF16 = "bfloat16"
 
@@ -97,6 +105,57 @@ def test_sizes_nobody_released_are_estimated_from_above() -> None:
         exact, above = (stages(work, c, BF16)[0].ways[0].workspace for c in (known, guess))
         # The narrower one is guessed at no less than the wider one takes for its logits.
         assert above > 0.8 * exact
+
+
+FORCED = 500  # tokens of a caption that was given
+
+
+class Anything:
+    """A grammar that forces a run behind the first word, and allows every word otherwise."""
+
+    def __init__(self) -> None:
+        self.taken, self.run, self.done = 0, tuple(range(FORCED)), False
+        self._ids = torch.arange(TEXT_WORDS)
+
+    def forced(self) -> tuple[int, ...]:
+        run, self.run = (self.run, ()) if self.taken else ((), self.run)
+        return run
+
+    def allowed(self) -> torch.Tensor:
+        return self._ids
+
+    def take(self, token: int) -> None:
+        self.taken += 1
+        self.done = self.taken == 4
+
+
+@pytest.mark.parametrize("prompt", [60, 3000])
+@pytest.mark.parametrize(("size", "precision"), [("0.6B", BF16), ("1.7B", "int8")])
+def test_thinking_takes_no_more_than_is_planned_and_not_much_less(
+    size: str, precision: str, prompt: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headroom.lm.fill._value", lambda token: 0)  # tensors have no values here
+    device, pool = language_pool(size)
+    config = released_lm(size)
+    work = Thinking((prompt,), METADATA_TOKENS, 0, False)
+    (stage,) = stages(work, config, BF16)
+    way = next(w for w in stage.ways if w.precision == precision)
+    form = component(config, BF16).form(precision)
+    place = Placement(LANGUAGE_MODEL, Residency.SWAPPED, precision, form.bytes)
+    planned = StagePlan(THINK, (LANGUAGE_MODEL,), 1, None, form.bytes + way.workspace, 0.0)
+    run = Run(Plan((place,), (planned,), ROOM), pool, device)
+
+    def think(step: Step, parts: Parts) -> None:
+        fill(
+            parts.of(LANGUAGE_MODEL, CausalLM), tuple(range(prompt)), Anything(),
+            slice(0, TEXT_WORDS), METADATA_TOKENS, Sampling(0.85, 0, 0.9, 1.0), repeat(0.5),
+            step.device, lambda done, of: None,
+        )  # fmt: skip
+
+    run.stage(THINK, think)
+    (done,) = run.report
+    used = done.measured - form.bytes
+    assert 0.4 * way.workspace < used <= way.workspace
 
 
 def test_metadata_come_first_and_leave_their_cache_for_the_codes() -> None:
