@@ -34,6 +34,7 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.progress import has_bars, shown, stoppable
 from headroom.errors import Cancelled, InvalidRequest
 from headroom.log import log
+from headroom.models.acestep.examples import USUAL, filled
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.variants import offered
 from headroom.params.describe import Param, describe, stand_in, union
@@ -72,7 +73,8 @@ def run(words: Sequence[str]) -> int:
         return _several(args, fields, flags, settings, told)
     if not fields:
         raise InvalidRequest("caption", "", 'words, as in `acestep generate "slow bossa nova"`')
-    request = request_from(fields)
+    example = fields.pop("example", None)
+    request = request_from(fields if example is None else filled(fields, str(example)))
     where = _place(args.output, request, settings)
     check_sources(request)
     return _make((request,), (where,), latents, flags, settings, told)
@@ -88,6 +90,10 @@ def _parser(params: Sequence[Param], family: Family) -> Parser:
     files.add_argument("-o", "--output", metavar="FILE", help="the song; its ending decides")
     files.add_argument("--save-latents", metavar="FILE.safetensors", help="noise and latents too")
     files.add_argument("--replay", metavar="FILE", help="make this song, or sidecar, again")
+    files.add_argument(
+        "--example", metavar="NAME|FILE.json",
+        help=f"what a bundled example ({USUAL} …) or a file says, and what other flags say instead",
+    )  # fmt: skip
     files.add_argument(
         "--requests", metavar="FILE.jsonl",
         help="a request a line, made together; -o names a folder",
@@ -107,6 +113,8 @@ def _fields(
     if unknown is not None:
         raise _unknown_flag(unknown, parser)
     found = given(args, union(TASKS.values()))
+    if args.example is not None:
+        found["example"] = args.example
     captions = [word for word in rest if word != "--"]
     if len(captions) > 1:
         raise InvalidRequest("caption", " ".join(captions), "one text: put it into quotes")
@@ -179,6 +187,8 @@ def _several(
     told: Told,
 ) -> int:
     """Every line of a file a request, all of them in as few passes as there can be."""
+    if "example" in fields:
+        raise InvalidRequest("example", fields["example"], "with one request only")
     for name, value in fields.items():
         raise InvalidRequest(name, value, "to stand in the file that --requests names")
     if args.save_latents is not None:

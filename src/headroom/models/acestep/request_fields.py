@@ -27,7 +27,7 @@ _NEXT = "follows from the seed of the song"
 _NOT_SAID = "not told to the model"
 PRESET = "the repaint mode decides"
 
-_SEED = Limit(0, SEEDS - 1, "a seed has 64 bits", least=0, most=SEEDS - 1)
+SEED = Limit(0, SEEDS - 1, "a seed has 64 bits", least=0, most=SEEDS - 1)
 
 
 def _not_empty(value: object) -> object:
@@ -184,11 +184,11 @@ class DiffusionFields(Fields):
     ] = 1
     seed: Annotated[
         int | None,
-        _SEED,
+        SEED,
         Knob("Diffusion", "Same seed, same song.", left_open=_DRAWN, old=("manual_seed",)),
     ] = None
     seeds: Annotated[
-        tuple[Annotated[int, _SEED], ...],
+        tuple[Annotated[int, SEED], ...],
         Many(","),
         Limit(0, 8, _SONGS, follows="batch_size"),
         Knob("Diffusion", "A seed for each song of the batch, instead of one."),
@@ -202,7 +202,7 @@ class DiffusionFields(Fields):
     ] = "headroom"
     retake_seed: Annotated[
         int | None,
-        _SEED,
+        SEED,
         Knob("Diffusion", "Seed of the second noise of a retake.", left_open=_NEXT),
     ] = None
     retake_variance: Annotated[
@@ -309,7 +309,11 @@ class OutputFields(Fields):
 
     thinking: Annotated[
         bool,
-        Knob("Language model", "Let a language model plan the song first; needs a planner model."),
+        Knob(
+            "Language model",
+            "Let a language model plan the song first; needs a planner model.",
+            old=("think",),
+        ),
     ] = False
     use_tiled_decode: Annotated[
         bool,
