@@ -27,7 +27,19 @@ CODES, VALID = 67, 64
 
 def lm_tokenizer(codes: int = CODES, learnt: str = LEARNT) -> Tokenizer:
     """The tokenizer, trained on a line of text."""
-    tokenizer = Tokenizer(BPE())
+    tokenizer = laid_out(BPE())
+    trainer = BpeTrainer(
+        vocab_size=320,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([learnt], trainer)
+    return marked(tokenizer, codes)
+
+
+def laid_out(model: BPE) -> Tokenizer:
+    """What stands around the pieces: how text is split into words, and words into bytes."""
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -36,12 +48,11 @@ def lm_tokenizer(codes: int = CODES, learnt: str = LEARNT) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=320,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([learnt], trainer)
+    return tokenizer
+
+
+def marked(tokenizer: Tokenizer, codes: int) -> Tokenizer:
+    """Add the marks in their order, and behind them the audio codes."""
     marks = [AddedToken(f"<|{word}|>", special=True, normalized=False) for word in SPECIAL]
     tokenizer.add_special_tokens(marks)
     plain = [*OTHERS, *(f"<|audio_code_{n}|>" for n in range(codes))]

@@ -134,9 +134,13 @@ class Words:
     @cached_property
     def behind_space(self) -> Marks:
         """[first_mark]: what may stand behind a space that is a token of its own: digits, which
-        are never one with it; in a vocabulary that joins no words with spaces, all but spaces."""
+        are never one with it, and letters beyond ASCII where no piece is a space and them; in a
+        vocabulary that joins no words with spaces, all but spaces."""
         if self.begins.any():
-            return np.array([p[:1].isdigit() for p in self.pieces]) & self.plain
+            known = frozenset(self.pieces)
+            letter = (p >= b"\xc2" and b" " + p not in known for p in self.pieces)
+            digit = (p[:1].isdigit() for p in self.pieces)
+            return (np.array(list(letter)) | np.array(list(digit))) & self.plain
         return np.array([p[:1] not in (b" ", b"") for p in self.pieces]) & self.plain
 
     @cached_property

@@ -28,19 +28,17 @@ FREE = ("caption", "genres")
 
 @dataclass(slots=True)
 class _Node:
-    """A place in a trie: what may follow, and whether a value may end here."""
+    """A place in a trie of lines: what may follow, the line's end among it."""
 
     after: dict[int, _Node] = field(default_factory=dict)
-    ends: bool = False
-    _ids: dict[int, Tensor] = field(default_factory=dict)
+    _ids: Tensor | None = None
 
-    def ids(self, newline: int) -> Tensor:
-        """What may follow; the line's end among it where a value may end."""
-        made = self._ids.get(newline)
-        if made is None:
-            every = [*self.after, *([newline] if self.ends else [])]
-            made = self._ids[newline] = torch.tensor(sorted(every))
-        return made
+    @property
+    def ids(self) -> Tensor:
+        """What may follow. The same object each time."""
+        if self._ids is None:
+            self._ids = torch.tensor(sorted(self.after))
+        return self._ids
 
 
 class SheetWords:
@@ -60,13 +58,12 @@ class SheetWords:
     def _made(self, name: str, values: Iterable[str | int]) -> _Node:
         root, head = _Node(), self.words.ids(f"{name}:")
         for value in values:
-            node = root
-            ids = self.words.ids(dumped({name: value}))
+            node, line = root, dumped({name: value}) + "\n"
+            ids = self.words.ids(line)  # a closing quote and the line's end are one token
             if ids[: len(head)] != head:  # the colon took the space along
-                ids = (*head, *self.words.ids(dumped({name: value})[len(name) + 1 :]))
+                ids = (*head, *self.words.ids(line[len(name) + 1 :]))
             for token in ids[len(head) :]:
                 node = node.after.setdefault(token, _Node())
-            node.ends = True
         return root
 
     @cached_property
@@ -208,7 +205,7 @@ class SheetGrammar:
         """What may come next where it is open."""
         shared = self._shared
         if self._state is _At.VALUE:
-            return self._node.ids(self._words.newline)
+            return self._node.ids
         if self._state is _At.FREE_FIRST or self._state is _At.INDENTED:
             return shared.first
         if self._state is _At.SPACED:
@@ -243,11 +240,10 @@ class SheetGrammar:
     # --- from one part to the next --------------------------------------------------------
 
     def _took_value(self, token: int) -> None:
-        if token == self._words.newline and token not in self._node.after:
-            self._following("")
-            return
         self._node = self._node.after[token]
-        if not self._node.after:
+        if not self._node.after:  # the line's end was in it
+            self._following("")
+        elif list(self._node.after) == [self._words.newline]:
             self._following("\n")
 
     def _ended_line(self) -> None:
