@@ -4,6 +4,9 @@ The real sizes with random weights, the same in both, in one process and in turn
 behind a cache of some length, with guidance (ours as two rows of one forward, transformers' own as
 two forwards) and without. A ceiling is what must be read for a code over a rate: weights and cache
 over a measured copy, and the weights over torch's own product of one vector with matrices as large.
+Ours is the eager loop (`pt`), and on a card the recorded one with torch's kernels (`graphs`) and
+with our own (`vllm`); transformers' is `generate` over a dynamic cache, a static one, and on a card
+a static one compiled.
 
     python benchmarks/lm_decode.py [--size 0.6B] [--lengths 150 1200] [--batch 1] [--save]
 """
@@ -20,15 +23,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headroom.device import Device, open_device
+from headroom.lm import graphed
 from headroom.lm.decode import Writing, write
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.encoders import layer_sizes
 from headroom.models.acestep.released import LMS, released_lm
 from headroom.models.acestep.thinking_cost import CODEBOOK, FRAME, TEXT_WORDS, component
 from headroom.nn.causal import CausalLM
+from headroom.runtime.prepare import bring
 from headroom.runtime.quantize import quantize
 from headroom.weights.blank import shapes_only
 
+BACKENDS, PEERS = ("pt", "graphs", "vllm"), ("dynamic", "static", "compiled")
 SCALE, SAMPLING = 2.0, Sampling(0.85, 0, 0.9, 1.0)
 WORDS = slice(TEXT_WORDS, TEXT_WORDS + CODEBOOK)
 
@@ -58,13 +65,25 @@ def converted(model: CausalLM, size: str, precision: str) -> CausalLM:
     return other.requires_grad_(False).eval()
 
 
-def writing(model: CausalLM, length: int, batch: int, guided: bool, count: int) -> None:
+def writing(
+    model: CausalLM, length: int, batch: int, guided: bool, count: int, backend: str, device: Device
+) -> Tensor:
     """Ours."""
     prompt = tuple(range(1000, 1000 + length))
     against = tuple(range(500, 500 + FRAME)) if guided else None
     work = Writing((prompt,) * batch, against, count, WORDS, SAMPLING, SCALE)
-    device = model.norm.weight.device
-    write(model, work, torch.rand(batch, count), device, lambda done, of: None)
+    chances = torch.rand(batch, count, generator=torch.Generator().manual_seed(1))
+    if backend == "pt":
+        return write(model, work, chances, device.torch, lambda done, of: None)
+    kernels = graphed.unfit
+    if backend == "graphs":
+        graphed.unfit = lambda model, rows, device: "not asked for"
+    try:
+        return graphed.write_graphed(
+            model, work, chances, device.torch, lambda done, of: None, device.capture
+        )
+    finally:
+        graphed.unfit = kernels
 
 
 def theirs(model: CausalLM, size: str) -> Callable[[int, int, bool, int, str], Tensor] | None:
@@ -98,7 +117,8 @@ def theirs(model: CausalLM, size: str) -> Callable[[int, int, bool, int, str], T
         return network.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, min_new_tokens=count,
             do_sample=True, temperature=SAMPLING.temperature, top_p=SAMPLING.top_p, top_k=0,
-            cache_implementation=None if cache == "dynamic" else cache, **more,
+            cache_implementation=None if cache == "dynamic" else "static",
+            disable_compile=cache != "compiled", **more,
         )  # fmt: skip
 
     return generate
@@ -125,9 +145,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--plain", action="store_true", help="without guidance too")
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, help="of ours")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, help="caches of transformers")
     parser.add_argument("--save", action="store_true", help="keep it in benchmarks/results")
     args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    opened = open_device("cuda" if torch.cuda.is_available() else "cpu")
+    device, records = opened.torch, opened.can_capture()
+    args.backends = args.backends or (BACKENDS if records else BACKENDS[:1])
+    args.peers = (PEERS if records else PEERS[:2]) if args.peers is None else args.peers
     dtype = getattr(torch, args.dtype)
     ceiling = common.ceiling(dtype, device)
     figures = []
@@ -135,11 +160,14 @@ def main() -> None:
         rate = product_rate(args.size, dtype, 5, device)
         model = ours(args.size, dtype, device)
         small = converted(model, args.size, "int8")
-        generate = theirs(model, args.size)
+        generate = theirs(model, args.size) if args.peers else None
+        if records:  # as the product has them on a card: projections joined
+            bring(model, device)
+            bring(small, device)
         for length in args.lengths:
             for guided in (True, False) if args.plain else (True,):
                 figures.append(
-                    measured(args, model, small, generate, length, guided, device, ceiling, rate)
+                    measured(args, model, small, generate, length, guided, opened, ceiling, rate)
                 )
                 gc.collect()
     name = f"lm_decode_{args.size}_{args.dtype}" + (f"_batch{args.batch}" if args.batch > 1 else "")
@@ -154,31 +182,38 @@ def measured(
     generate: Callable[[int, int, bool, int, str], Tensor] | None,
     length: int,
     guided: bool,
-    device: torch.device,
+    device: Device,
     ceiling: common.Ceiling,
     rate: float,
 ) -> dict[str, object]:
-    """One case: seconds of a code, by the difference between many codes and one."""
+    """One case: seconds of a code, by the difference between many codes and few."""
     cases: dict[str, Callable[[], object]] = {}
     batch, count = args.batch, args.tokens
+    few = 8 if device.can_capture() else 1  # with so many, a graph is recorded in both
 
     def add(name: str, run: Callable[[int], object]) -> None:
-        cases[name] = lambda: run(count + 1)
-        cases[f"{name}, one"] = lambda: run(1)
+        cases[name] = lambda: run(count + few)
+        cases[f"{name}, few"] = lambda: run(few)
 
-    add("ours", lambda n: writing(model, length, batch, guided, n))
-    add("ours int8", lambda n: writing(small, length, batch, guided, n))
+    for backend in args.backends:
+        for kind, network in (("", model), (" int8", small)):
+            add(
+                f"ours {backend}{kind}",
+                lambda n, network=network, backend=backend: writing(
+                    network, length, batch, guided, n, backend, device
+                ),
+            )
     if generate is not None:
-        for cache in ("dynamic", "static"):
+        for cache in args.peers:
             add(
                 f"transformers {cache}",
                 lambda n, cache=cache: generate(length, batch, guided, n, cache),
             )
     for work in list(cases.values())[1::2]:
         work()  # once, so that nothing is first
-    took = common.alternate(cases, args.repeats, device)
-    names = [name for name in cases if not name.endswith(", one")]
-    each = {n: (took[n].median - took[f"{n}, one"].median) / count for n in names}
+    took = common.alternate(cases, args.repeats, device.torch)
+    names = [name for name in cases if not name.endswith(", few")]
+    each = {n: (took[n].median - took[f"{n}, few"].median) / count for n in names}
     weights = component(released_lm(args.size), args.dtype)
     head = CODEBOOK * model.sizes.width * model.norm.weight.element_size()
     read = sum(weights.blocks) + head
@@ -186,7 +221,9 @@ def measured(
     rows = batch * (1 + guided)
     cache = 2 * len(model.layers) * model.sizes.kv_heads * model.sizes.head_dim * 2
     seen = cache * (batch * (length + count / 2) + (rows - batch) * (FRAME + count / 2))
-    copy = ceiling.copy_gb_s * 1e9 / 2  # read once, where a copy reads and writes
+    # A card reads as fast as it copies, both ways counted; a host half of that.
+    copy = ceiling.copy_gb_s * 1e9 / (1 if device.torch.type == "cuda" else 2)
+    mine = [n for n in names if n.startswith("ours")]
     peer = min((each[n] for n in names if n.startswith("transformers")), default=None)
     return {
         "length": length,
@@ -195,14 +232,16 @@ def measured(
         "codes_a_second": {n: round(batch / t, 2) for n, t in each.items()},
         "ms_a_step": {n: round(t * 1e3, 2) for n, t in each.items()},
         "times_the_best_peer": {
-            n: None if peer is None else round(peer / each[n], 2) for n in names[:2]
+            n: None if peer is None else round(peer / each[n], 2) for n in mine
         },
         "gb_read_a_step": round((read + seen) / 1e9, 3),
         "share_of_copy": {
-            "ours": round((read + seen) / copy / each["ours"], 3),
-            "ours int8": round((read8 + seen) / copy / each["ours int8"], 3),
+            n: round(((read8 if n.endswith("int8") else read) + seen) / copy / each[n], 3)
+            for n in mine
         },
-        "share_of_torchs_product": round(read / rate / each["ours"], 3),
+        "share_of_torchs_product": {
+            n: round(read / rate / each[n], 3) for n in mine if not n.endswith("int8")
+        },
         "torchs_product_gb_s": round(rate / 1e9, 2),
     }
 

@@ -16,6 +16,7 @@ from gpu_check.attention import attentions, step_kernels
 from gpu_check.bench import Bench, Row
 from gpu_check.card import card
 from gpu_check.decode import decodes
+from gpu_check.language import language
 from gpu_check.parity import parity, sampler
 from gpu_check.sizes import real, small
 from gpu_check.song import songs
@@ -23,7 +24,7 @@ from gpu_check.step import compiled_steps, steps
 from headroom.device import open_device
 from headroom.errors import HeadroomError
 
-LIMIT = 8 * 60  # seconds a whole check may take
+LIMIT = 8 * 60  # seconds a whole check may take, unless told otherwise
 SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "card": card,
     "parity": parity,
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "kernels": step_kernels,
     "step": steps,
     "decode": decodes,
+    "language": language,
     "song": songs,
     "compiled step": compiled_steps,
 }
@@ -47,6 +49,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"), metavar="FILE")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps, xpu, cpu")
     parser.add_argument("--small", action="store_true", help="small sizes: a dry run")
+    parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help="at most")
     parser.add_argument("--only", action="append", choices=tuple(SECTIONS), metavar="SECTION")
     chosen = parser.parse_args(arguments)
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -61,7 +64,7 @@ def main(arguments: list[str]) -> int:
     if device.kind == "cpu" and not chosen.small:
         print("there is no card here: `--small` makes a dry run on the host")
         return 2
-    bench = Bench(device, sizes, began + LIMIT)
+    bench = Bench(device, sizes, began + chosen.limit)
     usual = tuple(name for name in SECTIONS if not (chosen.small and name in LONG))
     wanted = ["card", *(name for name in SECTIONS if name in (chosen.only or usual))]
     report: dict[str, object] = {"sizes": sizes.name, "type": str(bench.fast), "sections": {}}

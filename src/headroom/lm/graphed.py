@@ -1,9 +1,10 @@
 """The loop of `decode` recorded in graphs: what answers to ACE-Step's name `vllm`.
 
 A turn (logits, guidance, drawing, the next forward) touches the same tensors each time and asks the
-host nothing, so it is recorded once for each stretch of the cache that attention looks over, and
-replayed. Where a device records nothing the very same turns are called one by one; where recording
-fails, the rest is written that way and the log says so.
+host nothing, so it is recorded and replayed: once where our own kernels serve (`fused`), else once
+for each stretch of the cache that attention looks over. Where a device records nothing the very
+same turns are called one by one; where recording fails, the rest is written that way and the log
+says so.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from headroom.lm.decode import (
     next_token,
     nothing_seen,
 )
+from headroom.lm.fused import Fused, unfit
 from headroom.log import log
 from headroom.nn.causal import CausalLM, Place
 from headroom.nn.rope import Rope
 
 STRETCH = 256  # positions that attention looks over, in steps of so many: a graph for each
 AHEAD = 4  # positions that the turns of a recording write to, and that are given back
+NEAR = 0.05  # of a hidden state's length: as far as rounding takes bfloat16 in so many layers
 
 
 class Recorder(Protocol):
@@ -106,6 +109,23 @@ class _Turns:
         self.drawn = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
         self._seen = nothing_seen(writing, device)
         self.length, self._capacity = max(rows.cache.lengths), rows.cache.capacity
+        self._fused: Fused | None = None
+        why = unfit(model, rows.cache.rows, device)
+        if why is None:
+            self._fused = self._proven(Fused(model, rows.cache, self._rope))
+        else:
+            log.debug("graphs: kernels of our own are left alone: %s", why)
+
+    def _proven(self, fused: Fused) -> Fused | None:
+        """The kernels, if they say what torch's say of one token; the host waits for it, once."""
+        ids = torch.full_like(self._at, self._writing.words.start)
+        expected = self._plain(ids).float()
+        got = fused.step(ids, self._at).float()
+        gap = float((got - expected).norm() / expected.norm())
+        if gap <= NEAR:
+            return fused
+        log.warning("graphs: kernels of our own are off by %.3g here, so torch's are taken", gap)
+        return None
 
     @property
     def state(self) -> list[Tensor]:
@@ -116,6 +136,8 @@ class _Turns:
     @property
     def stretch(self) -> int:
         """Positions the next turn looks over."""
+        if self._fused is not None:
+            return self._capacity
         return min(self._capacity, -(-(self.length + 1) // STRETCH) * STRETCH)
 
     @property
@@ -134,9 +156,19 @@ class _Turns:
         """Draw, and read what was drawn."""
         token = self.draw()
         tokens = token if self._writing.against is None else token.repeat(2)
+        step = self._plain if self._fused is None else self._stepped
+        self._hidden.copy_(step(tokens))
+        self._at.add_(1)
+        self._number.add_(1)
+
+    def _plain(self, tokens: Tensor) -> Tensor:
+        """A step through torch's kernels."""
         self._mask[self._numbers, :, :, self._at] = 0
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
         place = Place(self._numbers, self._at, rope, self._mask[..., : self.stretch])
-        self._hidden.copy_(self._model.step(tokens, self._past, place))
-        self._at.add_(1)
-        self._number.add_(1)
+        return self._model.step(tokens, self._past, place)
+
+    def _stepped(self, tokens: Tensor) -> Tensor:
+        """A step through our own."""
+        assert self._fused is not None
+        return self._fused.step(tokens, self._at)

@@ -1,0 +1,186 @@
+"""Kernels of one decoding step in Triton: few rows, so that all that costs is reading the weights.
+
+A layer is five launches where torch needs about thirty: a product takes the norm before it and the
+sum or the gate behind it along, and attention takes norms, rotation and the writing of the cache.
+Weights are read once, in the type they are stored in. Importing this needs Triton; `lm/fused.py`
+asks for it first. How attention is split over positions: flash-decoding (Dao et al., 2023).
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def product(
+    x, norm, weight, scale, y, rows, eps,
+    WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
+    NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """y [rows, OUTPUTS] (+)= f(x [rows, WIDTH]) · weight [OUTPUTS, WIDTH]ᵀ, sums in fp32.
+
+    NORMED  x is divided by its root mean square and multiplied by `norm` before
+    GATED   weight has 2 · OUTPUTS rows: silu of the first half times the second
+    ADDED   to what y holds, else y is overwritten
+    SCALED  the weight's rows are multiplied by `scale`
+    ROWS    of a tile, at least `rows`
+    """
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    m = tl.arange(0, ROWS)
+    there = (m < rows)[:, None]
+    sums = tl.zeros((ROWS, BLOCK_N), tl.float32)
+    others = tl.zeros((ROWS, BLOCK_N), tl.float32)
+    squares = tl.zeros((ROWS,), tl.float32)
+    for start in tl.range(0, WIDTH, BLOCK_K, num_stages=STAGES):
+        k = start + tl.arange(0, BLOCK_K)
+        tile = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=there, other=0.0)
+        if NORMED:
+            wide = tile.to(tl.float32)
+            squares += tl.sum(wide * wide, 1)
+            gain = tl.load(norm + k).to(tl.float32)
+            tile = (wide * gain[None, :]).to(tile.dtype)
+        here = weight + n[:, None].to(tl.int64) * WIDTH + k[None, :]
+        w = tl.load(here, eviction_policy="evict_first")
+        sums = tl.dot(tile, tl.trans(w.to(tile.dtype)), sums, input_precision="ieee")
+        if GATED:
+            w = tl.load(here + OUTPUTS * WIDTH, eviction_policy="evict_first")
+            others = tl.dot(tile, tl.trans(w.to(tile.dtype)), others, input_precision="ieee")
+    if NORMED:
+        each = tl.rsqrt(squares / WIDTH + eps)[:, None]
+        sums *= each
+        others *= each
+    if SCALED:
+        sums *= tl.load(scale + n).to(tl.float32)[None, :]
+        if GATED:
+            others *= tl.load(scale + OUTPUTS + n).to(tl.float32)[None, :]
+    if GATED:
+        sums = sums * tl.sigmoid(sums) * others
+    out = y + m[:, None] * OUTPUTS + n[None, :]
+    if ADDED:
+        sums += tl.load(out, mask=there, other=0.0).to(tl.float32)
+    tl.store(out, sums.to(y.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def attend(
+    qkv, q_norm, k_norm, cosines, sines, at, keys, values, out, partial, sizes, done, eps,
+    capacity, splits,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, GROUP: tl.constexpr,
+    QUERIES: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One token of every row: normed, rotated, written to the cache at `at`, and let see its row.
+
+    qkv              [rows, HEADS + 2 · KV_HEADS, 2 · HALF]: queries, keys, values as projected
+    cosines, sines   [capacity, HALF]
+    keys, values     [rows, KV_HEADS, capacity, 2 · HALF], contiguous
+    out              [rows, HEADS, 2 · HALF]
+    partial, sizes   fp32 [rows, HEADS, splits, 2 · HALF] and [rows, HEADS, splits, 2]: what each
+                     split found, its largest score and the sum of its weights
+    done             int32 [rows, KV_HEADS], zeros before and after: splits that are ready
+
+    A program is one split (CHUNK positions) of one key head; the last one that is ready joins them.
+    QUERIES is GROUP (query heads a key head) rounded up to what a product of matrices takes.
+    """
+    row, head = tl.program_id(0) // KV_HEADS, tl.program_id(0) % KV_HEADS
+    split = tl.program_id(1)
+    here = tl.load(at + row).to(tl.int32)
+    used = here // CHUNK + 1
+    if split < used:
+        g, d = tl.arange(0, QUERIES), tl.arange(0, HALF)
+        real = (g < GROUP)[:, None]
+        width: tl.constexpr = 2 * HALF
+        base = qkv + row * (HEADS + 2 * KV_HEADS) * width
+        low = tl.load(q_norm + d).to(tl.float32)[None, :]
+        high = tl.load(q_norm + HALF + d).to(tl.float32)[None, :]
+        cos = tl.load(cosines + here * HALF + d).to(tl.float32)
+        sin = tl.load(sines + here * HALF + d).to(tl.float32)
+        place = base + (head * GROUP + g)[:, None] * width + d[None, :]
+        first = tl.load(place, mask=real, other=0.0).to(tl.float32)
+        second = tl.load(place + HALF, mask=real, other=0.0).to(tl.float32)
+        each = tl.rsqrt(tl.sum(first * first + second * second, 1) / width + eps)[:, None]
+        first, second = first * each * low, second * each * high
+        kind = keys.dtype.element_ty
+        scale = 1.0 / tl.sqrt(width * 1.0)
+        q_low = (first * cos[None, :] - second * sin[None, :]).to(kind)
+        q_high = (second * cos[None, :] + first * sin[None, :]).to(kind)
+        cache = (row * KV_HEADS + head).to(tl.int64) * capacity * width
+        n = tl.arange(0, width)
+        top = tl.full((QUERIES,), float("-inf"), tl.float32)
+        total = tl.zeros((QUERIES,), tl.float32)
+        sums = tl.zeros((QUERIES, width), tl.float32)
+        if split == used - 1:  # the token itself is in the last split
+            place = base + (HEADS + head) * width + d
+            first = tl.load(place).to(tl.float32)
+            second = tl.load(place + HALF).to(tl.float32)
+            one = tl.rsqrt(tl.sum(first * first + second * second, 0) / width + eps)
+            first = first * one * tl.load(k_norm + d).to(tl.float32)
+            second = second * one * tl.load(k_norm + HALF + d).to(tl.float32)
+            k_low = (first * cos - second * sin).to(kind)
+            k_high = (second * cos + first * sin).to(kind)
+            value = tl.load(base + (HEADS + KV_HEADS + head) * width + n)
+            tl.store(keys + cache + here * width + d, k_low)
+            tl.store(keys + cache + here * width + HALF + d, k_high)
+            tl.store(values + cache + here * width + n, value)
+            score = tl.sum(q_low.to(tl.float32) * k_low.to(tl.float32)[None, :], 1)
+            score += tl.sum(q_high.to(tl.float32) * k_high.to(tl.float32)[None, :], 1)
+            top = score * scale
+            total += 1.0
+            sums += value.to(tl.float32)[None, :]
+        stop = tl.minimum(here, (split + 1) * CHUNK)
+        for number in range(0, CHUNK // BLOCK):  # what is behind the end reads nothing
+            p = split * CHUNK + number * BLOCK + tl.arange(0, BLOCK)
+            inside = p < stop
+            spot = cache + p[:, None] * width
+            k_low = tl.load(keys + spot + d[None, :], mask=inside[:, None], other=0.0)
+            k_high = tl.load(keys + spot + HALF + d[None, :], mask=inside[:, None], other=0.0)
+            v = tl.load(values + spot + n[None, :], mask=inside[:, None], other=0.0)
+            scores = tl.dot(q_low, tl.trans(k_low), input_precision="ieee")
+            scores = tl.dot(q_high, tl.trans(k_high), scores, input_precision="ieee")
+            scores = tl.where(inside[None, :], scores * scale, float("-inf"))
+            new = tl.maximum(top, tl.max(scores, 1))
+            shrunk = tl.exp(top - new)
+            weights = tl.exp(scores - new[:, None])
+            total = total * shrunk + tl.sum(weights, 1)
+            sums = tl.dot(
+                weights.to(kind), v, sums * shrunk[:, None], input_precision="ieee"
+            )  # fmt: skip
+            top = new
+        heads = row * HEADS + head * GROUP + g
+        target = out + heads[:, None] * width + n[None, :]
+        if used == 1:
+            tl.store(target, (sums / total[:, None]).to(out.dtype.element_ty), mask=real)
+        else:
+            slot = heads * splits + split
+            tl.store(partial + slot[:, None] * width + n[None, :], sums, mask=real)
+            tl.store(sizes + slot * 2, top, mask=g < GROUP)
+            tl.store(sizes + slot * 2 + 1, total, mask=g < GROUP)
+            tl.debug_barrier()  # all of the program has stored before it is counted
+            counter = done + row * KV_HEADS + head
+            if tl.atomic_add(counter, 1, sem="acq_rel") == used - 1:
+                top = tl.full((QUERIES,), float("-inf"), tl.float32)
+                total = tl.zeros((QUERIES,), tl.float32)
+                sums = tl.zeros((QUERIES, width), tl.float32)
+                other = 0
+                while other < used:
+                    slot = heads * splits + other
+                    # Past the first-level cache, which may hold what was there before.
+                    part = tl.load(
+                        partial + slot[:, None] * width + n[None, :], mask=real, other=0.0,
+                        cache_modifier=".cg",
+                    )  # fmt: skip
+                    high_there = tl.load(
+                        sizes + slot * 2, mask=g < GROUP, other=0.0, cache_modifier=".cg"
+                    )
+                    sum_there = tl.load(
+                        sizes + slot * 2 + 1, mask=g < GROUP, other=1.0, cache_modifier=".cg"
+                    )
+                    new = tl.maximum(top, high_there)
+                    shrunk, share = tl.exp(top - new), tl.exp(high_there - new)
+                    total = total * shrunk + sum_there * share
+                    sums = sums * shrunk[:, None] + part * share[:, None]
+                    top = new
+                    other += 1
+                tl.store(target, (sums / total[:, None]).to(out.dtype.element_ty), mask=real)
+                tl.store(counter, 0)
