@@ -61,6 +61,13 @@ def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
     return None
 
 
+def faults() -> tuple[type[Exception], ...]:
+    """What is raised where kernels cannot be compiled or started. Asked where `unfit` was."""
+    from headroom.nn.decode_kernels import FAULTS
+
+    return FAULTS
+
+
 def layers_of(model: CausalLM) -> list[Layer]:
     """Its layers."""
     return [layer for layer in model.layers if isinstance(layer, Layer)]

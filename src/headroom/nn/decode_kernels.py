@@ -8,8 +8,14 @@ asks for it first. How attention is split over positions: flash-decoding (Dao et
 
 from __future__ import annotations
 
+import subprocess
+
 import triton
 import triton.language as tl
+from triton.errors import TritonError
+
+FAULTS = (TritonError, RuntimeError, OSError, subprocess.CalledProcessError)
+"""What comes of a kernel that cannot be compiled or started: Triton calls the host's compiler."""
 
 
 @triton.jit
