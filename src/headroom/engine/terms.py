@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from headroom.errors import DoesNotFit
+from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import Machine
+from headroom.lm.backend import choose, mlx_is_here
 from headroom.memory.explain import faster
 from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, Terms, terms
@@ -15,7 +16,7 @@ from headroom.memory.planner import plan
 from headroom.params.clamp import Note
 from headroom.runtime.recovery import Ladder
 from headroom.settings import Settings
-from headroom.settings_memory import Policy
+from headroom.settings_memory import BACKENDS, Policy
 
 NO_CHOICES = Choices()
 DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
@@ -66,6 +67,21 @@ def choices_of(said: Choices, settings: Settings) -> Choices:
         lm_backend=said.lm_backend or backend,
         init_lm=settings.init_lm if said.init_lm is None else said.init_lm,
     )
+
+
+def with_backend(found: Terms, said: Choices, kind: str, captures: bool) -> Terms:
+    """The terms with the loop of the language model that can be had on a device of that kind; a
+    note where somebody asked for another. `captures` says whether it records graphs.
+
+    Raises InvalidRequest for a name that is none.
+    """
+    if found.lm_backend not in BACKENDS:
+        raise InvalidRequest("lm_backend", found.lm_backend, "one of " + ", ".join(BACKENDS))
+    choice = choose(found.lm_backend, kind, captures, mlx_is_here())
+    notes = found.notes
+    if choice.why is not None and said.lm_backend not in (None, "auto"):
+        notes += (Note("lm_backend", found.lm_backend, choice.backend, choice.why),)
+    return replace(found, lm_backend=choice.backend, notes=notes)
 
 
 def merged(found: Terms, said: Wishes, footprint: Footprint, settings: Settings) -> Wishes:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from headroom.units import MIB
+
 ROUND = 256  # tokens a cache grows by, so that few sizes of it exist
+MLX_READS = 512  # tokens of a prompt that mlx reads at once
+MLX_SPARE = 256 * MIB  # memory mlx may keep that it does not use
 
 
 def capacity(tokens: int) -> int:
