@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def _halves(piece: str, ids: dict[str, int]) -> tuple[str, str]:
     """The two pieces a piece is joined from: what earlier pairs make of its letters."""
     parts = list(piece)
     while len(parts) > 2:
-        joined = [ids.get(a + b, PIECES) for a, b in zip(parts, parts[1:], strict=False)]
+        joined = [ids.get(a + b, PIECES) for a, b in pairwise(parts)]
         at = joined.index(min(joined))
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     first, second = parts

@@ -23,6 +23,7 @@ from headroom.models.acestep.sheet import BPM, FIELDS, SECONDS, SIGNATURES, Shee
 from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
 
 CAPTION_TOKENS = 512
+CONTINUED = 3  # tokens before a line that goes on may end again, at most
 FREE = ("caption", "genres")
 
 
@@ -253,7 +254,7 @@ class SheetGrammar:
             self._ahead = True
         self._state = _At.FORCED
         # Where nothing follows this is the end: a continuation would be cut anyway.
-        if self._run and self._name == "caption" and self._count < CAPTION_TOKENS:
+        if self._run and self._name == "caption" and self._count <= CAPTION_TOKENS - CONTINUED:
             self._line = torch.tensor(sorted({self._words.space, self._run[0]}))
             self._state = _At.LINE
 
