@@ -20,6 +20,7 @@ from acestep.inference_types import (
     GenerationResult,
     UnderstandResult,
 )
+from acestep.lyric_alignment import alignment_inputs
 from headroom.errors import HeadroomError
 from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
@@ -44,7 +45,6 @@ __all__ = [
     "understand_music",
 ]
 Tell = Callable[..., object]
-_NEVER = ("cover", "repaint", "extract")  # tasks that no language model plans
 NOT_READY = "LLM not initialized"
 
 
@@ -76,7 +76,10 @@ def generate_music(
     return GenerationResult(
         audios=audios,
         status_message=notes or "done",
-        extra_outputs=_extra(result, time.perf_counter() - began),
+        extra_outputs={
+            **_extra(result, time.perf_counter() - began),
+            **alignment_inputs(engine, result),
+        },
     )
 
 
@@ -210,9 +213,11 @@ def _request(params: GenerationParams, config: GenerationConfig, ready: bool) ->
         said["start"] = params.repainting_start
         if params.repainting_end > 0:
             said["end"] = params.repainting_end
-    if ready and params.thinking and task not in _NEVER and not params.audio_codes:
-        said["thinking"] = True
-        said |= {name: getattr(params, name) for name in _LM if name in known}
+    # Without thinking the reference still fills in the sheet, where any of it is asked for.
+    cot = params.use_cot_metas or params.use_cot_caption or params.use_cot_language
+    if ready and "plan_metadata" in known and (params.thinking or cot):
+        said["thinking" if params.thinking else "plan_metadata"] = True
+        said |= {name: getattr(params, name) for name in _LM}
     said |= {"audio_format": config.audio_format, "seeds": _seeds(params, config)}
     return request_from(said)
 

@@ -82,6 +82,42 @@ def test_without_a_language_model_it_renders_all_the_same(
     assert params.cot_bpm is None
 
 
+def test_without_thinking_the_sheet_alone_is_filled_in(
+    handlers: tuple[AceStepHandler, LLMHandler],
+) -> None:
+    params = GenerationParams(
+        caption="slow", duration=10, inference_steps=1, thinking=False, use_cot_caption=False
+    )
+    result = generate_music(*handlers, params, GenerationConfig(batch_size=1))
+    assert result.success, result.error
+    costs = result.extra_outputs["time_costs"]
+    assert costs["lm_phase1_time"] > 0 and costs["lm_phase2_time"] == 0
+    assert params.cot_bpm and params.cot_keyscale and params.cot_timesignature
+    assert params.cot_caption == "slow" and result.audios[0]["params"]["audio_codes"] == ""
+    assert result.extra_outputs["lm_metadata"]["bpm"] == params.cot_bpm
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"bpm": 90, "keyscale": "A minor", "timesignature": "3", "use_cot_caption": False,
+         "use_cot_language": False},
+        {"use_cot_metas": False, "use_cot_caption": False, "use_cot_language": False},
+    ],
+    ids=["all metadata given", "nothing asked"],
+)  # fmt: skip
+def test_where_nothing_is_open_no_language_model_is_asked(
+    handlers: tuple[AceStepHandler, LLMHandler], said: dict[str, object]
+) -> None:
+    params = GenerationParams(
+        caption="slow", duration=10, inference_steps=1, thinking=False, **said
+    )  # type: ignore[arg-type]
+    result = generate_music(*handlers, params, GenerationConfig(batch_size=1))
+    assert result.success, result.error
+    assert result.extra_outputs["lm_metadata"] is None and params.cot_bpm is None
+    assert result.extra_outputs["time_costs"]["lm_total_time"] == 0
+
+
 def test_a_language_model_writes_sheets(handlers: tuple[AceStepHandler, LLMHandler]) -> None:
     _, llm = handlers
     made = create_sample(llm, "a soft Bengali love song", vocal_language="bn")

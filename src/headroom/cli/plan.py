@@ -18,8 +18,8 @@ from headroom.cli.parser import (
     engine_flags,
     spelt,
 )
-from headroom.engine.limits import limits
-from headroom.engine.terms import first_plan, with_language_model
+from headroom.engine.limits import asks, limits
+from headroom.engine.terms import first_plan, with_backend, with_language_model
 from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import Machine, card
 from headroom.memory.explain import Alternative, alternatives, explain
@@ -32,11 +32,12 @@ from headroom.models.acestep.planning import (
     thinking_of,
     variant_named,
 )
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music, request_from
 from headroom.models.acestep.variants import VARIANTS, Variant
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import union
 from headroom.params.flags import add_flags, given
+from headroom.params.request import Request
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
 from headroom.units import clock, gib
@@ -45,6 +46,7 @@ USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 USUAL = "acestep-v15-turbo"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
 LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
+RECORDING = ("cuda", "simulated")  # kinds of cards that record graphs, or stand for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +108,22 @@ def answered(
     settings: Settings,
 ) -> Answer:
     """The plan of a request on a machine, inside the limits in force there."""
-    found = terms(machine, flags.policy_in(settings), flags.choices_in(settings))
+    said = flags.choices_in(settings)
+    records = machine.kind in RECORDING
+    found = with_backend(
+        terms(machine, flags.policy_in(settings), said), said, machine.kind, records
+    )
     inside, notes = clamp(request, limits(request, variant.limits, settings, found))
     songs = songs_of(inside, variant)
     needs, size = footprint_of(songs, variant), None
     every = (*found.notes, *notes)
-    if inside.thinking and not found.init_lm:
-        every = (*every, _no_thinking(found))
-    elif inside.thinking:
+    if asks(inside) is not None and not found.init_lm:
+        every = (*every, _no_thinking(found, inside))
+    elif isinstance(inside, Text2Music) and inside.asks is not None:
+        asked = inside
 
         def build(size: str) -> Footprint:
-            return thinking_of(inside, songs, size)
+            return thinking_of(asked, songs, size, found.lm_backend == "mlx")
 
         size, needs = with_language_model(build, needs, machine, found, NO_WISHES, settings)
     try:
@@ -127,9 +134,9 @@ def answered(
     return Answer(machine, found, (*every, *free), made, others, None, size)
 
 
-def _no_thinking(found: Terms) -> Note:
+def _no_thinking(found: Terms, request: Request) -> Note:
     tier = "" if found.tier is None else f"{found.tier.label} loads no language model by itself; "
-    return Note("thinking", True, False, f"{tier}--init-lm loads one")
+    return Note(asks(request) or "", True, False, f"{tier}--init-lm loads one")
 
 
 def _variant(flags: EngineFlags, settings: Settings) -> Variant:

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from headroom.device import Device
 from headroom.engine.desk import Desk
-from headroom.engine.limits import batch_default, caps_of, limits, most_seconds, thinks
+from headroom.engine.limits import asks, batch_default, caps_of, limits, most_seconds
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
-from headroom.engine.terms import NO_CHOICES, choices_of
+from headroom.engine.terms import NO_CHOICES, choices_of, with_backend
 from headroom.engine.thought import Prepared, Settled, merged
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
@@ -28,12 +28,15 @@ from headroom.memory.limits import limits as in_force
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
 from headroom.models.base import (
     AnyModel,
+    Planned,
     Score,
     Setup,
     SheetWish,
     SongSheet,
     Task,
     Thinker,
+    Timer,
+    Timestamps,
     Writer,
 )
 from headroom.models.registry import USUAL, open_family
@@ -96,7 +99,8 @@ class Engine:
         self.device: Device = opened(self.settings, device)
         machine = probe(self.device)
         said = choices_of(choices, self.settings)
-        self.terms = terms(machine, policy or self.settings.policy, said)
+        found = terms(machine, policy or self.settings.policy, said)
+        self.terms = with_backend(found, said, machine.kind, self.device.can_capture())
         self.family = family
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
@@ -110,7 +114,7 @@ class Engine:
             compile,
             None if otherwise else said.lm,
             self.terms.lms,
-            self.terms.lm_backend == "vllm",
+            self.terms.lm_backend,
         )
         self._desk = Desk(
             self.device, machine, self.terms, self.settings, said, wishes, threads,
@@ -182,7 +186,8 @@ class Engine:
         allowed = in_force(self.terms, True, *caps_of(self.settings))
         asked = writer.writing(wish, most_seconds(allowed))
         needs = writer.writing_footprint(asked)
-        return self._act(needs, on_event, cancel, lambda run: writer.write(wish, asked, run))
+        sheet = self._act(needs, on_event, cancel, lambda run: writer.write(wish, asked, run))
+        return replace(sheet, notes=(*self.terms.notes, *sheet.notes))
 
     def score(self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never) -> Score:
         """How well codes (the wish's `text`) fit lyrics and what is given. Raises as `write`."""
@@ -195,6 +200,33 @@ class Engine:
         writer = self._writer
         needs, songs = writer.hearing(Path(path))
         return self._act(needs, on_event, cancel, lambda run: writer.hear(songs, run))
+
+    def timestamps(
+        self, result: Result, index: int = 0, on_event: Tell = tell_nobody, cancel: Stop = never
+    ) -> Timestamps:
+        """When the lines of a song that was made here are sung; `index` counts songs from 0.
+
+        Raises InvalidRequest, DoesNotFit, Cancelled.
+        """
+        if result.provenance[0].model != self.model.name:
+            raise InvalidRequest("result", result.provenance[0].model, f"one of {self.model.name}")
+        if not 0 <= index < len(result.songs):
+            raise InvalidRequest("index", index, f"a song from 0 to {len(result.songs) - 1}")
+        kept = {name: rows[index] for name, rows in result.kept.items()}
+        return self.time(self._timer.timing(result.songs[index], kept), on_event, cancel)
+
+    def time(self, asked: object, on_event: Tell = tell_nobody, cancel: Stop = never) -> Timestamps:
+        """The same of work put together as the model's `timing` does. Raises as `timestamps`."""
+        timer = self._timer
+        needs = timer.timing_footprint(asked)
+        return self._act(needs, on_event, cancel, lambda run: timer.time(asked, run))
+
+    def timed(self, result: Result, on_event: Tell = tell_nobody, cancel: Stop = never) -> Result:
+        """The result with the times of all its songs, which saving writes beside them."""
+        songs = range(len(result.songs))
+        found = tuple(self.timestamps(result, i, on_event, cancel) for i in songs)
+        notes = dict.fromkeys((*result.notes, *(note for one in found for note in one.notes)))
+        return replace(result, timestamps=found, notes=tuple(notes))
 
     @property
     def has_language_model(self) -> bool:
@@ -240,6 +272,12 @@ class Engine:
             raise InvalidRequest("family", self.family, "a family with a language model")
         return self.model
 
+    @property
+    def _timer(self) -> Timer[object]:
+        if not isinstance(self.model, Timer):
+            raise InvalidRequest("family", self.family, "a family that sings words")
+        return self.model
+
     def _act(self, needs: Footprint, tell: Tell, stop: Stop, work: Callable[[Run], R]) -> R:
         """Work that makes no song, planned and carried out as any other."""
         with self._desk.alone():
@@ -248,14 +286,15 @@ class Engine:
 
     def _task(self, settled: Settled) -> Task | Note | None:
         """What a language model is to do first; a note where it was asked for and cannot."""
-        if not thinks(settled.request):
+        field = asks(settled.request)
+        if field is None:
             return None
         if not self.terms.init_lm:
             tier = "" if self.terms.tier is None else f" on {self.terms.tier.label}"
             why = f"no language model is loaded{tier} unless asked for (--init-lm)"
-            return Note("thinking", True, False, why)
+            return Note(field, True, False, why)
         if not isinstance(self.model, Thinker):
-            return Note("thinking", True, False, f"{self.model.name} has no language model")
+            return Note(field, True, False, f"{self.model.name} has no language model")
         task: Task | Note = self.model.task(settled.request, settled.seeds, settled.most_seconds)
         return task
 
@@ -271,7 +310,8 @@ class Engine:
         if task is None:
             return (self._compose(settled),)
         if isinstance(task, Note):
-            plain = settled.request.model_copy(update={"thinking": False})
+            assert isinstance(settled.request, Planned)
+            plain = settled.request.unasked()
             return (self._compose(replace(settled, request=plain, notes=(*settled.notes, task))),)
         assert isinstance(self.model, Thinker)
         thinker = self.model

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TypeAlias, TypeVar
 
 from headroom.memory.limits import Terms
 from headroom.memory.limits import limits as in_force
+from headroom.models.base import Planned
 from headroom.params.describe import describe
 from headroom.params.knob import Limit
 from headroom.params.request import Request
@@ -23,7 +24,7 @@ def limits(
 
     Names no field the request lacks.
     """
-    with_lm = found.init_lm and thinks(request)
+    with_lm = found.init_lm and asks(request) is not None
     tighter = in_force(found, with_lm, *caps_of(settings))
     every = dict(model)
     for name, limit in tighter.items():
@@ -33,17 +34,9 @@ def limits(
     return every
 
 
-@runtime_checkable
-class _Thinking(Protocol):
-    """A request that says whether a language model is to plan the song first."""
-
-    @property
-    def thinking(self) -> bool: ...
-
-
-def thinks(request: Request) -> bool:
-    """Whether the request asks for a language model."""
-    return isinstance(request, _Thinking) and request.thinking
+def asks(request: Request) -> str | None:
+    """The field by which the request asks for a language model; None: it does not."""
+    return request.asks if isinstance(request, Planned) else None
 
 
 Cap: TypeAlias = tuple[str, float] | None

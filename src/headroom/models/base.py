@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from headroom.audio.lrc import Timed, lrc
 from headroom.hardware.machine import DType, Machine
 from headroom.memory.footprint import Footprint
 from headroom.params.clamp import Note
@@ -18,6 +19,8 @@ from headroom.params.knob import Limit
 from headroom.params.request import Request
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from headroom.audio.wave import Audio
     from headroom.device import Device
     from headroom.runtime.run import Run
@@ -52,6 +55,18 @@ class Seeded(Protocol):
         """Songs that will be made: the batch, or the seeds where there are more of them."""
 
 
+@runtime_checkable
+class Planned(Protocol):
+    """A request that can ask for a language model to plan its songs first."""
+
+    @property
+    def asks(self) -> str | None:
+        """The field by which it asks; None: it does not, or leaves nothing open."""
+
+    def unasked(self) -> Request:
+        """The same without asking."""
+
+
 R = TypeVar("R", bound=Request, contravariant=True)
 S = TypeVar("S", bound=Song)
 T_co = TypeVar("T_co", bound=Song, covariant=True)
@@ -83,7 +98,7 @@ class Setup:
     dtype       None: what the machine is fast at
     compile     whether to compile what is called; None: where it pays
     lm          the language model asked for by name; None: the first of `lms` that is installed
-    lm_graphs   whether its loop is recorded in graphs, where the device does that
+    lm_backend  the loop that writes its codes, as `headroom.lm.backend` names it
     """
 
     device: Device
@@ -94,7 +109,7 @@ class Setup:
     compile: bool | None = None
     lm: str | None = None
     lms: tuple[str, ...] = ()
-    lm_graphs: bool = False
+    lm_backend: str = "pt"
 
 
 class Model(Protocol[R, S]):
@@ -205,6 +220,20 @@ class Score:
     information: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Timestamps:
+    """When the lines of a song are sung, and every token of its lyrics, in order."""
+
+    lines: tuple[Timed, ...]
+    tokens: tuple[Timed, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def lrc(self) -> str:
+        """The lines as players read them; nothing where nobody sings."""
+        return lrc(self.lines)
+
+
 class Task(Protocol):
     """Work for a language model: a frozen value of the family's own making."""
 
@@ -261,3 +290,17 @@ class Writer(Protocol[A]):
 
     def hear(self, songs: tuple[Song, ...], run: Run) -> str:
         """The codes of a recording, as text."""
+
+
+@runtime_checkable
+class Timer(Protocol[A]):
+    """A model that can say when the words of a song it made are sung."""
+
+    def timing(self, song: Song, kept: Mapping[str, Tensor]) -> A:
+        """The work for a song; `kept` is its part of what rendering kept."""
+
+    def timing_footprint(self, asked: A) -> Footprint:
+        """What the work needs."""
+
+    def time(self, asked: A, run: Run) -> Timestamps:
+        """Do it. All work on parts is done in `run.stage`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from headroom.models.acestep.lm_prompts import NOTHING
-from headroom.models.acestep.request_fields import Fields
+from headroom.models.acestep.request_fields import SEED, Fields
 from headroom.params.knob import Knob, Limit
 
 _GROUP = "Language model"
@@ -14,6 +14,13 @@ _GROUP = "Language model"
 class LanguageFields(Fields):
     """How the language model writes a song sheet and codes, where it thinks at all."""
 
+    plan_metadata: Annotated[
+        bool,
+        Knob(
+            _GROUP,
+            "Let it fill in the song sheet alone and write no audio codes; thinking does both.",
+        ),
+    ] = False
     use_cot_metas: Annotated[
         bool, Knob(_GROUP, "Let it choose tempo, key, time signature and length left open.")
     ] = True
@@ -31,6 +38,19 @@ class LanguageFields(Fields):
             old=("constrained_decoding", "constrained"),
         ),
     ] = True
+    lm_shared_metadata: Annotated[
+        bool,
+        Knob(_GROUP, "One song sheet for all songs of a batch; off: each song has its own."),
+    ] = True
+    lm_seed: Annotated[
+        int | None,
+        SEED,
+        Knob(
+            _GROUP,
+            "Same number, same plan, whatever the seeds of the songs.",
+            left_open="the seed of each song",
+        ),
+    ] = None
     lm_temperature: Annotated[
         float,
         Limit(0, 2, "hotter than that it writes noise", least=0),

@@ -43,10 +43,13 @@ from headroom.models.acestep.render import Assets, render
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Cover, Text2Music
 from headroom.models.acestep.scoring import ScoreTask, score
 from headroom.models.acestep.song import Song
-from headroom.models.acestep.texts import Asked, score_task, song_sheet, text_task
-from headroom.models.acestep.thinking import SongTask, song_task, think, write_text
+from headroom.models.acestep.song_task import SongTask, song_task
+from headroom.models.acestep.texts import Asked, score_task, song_sheet, text_task, write_text
+from headroom.models.acestep.thinking import think
 from headroom.models.acestep.thinking_cost import Thinking
 from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
+from headroom.models.acestep.timestamps import Timing, time_words, timing
+from headroom.models.acestep.timestamps_cost import timing_footprint
 from headroom.models.acestep.variants import Variant, check_task, unused, variant_of
 from headroom.models.base import (
     Composed,
@@ -57,6 +60,7 @@ from headroom.models.base import (
     SheetWish,
     SongSheet,
     Thought,
+    Timestamps,
 )
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
@@ -166,15 +170,31 @@ class AceStep:
                 loaders[name] = partial(self._compiled, loaders[name])
         return loaders
 
+    # --- when words are sung ---------------------------------------------------------------
+
+    def timing(self, song: Song, kept: Mapping[str, torch.Tensor]) -> Timing:
+        """The work for a song; `kept` is its part of what rendering kept."""
+        return timing(song, kept, self.config, self.assets.tokenizer)
+
+    def timing_footprint(self, asked: Timing) -> Footprint:
+        """What the work needs."""
+        frames, rows = len(asked.latents), len(asked.condition)
+        return timing_footprint(frames, rows, asked.layers, self.networks)
+
+    def time(self, asked: Timing, run: Run) -> Timestamps:
+        """Do it."""
+        return time_words(asked, run, self.config)
+
     # --- the language model --------------------------------------------------------------
 
     def task(
         self, request: Request, seeds: tuple[int, ...], most_seconds: float
     ) -> SongTask | Note:
         """The work for a request that asks to think; a note where there is nobody to do it."""
-        if self.language is None or not isinstance(request, Text2Music):
+        assert isinstance(request, Text2Music) and request.asks is not None
+        if self.language is None:
             why = "no planner language model is installed: `acestep models download` fetches one"
-            return Note("thinking", True, False, why)
+            return Note(request.asks, True, False, why)
         return song_task(request, seeds, most_seconds, self.language)
 
     def thinking_footprint(self, task: SongTask) -> Footprint:
@@ -183,7 +203,7 @@ class AceStep:
 
     def think(self, task: SongTask, run: Run) -> Thought:
         """Do it."""
-        return think(task, self._language(), run, self._setup.lm_graphs)
+        return think(task, self._language(), run, self._setup.lm_backend)
 
     @property
     def writes(self) -> bool:
@@ -231,7 +251,8 @@ class AceStep:
         return codes_to_text(heard_codes(songs[0], run, self.assets))
 
     def _thinks(self, cost: Thinking) -> Footprint:
-        return thinking_footprint(cost, self._language().config, self.dtype)
+        mlx = self._setup.lm_backend == "mlx"
+        return thinking_footprint(cost, self._language().config, self.dtype, mlx)
 
     # --- details -------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.components import Networks
@@ -15,7 +16,7 @@ from headroom.models.acestep.released import (
     released_text_encoder,
     released_vae,
 )
-from headroom.models.acestep.requests import AnyMusicRequest
+from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
 from headroom.models.acestep.thinking_cost import thinking
@@ -39,11 +40,20 @@ def footprint_of(songs: Sequence[Song], variant: Variant) -> Footprint:
     return footprint(songs, networks(variant))
 
 
-def thinking_of(request: AnyMusicRequest, songs: Sequence[Song], size: str) -> Footprint:
-    """What a language model of that size takes to think the songs out first."""
-    seconds = max(song.frames for song in songs) / LATENT_RATE
-    work = thinking(songs[0].caption, songs[0].lyrics, seconds, len(songs), guided=True)
-    return thinking_footprint(work, released_lm(size), DTYPE)
+def thinking_of(
+    request: AnyMusicRequest, songs: Sequence[Song], size: str, mlx: bool = False
+) -> Footprint:
+    """What a language model of that size takes to think the songs out first; `mlx` says that mlx
+    writes the codes."""
+    seconds, plans, guided = max(song.frames for song in songs) / LATENT_RATE, len(songs), True
+    sheets = 1
+    if isinstance(request, Text2Music) and request.asks is not None:
+        guided = request.writes_codes and request.lm_cfg_scale > 1
+        seconds = seconds if request.writes_codes else 0
+        plans = plans if request.lm_seed is None else 1
+        sheets = bool(request.to_fill) * (1 if request.lm_shared_metadata else plans)
+    work = thinking(songs[0].caption, songs[0].lyrics, seconds, plans, guided)
+    return thinking_footprint(replace(work, sheets=sheets), released_lm(size), DTYPE, mlx)
 
 
 def variant_named(name: str) -> Variant:

@@ -26,7 +26,7 @@ from headroom.models.acestep.source_fields import (
     SourceFields,
     TrackFields,
 )
-from headroom.models.acestep.vocabulary import TRACKS
+from headroom.models.acestep.vocabulary import METAS, TRACKS
 from headroom.params.describe import TASK
 from headroom.params.knob import Choices, Knob, Limit, Many, refuse
 from headroom.params.read import read
@@ -64,6 +64,34 @@ class Text2Music(
                 value=self.audio_codes,
             )
         return self
+
+    @property
+    def to_fill(self) -> tuple[str, ...]:
+        """What of its song sheet a language model is to fill in: what is left open, and the
+        caption and language it is to say in its own words."""
+        names = METAS if self.use_cot_metas else ()
+        known = {"duration"} if self.audio_codes else set()
+        found = [name for name in names if name not in known and getattr(self, name) is None]
+        found += ["caption"] * self.use_cot_caption
+        found += ["language"] * (self.use_cot_language and self.vocal_language == "unknown")
+        return tuple(found)
+
+    @property
+    def writes_codes(self) -> bool:
+        """Whether a language model is to write audio codes."""
+        return self.thinking and not self.audio_codes
+
+    @property
+    def asks(self) -> str | None:
+        """The field by which a language model is asked to plan the song; None: there is nothing
+        for it to do."""
+        if self.writes_codes or (self.thinking and self.to_fill):
+            return "thinking"
+        return "plan_metadata" if self.plan_metadata and self.to_fill else None
+
+    def unasked(self) -> Text2Music:
+        """The same request without a language model."""
+        return self.model_copy(update={"thinking": False, "plan_metadata": False})
 
 
 class Cover(

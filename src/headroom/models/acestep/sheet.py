@@ -7,7 +7,7 @@ it was trained on was dumped with sorted keys; genres are read, and never writte
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 
 import yaml
@@ -67,6 +67,10 @@ class Sheet:
         """This, and where it says nothing the other."""
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(other, **{name: value for name, value in mine.items() if value is not None})
+
+    def only(self, names: Collection[str]) -> Sheet:
+        """Of this what is named."""
+        return replace(self, **{f.name: None for f in fields(self) if f.name not in names})
 
 
 FIELDS = tuple(field.name for field in fields(Sheet))
@@ -134,10 +138,14 @@ def _lines(body: str) -> dict[str, str]:
 
 
 def _unquoted(value: str) -> str:
-    """What stands in YAML's single quotes."""
-    if len(value) > 1 and value[0] == value[-1] == "'":
-        return value[1:-1].replace("''", "'")
-    return value
+    """What stands in YAML's quotes; what is not quoted well is as it stands."""
+    if value[:1] not in ("'", '"'):
+        return value
+    try:
+        told = yaml.load(value, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return value
+    return told if isinstance(told, str) else value
 
 
 def _sheet(said: Mapping[str, str], clamp: bool = False) -> Sheet:

@@ -6,21 +6,80 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from headroom.errors import InvalidRequest
+from headroom.lm.fill import Filled, fill
 from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_to_text
 from headroom.models.acestep.language import Language
+from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.prompts import INSTRUMENTAL
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.scoring import ScoreTask
-from headroom.models.acestep.sheet import SECONDS, Sheet, normalised
-from headroom.models.acestep.thinking import TextTask, Written
+from headroom.models.acestep.sheet import FIELDS, SECONDS, Sheet, lyrics_of, normalised, read
+from headroom.models.acestep.sheet_grammar import SheetGrammar
+from headroom.models.acestep.thinking import chances
+from headroom.models.acestep.thinking_cost import THINK, Thinking
 from headroom.models.base import SheetWish, SongSheet
+from headroom.nn.causal import CausalLM
 from headroom.params.clamp import Note
+from headroom.runtime.pool import Parts
+from headroom.runtime.run import Run, Step
 
 Act = Literal["understand", "inspire", "format"]
 ACTS: tuple[Act, ...] = get_args(Act)
+TEXT_TOKENS = 3500  # of a sheet with lyrics at most
 CALM = 0.3  # temperature of understanding: what is there is to be said, and nothing invented
+
+
+@dataclass(frozen=True, slots=True)
+class TextTask:
+    """A text the language model is to write: a sheet with lyrics behind it.
+
+    given  values that are forced; `cost` is the same in tokens
+    """
+
+    prompt: tuple[int, ...]
+    given: Sheet
+    most_seconds: int
+    sampling: Sampling
+    seed: int
+
+    @property
+    def cost(self) -> Thinking:
+        """In tokens."""
+        return Thinking((len(self.prompt),), TEXT_TOKENS, 0, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A sheet and the lyrics behind it."""
+
+    sheet: Sheet
+    lyrics: str
+
+
+def write_text(task: TextTask, language: Language, run: Run) -> Written:
+    """Understand codes, invent a song, or say one better: all write a sheet and lyrics."""
+    words = language.words
+
+    def work(step: Step, parts: Parts) -> Filled:
+        grammar = SheetGrammar(
+            language.sheets, FIELDS, task.given, task.most_seconds, closes=True, sings=True
+        )
+        return fill(
+            parts.of(LANGUAGE_MODEL, CausalLM),
+            task.prompt,
+            grammar,
+            slice(0, words.codes.start),
+            TEXT_TOKENS,
+            task.sampling,
+            chances(task.seed),
+            step.device,
+            step.progress,
+        )
+
+    text = words.said(run.stage(THINK, work).tokens)
+    return Written(task.given.over(read(text)), lyrics_of(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 Weights and cache are exact (tests count the modules and the allocations). So is the room beside
 them for the released sizes, whose formulas come from traces of the real loop (`workspaces`); for
-other sizes it is an estimate from above. No torch.
+other sizes, and for what mlx copies and holds, it is an estimate from above. No torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headroom.lm.cost import cache_bytes, capacity
+from headroom.lm.cost import MLX_READS, MLX_SPARE, cache_bytes, capacity
 from headroom.memory.footprint import Component, Footprint, Form, Stage, Way
 from headroom.memory.precision import PRECISIONS, matrix_bytes
 from headroom.models.acestep import workspaces
@@ -42,15 +42,19 @@ class Thinking:
     """What a language model has to do for a request.
 
     prompts   tokens of the prompt of each song
-    metadata  tokens of metadata it may write first, once for all songs; 0: they are given
+    metadata  tokens of metadata it may write first, and that the codes then follow; 0: none
     codes     codes to write a song; 0: none
     guided    whether the codes are guided away from the empty prompt
+    sheets    how often metadata are written: once for all songs, for each, or (0) not at all
+    away      tokens of the prompt that is guided away from
     """
 
     prompts: tuple[int, ...]
     metadata: int
     codes: int
     guided: bool
+    sheets: int = 1
+    away: int = FRAME
 
     def __post_init__(self) -> None:
         if not self.prompts or min(self.prompts) < 1 or self.metadata < 0 or self.codes < 0:
@@ -63,7 +67,7 @@ class Thinking:
 
     def tokens(self) -> int:
         """That a row holds at the end."""
-        return max(*self.prompts, FRAME) + self.metadata + self.codes
+        return max(*self.prompts, self.away) + self.metadata + self.codes
 
 
 def thinking(
@@ -75,9 +79,14 @@ def thinking(
     return Thinking((prompt,) * songs, room, int(seconds * CODE_RATE), guided)
 
 
-def footprint(work: Thinking, config: TextEncoderConfig, dtype: str) -> Footprint:
-    """The model, and the stages of the work. `dtype` is that of its activations."""
-    return Footprint((component(config, dtype),), stages(work, config, dtype))
+def footprint(
+    work: Thinking, config: TextEncoderConfig, dtype: str, mlx: bool = False
+) -> Footprint:
+    """The model, and the stages of the work. `dtype` is that of its activations.
+
+    mlx  whether the codes are written by mlx, which takes the weights once more
+    """
+    return Footprint((component(config, dtype),), stages(work, config, dtype, mlx))
 
 
 def component(config: TextEncoderConfig, dtype: str) -> Component:
@@ -101,13 +110,15 @@ def component(config: TextEncoderConfig, dtype: str) -> Component:
     )  # fmt: skip
 
 
-def stages(work: Thinking, config: TextEncoderConfig, dtype: str) -> tuple[Stage, ...]:
+def stages(
+    work: Thinking, config: TextEncoderConfig, dtype: str, mlx: bool = False
+) -> tuple[Stage, ...]:
     """Metadata first, where they are not given; then the codes, whose cache begins as theirs."""
     found: list[Stage] = []
     layer, size = config.layers * layer_weights(config.sizes), PRECISIONS[dtype].bits // 8
     head = config.sizes.width
     before = max(work.prompts)
-    if work.metadata:
+    if work.metadata and work.sheets:
         kept = _cache(config, 1, before + work.metadata, size)
         tokens = min(work.metadata, USUAL_METADATA)
         found.append(
@@ -115,20 +126,22 @@ def stages(work: Thinking, config: TextEncoderConfig, dtype: str) -> tuple[Stage
                 THINK,
                 (LANGUAGE_MODEL,),
                 _ways(work, config, dtype, thinks=True),
-                passes=tokens + 1,
-                flops=2.0 * ((before + tokens) * layer + tokens * head * TEXT_WORDS),
+                passes=work.sheets * (tokens + 1),
+                flops=2.0
+                * work.sheets
+                * ((before + tokens) * layer + tokens * head * TEXT_WORDS),
                 result=kept if work.codes else 0,
                 until=WRITE if work.codes else None,
             )
         )
     if work.codes:
-        read = sum(set(work.prompts)) + work.guided * FRAME
+        read = sum(set(work.prompts)) + work.guided * work.away
         each = layer + head * CODEBOOK
         found.append(
             Stage(
                 WRITE,
                 (LANGUAGE_MODEL,),
-                _ways(work, config, dtype, thinks=False),
+                _ways(work, config, dtype, thinks=False, mlx=mlx),
                 passes=work.codes + 1,
                 flops=2.0 * (read * layer + work.rows * work.codes * each),
             )
@@ -148,8 +161,11 @@ def _cache(config: TextEncoderConfig, rows: int, tokens: int, size: int) -> int:
     return cache_bytes(config.layers, s.kv_heads, s.head_dim, rows, tokens, size)
 
 
-def _ways(work: Thinking, config: TextEncoderConfig, dtype: str, thinks: bool) -> tuple[Way, ...]:
-    """All songs at once, then in two groups, and so on; metadata are written once."""
+def _ways(
+    work: Thinking, config: TextEncoderConfig, dtype: str, thinks: bool, mlx: bool = False
+) -> tuple[Way, ...]:
+    """All songs at once, then in two groups, and so on; metadata are written once. Converted
+    weights are none for mlx: with them torch writes."""
     found = []
     size = PRECISIONS[dtype].bits // 8
     for precision in (dtype, *PRECISIONS_OF_LM):
@@ -162,12 +178,16 @@ def _ways(work: Thinking, config: TextEncoderConfig, dtype: str, thinks: bool) -
         for pieces in range(1, len(work.prompts) + 1):
             songs = max(len(group) for group in groups(len(work.prompts), pieces))
             rows, tokens = songs * (1 + work.guided), work.tokens()
-            prompt = max(*work.prompts, FRAME) + work.metadata
+            prompt = max(*work.prompts, work.away) + work.metadata
+            more = SLOWER_PER_PIECE * (pieces - 1)
+            if mlx and precision == dtype:
+                room = mlx_room(config, songs, rows, prompt, tokens, dtype)
+                found.append(Way(room, pieces, more=more, precision=precision))
+                continue
             room = _room(
                 config, songs, rows, prompt, tokens, work.codes, work.guided, dtype, precision
             )  # fmt: skip
             cache = _cache(config, rows, tokens, size)
-            more = SLOWER_PER_PIECE * (pieces - 1)
             found.append(Way(room + cache, pieces, more=more, precision=precision))
     return tuple(found)
 
@@ -210,3 +230,25 @@ def _room(
         reading = max(reading, run * each) + 2 * seen * (run + s.heads * s.head_dim) * size
     drawing = rows * words * size + songs * words * (4 * 8 + 8) + rows * s.width * 8 * size
     return largest + table + max(reading, drawing) + songs * codes * (8 + 4)
+
+
+def mlx_room(
+    config: TextEncoderConfig,
+    songs: int,
+    rows: int,
+    prompt: int,
+    tokens: int,
+    dtype: str,
+) -> int:
+    """What mlx takes beside torch's weights, from above: a copy of them, its cache (that of the
+    prompts is there beside the one it grows to), and a run of a prompt, or logits and what is
+    drawn from them. While weights are copied the largest matrix is in between."""
+    size, s = PRECISIONS[dtype].bits // 8, config.sizes
+    run = min(prompt, MLX_READS)
+    scores = 4 * 2 * s.heads * max(run * prompt, rows * tokens)  # where no kernel spares them
+    reading = run * (4 * s.width + 4 * s.hidden) * size * 2
+    drawing = (rows * size + songs * 4 * 10) * CODEBOOK
+    kept = _cache(config, rows, tokens, size) + _cache(config, rows, prompt, size)
+    between = config.vocabulary * s.width * size
+    working = kept + scores + max(reading, drawing)
+    return component(config, dtype).bytes + max(between, working) + MLX_SPARE

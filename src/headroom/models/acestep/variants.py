@@ -161,6 +161,24 @@ def unused(request: AnyMusicRequest, variant: Variant) -> tuple[Note, ...]:
     return tuple(notes.values())
 
 
+def unused_in_planning(request: Text2Music) -> tuple[Note, ...]:
+    """The same for a language model that plans a song."""
+    idle: list[_Idle] = []
+    if request.thinking and request.plan_metadata:
+        idle.append((("plan_metadata",), "thinking fills in the song sheet too"))
+    if not request.writes_codes:
+        names = ("lm_cfg_scale", "lm_repetition_penalty", "lm_negative_prompt")
+        idle.append((names, "no audio codes are written"))
+    if request.lm_seed is not None:
+        idle.append((("lm_shared_metadata",), "lm_seed makes all songs of one plan"))
+    return tuple(
+        Note(name, getattr(request, name), None, why)
+        for names, why in idle
+        for name in names
+        if _was_set(request, name)
+    )
+
+
 def _was_set(request: AnyMusicRequest, name: str) -> bool:
     field = type(request).model_fields.get(name)
     return (
@@ -187,8 +205,11 @@ def _by_combination(request: AnyMusicRequest) -> Iterator[_Idle]:
 
 
 def _by_words(request: AnyMusicRequest) -> Iterator[_Idle]:
-    if not (request.thinking and isinstance(request, Text2Music)):
-        yield tuple(LanguageFields.model_fields), "no language model plans this song (thinking)"
+    if isinstance(request, Text2Music) and request.asks is None:
+        if request.plan_metadata and not request.to_fill:
+            yield ("plan_metadata",), "nothing is left for a language model to fill in"
+        names = tuple(LanguageFields.model_fields)
+        yield names, "no language model plans this song (thinking, plan_metadata)"
     if not isinstance(request, Text2Music):
         yield ("thinking",), "a language model plans songs from words only"
     elif request.audio_codes:

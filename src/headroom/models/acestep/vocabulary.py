@@ -1,4 +1,4 @@
-"""Words ACE-Step 1.5 was trained with: languages, keys, tracks. Data, no torch.
+"""Words ACE-Step 1.5 was trained with: languages, keys, tracks, metadata. Data, no torch.
 
 Source: ACE-Step 1.5, released constants.
 """
@@ -21,3 +21,5 @@ TRACKS: tuple[str, ...] = tuple(
     "woodwinds brass fx synth strings percussion keyboard guitar bass drums backing_vocals vocals"
     .split()
 )  # fmt: skip
+
+METAS = ("bpm", "duration", "keyscale", "timesignature")  # of a song sheet, beside its words

@@ -1,0 +1,113 @@
+"""From a request to what a language model has to do for it. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headroom.models.acestep import lm_prompts
+from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text
+from headroom.models.acestep.compose import sung
+from headroom.models.acestep.language import Language
+from headroom.models.acestep.language_fields import LanguageFields
+from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.sheet import SECONDS, Sheet
+from headroom.models.acestep.thinking_cost import CODE_RATE, FRAME, METADATA_TOKENS, Thinking
+from headroom.models.acestep.variants import unused_in_planning
+from headroom.params.clamp import Note
+
+
+@dataclass(frozen=True, slots=True)
+class SongTask:
+    """What the language model has to do for a request.
+
+    seeds    of the songs
+    keys     what is drawn for each song follows from these: its own seed, or one for all
+    given    what the request says itself
+    asked    the fields it is to fill
+    prompt   of the request, without thoughts; `against`: what codes are guided away from
+    cost     the same in tokens
+    """
+
+    request: Text2Music
+    seeds: tuple[int, ...]
+    keys: tuple[int, ...]
+    given: Sheet
+    asked: tuple[str, ...]
+    prompt: tuple[int, ...]
+    against: tuple[int, ...] | None
+    most_seconds: int
+    cost: Thinking
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def plans(self) -> tuple[int, ...]:
+        """The keys that differ: songs with the same one have the same plan."""
+        return tuple(dict.fromkeys(self.keys))
+
+    @property
+    def longest(self) -> Text2Music:
+        """The request with the longest song that may come of it."""
+        seconds = self.given.duration or self.most_seconds
+        return self.request.unasked().model_copy(update={"duration": float(seconds)})
+
+    def carried_out(self, sheet: Sheet, codes: str | None, seed: int) -> Text2Music:
+        """The request as it is rendered: what was thought is said, and nobody is asked again."""
+        told: dict[str, object] = {
+            "bpm": sheet.bpm,
+            "keyscale": sheet.keyscale,
+            "timesignature": sheet.timesignature,
+            "seed": seed,
+            "seeds": (),
+            "batch_size": 1,
+        }
+        if codes is not None:
+            told["audio_codes"] = codes
+        elif sheet.duration is not None and self.request.duration is None:
+            told["duration"] = float(sheet.duration)
+        if self.request.use_cot_caption and sheet.caption:
+            told["caption"] = sheet.caption
+        if sheet.language is not None:
+            told["vocal_language"] = sheet.language
+        gone = {*LanguageFields.model_fields, "thinking"}
+        if codes is not None:
+            gone.add("duration")  # the codes say it
+        said = {n: getattr(self.request, n) for n in self.request.model_fields_set - gone}
+        return Text2Music.model_validate({**said, **told})
+
+
+def song_task(
+    request: Text2Music, seeds: tuple[int, ...], most_seconds: float, language: Language
+) -> SongTask:
+    """The work of a request that asks for a language model."""
+    words = language.words
+    given = Sheet(
+        bpm=request.bpm,
+        duration=_seconds(request),
+        keyscale=request.keyscale,
+        timesignature=request.timesignature,
+        language=None if request.vocal_language == "unknown" else request.vocal_language,
+    )
+    asked = request.to_fill
+    keys = seeds if request.lm_seed is None else (request.lm_seed,) * len(seeds)
+    plans = len(set(keys))
+    prompt = words.ids(lm_prompts.generating(request.caption, sung(request)))
+    guided = request.writes_codes and request.lm_cfg_scale > 1
+    against = words.ids(lm_prompts.away_from(request.lm_negative_prompt)) if guided else None
+    most = int(given.duration or min(most_seconds, SECONDS[1]))
+    cost = Thinking(
+        (len(prompt),) * plans,
+        METADATA_TOKENS,
+        most * CODE_RATE if request.writes_codes else 0,
+        guided,
+        sheets=(1 if request.lm_shared_metadata else plans) if asked else 0,
+        away=FRAME if against is None else len(against),
+    )
+    notes = unused_in_planning(request)
+    return SongTask(request, seeds, keys, given, asked, prompt, against, most, cost, notes)
+
+
+def _seconds(request: Text2Music) -> int | None:
+    """The length in whole seconds, as far as the request says it."""
+    if request.audio_codes:
+        return max(1, len(codes_from_text(request.audio_codes, CODEBOOK)) // CODE_RATE)
+    return None if request.duration is None else max(1, round(request.duration))

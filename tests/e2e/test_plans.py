@@ -1,0 +1,178 @@
+"""What a language model plans of a song: the sheet alone, one for each song, from a seed of its
+own; with the bundled small model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headroom import Engine, Text2Music, replay
+from headroom.memory.limits import Choices
+from headroom.models.acestep.song import Song
+from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.params.clamp import Note
+from headroom.settings import Settings
+
+ASKED: dict[str, Any] = {"caption": "slow bossa nova", "duration": 10, "inference_steps": 1}
+GIVEN: dict[str, Any] = {"bpm": 90, "keyscale": "A minor", "timesignature": "3"}
+NOTHING_ELSE: dict[str, Any] = {"use_cot_caption": False, "use_cot_language": False}
+# Hot, so that the small model's sheets differ at all; no caption, which takes long to write; and
+# no nucleus, at whose border a last bit decides.
+VARIED: dict[str, Any] = {
+    "duration": None, "lm_temperature": 2.0, "lm_top_p": 1.0, "use_cot_caption": False,
+}  # fmt: skip
+CODES = "<|audio_code_7|>" * 60
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine("cpu", "float32", settings=Settings(max_duration=16))
+
+
+def planned(engine: Engine, **said: object) -> tuple[list[Song], list[Note], list[str]]:
+    """The songs as they would be rendered, the notes, and the stages of the language model."""
+    request = Text2Music.model_validate({**ASKED, "seed": 5, **said})
+    stages: list[str] = []
+    prepared = engine._think_out(
+        engine._settle(request), lambda event: stages.append(type(event).__name__), lambda: False
+    )
+    thought = prepared[0].thought
+    done = [] if thought is None else [stage.stage for stage in thought.stages]
+    songs = [song for one in prepared for song in one.songs]
+    return songs, [note for one in prepared for note in one.notes], done  # type: ignore[return-value]
+
+
+# --- the sheet alone -----------------------------------------------------------------------
+
+
+def test_metadata_alone_are_planned_and_the_song_is_rendered_from_them(engine: Engine) -> None:
+    request = Text2Music.model_validate({**ASKED, "seed": 5, "plan_metadata": True})
+    result = engine.generate(request)
+    (song,) = result.songs
+    assert isinstance(song, Song) and song.codes == ()
+    assert result.thought is not None and [s.stage for s in result.thought.stages] == ["think"]
+    assert song.metas.bpm is not None and 30 <= song.metas.bpm <= 300
+    assert song.metas.keyscale in KEYS and song.metas.timesignature in ("2", "3", "4", "6")
+    assert song.language in LANGUAGES and song.caption != request.caption
+    assert song.metas.seconds == 10 and result.audio.seconds == pytest.approx(10)
+    again = replay(result.provenance[0])
+    assert again.thought is None and np.array_equal(again.audio.samples, result.audio.samples)
+    # The sheet is the one that thinking would have written.
+    (thought,), _, stages = planned(engine, thinking=True)
+    assert (thought.metas.bpm, thought.caption) == (song.metas.bpm, song.caption)
+    assert stages == ["think", "write codes"] and len(thought.codes) == 50
+
+
+def test_a_length_left_open_is_the_one_that_was_planned(engine: Engine) -> None:
+    (song,), _, _ = planned(engine, plan_metadata=True, duration=None)
+    assert song.metas.seconds is not None and song.kept == song.metas.seconds * 25
+    assert 10 <= song.metas.seconds <= 16
+    (open_,), _, _ = planned(engine, plan_metadata=True, duration=None, use_cot_metas=False)
+    assert open_.metas.seconds is None and open_.kept == 30 * 25
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},  # the fields of the language model are on by default, and ask for nothing
+        {"plan_metadata": True, **GIVEN, **NOTHING_ELSE},
+        {"plan_metadata": True, "use_cot_metas": False, **NOTHING_ELSE},
+        {"thinking": True, "audio_codes": CODES, **GIVEN, **NOTHING_ELSE},
+    ],
+    ids=["plain", "all given", "nothing asked", "codes and all given"],
+)
+def test_nobody_is_asked_where_nothing_is_left_open(
+    engine: Engine, said: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Text2Music.model_validate({**ASKED, **said}).asks is None
+    monkeypatch.setattr(type(engine.model), "task", lambda *a: pytest.fail("it was asked"))
+    _, notes, stages = planned(engine, **said)
+    assert stages == []
+    idle = {note.field: note.why for note in notes}
+    if "plan_metadata" in said:
+        assert "nothing is left" in idle["plan_metadata"]
+    else:
+        assert ("thinking" in idle) == ("thinking" in said)
+
+
+def test_codes_that_are_there_are_kept_and_the_sheet_is_planned(engine: Engine) -> None:
+    (song,), _, stages = planned(engine, thinking=True, audio_codes=CODES, duration=None)
+    assert song.codes == (7,) * 60 and stages == ["think"]
+    assert song.metas.bpm is not None and song.metas.seconds == 12
+
+
+def test_what_has_no_effect_on_a_plan_is_answered(engine: Engine) -> None:
+    _, notes, _ = planned(engine, plan_metadata=True, lm_cfg_scale=3.0, lm_negative_prompt="loud")
+    assert {n.field for n in notes} == {"lm_cfg_scale", "lm_negative_prompt"}
+    _, notes, _ = planned(
+        engine, plan_metadata=True, thinking=True, lm_seed=3, lm_shared_metadata=False
+    )
+    assert {n.field for n in notes} == {"plan_metadata", "lm_shared_metadata"}
+
+
+def test_without_a_language_model_the_note_names_the_field() -> None:
+    quiet = Engine("cpu", choices=Choices(init_lm=False))
+    (song,), notes, stages = planned(quiet, plan_metadata=True)
+    assert stages == [] and song.caption == ASKED["caption"]
+    assert [n.field for n in notes if n.used is False] == ["plan_metadata"]
+
+
+def test_a_plan_takes_less_without_codes(engine: Engine) -> None:
+    asked = Text2Music.model_validate({**ASKED, "plan_metadata": True, "batch_size": 2})
+    names = [stage.stage for stage in engine.plan(asked).stages]
+    assert names[0] == "think" and "write codes" not in names
+    plain = Text2Music.model_validate({**ASKED, "batch_size": 2})
+    assert "think" not in [stage.stage for stage in engine.plan(plain).stages]
+
+
+# --- a sheet for each song -----------------------------------------------------------------
+
+
+def test_each_song_of_a_batch_can_have_a_sheet_of_its_own(engine: Engine) -> None:
+    said = {**VARIED, "thinking": True, "seed": None}
+    alone = [planned(engine, **{**said, "seed": seed})[0][0] for seed in (2, 1)]
+    both, _, _ = planned(engine, **said, seeds=(2, 1), lm_shared_metadata=False)
+    assert both == alone  # codes, metadata and length of each
+    first, second = both
+    assert first.kept != second.kept and first.metas != second.metas
+    assert [len(song.codes) * 5 for song in both] == [first.kept, second.kept]
+    shared, _, _ = planned(engine, **said, seeds=(2, 1))
+    assert shared[0] == first
+    assert shared[1].metas == first.metas and shared[1].codes != first.codes
+    assert shared[1].kept == first.kept
+
+
+def test_songs_of_different_lengths_are_rendered(engine: Engine) -> None:
+    request = Text2Music.model_validate(
+        {
+            **ASKED,
+            **VARIED,
+            "seeds": (2, 1),
+            "plan_metadata": True,
+            "lm_shared_metadata": False,
+        }
+    )
+    result = engine.generate(request)
+    lengths = [audio.seconds for audio in result.audios]
+    assert lengths[0] != lengths[1]
+    assert lengths == pytest.approx([song.kept / 25 for song in result.songs])  # type: ignore[attr-defined]
+
+
+# --- a seed of its own ---------------------------------------------------------------------
+
+
+def test_the_plan_follows_from_its_own_seed(engine: Engine) -> None:
+    (own,), _, _ = planned(engine, thinking=True, seed=5)
+    (other,), _, _ = planned(engine, thinking=True, seed=9, lm_seed=5)
+    assert other.seed == 9 and own.seed == 5
+    assert (other.codes, other.metas, other.caption) == (own.codes, own.metas, own.caption)
+    both, _, _ = planned(engine, thinking=True, seed=None, seeds=(1, 2), lm_seed=5)
+    assert [song.seed for song in both] == [1, 2]
+    assert both[0].codes == both[1].codes == own.codes
+    plans = engine.plan(Text2Music.model_validate({**ASKED, "thinking": True, "lm_seed": 1}))
+    more = Text2Music.model_validate(
+        {**ASKED, "thinking": True, "lm_seed": 1, "batch_size": 4}
+    )  # written once
+    assert engine.plan(more).stage("write codes").peak == plans.stage("write codes").peak
