@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -58,6 +59,63 @@ def test_a_token_is_the_one_the_rule_says(sampling: Sampling) -> None:
     found = draw(logits, uniforms, sampling).tolist()
     cases = zip(logits.tolist(), uniforms.tolist(), strict=True)
     assert found == [scalar(row, uniform, sampling) for row, uniform in cases]
+
+
+def sorted_out(logits: list[float], sampling: Sampling) -> set[int]:
+    """The tokens that may come, by sorting: what is as likely as the last of them comes too."""
+    scaled = [x / sampling.temperature for x in logits]
+    falling = sorted(scaled, reverse=True)
+    if sampling.top_k:
+        falling = falling[: sampling.top_k]
+        scaled = [x if x >= falling[-1] else -math.inf for x in scaled]
+        falling = sorted((x for x in scaled if x > -math.inf), reverse=True)
+    whole, total, least = sum(math.exp(x - falling[0]) for x in falling), 0.0, falling[0]
+    for x in falling:
+        if total >= sampling.top_p:
+            break
+        total, least = total + math.exp(x - falling[0]) / whole, x
+    return {i for i, x in enumerate(scaled) if x >= least}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_token_comes_that_is_sorted_out_and_every_other_does(seed: int) -> None:
+    """Also where many are equally likely, as they are in bfloat16."""
+    rng = random.Random(seed)
+    sampling = Sampling(
+        rng.uniform(0.5, 1.5), rng.choice((0, 1, 3, 7, 100)),
+        rng.choice((1e-6, 0.31, 0.5, 0.77, 0.9, 1.0)), 1.0,
+    )  # fmt: skip
+    size = rng.randint(1, 20)
+    step = rng.choice((1e-6, 0.5))  # the second makes many ties
+    row = [round(rng.gauss(0, 1) / step) * step for _ in range(size)]
+    uniforms = torch.arange(4000, dtype=torch.float64) / 4000
+    logits = torch.tensor([row], dtype=torch.float64).expand(len(uniforms), -1)
+    assert set(draw(logits, uniforms, sampling).tolist()) == sorted_out(row, sampling)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_row_is_drawn_from_as_if_it_were_alone(seed: int) -> None:
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    sampling = Sampling(
+        rng.choice((0.0, 0.7, 1.3)), rng.choice((0, 40)), rng.choice((0.6, 0.9, 1.0)), 1.0
+    )
+    logits = torch.randn(9, 500, generator=generator) * 3
+    uniforms = torch.rand(9, generator=generator)
+    together = draw(logits, uniforms, sampling)
+    alone = [draw(logits[i : i + 1], uniforms[i : i + 1], sampling) for i in range(9)]
+    assert torch.equal(together, torch.cat(alone))
+    order = torch.randperm(9, generator=generator)
+    assert torch.equal(draw(logits[order], uniforms[order], sampling), together[order])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cold_is_the_likeliest_whatever_else_is_said(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(50, 300, generator=generator)
+    uniforms = torch.rand(50, generator=generator)
+    for sampling in (Sampling(0.0, 0, 1.0, 1.0), Sampling(0.0, 7, 0.3, 1.0)):
+        assert torch.equal(draw(logits, uniforms, sampling), logits.argmax(-1))
+    assert torch.equal(draw(logits, uniforms, Sampling(1e-4, 0, 1.0, 1.0)), logits.argmax(-1))
 
 
 def test_tokens_come_as_often_as_their_odds_say() -> None:
