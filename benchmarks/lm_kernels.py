@@ -23,14 +23,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headroom.device import Device, open_device
-from headroom.lm.fused import TILE, Shape
+from headroom.lm.fused import FEW_ROWS, TILE, Shape, faults, width_at_once
 from headroom.models.acestep.released import LMS, released_lm
 
 COLD = 200 << 20  # bytes of matrices that are gone through in turn
-GRID = [
+MANY = [
     Shape(n, k, stages, warps)
     for n, k, stages, warps in itertools.product((16, 32, 64), (128, 256), (3, 5), (4, 8))
     if n * k * stages <= 64 * 256 * 3
+]
+FEW = [
+    Shape(n, k, 1, warps)
+    for n, k, warps in itertools.product((2, 4, 8, 16), (512, 1024, 2048), (2, 4, 8))
+    if 16 <= n * k // (32 * warps) <= 96
 ]
 
 
@@ -43,13 +48,18 @@ class Product:
     outputs: int
 
 
+def shapes(rows: int) -> list[Shape]:
+    """Ways to cut a product of so many rows."""
+    return FEW if rows <= FEW_ROWS else MANY
+
+
 def products(size: str) -> list[Product]:
     s = released_lm(size).sizes
     return [
         Product("joined", s.width, (s.heads + 2 * s.kv_heads) * s.head_dim),
-        Product("back", s.heads * s.head_dim, s.width),
+        Product("out", s.heads * s.head_dim, s.width),
         Product("gated", s.width, s.hidden),
-        Product("back", s.hidden, s.width),
+        Product("down", s.hidden, s.width),
     ]
 
 
@@ -69,15 +79,27 @@ def work(product: Product, rows: int, stored: str, count: int) -> Callable[[Shap
         matrix = torch.randn(high, product.width, device=where)
         matrices.append((matrix * 40).to(torch.int8) if scale is not None else matrix.to(bf16))
 
+    added = product.kind in ("out", "down")
+    gain, fixed = None if added else norm, {
+        "WIDTH": product.width, "OUTPUTS": product.outputs, "NORMED": not added, "GATED": gated,
+        "ADDED": added, "SCALED": scale is not None, "EARLY": False,
+    }  # fmt: skip
+    padded = 1 << (rows - 1).bit_length()
+
     def go(shape: Shape) -> None:
+        at_once = width_at_once(product.width, shape.block_k)
+        cut = {"BLOCK_N": shape.block_n, "BLOCK_K": at_once, "num_warps": shape.warps}
+        grid = (product.outputs // shape.block_n,)
         for matrix in matrices:
-            decode_kernels.product[(product.outputs // shape.block_n,)](
-                x, norm if product.kind != "back" else None, matrix, scale, y, rows, 1e-6,
-                WIDTH=product.width, OUTPUTS=product.outputs, NORMED=product.kind != "back",
-                GATED=gated, ADDED=product.kind == "back", SCALED=scale is not None,
-                ROWS=max(TILE, 1 << (rows - 1).bit_length()), BLOCK_N=shape.block_n,
-                BLOCK_K=shape.block_k, STAGES=shape.stages, num_warps=shape.warps,
-            )  # fmt: skip
+            if rows <= FEW_ROWS:
+                decode_kernels.product_few[grid](
+                    x, gain, matrix, scale, y, 1e-6, **fixed, ROWS=rows, PADDED=padded, **cut
+                )
+            else:
+                decode_kernels.product[grid](
+                    x, gain, matrix, scale, y, rows, 1e-6, **fixed, ROWS=max(TILE, padded),
+                    STAGES=shape.stages, **cut,
+                )  # fmt: skip
 
     def plain() -> None:
         for matrix in matrices:
@@ -88,18 +110,11 @@ def work(product: Product, rows: int, stored: str, count: int) -> Callable[[Shap
     return go
 
 
-def faults() -> tuple[type[Exception], ...]:
-    """What Triton and torch raise for a kernel that is too large."""
-    from triton.errors import TritonError
-
-    return TritonError, RuntimeError
-
-
-def compile_some(size: str, rows: int, stored: str, shapes: list[Shape]) -> None:
+def compile_some(size: str, rows: int, stored: str, some: list[Shape]) -> None:
     """Run each once, so that its kernel lies in Triton's cache."""
     for product in products(size):
         go = work(product, rows, stored, 1)
-        for shape in shapes:
+        for shape in some:
             try:
                 go(shape)
             except faults() as error:  # a cut that does not fit is no result
@@ -134,7 +149,8 @@ def main() -> None:
     for rows, stored in itertools.product(args.rows, args.stored):
         parts = [
             spawn.Process(
-                target=compile_some, args=(args.size, rows, stored, GRID[i :: args.processes])
+                target=compile_some,
+                args=(args.size, rows, stored, shapes(rows)[i :: args.processes]),
             )
             for i in range(args.processes)
         ]
@@ -149,7 +165,7 @@ def main() -> None:
         count = max(4, COLD // each)
         go = work(product, rows, stored, count)
         took: dict[str, float] = {}
-        for shape in GRID:
+        for shape in shapes(rows):
             try:
                 took[str(shape)] = microseconds(device, partial(go, shape), count)
             except faults() as error:

@@ -33,7 +33,7 @@ class Writing:
     prompts   ids of the prompt of each song
     against   ids of the prompt that guidance goes away from; None: no guidance
     count     tokens to write for each song
-    words     the run of the vocabulary they are drawn from
+    words     the run of the vocabulary they are drawn from; something stands before it
     scale     of guidance
     """
 
@@ -97,14 +97,18 @@ def next_token(
     model: CausalLM, writing: Writing, hidden: Tensor, chances: Tensor, seen: Tensor | None
 ) -> Tensor:
     """Ids [songs] of the next tokens, for the hidden states [rows, width] of the last ones and one
-    uniform a song. What was drawn is marked in `seen` [songs, words], where there is a penalty."""
+    uniform a song. What was drawn is marked in `seen` [songs, words], where there is a penalty.
+
+    Where the logits are no numbers the id is the one before `words`: it can be read on, so that
+    nobody has to wait for the device to know, and who gets the tokens sees that it is none of them.
+    """
     logits = model.logits(hidden, writing.words)
     logits = logits.float() if writing.against is None else guided(logits, writing.scale)
     if seen is not None:
         logits = penalised(logits, seen, writing.sampling.penalty)
     token = draw(logits, chances, writing.sampling)
     if seen is not None:
-        seen.scatter_(1, token.unsqueeze(1), True)
+        seen.scatter_(1, token.clamp(min=0).unsqueeze(1), True)
     return token.add(writing.words.start)
 
 
@@ -156,6 +160,7 @@ class Rows:
         self._numbers = torch.arange(len(prompts), device=device)
         self._at = torch.tensor([len(prompt) for prompt in prompts], device=device)
         self._mask = self._unseen(device)
+        self._zero = self._mask.new_zeros(())  # a number of the host's would be copied, and awaited
 
     def _unseen(self, device: torch.device) -> Tensor:
         """Additive [rows, 1, 1, capacity]: what lies behind each prompt is hidden."""
@@ -177,7 +182,7 @@ class Rows:
         if top > self.cache.capacity:
             raise ValueError(f"a row of {top} tokens in a cache for {self.cache.capacity}")
         seen = min(self.cache.capacity, -(-top // SEEN) * SEEN)
-        self._mask[self._numbers, :, :, self._at] = 0
+        self._mask[self._numbers, :, :, self._at] = self._zero
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
         place = Place(self._numbers, self._at, rope, self._mask[..., :seen])
         hidden = self._model.step(tokens, self.cache.past, place)

@@ -7,7 +7,9 @@ Rows of different lengths each see their own row and no more, so one recording s
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from dataclasses import dataclass
+from importlib import metadata
 
 import torch
 from torch import Tensor
@@ -18,15 +20,18 @@ from headroom.nn.qwen3 import Layer
 from headroom.nn.rope import Rope
 
 MOST_ROWS = 64
+FEW_ROWS = 4  # up to so many, multiplying and adding hides behind reading the weights
 CHUNK = 128  # positions of a split of attention
 BLOCK = 64  # of them, that are looked at together
 TILE = 16  # the fewest rows that a product of matrices takes
 STORED = (torch.bfloat16, torch.int8, torch.float8_e4m3fn)
+OLDEST = (3, 4)  # Triton's version from which on kernels can begin early
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a product is cut: rows of the weight a program, columns at a time, loads under way."""
+    """How a product is cut: rows of the weight a program, columns at a time (at most), loads under
+    way, warps. `benchmarks/lm_kernels.py` measures them."""
 
     block_n: int
     block_k: int
@@ -36,8 +41,15 @@ class Shape:
 
 SHAPES = {
     "joined": Shape(32, 256, 3, 4),
-    "gated": Shape(32, 256, 3, 4),
-    "back": Shape(16, 256, 4, 4),
+    "out": Shape(16, 256, 5, 4),
+    "gated": Shape(64, 256, 3, 4),
+    "down": Shape(16, 256, 5, 4),
+}
+FEW_SHAPES = {
+    "joined": Shape(8, 2048, 1, 8),
+    "out": Shape(4, 2048, 1, 4),
+    "gated": Shape(8, 2048, 1, 8),
+    "down": Shape(4, 2048, 1, 4),
 }
 
 
@@ -47,6 +59,9 @@ def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
         return "they are CUDA's"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
+    version = metadata.version("triton")
+    if tuple(int(n) for n in version.split(".")[:2]) < OLDEST:
+        return f"Triton {version} is too old"
     if rows > MOST_ROWS:
         return f"{rows} rows are more than {MOST_ROWS}"
     if model.norm.weight.dtype != torch.bfloat16:
@@ -62,10 +77,18 @@ def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
 
 
 def faults() -> tuple[type[Exception], ...]:
-    """What is raised where kernels cannot be compiled or started. Asked where `unfit` was."""
-    from headroom.nn.decode_kernels import FAULTS
+    """What is raised where kernels cannot be compiled or started: Triton calls the host's compiler.
 
-    return FAULTS
+    Asked where `unfit` was.
+    """
+    from triton.errors import TritonError
+
+    return TritonError, RuntimeError, OSError, subprocess.CalledProcessError
+
+
+def width_at_once(width: int, most: int) -> int:
+    """Columns of a weight that are read together: a power of two that divides its width."""
+    return min(most, width & -width)
 
 
 def layers_of(model: CausalLM) -> list[Layer]:
@@ -83,6 +106,8 @@ class Fused:
         self._layers = layers_of(model)
         self._cos, self._sin = (t.squeeze(1).contiguous() for t in (rope.cos, rope.sin))
         s, rows = model.sizes, cache.rows
+        # From Hopper on a kernel may begin while the one before it ends.
+        self._early = torch.cuda.get_device_capability(cache.memory.device) >= (9, 0)
         self._tile = max(TILE, 1 << (rows - 1).bit_length())
         self._splits = -(-cache.capacity // CHUNK)
 
@@ -103,19 +128,15 @@ class Fused:
         for layer, past in zip(self._layers, self._cache.past, strict=True):
             attention, mlp = layer.self_attn, layer.mlp
             assert attention.qkv is not None and mlp.gate_up is not None  # `unfit` was asked
-            norm = layer.input_layernorm
-            self._product(
-                "joined", self._x, attention.qkv, attention.qkv_scale, self._qkv, norm.weight
-            )
+            norm = layer.input_layernorm.weight
+            self._product("joined", self._x, attention.qkv, attention.qkv_scale, self._qkv, norm)
             self._attend(layer, past.keys, past.values, at)
             out = attention.o_proj
-            self._product("back", self._seen, out.weight, out.scale, self._x)
-            norm = layer.post_attention_layernorm
-            self._product(
-                "gated", self._x, mlp.gate_up, mlp.gate_up_scale, self._inner, norm.weight
-            )
+            self._product("out", self._seen, out.weight, out.scale, self._x)
+            norm = layer.post_attention_layernorm.weight
+            self._product("gated", self._x, mlp.gate_up, mlp.gate_up_scale, self._inner, norm)
             down = mlp.down_proj
-            self._product("back", self._inner, down.weight, down.scale, self._x)
+            self._product("down", self._inner, down.weight, down.scale, self._x)
         y: Tensor = self._model.norm(self._x)
         return y
 
@@ -128,14 +149,28 @@ class Fused:
         y: Tensor,
         norm: Tensor | None = None,
     ) -> None:
-        shape = SHAPES[kind]
-        self._kernels.product[(y.shape[1] // shape.block_n,)](
-            x, norm, weight, scale, y, len(x), self._model.sizes.eps,
-            WIDTH=x.shape[1], OUTPUTS=y.shape[1], NORMED=norm is not None, GATED=kind == "gated",
-            ADDED=kind == "back", SCALED=scale is not None, ROWS=self._tile,
-            BLOCK_N=shape.block_n, BLOCK_K=shape.block_k, STAGES=shape.stages,
-            num_warps=shape.warps,
-        )  # fmt: skip
+        width, outputs, eps = x.shape[1], y.shape[1], self._model.sizes.eps
+        fixed = {
+            "WIDTH": width, "OUTPUTS": outputs, "NORMED": norm is not None,
+            "GATED": kind == "gated", "ADDED": kind in ("out", "down"),
+            "SCALED": scale is not None,
+        }  # fmt: skip
+        rows = len(x)
+        few = rows <= FEW_ROWS
+        shape = (FEW_SHAPES if few else SHAPES)[kind]
+        grid, at_once = (outputs // shape.block_n,), width_at_once(width, shape.block_k)
+        if few:
+            self._kernels.product_few[grid](
+                x, norm, weight, scale, y, eps, **fixed, ROWS=rows,
+                PADDED=1 << (rows - 1).bit_length(), BLOCK_N=shape.block_n, BLOCK_K=at_once,
+                EARLY=self._early, num_warps=shape.warps, launch_pdl=self._early,
+            )  # fmt: skip
+        else:
+            self._kernels.product[grid](
+                x, norm, weight, scale, y, rows, eps, **fixed, ROWS=self._tile,
+                BLOCK_N=shape.block_n, BLOCK_K=at_once, STAGES=shape.stages,
+                EARLY=self._early, num_warps=shape.warps, launch_pdl=self._early,
+            )  # fmt: skip
 
     def _attend(self, layer: Layer, keys: Tensor, values: Tensor, at: Tensor) -> None:
         s, attention = self._model.sizes, layer.self_attn
@@ -145,5 +180,6 @@ class Fused:
             keys, values, self._seen, self._partial, self._sizes, self._done, s.eps,
             self._cache.capacity, self._splits,
             HEADS=s.heads, KV_HEADS=s.kv_heads, HALF=s.head_dim // 2, GROUP=group,
-            QUERIES=max(TILE, group), CHUNK=CHUNK, BLOCK=BLOCK, num_warps=4,
+            QUERIES=max(TILE, group), CHUNK=CHUNK, BLOCK=BLOCK, EARLY=self._early, num_warps=4,
+            launch_pdl=self._early,
         )  # fmt: skip

@@ -103,6 +103,7 @@ class _Turns:
         self._hidden = rows.read(writing.sequences, before)
         self._past, self._rope = rows.cache.past, model.rope(rows.cache.capacity, device)
         self._at, self._mask = rows.places()
+        self._zero = self._mask.new_zeros(())  # a number of the host's would be copied over
         self._numbers = torch.arange(len(writing.sequences), device=device)
         self._number = torch.zeros(1, dtype=torch.long, device=device)
         self._uniforms = uniforms.to(device)
@@ -112,19 +113,21 @@ class _Turns:
         self._fused: Fused | None = None
         why = unfit(model, rows.cache.rows, device)
         if why is None:
-            self._fused = self._proven(Fused(model, rows.cache, self._rope))
+            self._fused = self._proven(rows)
         else:
             log.debug("graphs: kernels of our own are left alone: %s", why)
 
-    def _proven(self, fused: Fused) -> Fused | None:
+    def _proven(self, rows: Rows) -> Fused | None:
         """The kernels, if they say what torch's say of one token; the host waits for it, once."""
         ids = torch.full_like(self._at, self._writing.words.start)
         expected = self._plain(ids).float()
         try:
+            fused = Fused(self._model, rows.cache, self._rope)
             got = fused.step(ids, self._at).float()
         except faults() as error:
+            said = f"{type(error).__name__}: {error}"
             log.warning(
-                "graphs: kernels of our own cannot be made, so torch's are taken (%s)", error
+                "graphs: kernels of our own cannot be made, so torch's are taken (%s)", said
             )
             return None
         gap = float((got - expected).norm() / expected.norm())
@@ -169,7 +172,7 @@ class _Turns:
 
     def _plain(self, tokens: Tensor) -> Tensor:
         """A step through torch's kernels."""
-        self._mask[self._numbers, :, :, self._at] = 0
+        self._mask[self._numbers, :, :, self._at] = self._zero
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
         place = Place(self._numbers, self._at, rope, self._mask[..., : self.stretch])
         return self._model.step(tokens, self._past, place)

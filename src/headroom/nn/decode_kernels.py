@@ -8,14 +8,9 @@ asks for it first. How attention is split over positions: flash-decoding (Dao et
 
 from __future__ import annotations
 
-import subprocess
-
 import triton
 import triton.language as tl
-from triton.errors import TritonError
-
-FAULTS = (TritonError, RuntimeError, OSError, subprocess.CalledProcessError)
-"""What comes of a kernel that cannot be compiled or started: Triton calls the host's compiler."""
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
@@ -24,6 +19,7 @@ def product(
     WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
     """y [rows, OUTPUTS] (+)= f(x [rows, WIDTH]) · weight [OUTPUTS, WIDTH]ᵀ, sums in fp32.
 
@@ -32,7 +28,11 @@ def product(
     ADDED   to what y holds, else y is overwritten
     SCALED  the weight's rows are multiplied by `scale`
     ROWS    of a tile, at least `rows`
+    EARLY   see `product_few`
     """
+    if EARLY:
+        gdc_wait()
+        gdc_launch_dependents()
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     m = tl.arange(0, ROWS)
     there = (m < rows)[:, None]
@@ -53,6 +53,73 @@ def product(
         if GATED:
             w = tl.load(here + OUTPUTS * WIDTH, eviction_policy="evict_first")
             others = tl.dot(tile, tl.trans(w.to(tile.dtype)), others, input_precision="ieee")
+    _finish(
+        sums, others, squares, m, n, scale, y, rows, eps,
+        WIDTH, OUTPUTS, NORMED, GATED, ADDED, SCALED,
+    )  # fmt: skip
+
+
+@triton.jit
+def product_few(
+    x, norm, weight, scale, y, eps,
+    WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
+    NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
+    ROWS: tl.constexpr, PADDED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    EARLY: tl.constexpr,
+):  # fmt: skip
+    """As `product`, for so few ROWS that multiplying and adding hides behind reading the weights.
+
+    A program reads BLOCK_N rows of the weight whole, BLOCK_K columns at a time, with many programs
+    at work at once.
+
+    PADDED  ROWS rounded up to a power of two
+    EARLY   (Hopper and later) it begins before the kernel before it has ended, and reads its first
+            weights, which nobody writes, meanwhile
+    """
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    m = tl.arange(0, PADDED)
+    sums = tl.zeros((PADDED, BLOCK_N), tl.float32)
+    others = tl.zeros((PADDED, BLOCK_N), tl.float32)
+    squares = tl.zeros((PADDED,), tl.float32)
+    for part in tl.static_range(WIDTH // BLOCK_K):
+        k = part * BLOCK_K + tl.arange(0, BLOCK_K)
+        here = weight + n[:, None].to(tl.int64) * WIDTH + k[None, :]
+        w = tl.load(here, eviction_policy="evict_first")
+        if GATED:
+            u = tl.load(here + OUTPUTS * WIDTH, eviction_policy="evict_first")
+        if NORMED:
+            gain = tl.load(norm + k).to(tl.float32)
+        if EARLY and part == 0:
+            gdc_wait()
+            gdc_launch_dependents()
+        w = w.to(tl.float32)
+        if GATED:
+            u = u.to(tl.float32)
+        for row in tl.static_range(ROWS):
+            one = tl.load(x + row * WIDTH + k).to(tl.float32)
+            mine = m == row
+            if NORMED:
+                squares = tl.where(mine, squares + tl.sum(one * one, 0), squares)
+                one = one * gain
+            found = tl.sum(w * one[None, :], 1)
+            sums = tl.where(mine[:, None], sums + found[None, :], sums)
+            if GATED:
+                found = tl.sum(u * one[None, :], 1)
+                others = tl.where(mine[:, None], others + found[None, :], others)
+    _finish(
+        sums, others, squares, m, n, scale, y, ROWS, eps,
+        WIDTH, OUTPUTS, NORMED, GATED, ADDED, SCALED,
+    )  # fmt: skip
+
+
+@triton.jit
+def _finish(
+    sums, others, squares, m, n, scale, y, rows, eps,
+    WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
+    NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
+):  # fmt: skip
+    """What comes behind the sums of a product, and where it is written."""
+    there = (m < rows)[:, None]
     if NORMED:
         each = tl.rsqrt(squares / WIDTH + eps)[:, None]
         sums *= each
@@ -74,7 +141,7 @@ def attend(
     qkv, q_norm, k_norm, cosines, sines, at, keys, values, out, partial, sizes, done, eps,
     capacity, splits,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, GROUP: tl.constexpr,
-    QUERIES: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    QUERIES: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """One token of every row: normed, rotated, written to the cache at `at`, and let see its row.
 
@@ -91,6 +158,9 @@ def attend(
     """
     row, head = tl.program_id(0) // KV_HEADS, tl.program_id(0) % KV_HEADS
     split = tl.program_id(1)
+    if EARLY:
+        gdc_wait()
+        gdc_launch_dependents()
     here = tl.load(at + row).to(tl.int32)
     used = here // CHUNK + 1
     if split < used:
@@ -117,25 +187,25 @@ def attend(
         total = tl.zeros((QUERIES,), tl.float32)
         sums = tl.zeros((QUERIES, width), tl.float32)
         if split == used - 1:  # the token itself is in the last split
-            place = base + (HEADS + head) * width + d
-            first = tl.load(place).to(tl.float32)
-            second = tl.load(place + HALF).to(tl.float32)
-            one = tl.rsqrt(tl.sum(first * first + second * second, 0) / width + eps)
-            first = first * one * tl.load(k_norm + d).to(tl.float32)
-            second = second * one * tl.load(k_norm + HALF + d).to(tl.float32)
-            k_low = (first * cos - second * sin).to(kind)
-            k_high = (second * cos + first * sin).to(kind)
+            key = base + (HEADS + head) * width + d
+            one = tl.load(key).to(tl.float32)
+            two = tl.load(key + HALF).to(tl.float32)
+            size = tl.rsqrt(tl.sum(one * one + two * two, 0) / width + eps)
+            one = one * size * tl.load(k_norm + d).to(tl.float32)
+            two = two * size * tl.load(k_norm + HALF + d).to(tl.float32)
+            own_low = (one * cos - two * sin).to(kind)
+            own_high = (two * cos + one * sin).to(kind)
             value = tl.load(base + (HEADS + KV_HEADS + head) * width + n)
-            tl.store(keys + cache + here * width + d, k_low)
-            tl.store(keys + cache + here * width + HALF + d, k_high)
+            tl.store(keys + cache + here * width + d, own_low)
+            tl.store(keys + cache + here * width + HALF + d, own_high)
             tl.store(values + cache + here * width + n, value)
-            score = tl.sum(q_low.to(tl.float32) * k_low.to(tl.float32)[None, :], 1)
-            score += tl.sum(q_high.to(tl.float32) * k_high.to(tl.float32)[None, :], 1)
+            score = tl.sum(q_low.to(tl.float32) * own_low.to(tl.float32)[None, :], 1)
+            score += tl.sum(q_high.to(tl.float32) * own_high.to(tl.float32)[None, :], 1)
             top = score * scale
             total += 1.0
             sums += value.to(tl.float32)[None, :]
         stop = tl.minimum(here, (split + 1) * CHUNK)
-        for number in range(0, CHUNK // BLOCK):  # what is behind the end reads nothing
+        for number in range(CHUNK // BLOCK):  # what is behind the end reads nothing
             p = split * CHUNK + number * BLOCK + tl.arange(0, BLOCK)
             inside = p < stop
             spot = cache + p[:, None] * width
