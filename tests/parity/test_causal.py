@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+from typing import TypeAlias
+
 import pytest
 import torch
 from torch import Tensor
@@ -29,19 +33,39 @@ def randomised(module: torch.nn.Module, seed: int) -> None:
             tensor.data.normal_(0, tensor.shape[-1] ** -0.5, generator=draw)
 
 
-def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[Qwen3ForCausalLM, CausalLM]:
+Pair: TypeAlias = tuple[Qwen3ForCausalLM, CausalLM]
+
+
+def pair(name: str) -> Pair:
+    """Theirs and ours with the same drawn weights, in fp32."""
     width, hidden, heads, kv_heads = CONFIGS[name]
     config = Qwen3Config(
         vocab_size=WORDS, hidden_size=width, intermediate_size=hidden, num_hidden_layers=2,
         num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=128,
         max_position_embeddings=40_960, rope_theta=1e6, tie_word_embeddings=True,
     )  # fmt: skip
-    theirs = Qwen3ForCausalLM(config).eval()
+    with torch.device("meta"):  # every weight is drawn below, and only there
+        theirs = Qwen3ForCausalLM(config).eval()
+    theirs.to_empty(device="cpu").tie_weights()
+    theirs.model.rotary_emb = type(theirs.model.rotary_emb)(config)
     randomised(theirs, 3)
     sizes = LayerSizes(width, hidden, heads, kv_heads, 128, 1e-6, 1e6)
-    ours = CausalLM(sizes, 2, WORDS).requires_grad_(False).eval()
-    ours.load_state_dict(theirs.model.state_dict())
-    return theirs.to(dtype), ours.to(dtype)
+    with torch.device("meta"):
+        ours = CausalLM(sizes, 2, WORDS).eval()
+    ours.load_state_dict(theirs.model.state_dict(), assign=True)
+    return theirs, ours.requires_grad_(False)
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def both(request: pytest.FixtureRequest) -> Pair:
+    """A pair of each size, drawn once: of the largest that takes seconds. Nobody changes it."""
+    return pair(request.param)
+
+
+@cache
+def smallest() -> CausalLM:
+    """Ours, of the smallest size. Nobody changes it."""
+    return pair("0.6B")[1]
 
 
 def ids(count: int, seed: int = 0) -> list[int]:
@@ -64,10 +88,9 @@ def stepped(model: CausalLM, prompts: list[list[int]], then: list[list[int]]) ->
     return torch.stack([model.logits(h, slice(0, WORDS)) for h in found], 1)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
 @torch.inference_mode()
-def test_logits_are_those_of_transformers(name: str) -> None:
-    theirs, ours = pair(name)
+def test_logits_are_those_of_transformers(both: Pair) -> None:
+    theirs, ours = both
     tokens = ids(40)
     expected = theirs(torch.tensor([tokens])).logits[0]
     torch.testing.assert_close(whole(ours, tokens), expected, atol=1e-4, rtol=1e-4)
@@ -80,13 +103,12 @@ def angle(a: Tensor, b: Tensor) -> float:
     return 1 - float(torch.cosine_similarity(a.double(), b.double(), dim=-1).min())
 
 
-@pytest.mark.parametrize("name", CONFIGS)
 @torch.inference_mode()
-def test_bfloat16_is_as_near_to_float32_as_that_of_transformers(name: str) -> None:
+def test_bfloat16_is_as_near_to_float32_as_that_of_transformers(both: Pair) -> None:
     """Theirs is 0.9998 of float32 in two random layers: no two such runs are nearer than that."""
     tokens = ids(40)
-    exact = pair(name)[0](torch.tensor([tokens])).logits[0, 30:]
-    theirs, ours = pair(name, torch.bfloat16)
+    exact = both[0](torch.tensor([tokens])).logits[0, 30:]
+    theirs, ours = (copy.deepcopy(model).bfloat16() for model in both)
     rounded = theirs(torch.tensor([tokens])).logits[0, 30:]
     seen = stepped(ours, [tokens[:31]], [tokens[31:]])[0]
     assert angle(seen, exact) <= 1.1 * angle(rounded, exact)
@@ -95,7 +117,7 @@ def test_bfloat16_is_as_near_to_float32_as_that_of_transformers(name: str) -> No
 
 @torch.inference_mode()
 def test_a_cache_gives_what_reading_all_again_gives() -> None:
-    _, model = pair("0.6B")
+    model = smallest()
     prompts = [ids(70, 1), ids(5, 2), ids(70, 1), ids(33, 4)]
     then = [ids(12, 10 + row) for row in range(4)]
     seen = stepped(model, prompts, then)
@@ -107,8 +129,8 @@ def test_a_cache_gives_what_reading_all_again_gives() -> None:
 
 
 @torch.inference_mode()
-def test_a_row_can_be_read_on_where_it_was_left() -> None:
-    _, model = pair("4B")
+def test_a_row_can_be_read_on_where_it_was_left(both: Pair) -> None:
+    _, model = both
     tokens = ids(50)
     first, second = (Cache(model, 2, 60, CPU) for _ in range(2))
     rope = model.rope(first.capacity, CPU)
@@ -123,16 +145,16 @@ def test_a_row_can_be_read_on_where_it_was_left() -> None:
 
 
 @torch.inference_mode()
-def test_a_slice_of_the_head_is_the_head() -> None:
-    _, model = pair("1.7B")
-    hidden = torch.randn(3, 2048)
+def test_a_slice_of_the_head_is_the_head(both: Pair) -> None:
+    _, model = both
+    hidden = torch.randn(3, model.sizes.width, generator=torch.Generator().manual_seed(6))
     part = model.logits(hidden, slice(100, 300))
     assert torch.equal(part, model.logits(hidden, slice(0, WORDS))[:, 100:300])
 
 
 @torch.inference_mode()
 def test_guidance_in_two_rows_is_two_forwards() -> None:
-    _, model = pair("0.6B")
+    model = smallest()
     prompts, against = (tuple(ids(40, 1)), tuple(ids(9, 2))), tuple(ids(12, 3))
     scale, words = 2.5, slice(100, 400)
     writing = Writing(prompts, against, 10, words, GREEDY, scale)
@@ -149,7 +171,7 @@ def test_guidance_in_two_rows_is_two_forwards() -> None:
 
 @torch.inference_mode()
 def test_a_song_is_the_same_in_a_batch_and_alone() -> None:
-    _, model = pair("0.6B")
+    model = smallest()
     prompts = tuple(tuple(ids(20 + 7 * n, n)) for n in range(3))
     sampling = Sampling(0.85, 50, 0.9, 1.1)
     uniforms = torch.rand(3, 24, generator=torch.Generator().manual_seed(5))
@@ -165,8 +187,8 @@ def test_a_song_is_the_same_in_a_batch_and_alone() -> None:
 
 
 @torch.inference_mode()
-def test_what_was_read_before_is_not_read_again() -> None:
-    _, model = pair("1.7B")
+def test_what_was_read_before_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = smallest()
     prompt, changed = tuple(ids(60, 1)), (*ids(60, 1)[:50], *ids(20, 7))
     rows = Rows(model, (prompt,), 8, CPU)
     rows.read((prompt,))
@@ -179,7 +201,7 @@ def test_what_was_read_before_is_not_read_again() -> None:
         reads.append(len(tokens))
         return prefill(tokens, *rest)  # type: ignore[arg-type]
 
-    model.prefill = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(model, "prefill", counted)
     for told in (prompt, changed):
         fresh, again = (Rows(model, (told, tuple(ids(9, 3))), 4, CPU) for _ in range(2))
         expected = fresh.read((told, tuple(ids(9, 3))))
