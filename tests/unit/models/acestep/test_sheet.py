@@ -50,6 +50,76 @@ def test_what_is_written_is_read_back(sheet: Sheet) -> None:
         assert list(yaml.safe_load(sheet.text())) == [n for n in FIELDS if n in sheet.values()]
 
 
+WORDS = (
+    "slow", "bossa", "nova:", "#1", "-", "don't", "'said", '"loud"', "春の歌", "夜", "노래", "🎸",
+    "\U0001f469\u200d\U0001f3a4", "B♭", "été", "привет", "عود", "[x]", "{y}", "&z", "*", "!", "%",
+    "@", "`", "|", ">", "?", "~", "no", "yes", "null", "1.5", "0x1f", "12:30", "---", "...", "a: b",
+    "\\n", "<think>x", "x" * 90,
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=60))
+def test_captions_of_many_lines_are_read_back(words: list[str]) -> None:
+    """Folded at 80 columns, in quotes or not, whatever begins a line or ends one."""
+    caption = " ".join(words)
+    sheet = Sheet(bpm=90, caption=caption, language="no", timesignature="4")
+    lines = sheet.text().split("\n")
+    assert lines[0] == "bpm: 90" and lines[-2:] == ["language: 'no'", "timesignature: 4"]
+    assert all(line.startswith("  ") for line in lines[2:-2])
+    assert all(line.rfind(" ") <= 81 for line in lines)  # no word begins further out
+    assert read(f"<think>\n{sheet.text()}\n</think>\n\n<|audio_code_5|>") == sheet
+
+
+@pytest.mark.parametrize("space", ["\t", "\n", "\n\n", "  ", " \t\n ", "\u3000", "\u00a0"])
+@pytest.mark.parametrize("before", ["a slow", "春の" * 30, "key: value " * 9, "it's 🎸", "#"])
+def test_space_of_any_kind_is_read_back_as_one(before: str, space: str) -> None:
+    sheet = Sheet(caption=f"{before}{space}song {before}", duration=30)
+    text = f"<think>\n{sheet.text()}\n</think>"
+    assert "\t" not in text and sheet.text().split("\n")[-1] == "duration: 30"
+    assert read(text) == Sheet(caption=f"{before.strip()} song {before.strip()}", duration=30)
+
+
+def test_quotes_are_as_in_training() -> None:
+    """What forces quotes, and which (specification of the LM, 3.2)."""
+    for said in ("key: value", "# 1", "- x", "ends:", "yes", "no", "null", "1.5", "12", "'x'"):
+        inside = said.replace("'", "''")
+        assert Sheet(caption=said).text() == f"caption: '{inside}'", said
+    for plain in ("6/8", "春の歌", "a 🎸 b", "B♭ major", "F# minor", "it's", 'say "x"'):
+        assert Sheet(caption=plain).text() == f"caption: {plain}"
+    assert Sheet(caption="a\tb").text() == 'caption: "a\\tb"'
+    assert Sheet(language="no", keyscale="F# minor").text() == "keyscale: F# minor\nlanguage: 'no'"
+
+
+def test_a_quoted_caption_is_not_quoted_again() -> None:
+    """Read, and written: the same text, where the reference adds quotes each time."""
+    for caption in ("key: value", "no", "'x'", "it's: so", 'a\t"b"'):
+        once = Sheet(caption=caption).text()
+        again = read(f"<think>\n{once}\n</think>")
+        assert again.caption == " ".join(caption.split())
+        assert read(f"<think>\n{again.text()}\n</think>") == again
+
+
+def test_quotes_are_undone_line_by_line_too() -> None:
+    """One field that is no YAML does not leave the others in their quotes."""
+    broken = "genres: \"rock\nkeyscale: C major\nlanguage: 'no'"
+    for caption, said in (
+        ("'it''s: so'", "it's: so"),
+        ('"a\\tb \\u266d"', "a b ♭"),
+        ("'open", "'open"),
+        ("'a' and 'b'", "'a' and 'b'"),
+        ('"x" # y: z', None),
+    ):
+        found = read(f"<think>\ncaption: {caption}\n{broken}\n</think>")
+        assert (found.genres, found.keyscale, found.language) == ('"rock', "C major", "no")
+        assert said is None or found.caption == said
+
+
+def test_the_longest_sheet_of_a_model_that_never_closed_it_is_read() -> None:
+    text = "<think>\nbpm: 90\ncaption: a slow\n  song\nduration: 30\nkeyscale: C maj"
+    assert read(text) == Sheet(90, "a slow song", 30, None, "C major")
+    assert read(text + "\n<|audio_code_7|>bpm: 50") == read(text)
+
+
 def test_what_is_no_yaml_is_read_line_by_line() -> None:
     text = "<think>\nbpm: 90\ncaption: loud: and fast\n  and long\nkeyscale: H\nwhat: x\n</think>"
     assert read(text) == Sheet(bpm=90, caption="loud: and fast and long")
