@@ -16,6 +16,7 @@ import collections
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -227,6 +228,21 @@ def torch_options(python: Path) -> list[str]:
     return []
 
 
+def has_mlx(system: str, machine: str, version: str) -> bool:
+    """Whether mlx is built for a machine: Apple's chips from macOS 14 on, and Linux with a GNU C
+    library from 2.35 on. `version` is that of macOS, or of the library."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if system == "darwin":
+        return machine == "arm64" and numbers >= (14,)
+    return system == "linux" and machine in ("x86_64", "aarch64") and numbers >= (2, 35)
+
+
+def of_tests() -> set[str]:
+    """The extras that the tests are run with here; those of mlx are skipped where it is not."""
+    version = platform.mac_ver()[0] if sys.platform == "darwin" else platform.libc_ver()[1]
+    return {"test", "mlx"} if has_mlx(sys.platform, platform.machine(), version) else {"test"}
+
+
 def pinned(package: str) -> str:
     """The version that constraints.txt names for a package."""
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
@@ -342,7 +358,7 @@ def main(words: list[str]) -> int:
         return 2
     try:
         make_venv(VENV)
-        install(VENV, {"test"} if verb == "test" else set())
+        install(VENV, of_tests() if verb == "test" else set())
     except Stop as reason:
         print(f"start.py: {reason}", file=sys.stderr)
         return 1

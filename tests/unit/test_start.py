@@ -387,6 +387,27 @@ def test_a_failed_installation_shows_pips_last_lines_and_is_tried_again(
     assert not stamp.exists(), "a half-done installation must not pass for a whole one"
 
 
+@pytest.mark.parametrize(
+    ("system", "machine", "version", "expected"),
+    [
+        ("linux", "x86_64", "2.36", True),
+        ("linux", "aarch64", "2.35", True),
+        ("linux", "x86_64", "2.34", False),
+        ("linux", "riscv64", "2.39", False),
+        ("linux", "x86_64", "", False),  # another C library
+        ("darwin", "arm64", "14.2.1", True),
+        ("darwin", "arm64", "13.6", False),
+        ("darwin", "x86_64", "15.0", False),
+        ("win32", "AMD64", "", False),
+    ],
+)
+def test_mlx_is_asked_for_where_it_is_built(
+    start: ModuleType, system: str, machine: str, version: str, expected: bool
+) -> None:
+    assert start.has_mlx(system, machine, version) is expected
+    assert start.of_tests() in ({"test"}, {"test", "mlx"})
+
+
 # --- what is run -----------------------------------------------------------------------------
 
 
@@ -421,7 +442,7 @@ def test_test_hands_its_words_on_to_pytest(
     with pytest.raises(SystemExit):
         start.main(["test", "-x"])
     python = str(start.venv_python(tmp_path))
-    assert became == [["test"], [python, str(ROOT / "scripts" / "test"), "-x"]]
+    assert became == [sorted(start.of_tests()), [python, str(ROOT / "scripts" / "test"), "-x"]]
 
 
 @pytest.mark.parametrize("words", [[], ["song"], ["sing", "x"], ["ui"]])
