@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from footprints.fit import Rows, aligned, largest, solve
-from footprints.traces import model, songs, trace, trace_writing
+from footprints.traces import model, songs, trace, trace_timing, trace_writing
 from headroom.hardware.machine import DType
 from headroom.models.acestep import measures
+from headroom.models.acestep.config import LATENT_RATE
 from headroom.models.acestep.measures import Measured
 from headroom.models.acestep.released import LMS
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.thinking_cost import measures as measures_of_writing
 
-Stage = Literal["condition", "schedule", "denoise", "decode", "write"]
+Stage = Literal["condition", "schedule", "denoise", "decode", "align", "write"]
 LYRICS = {"plain": (1, 4, 6), "dense": (40, 80, 60), "fold": (130, 170, 150)}  # lines
 # Whole seconds: an even number of them is an even number of frames, an odd one an odd.
 SECONDS = {"plain": (6, 8, 10), "dense": (12, 20, 30), "fold": (90, 124, 150)}
@@ -46,7 +47,7 @@ class Kind:
     @property
     def name(self) -> str:
         words = [self.size, self.precision or self.dtype, self.stage]
-        if self.stage in ("condition", "denoise"):
+        if self.stage in ("condition", "denoise", "align"):
             words.append(self.shape)
         if self.stage == "decode":
             words.append("tiled" if self.tiled else "whole")
@@ -63,6 +64,10 @@ def _kinds() -> list[Kind]:
             for guided in (False, True):
                 for shape in SECONDS:
                     found.append(Kind(size, dtype, "condition", shape, guided=guided))
+                    if not guided:
+                        for odd in (False, True):
+                            align = Kind(size, dtype, "align", shape, odd)
+                            found += [align, replace(align, precision="int8")]
                     for odd in (False, True):
                         for batch, many in ((False, False), (True, False), (True, True)):
                             work = Kind(size, dtype, "denoise", shape, odd, guided, batch, many)
@@ -157,6 +162,20 @@ def _decode(kind: Kind) -> Points:
     return found
 
 
+def _align(kind: Kind) -> Points:
+    made, device, pool = model(kind.size, False, kind.dtype)
+    found = []
+    for number in range(9):
+        length = SECONDS[kind.shape][number % 3] + (2 * (number // 3)) * (kind.shape != "plain")
+        length += -kind.odd if length == 10 else kind.odd
+        frames, rows = length * LATENT_RATE, (60, 300, 900, 1700)[number % 4] + number
+        measured = measures.align(frames, rows, made.config)
+        assert measured.key == " ".join(kind.name.split()[2:]), (measured.key, kind)
+        live = trace_timing(made, device, pool, frames, rows, kind.precision).live
+        found.append((measured, live, 1))
+    return found
+
+
 def _write(kind: Kind) -> Points:
     found = []
     for number in range(9):
@@ -177,6 +196,7 @@ _POINTS: Mapping[Stage, Callable[[Kind], Points]] = {
     "schedule": _schedule,
     "denoise": _denoise,
     "decode": _decode,
+    "align": _align,
     "write": _write,
 }
 
@@ -202,12 +222,15 @@ def _sample(kind: Kind) -> tuple[int, ...]:
         guided, rows = kind.guided, songs_ * (1 + kind.guided)
         return measures_of_writing(songs_, rows, prompt, prompt + codes, codes, guided).measures
     low, high = {"plain": (1, 129), "dense": (130, 1024), "fold": (1025, 7500)}[kind.shape]
-    length = pick(max(low, 64 if kind.stage == "denoise" else 1), high)
+    length = pick(max(low, 1 if kind.stage == "condition" else 64), high)
     mask, folded = measures.mask_elements(length, window), measures.folded(length, window)
     if folded and not kind.batch:
         mask = 0
     if kind.stage == "condition":
         return 1, pick(20, 256), min(length, 2048), mask, min(folded, 2048)
+    if kind.stage == "align":
+        rows = pick(20, 2305)
+        return 1, length, rows, length * rows, mask, folded
     songs_ = pick(2, 8) if kind.batch else 1
     rows = pick(20, 2305) * (pick(2, songs_) if kind.many else 1)
     return 1, length * songs_, songs_ - 1, rows, pick(2, 201), mask, folded * songs_

@@ -14,10 +14,12 @@ from headroom.lm.sample import Sampling
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import Blueprint, language_model
 from headroom.models.acestep.compose import compose
-from headroom.models.acestep.parts import LANGUAGE_MODEL
+from headroom.models.acestep.model import DTYPES
+from headroom.models.acestep.parts import DIT, LANGUAGE_MODEL
 from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.requests import AnyMusicRequest
 from headroom.models.acestep.song import Song
+from headroom.models.acestep.sung import Line, Sung
 from headroom.models.acestep.thinking import write_codes
 from headroom.models.acestep.thinking_cost import (
     CODEBOOK,
@@ -28,6 +30,8 @@ from headroom.models.acestep.thinking_cost import (
     cache_of,
     component,
 )
+from headroom.models.acestep.timestamps import Timing, heads_of
+from headroom.models.acestep.timestamps_cost import ALIGN
 from headroom.models.base import Setup
 from headroom.runtime.events import Event, StageDone, StageStarted
 from headroom.runtime.pool import Pool
@@ -135,6 +139,52 @@ def trace(
     finally:
         device.trace = None
     return found
+
+
+def trace_timing(
+    made: Blueprint,
+    device: SimulatedDevice,
+    pool: Pool,
+    frames: int,
+    rows: int,
+    precision: str | None = None,
+) -> Traced:
+    """A song of so many frames and condition rows, watched by the heads that follow its words."""
+    channels, few = made.config.latent_channels, 4
+    task = Timing(
+        torch.zeros(frames, channels),
+        torch.zeros(rows, made.config.encoder.width, dtype=DTYPES[made.dtype]),
+        torch.zeros(frames, 2 * channels),
+        Sung((0, few), ("la",) * few, (Line("la", 0, few - 1),), 0),
+        frames,
+        0.125,
+        heads_of(made.config),
+    )
+    needs = made.timing_footprint(task)
+    forms = {
+        c.name: c.form(precision) if precision is not None and c.others else c.forms[0]
+        for c in needs.components
+    }
+    placements = tuple(
+        Placement(name, Residency.SWAPPED, form.precision, form.bytes)
+        for name, form in forms.items()
+    )
+    stages = tuple(StagePlan(s.name, s.uses, 1, None, 0, 0.0) for s in needs.stages)
+    before, found = [0], list[Traced]()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == ALIGN:
+            before[0] = device.memory_allocated()
+            device.trace = []
+        elif isinstance(event, StageDone) and event.stage == ALIGN:
+            live = tuple(n - before[0] - forms[DIT].bytes for n in device.trace or ())
+            found.append(Traced(live, device.memory_allocated() - before[0]))
+
+    try:
+        made.time(task, Run(Plan(placements, stages, ROOM), pool, device, hear))
+    finally:
+        device.trace = None
+    return found[0]
 
 
 @cache

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headroom.errors import HeadroomError
 from headroom.memory.limits import Choices
 from headroom.settings import load
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from acestep.llm_inference import LLMHandler
     from headroom.engine.engine import Engine
 
@@ -58,6 +61,40 @@ class AceStepHandler:
         except HeadroomError as error:
             return f"error: {error}", False
         return f"{opened.model.name} on {opened.machine.describe()}", True
+
+    def get_lyric_timestamp(
+        self,
+        pred_latent: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_attention_mask: Tensor,
+        context_latents: Tensor,
+        lyric_token_ids: Tensor,
+        total_duration_seconds: float,
+        vocal_language: str = "en",
+        inference_steps: int = 8,
+        seed: int | None = None,
+        custom_layers_config: Mapping[int, Sequence[int]] | None = None,
+    ) -> dict[str, Any]:
+        """When the words of one song are sung, from its row of `extra_outputs`: `lrc_text`,
+        `sentence_timestamps` and `token_timestamps` (objects with `text`, `start`, `end`),
+        `success` and `error`. Where the lyrics begin is read from the ids themselves, whatever
+        `vocal_language` says. Tags in square brackets are no lines. `seed` is that of the noise;
+        None: the usual one.
+        """
+        from acestep.lyric_alignment import timestamps
+
+        return timestamps(
+            self._engine,
+            pred_latent,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            context_latents,
+            lyric_token_ids,
+            total_duration_seconds,
+            inference_steps,
+            seed,
+            custom_layers_config,
+        )
 
     def engine_for(self, language: LLMHandler | None) -> Engine:
         """The engine, with a language model where one is initialised. Raises HeadroomError."""

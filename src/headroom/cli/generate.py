@@ -22,6 +22,7 @@ from headroom.cli.output import (
     Place,
     Saved,
     check_latents,
+    check_lrc,
     place,
     reports,
     save,
@@ -55,6 +56,14 @@ class Told:
     bars: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is wanted beside the songs: a file of their latents, their lines as LRC."""
+
+    latents: Path | None = None
+    lrc: bool = False
+
+
 def run(words: Sequence[str]) -> int:
     """`acestep generate …`; the exit code. Raises HeadroomError."""
     settings = load_settings()
@@ -65,10 +74,10 @@ def run(words: Sequence[str]) -> int:
     for sentence in settings.unknown:
         log.warning(sentence)
     flags = engine_flags(args)
-    latents = check_latents(args.save_latents)
+    beside = Beside(check_latents(args.save_latents), args.lrc)
     told = Told(args.json, args.quiet or args.json, not settings.no_progress)
     if args.replay is not None:
-        return _replay(args, fields, flags, latents, settings, told)
+        return _replay(args, fields, flags, beside, settings, told)
     if args.requests is not None:
         return _several(args, fields, flags, settings, told)
     if not fields:
@@ -76,8 +85,10 @@ def run(words: Sequence[str]) -> int:
     example = fields.pop("example", None)
     request = request_from(fields if example is None else filled(fields, str(example)))
     where = _place(args.output, request, settings)
+    if beside.lrc:
+        check_lrc(where)
     check_sources(request)
-    return _make((request,), (where,), latents, flags, settings, told)
+    return _make((request,), (where,), beside, flags, settings, told)
 
 
 # --- what was said ----------------------------------------------------------------------
@@ -89,6 +100,7 @@ def _parser(params: Sequence[Param], family: Family) -> Parser:
     files = parser.add_argument_group("Files")
     files.add_argument("-o", "--output", metavar="FILE", help="the song; its ending decides")
     files.add_argument("--save-latents", metavar="FILE.safetensors", help="noise and latents too")
+    files.add_argument("--lrc", action="store_true", help="when each line is sung, as song.lrc")
     files.add_argument("--replay", metavar="FILE", help="make this song, or sidecar, again")
     files.add_argument(
         "--example", metavar="NAME|FILE.json",
@@ -200,7 +212,7 @@ def _several(
         usual = cast("Format", stand_in(type(request), "audio_format"))
         places.append(place(None, request.audio_format, usual, folder))
         check_sources(request)
-    return _make(requests, tuple(places), None, flags, settings, told)
+    return _make(requests, tuple(places), Beside(lrc=args.lrc), flags, settings, told)
 
 
 def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
@@ -236,7 +248,7 @@ def _request(line: str, where: str) -> AnyMusicRequest:
 def _make(
     requests: tuple[AnyMusicRequest, ...],
     places: tuple[Place, ...],
-    latents: Path | None,
+    beside: Beside,
     flags: EngineFlags,
     settings: Settings,
     told: Told,
@@ -249,10 +261,12 @@ def _make(
             tell_notes(engine.model.notes, known)
         with shown(told.quiet, told.bars) as tell:
             results = engine.generate_batch(requests, tell, stop)
+            if beside.lrc:
+                results = tuple(engine.timed(result, tell, stop) for result in results)
         if stop():
             raise Cancelled("stopped before the songs were written")
         saved = [
-            save(result, where, request.caption or request.task, latents)
+            save(result, where, request.caption or request.task, beside.latents)
             for request, result, where in zip(requests, results, places, strict=True)
         ]
     return _told(saved, told, known)
@@ -262,16 +276,18 @@ def _replay(
     args: argparse.Namespace,
     fields: Mapping[str, object],
     flags: EngineFlags,
-    latents: Path | None,
+    beside: Beside,
     settings: Settings,
     told: Told,
 ) -> int:
     replay.check_alone(fields, flags, args.requests)
     song = replay.find(Path(args.replay).expanduser(), args.output, settings.output_dir)
+    if beside.lrc:
+        check_lrc(song.place)
     check_model(song.provenance.model, flags.checkpoint_dir, settings)
     with stoppable() as stop:
         with shown(told.quiet, told.bars) as tell:
-            saved = replay.again(song, flags, tell, stop, latents)
+            saved = replay.again(song, flags, tell, stop, beside.latents, beside.lrc)
     return _told([saved], told, set())
 
 

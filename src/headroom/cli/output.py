@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headroom.audio.encode import Format, format_of
+from headroom.audio.lrc import ENDING as LRC
 from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.params.clamp import Note
 from headroom.units import clock, gib
@@ -53,6 +54,11 @@ class Saved:
     result: Result
     paths: tuple[Path, ...]
 
+    def has_lines(self, song: int) -> bool:
+        """Whether an LRC file lies beside it."""
+        timed = self.result.timestamps
+        return bool(timed) and bool(timed[song].lines)
+
 
 def container(format: Format) -> Format:
     """The format as its files end: the three kinds of wav are one."""
@@ -91,6 +97,12 @@ def check_latents(named: str | None) -> Path | None:
         raise InvalidOutput("save_latents", path, why, f"a name that ends in {LATENTS}")
     check_file(path, "save_latents")
     return path
+
+
+def check_lrc(where: Place) -> None:
+    """Raise InvalidOutput where no LRC file can be beside the first song."""
+    if where.named is not None:
+        check_file(where.named.with_suffix(LRC), "lrc")
 
 
 def check_file(path: Path, field: str) -> None:
@@ -146,7 +158,7 @@ def _written(path: Path, songs: int) -> Iterable[Path]:
     """Every file that saving that many songs under this name makes."""
     for number in range(1, songs + 1):
         song = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        yield from (song, song.with_suffix(_SIDECAR))
+        yield from (song, song.with_suffix(_SIDECAR), song.with_suffix(LRC))
 
 
 def _is_sidecar(path: Path) -> bool:
@@ -209,9 +221,12 @@ def as_json(saved: Sequence[Saved]) -> dict[str, object]:
     outputs: list[dict[str, object]] = []
     notes = []
     for index, one in enumerate(saved):
-        for path, seed, audio in zip(one.paths, one.result.seeds, one.result.audios, strict=True):
+        songs = zip(one.paths, one.result.seeds, one.result.audios, strict=True)
+        for number, (path, seed, audio) in enumerate(songs):
+            lines = {"lrc": str(path.with_suffix(LRC))} if one.has_lines(number) else {}
             outputs.append(
-                {"path": str(path), "seed": seed, "duration": audio.seconds, "request": index}
+                {"path": str(path), "seed": seed, "duration": audio.seconds, **lines}
+                | {"request": index}
             )
         notes += [{**_object(note_json(note)), "request": index} for note in one.result.notes]
     return {"outputs": outputs, "report": _report(reports(saved)), "notes": notes}

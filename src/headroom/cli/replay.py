@@ -59,11 +59,13 @@ def find(path: Path, output: str | None, folder: Path) -> Again:
     return Again(provenance, path.stem, where)
 
 
-def again(song: Again, flags: EngineFlags, tell: Tell, stop: Stop, latents: Path | None) -> Saved:
+def again(
+    song: Again, flags: EngineFlags, tell: Tell, stop: Stop, latents: Path | None, timed: bool
+) -> Saved:
     """Make and write it. Raises what `headroom.engine.replay` and saving raise."""
     from headroom.engine.replay import replay
 
-    result = replay(song.provenance, flags.device, flags.checkpoint_dir, tell, stop)
+    result = replay(song.provenance, flags.device, flags.checkpoint_dir, tell, stop, timed)
     if stop():
         raise Cancelled("stopped before the song was written")
     return save(result, song.place, f"{song.name} again", latents)

@@ -23,10 +23,12 @@ def replay(
     checkpoint_dir: str | Path | None = None,
     on_event: Tell = tell_nobody,
     cancel: Stop = never,
+    timed: bool = False,
 ) -> Result:
     """A song made again, from its file, its sidecar or its provenance.
 
-    All that was in its pass is rendered with it, and the recorded song alone is the result.
+    All that was in its pass is rendered with it, and the recorded song alone is the result; `timed`
+    adds when its lines are sung.
     Threads, precision, compiling and cuts are pinned; what cannot be is said in the notes. Raises
     InvalidSource for a source that has changed, and what `Engine.generate` raises.
     """
@@ -44,7 +46,8 @@ def replay(
         choices=Choices(quantization=provenance.numerics.converted.get("dit", "none")),
     )
     results = engine.generate_batch(requests_of(provenance, engine.model), on_event, cancel)
-    return _only(results, provenance)
+    only = _only(results, provenance)
+    return engine.timed(only, on_event, cancel) if timed else only
 
 
 def _device(provenance: Provenance) -> str:

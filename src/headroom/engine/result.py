@@ -15,7 +15,7 @@ from headroom.audio.wave import Audio
 from headroom.engine.provenance import Provenance
 from headroom.engine.save import Page, note_json, plain, save
 from headroom.memory.plan import Plan
-from headroom.models.base import Song
+from headroom.models.base import Song, Timestamps
 from headroom.params.clamp import Note
 from headroom.params.request import Request
 from headroom.runtime.events import StageDone
@@ -86,6 +86,7 @@ class Result:
     kept        tensors handed out beside the audio, such as `latents`; of the whole pass
     provenance  one for each song
     thought     what the language model took, where one planned the songs
+    timestamps  when each song's lines are sung, where that was asked for (`Engine.timed`)
     """
 
     request: Request
@@ -97,6 +98,7 @@ class Result:
     provenance: tuple[Provenance, ...]
     kept: Mapping[str, Tensor]
     thought: Report | None = None
+    timestamps: tuple[Timestamps, ...] = ()
 
     @property
     def audio(self) -> Audio:
@@ -113,6 +115,8 @@ class Result:
     ) -> tuple[Path, ...]:
         """Write every song and its sidecar: `name.flac`, `name-2.flac`, …; all of them or none.
 
+        Where its lines are timed and there are some, `name.lrc` too.
+
         What is None is as the request says, and the format else as the name says. Raises
         InvalidOutput.
         """
@@ -124,7 +128,9 @@ class Result:
             "report": plain(asdict(self.report)),
             "plan": plain(self.plan.explain().splitlines()),
         }
-        pages = tuple(Page(a, p, extras) for a, p in zip(self.audios, self.provenance, strict=True))
+        texts = [one.lrc for one in self.timestamps] or [""] * len(self.audios)
+        songs = zip(self.audios, self.provenance, texts, strict=True)
+        pages = tuple(Page(audio, made, extras, text) for audio, made, text in songs)
         return save(pages, Path(path), kind, rate)
 
 

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from headroom.audio.atomic import replacing
 from headroom.audio.files import Format, format_of, write
+from headroom.audio.lrc import ENDING as LRC
 from headroom.audio.tags import COMMENT, PROVENANCE, TITLE
 from headroom.audio.wave import Audio
 from headroom.engine.provenance import Provenance
@@ -27,11 +28,13 @@ SIDECAR = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One song to write: its audio, how it was made, and the rest of its sidecar."""
+    """One song to write: its audio, how it was made, the rest of its sidecar, and its lines as an
+    LRC file where there are some."""
 
     audio: Audio
     provenance: Provenance
     extras: Mapping[str, JsonValue]
+    lrc: str = ""
 
 
 def save(
@@ -41,7 +44,8 @@ def save(
     bitrate: int | None = None,
     field: str = "output",
 ) -> tuple[Path, ...]:
-    """Write `name.flac`, `name-2.flac`, … and beside each its sidecar `name.json`.
+    """Write `name.flac`, `name-2.flac`, … and beside each its sidecar `name.json`, and its
+    `name.lrc`.
 
     The format is decided by the name where `format` is None. The provenance is in the tags and in
     the sidecar. Files of these names are replaced, missing folders made. Returns the audio files.
@@ -61,6 +65,9 @@ def save(
                 raise InvalidOutput(field, target, error.why, error.allowed) from error
             beside = places.enter_context(replacing(target.with_suffix(SIDECAR), field))
             beside.write_text(_sidecar(page), encoding="utf-8")
+            if page.lrc:
+                lines = places.enter_context(replacing(target.with_suffix(LRC), field))
+                lines.write_bytes(page.lrc.encode("utf-8"))
     return targets
 
 

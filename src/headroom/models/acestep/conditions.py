@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from headroom.models.acestep.encoders import Conditioner, module_dtype
 from headroom.models.acestep.prompts import PromptTokenizer, caption_prompt, lyric_prompt
@@ -39,6 +40,16 @@ class Conditions:
         second = None if self.second is None else moved(self.second)
         null = None if self.null is None else self.null.to(device)
         return Conditions(moved(self.first), second, self.shared, null)
+
+    def per_song(self) -> tuple[Tensor, Tensor]:
+        """The first condition of every song, on the host: rows [B, L, E], zero beyond its own, and
+        which are its own [B, L]."""
+        rows, lengths = self.first
+        each = rows.cpu().split(list(lengths))
+        owners = [c for c, count in enumerate(self.shared) for _ in range(count)]
+        padded = pad_sequence([each[c] for c in owners], batch_first=True)
+        own = torch.tensor([lengths[c] for c in owners]).unsqueeze(1)
+        return padded, torch.arange(max(lengths)) < own
 
     def of(self, songs: range) -> Conditions:
         """What some neighbouring songs of the batch need; the batch itself for all of them."""

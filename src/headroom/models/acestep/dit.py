@@ -16,6 +16,7 @@ constant vector a layer, whatever the query.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import log
 from typing import ClassVar
 
@@ -242,14 +243,19 @@ class DiT(nn.Module):
         return Modulation(layers + one, out + one.new_tensor([[0.0], [1.0]]))
 
     def condition(
-        self, rows: Tensor, lengths: Sequence[int], null: Tensor | None = None
+        self,
+        rows: Tensor,
+        lengths: Sequence[int],
+        null: Tensor | None = None,
+        layers: int | None = None,
     ) -> CrossCache:
-        """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E]) → CrossCache."""
+        """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E]) → CrossCache of the
+        first `layers` layers; None: of all."""
         embedded = self.condition_embedder(rows.to(self.dtype))
         row = None if null is None else self.condition_embedder(null.to(self.dtype).view(1, -1))
         repeat = self.config.dit.heads // self.config.dit.kv_heads
         keys, values, free = [], [], []
-        for layer in self._through():
+        for layer in self._through(layers):
             key, value = layer.cross_attn.key_value(embedded)
             keys.append(key)
             values.append(value)
@@ -285,8 +291,7 @@ class DiT(nn.Module):
         Zero beyond each item's frames. `modulation` is `Modulation.at(…)`. When guided, the
         first half answers the condition, the second the null condition.
         """
-        weight = self._input_weight()[..., self.config.context_channels :]
-        x = layout.pack(F.linear(self._pairs(x.to(self.dtype)), weight.flatten(1))) + context
+        x = self._tokens(x, context, layout)
         layers, out = modulation
         rope, tokens = layout.rope, layout.tokens
         if guided:
@@ -320,6 +325,28 @@ class DiT(nn.Module):
             return torch.stack([layout.unpack(half) for half in x.chunk(2)])
         return layout.unpack(x)
 
+    # --- looked into ---------------------------------------------------------------------
+
+    def queries(
+        self, x: Tensor, context: Tensor, layers: Tensor, cross: CrossCache, layout: Layout
+    ) -> Iterator[Tensor]:
+        """What each of the layers that `cross` was made for asks of the condition, in order:
+        normed [N, Hq, D]. `layers` as in `Modulation.at(…)`. Nothing is computed beyond the last.
+        """
+        x = self._tokens(x, context, layout)
+        last = len(cross.keys) - 1
+        for i, layer in enumerate(self._through(last + 1)):
+            modulation = layout.spread(layers[:, i]).unbind(1)
+            x = layer.attend_self(x, modulation[:3], layout.rope, layout.tokens, layout.bands)
+            q = layer.ask(x)
+            yield q
+            if i < last:
+                keys, values = cross.keys[i], cross.values[i]
+                q = cross_attention(q, keys, values, layout.groups, cross.lengths)
+                x = layer.answer(x, q)
+                del q
+                x = layer.feed_forward(x, *modulation[3:])
+
     # --- details -------------------------------------------------------------------------
 
     def pieces(self) -> list[tuple[nn.Module, str]]:
@@ -329,9 +356,15 @@ class DiT(nn.Module):
     def _blocks(self) -> list[DiTLayer]:
         return [layer for layer in self.layers if isinstance(layer, DiTLayer)]
 
-    def _through(self) -> Iterator[DiTLayer]:
-        """The blocks in order, each ready to be computed with until the next is asked for."""
-        for layer in self.layers.through():
+    def _tokens(self, x: Tensor, context: Tensor, layout: Layout) -> Tensor:
+        """Noisy latents [B, T, 64] and their context [N, H] → the input of the first layer."""
+        weight = self._input_weight()[..., self.config.context_channels :]
+        return layout.pack(F.linear(self._pairs(x.to(self.dtype)), weight.flatten(1))) + context
+
+    def _through(self, count: int | None = None) -> Iterator[DiTLayer]:
+        """The first blocks in order, or all: each ready to be computed with until the next is
+        asked for."""
+        for layer in islice(self.layers.through(), count):
             if not isinstance(layer, DiTLayer):
                 raise TypeError(f"a {type(layer).__name__} among the blocks")
             yield layer

@@ -43,6 +43,7 @@ DECODE_TILES = (1536, 1024, 512, 256, 128, 64)  # latent frames, the fastest fir
 ENCODE_TILE = 64  # latent frames of a recording encoded at once
 SLOWER_PER_PIECE = 0.03  # what a further piece costs, as a share of the whole stage
 LEAVING = 0.01  # what it costs that results leave the device as they are made
+_KEPT = 3  # of a condition in a layer: keys, values, and beside those the keys before their norm
 _STATES = 16  # latents at once: noise, source, mask, velocities, what rules remember
 
 
@@ -87,7 +88,7 @@ def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) ->
         Stage(
             "schedule",
             (TIME,),
-            (Way(_known(networks, schedule) or 2 * (times + 1) * 8 * d.width * size),),
+            (Way(known(networks, schedule) or 2 * (times + 1) * 8 * d.width * size),),
             flops=4.0 * times * 7 * d.width * d.width,
             result=size * times * 7 * d.width,
             until="denoise",
@@ -107,7 +108,7 @@ def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) ->
     return tuple(found)
 
 
-def _known(networks: Networks, measured: Measured, precision: str | None = None) -> int | None:
+def known(networks: Networks, measured: Measured, precision: str | None = None) -> int | None:
     """What traces of the released sizes say; None for sizes and kinds that were not traced."""
     size = size_of(networks.config, networks.text_encoder, networks.vae)
     return None if size is None else workspaces.room(size, precision or networks.dtype, measured)
@@ -123,7 +124,7 @@ def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: 
     """One condition without recordings is known exactly; others are estimated from above."""
     config = networks.config
     if len(told) == 1 and not told[0].references and not second:
-        room = _known(networks, measures.condition(told[0], config, guided))
+        room = known(networks, measures.condition(told[0], config, guided))
         if room is not None:
             return room
     each = config.timbre_frames + config.timbre_cls
@@ -170,21 +171,28 @@ def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -
 
 def _room(batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str) -> int:
     """Of one group in one precision of the weights; fp8 is written out as int8 is."""
-    plain = _denoise_room(batch, told, networks, networks.dtype)
-    if precision == networks.dtype:
-        return plain
-    d = networks.config.dit
-    largest = 2 * d.width * d.hidden * networks.size
-    if precision in ("int8", "fp8"):
-        known = measures.denoise(batch, len(told), sum(w.rows for w in told), networks.config)
-        if networks.dtype == "bfloat16" and _known(networks, known, "int8") is not None:
+    if precision in ("int8", "fp8") and networks.dtype == "bfloat16":
+        work = measures.denoise(batch, len(told), sum(w.rows for w in told), networks.config)
+        if known(networks, work, "int8") is not None:
             return _denoise_room(batch, told, networks, "int8")
-        return plain + 2 * largest
-    if precision == "int4":
-        return plain + 4 * largest
     halves = 2 if any(batch[0].sampling.guided) else 1
     tokens = halves * sum(-(-song.frames // networks.config.patch) for song in batch)
-    return plain + largest + tokens * 2 * d.hidden * _ROUNDED
+    plain = _denoise_room(batch, told, networks, networks.dtype)
+    return plain + converting(tokens, networks, precision)
+
+
+def converting(tokens: int, networks: Networks, precision: str) -> int:
+    """What products of tokens with the DiT's weights in a precision take beyond plain ones, from
+    above."""
+    d = networks.config.dit
+    largest = 2 * d.width * d.hidden * networks.size
+    if precision == networks.dtype:
+        return 0
+    if precision in ("int8", "fp8"):
+        return 2 * largest
+    if precision == "int4":
+        return 4 * largest
+    return largest + tokens * 2 * d.hidden * _ROUNDED
 
 
 def _denoise_room(
@@ -194,7 +202,7 @@ def _denoise_room(
     config, size = networks.config, networks.size
     rows = sum(one.rows for one in told)
     states = 4 * _STATES * len(batch) * max(song.frames for song in batch) * config.latent_channels
-    room = _known(networks, measures.denoise(batch, len(told), rows, config), precision)
+    room = known(networks, measures.denoise(batch, len(told), rows, config), precision)
     if room is None:
         table = len(batch[0].sampling.times) * (config.dit_layers + 2) * 6 * config.dit.width * size
         return max(_layers(batch, config, rows, size), table) + table + states
@@ -203,7 +211,7 @@ def _denoise_room(
     second = 0
     if batch[0].instruction_after is not None:
         d, tokens = config.dit, sum(-(-song.frames // config.patch) for song in batch)
-        cache = 2 * config.dit_layers * rows * d.kv_heads * d.head_dim
+        cache = _KEPT * config.dit_layers * rows * d.kv_heads * d.head_dim
         second = size * (tokens * d.width + cache + rows * (config.encoder.width + d.width))
     ragged = 0
     if len({song.frames for song in batch}) > 1:
@@ -216,13 +224,25 @@ def _denoise_room(
 
 def _layers(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) -> int:
     """Tokens at the MLP of one layer, context, window masks, keys and values of every layer."""
-    d = config.dit
     lengths = [-(-song.frames // config.patch) for song in songs]
-    tokens = sum(lengths)
-    window = max((w for w in config.windows if w is not None), default=0)
     halves = 2 if any(songs[0].sampling.guided) else 1
     conditions = 1 if songs[0].instruction_after is None else 2
-    cache = 2 * config.dit_layers * rows * d.kv_heads * d.head_dim
+    return layers_room(lengths, rows, config, size, config.dit_layers, halves, conditions)
+
+
+def layers_room(
+    lengths: Sequence[int],
+    rows: int,
+    config: AceStepConfig,
+    size: int,
+    layers: int,
+    halves: int = 1,
+    conditions: int = 1,
+) -> int:
+    """The same of sequences of tokens that go through the first layers, from above."""
+    d, tokens = config.dit, sum(lengths)
+    window = max((w for w in config.windows if w is not None), default=0)
+    cache = _KEPT * layers * rows * d.kv_heads * d.head_dim
     return measures.making_masks(lengths, config, size) + size * (
         tokens * halves * (_stack_row(d) + d.head_dim)
         + sum(length * min(length, 4 * window) for length in set(lengths))
@@ -232,14 +252,19 @@ def _layers(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) 
 
 def dit_flops(songs: Sequence[Song], rows: int, config: AceStepConfig) -> float:
     """Operations of one velocity of a batch whose conditions have `rows` rows in all."""
+    lengths = [-(-song.frames // config.patch) for song in songs]
+    return layers_flops(lengths, rows, config, config.dit_layers)
+
+
+def layers_flops(lengths: Sequence[int], rows: int, config: AceStepConfig, layers: int) -> float:
+    """The same of the first layers alone."""
     d = config.dit
     wide = d.heads * d.head_dim
-    lengths = [-(-song.frames // config.patch) for song in songs]
     window = max((w for w in config.windows if w is not None), default=0)
     matrices = dit_matrices(d) - 2 * d.width * d.kv_heads * d.head_dim  # cross keys: once a song
-    products = 2.0 * sum(lengths) * matrices * config.dit_layers
-    seen = sum(n * ((n + min(n, 2 * window + 1)) / 2 + rows / len(songs)) for n in lengths)
-    return products + 4.0 * seen * wide * config.dit_layers
+    products = 2.0 * sum(lengths) * matrices * layers
+    seen = sum(n * ((n + min(n, 2 * window + 1)) / 2 + rows / len(lengths)) for n in lengths)
+    return products + 4.0 * seen * wide * layers
 
 
 def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
@@ -260,7 +285,7 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
     for leaves in (False, True):
         for tile in tiles:
             measured = measures.decode(frames, tile, vae.decode_halo)
-            room = _known(networks, measured)
+            room = known(networks, measured)
             if room is None:
                 latents = vae.latent_channels * frames * size
                 room = latents + decode_bytes(vae, frames, tile, None, itemsize=size)

@@ -182,6 +182,16 @@ def denoise(songs: Sequence[Song], conditions: int, rows: int, config: AceStepCo
     return Measured(f"denoise {kind}{odd}{guided}{batch}{many}", measures)
 
 
+def align(frames: int, rows: int, config: AceStepConfig) -> Measured:
+    """One song through the first layers: 1, tokens, rows, each token with each row, mask, folded
+    tokens; see `denoise`."""
+    window, length = _window(config), -(-frames // config.patch)
+    mask = _own_mask(length, window)
+    measures = (1, length, rows, length * rows, mask, folded(length, window))
+    odd = " odd" if frames % config.patch else ""
+    return Measured(f"align {window_kind(length, window)}{odd}", measures)
+
+
 def is_plain(songs: Sequence[Song]) -> bool:
     """Whether the sampler keeps nothing but what it always keeps, and all songs are as long."""
     s = songs[0].sampling

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from headroom.errors import InvalidCheckpoint
 
@@ -20,6 +20,8 @@ LYRIC_TOKENS = 2048
 END = "<|endoftext|>"
 MISSING = "N/A"
 INSTRUMENTAL = "[Instrumental]"
+_LYRICS = "# Lyric\n"
+T = TypeVar("T")
 
 _FORMATTED = re.compile(r"# Caption\n(.*?)\n\n# Metas\n", re.DOTALL)
 
@@ -63,7 +65,15 @@ def stems_caption(caption: str, global_caption: str, instruction: str, explicit:
 
 def lyric_prompt(language: str, lyrics: str) -> str:
     """The lyric branch."""
-    return f"# Languages\n{language}\n\n# Lyric\n{lyrics}{END}"
+    return f"# Languages\n{language}\n\n{_LYRICS}{lyrics}{END}"
+
+
+def lyrics_in(prompt: str) -> tuple[int, int]:
+    """The characters [start, stop) of a lyric prompt that are lyrics. Raises ValueError where it
+    is none."""
+    start = prompt.index(_LYRICS) + len(_LYRICS)
+    stop = prompt.find(END, start)
+    return start, len(prompt) if stop < 0 else stop
 
 
 class Encoding(Protocol):
@@ -72,11 +82,16 @@ class Encoding(Protocol):
     @property
     def ids(self) -> list[int]: ...
 
+    @property
+    def offsets(self) -> list[tuple[int, int]]: ...
+
 
 class Encoder(Protocol):
-    """The one method of a tokenizer that is used."""
+    """What is used of a tokenizer."""
 
     def encode(self, sequence: str) -> Encoding: ...
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str: ...
 
 
 class PromptTokenizer:
@@ -112,6 +127,15 @@ class PromptTokenizer:
         """Ids of the lyric branch, at most 2048."""
         return _truncated(self.encoder.encode(prompt).ids, LYRIC_TOKENS)
 
+    def lyric_spans(self, prompt: str) -> list[tuple[int, int]]:
+        """The characters [start, stop) that each of those ids stands for; the appended one for
+        none."""
+        return _truncated(self.encoder.encode(prompt).offsets, LYRIC_TOKENS)
 
-def _truncated(ids: Sequence[int], limit: int) -> list[int]:
+    def text(self, ids: Sequence[int]) -> str:
+        """What ids say, special ones spelt out."""
+        return self.encoder.decode(ids, skip_special_tokens=False)
+
+
+def _truncated(ids: Sequence[T], limit: int) -> list[T]:
     return list(ids) if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

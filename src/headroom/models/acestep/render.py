@@ -59,7 +59,9 @@ class Assets:
 def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]:
     """The audio of each song. All songs have equal `sampling`; lengths may differ.
 
-    Keeps `noise` and `latents` [B, T, 64] on the run.
+    Keeps `noise` and `latents` [B, T, 64] on the run, and what the latents were made from:
+    `context` [B, T, 128], source before mask, and `condition` with `condition_mask`, see
+    `Conditions.per_song`.
     """
     material = _material(songs, run, assets)
     latents = _latents(songs, run, assets, material)
@@ -84,6 +86,10 @@ def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material
             step.device,
         ),
     )
+    rows, own = conditions.per_song()
+    run.keep("condition", rows)
+    run.keep("condition_mask", own)
+    run.keep("context", torch.cat((material.channels, material.mask), dim=-1))
     times = run.stage(
         "schedule", lambda step, parts: parts.of(TIME, TimePath)(songs[0].sampling.times)
     )

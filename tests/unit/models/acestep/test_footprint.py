@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from footprints.traces import model, trace
+from footprints.traces import model, trace, trace_timing
 from footprints.traces import songs as traced_songs
 from torch import nn
 
@@ -29,6 +29,7 @@ from headroom.models.acestep.compose import compose
 from headroom.models.acestep.config import dit_config, text_encoder_config
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.measures import words
 from headroom.models.acestep.parts import (
     CODES,
     CONDITIONER,
@@ -41,6 +42,8 @@ from headroom.models.acestep.parts import (
 from headroom.models.acestep.released import size_of
 from headroom.models.acestep.requests import AnyMusicRequest, Cover, Repaint, Text2Music
 from headroom.models.acestep.song import Song
+from headroom.models.acestep.timestamps import heads_of
+from headroom.models.acestep.timestamps_cost import timing_footprint
 from headroom.models.acestep.variants import VARIANTS
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.nn.oobleck_cost import decode_flops
@@ -307,6 +310,50 @@ def test_converted_weights_never_take_more_than_is_planned(
     assert seen.peak <= way.workspace <= 3 * seen.peak
 
 
+ALIGNED = ((250, 90), (251, 2305), (1500, 300), (2376, 40), (6001, 1000))  # frames, rows
+
+
+@pytest.mark.parametrize("size", ["2b", "xl"])
+@pytest.mark.parametrize(("frames", "rows"), ALIGNED)
+def test_watching_heads_is_known_to_the_byte(size: str, frames: int, rows: int) -> None:
+    made, device, pool = model(size, False, "bfloat16")
+    layers = max(heads_of(made.config)) + 1
+    needs = timing_footprint(frames, rows, layers, made.networks).stages[-1]
+    for precision in ("bfloat16", "int8"):
+        (way,) = [w for w in needs.ways if w.precision == precision]
+        seen = trace_timing(made, device, pool, frames, rows, precision)
+        assert (way.workspace, 0) == (seen.peak, seen.left)
+
+
+@pytest.mark.parametrize("precision", [*CONVERTED, None])
+@pytest.mark.parametrize(("frames", "rows"), [(250, 2305), (2376, 300)])
+def test_watching_in_other_precisions_never_takes_more_than_is_planned(
+    precision: str | None, frames: int, rows: int
+) -> None:
+    """None: float32, which was not traced."""
+    made, device, pool = model("2b", False, "bfloat16" if precision else "float32")
+    layers = max(heads_of(made.config)) + 1
+    needs = timing_footprint(frames, rows, layers, made.networks).stages[-1]
+    (way,) = [w for w in needs.ways if w.precision == (precision or "float32")]
+    seen = trace_timing(made, device, pool, frames, rows, precision)
+    assert seen.peak <= way.workspace <= 3 * seen.peak
+
+
+@pytest.mark.parametrize("size", ["2b", "xl"])
+@pytest.mark.parametrize("seconds", [10, 33.4, 240, 600])
+def test_a_song_that_could_be_made_can_be_watched(size: str, seconds: float) -> None:
+    made, _, _ = model(size, False, "bfloat16")
+    asked = Text2Music(caption="x", lyrics=LYRICS * 30, duration=seconds, inference_steps=8)
+    batch = traced_songs(made, [asked], 1)
+    rows = sum(one.rows for one in words(batch, made.assets.tokenizer))
+    layers = max(heads_of(made.config)) + 1
+    watching = timing_footprint(batch[0].frames, rows, layers, made.networks).stages[-1]
+    for way in planned(made, batch)["denoise"].ways:
+        (same,) = [w for w in watching.ways if w.precision == way.precision]
+        assert same.workspace <= way.workspace
+    assert watching.flops < planned(made, batch)["denoise"].flops / 8 / 2
+
+
 def test_ragged_songs_never_take_more_than_is_planned() -> None:
     made, device, pool = model("2b", False, "bfloat16")
     asked = [
@@ -323,10 +370,12 @@ def test_sizes_that_nobody_released_are_estimated_from_above() -> None:
     for name in PRESETS:
         assert size_of(SIZES[name].config, SIZES[name].text_encoder, SIZES[name].vae) is None
     made, device, pool = model("2b", True, "float32")  # a precision that was not traced
-    batch = traced_songs(made, [Text2Music(duration=100, inference_steps=2)], 2)
-    needs = planned(made, batch)
-    for stage, seen in trace(made, device, pool, batch, until="denoise").items():
-        assert seen.peak <= needs[stage].ways[0].workspace <= 3 * seen.peak, stage
+    for seconds, lines in ((100, 0), (10, 90)):
+        asked = Text2Music(duration=seconds, lyrics=LYRICS * lines, inference_steps=2)
+        batch = traced_songs(made, [asked], 2)
+        needs = planned(made, batch)
+        for stage, seen in trace(made, device, pool, batch, until="denoise").items():
+            assert seen.peak <= needs[stage].ways[0].workspace <= 3 * seen.peak, (stage, lines)
 
 
 def test_the_operations_of_decoding_are_those_of_the_specification() -> None:

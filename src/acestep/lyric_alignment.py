@@ -1,0 +1,158 @@
+"""Lyric timestamps as programs for ACE-Step ask for them: from the tensors of `extra_outputs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from headroom.errors import HeadroomError, InvalidRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headroom.engine.engine import Engine
+    from headroom.engine.result import Result
+    from headroom.models.acestep.model import AceStep
+    from headroom.models.acestep.timestamps import Timing
+
+NOT_READY = "Model not initialized"
+
+
+def alignment_inputs(engine: Engine, result: Result) -> dict[str, Any]:
+    """What `extra_outputs` hands out for it, a row a song: condition rows and which of them count,
+    source and mask, ids of the lyric prompt (padded with its last one). Empty for other families.
+    """
+    from torch import tensor
+    from torch.nn.utils.rnn import pad_sequence
+
+    from headroom.models.acestep.model import AceStep
+    from headroom.models.acestep.prompts import lyric_prompt
+    from headroom.models.acestep.song import Song
+
+    if not isinstance(engine.model, AceStep):
+        return {}
+    tokenizer = engine.model.assets.tokenizer
+    ids = [
+        tensor(tokenizer.lyrics(lyric_prompt(song.language, song.lyrics)))
+        for song in result.songs
+        if isinstance(song, Song)
+    ]
+    end = int(ids[0][-1])
+    return {
+        "encoder_hidden_states": result.kept["condition"],
+        "encoder_attention_mask": result.kept["condition_mask"].long(),
+        "context_latents": result.kept["context"],
+        "lyric_token_idss": pad_sequence(ids, batch_first=True, padding_value=end),
+    }
+
+
+def timestamps(
+    engine: Engine | None,
+    pred_latent: Tensor,
+    encoder_hidden_states: Tensor,
+    encoder_attention_mask: Tensor,
+    context_latents: Tensor,
+    lyric_token_ids: Tensor,
+    total_duration_seconds: float,
+    inference_steps: int,
+    seed: int | None,
+    custom_layers_config: Mapping[int, Sequence[int]] | None,
+) -> dict[str, Any]:
+    """The answer of `AceStepHandler.get_lyric_timestamp`; a fault is in it and is not raised."""
+    from headroom.models.acestep.model import AceStep
+
+    if engine is None or not isinstance(engine.model, AceStep):
+        return _error(NOT_READY)
+    try:
+        asked = _timing(
+            engine.model,
+            {
+                "pred_latent": pred_latent,
+                "encoder_hidden_states": encoder_hidden_states,
+                "context_latents": context_latents,
+            },
+            encoder_attention_mask,
+            lyric_token_ids,
+            total_duration_seconds,
+            inference_steps,
+            seed,
+            custom_layers_config,
+        )
+        found = engine.time(asked)
+    except HeadroomError as error:
+        return _error(str(error))
+    if not found.lines:
+        return _error("; ".join(note.sentence() for note in found.notes))
+    return {
+        "lrc_text": found.lrc.rstrip("\n"),
+        "sentence_timestamps": list(found.lines),
+        "token_timestamps": list(found.tokens),
+        "success": True,
+        "error": None,
+    }
+
+
+def _timing(
+    model: AceStep,
+    tensors: Mapping[str, Tensor],
+    mask: Tensor,
+    ids: Tensor,
+    seconds: float,
+    steps: int,
+    seed: int | None,
+    heads: Mapping[int, Sequence[int]] | None,
+) -> Timing:
+    """The same as work. Raises InvalidRequest for what does not go together."""
+    from headroom.models.acestep.config import LATENT_RATE
+    from headroom.models.acestep.sung import sung
+    from headroom.models.acestep.timestamps import SEED, Timing, check_heads, heads_of
+
+    for name, tensor in tensors.items():
+        if tensor.dim() != 3 or tensor.shape[0] != 1:
+            raise InvalidRequest(name, tuple(tensor.shape), "[1, length, width], of one song")
+    latents, rows, context = (tensor[0].detach().cpu() for tensor in tensors.values())
+    channels = model.config.latent_channels
+    widths = (channels, model.config.encoder.width, 2 * channels)
+    for (name, tensor), width in zip(tensors.items(), widths, strict=True):
+        if tensor.shape[-1] != width:
+            raise InvalidRequest(name, tuple(tensor.shape), f"a width of {width}")
+    if len(context) != len(latents):
+        raise InvalidRequest("context_latents", len(context), f"{len(latents)} frames")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise InvalidRequest("inference_steps", steps, "a whole number, at least 1")
+    kept = min(len(latents), round(seconds * LATENT_RATE))
+    if kept < 1:
+        raise InvalidRequest("total_duration_seconds", seconds, "a length above 0")
+    if heads is not None:
+        check_heads(heads, model.config)
+    said = ids.flatten().tolist()
+    tokenizer = model.assets.tokenizer
+    prompt = tokenizer.text(said)
+    try:
+        # Ids that end within a letter read otherwise from there on.
+        pairs = zip(tokenizer.lyrics(prompt), said, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        words = sung(prompt, tokenizer.lyric_spans(prompt)[:same])
+    except ValueError as error:
+        raise InvalidRequest("lyric_token_ids", prompt, "those of a lyric prompt") from error
+    return Timing(
+        latents.float(),
+        rows[mask.flatten().bool().cpu()],
+        context.float(),
+        words,
+        kept,
+        1 / steps,
+        heads_of(model.config) if heads is None else heads,
+        seed=SEED if seed is None else seed,
+    )
+
+
+def _error(message: str) -> dict[str, Any]:
+    return {
+        "lrc_text": "",
+        "sentence_timestamps": [],
+        "token_timestamps": [],
+        "success": False,
+        "error": message,
+    }

@@ -1,0 +1,90 @@
+"""Which tokens of the lyric prompt are sung, and in which line. No torch.
+
+Tags in square brackets, such as `[Verse]` or `[guitar solo]`, say how and not what: they are
+conditions like any other token, and no part of a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headroom.models.acestep.prompts import lyrics_in
+
+Span = tuple[int, int]
+"""Half-open range of characters, or of tokens."""
+LINE = re.compile(r"[^\n]+")
+TAG = re.compile(r"\[[^\[\]\n]*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is sung of one line, and its first and last token, counted from the first lyric one."""
+
+    text: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sung:
+    """The lyrics of a prompt as tokens.
+
+    rows   tokens [start, stop) of the prompt that are lyrics, tags among them
+    texts  what each of them adds to the text; a letter of several tokens belongs to its last
+    lines  those with something to sing that tokens stand for, in order
+    lost   lines that no token stands for: the prompt was cut
+    """
+
+    rows: Span
+    texts: tuple[str, ...]
+    lines: tuple[Line, ...]
+    lost: int
+
+
+def sung(prompt: str, spans: Sequence[Span]) -> Sung:
+    """`spans[i]`: the characters of the prompt that token i stands for."""
+    start, stop = lyrics_in(prompt)
+    inside = [i for i, (a, b) in enumerate(spans) if a < stop and b > start and a < b]
+    if not inside:
+        return Sung((0, 0), (), (), len(_parts(prompt, start, stop)))
+    rows = (inside[0], inside[-1] + 1)
+    own = spans[rows[0] : rows[1]]
+    lines, lost = [], 0
+    for pieces in _parts(prompt, start, stop):
+        found = [i for i, (a, b) in enumerate(own) if any(a < q and b > p for p, q in pieces)]
+        if found:
+            text = " ".join(prompt[p:q] for p, q in pieces)
+            lines.append(Line(text, found[0], found[-1]))
+        else:
+            lost += 1
+    return Sung(rows, _texts(prompt, start, own), tuple(lines), lost)
+
+
+def _parts(prompt: str, start: int, stop: int) -> list[list[Span]]:
+    """For each line with something to sing: its pieces between tags, without space around."""
+    found: list[list[Span]] = []
+    for line in LINE.finditer(prompt, start, stop):
+        tags = [edge for tag in TAG.finditer(prompt, *line.span()) for edge in tag.span()]
+        edges = [line.start(), *tags, line.end()]
+        between = zip(edges[::2], edges[1::2], strict=True)
+        pieces = [piece for a, b in between if (piece := _stripped(prompt, a, b)) is not None]
+        if pieces:
+            found.append(pieces)
+    return found
+
+
+def _stripped(prompt: str, start: int, stop: int) -> Span | None:
+    text = prompt[start:stop]
+    left = start + len(text) - len(text.lstrip())
+    return (left, left + len(text.strip())) if text.strip() else None
+
+
+def _texts(prompt: str, start: int, spans: Sequence[Span]) -> tuple[str, ...]:
+    found, said = [], start
+    for i, (_, end) in enumerate(spans):
+        unfinished = i + 1 < len(spans) and spans[i + 1][0] < end
+        found.append("" if unfinished else prompt[said:end])
+        said = said if unfinished else max(said, end)
+    return tuple(found)
