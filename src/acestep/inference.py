@@ -288,7 +288,9 @@ def _audio(
 
 def _extra(result: Result, seconds: float) -> dict[str, Any]:
     """What is measured and drawn beside the sound."""
-    thought = {s.stage: s.seconds for s in result.thought.stages} if result.thought else {}
+    thought: dict[str, float] = {}
+    for stage in result.thought.stages if result.thought else ():
+        thought[stage.stage] = thought.get(stage.stage, 0.0) + stage.seconds  # some come twice
     took = {s.stage: s.seconds for s in result.report.stages}
     return {
         "pred_latents": result.kept.get("latents"),

@@ -12,6 +12,7 @@
     ├── OutOfMemory             the memory ran out all the same, after every tighter plan
     ├── LedgerMismatch          bytes on the device that belong to nobody: a fault of this program
     ├── RenderFailed            the networks made something that is no sound
+    ├── LanguageModelFailed     a language model computed something that is no number
     └── Cancelled               somebody asked for the work to stop
 
 An error carries the numbers that explain it as attributes, and says them in one sentence.
@@ -120,6 +121,17 @@ class LedgerMismatch(HeadroomError):
 
 class RenderFailed(HeadroomError):
     """The networks made something that is no sound, such as values that are not numbers."""
+
+
+class LanguageModelFailed(HeadroomError):
+    """A language model computed something that is no number. `written`: tokens before that."""
+
+    def __init__(self, model: str, dtype: str, written: int, how: str) -> None:
+        self.model, self.dtype, self.written, self.how = model, dtype, written, how
+        super().__init__(
+            f"language model {model!r} computes in {dtype}, and after {written} tokens what it "
+            f"computed is no number: {how}."
+        )
 
 
 class Cancelled(HeadroomError):

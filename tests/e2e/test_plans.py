@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from headroom import Engine, Text2Music, replay
 from headroom.memory.limits import Choices
+from headroom.models.acestep import thinking
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
 from headroom.params.clamp import Note
@@ -176,3 +178,66 @@ def test_the_plan_follows_from_its_own_seed(engine: Engine) -> None:
         {**ASKED, "thinking": True, "lm_seed": 1, "batch_size": 4}
     )  # written once
     assert engine.plan(more).stage("write codes").peak == plans.stage("write codes").peak
+
+
+# --- codes that stand still ----------------------------------------------------------------
+
+
+class Stuck:
+    """`write_codes`, but of the song `index` the codes stand still, in the first `times` calls."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, index: int, times: int) -> None:
+        self.calls: list[tuple[list[tuple[int, ...]], torch.Tensor]] = []
+        self._real, self._index, self._times = thinking.write_codes, index, times
+        monkeypatch.setattr(thinking, "write_codes", self)
+
+    def __call__(
+        self, prompts: list[tuple[int, ...]], against: object, chances: torch.Tensor, *rest: object
+    ) -> torch.Tensor:
+        self.calls.append((prompts, chances.clone()))
+        codes = self._real(prompts, against, chances, *rest).clone()  # type: ignore[arg-type]
+        if len(self.calls) <= self._times:
+            codes[min(self._index, len(prompts) - 1), START : START + thinking.REPEATED] = 9
+        return codes
+
+
+START = 5
+
+
+def test_codes_that_stand_still_are_written_again_from_there_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"thinking": True, "seed": None, "seeds": (1, 2), "lm_top_p": 1.0, **NOTHING_ELSE}
+    plain, _, _ = planned(engine, **said)
+    stuck = Stuck(monkeypatch, 1, times=1)
+    songs, notes, stages = planned(engine, **said)
+    assert stages == ["think", "write codes", "write codes"] and notes == []
+    (first, drawn), (again, redrawn) = stuck.calls
+    assert again == first[1:] and len(first) == 2  # the song it was, and no other
+    assert torch.equal(drawn[1:, :START], redrawn[:, :START])
+    assert (drawn[1:, START:] != redrawn[:, START:]).all()
+    assert songs[0] == plain[0]
+    assert songs[1].codes[:START] == plain[1].codes[:START] and songs[1].codes != plain[1].codes
+    monkeypatch.undo()
+    Stuck(monkeypatch, 1, times=1)
+    assert planned(engine, **said)[0] == songs  # the draws follow from the seed
+
+
+def test_codes_that_stand_still_again_are_said(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = Stuck(monkeypatch, 0, times=9)
+    songs, notes, _ = planned(engine, thinking=True, seed=3, **NOTHING_ELSE)
+    assert len(stuck.calls) == 2 and songs[0].codes[START : START + thinking.REPEATED] == (9,) * 40
+    (note,) = notes
+    assert note.field == "audio_codes" and "40 times in a row (seed 3)" in note.why
+    # The likeliest code is the same whatever is drawn: trying again would be in vain.
+    stuck = Stuck(monkeypatch, 0, times=1)
+    _, notes, _ = planned(engine, thinking=True, seed=3, lm_temperature=0, **NOTHING_ELSE)
+    assert len(stuck.calls) == 1 and [n.field for n in notes] == ["audio_codes"]
+
+
+def test_a_run_is_found_where_it_is() -> None:
+    assert thinking._longest_run([1, 2, 2, 2, 3, 3]) == (1, 3)
+    assert thinking._longest_run([4, 4]) == (0, 2) and thinking._longest_run([]) == (0, 0)
+    assert thinking._longest_run([5, 6, 6]) == (1, 2)

@@ -23,7 +23,7 @@ __all__ = ["cli", "home"]
 CODES = "".join(f"<|audio_code_{(n * 37) % 512}|>" for n in range(40))
 GIVEN = {"caption": "slow bossa nova", "bpm": 97, "keyscale": "A minor", "timesignature": "3"}
 LYRICS = "[Verse]\nla la la\nthe sea"
-LANGUAGE = Language("nano", BUNDLED / "acestep-5Hz-lm-nano")
+LANGUAGE = Language("nano", BUNDLED / "acestep-5Hz-lm-nano", "float32")
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,9 @@ def answered(
         def build(size: str) -> Footprint:
             return thinking_of(asked, songs, size, found.lm_backend == "mlx")
 
-        size, needs = with_language_model(build, needs, machine, found, NO_WISHES, settings)
+        size, needs = with_language_model(
+            found.lms, build, needs, machine, found, NO_WISHES, settings
+        )
     try:
         made, wishes, free = first_plan(needs, machine, found, NO_WISHES, settings)
     except DoesNotFit as refusal:

@@ -65,14 +65,14 @@ def draw(
     return out
 
 
-def uniforms(seeds: Sequence[int], count: int, stream: Stream) -> Tensor:
+def uniforms(seeds: Sequence[int], count: int, stream: Stream, step: int = 0) -> Tensor:
     """Uniform values [B, count] in [0, 1), fp32 on the host; a longer row begins as a shorter one.
 
-    Raises InvalidRequest for a seed outside 0 … 2^64 − 1.
+    `step` tells the streams of one use apart. Raises InvalidRequest as `draw` does.
     """
     out = torch.empty(len(seeds), count)
     for row, seed in zip(out, seeds, strict=True):
-        key = np.array(_key(seed, stream, 0), dtype=np.uint64)
+        key = np.array(_key(seed, stream, step), dtype=np.uint64)
         bits = np.random.Philox(key=key).random_raw(count)
         # 24 bits, so that fp32 holds each exactly and none is rounded up to 1.
         row.copy_(torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +13,13 @@ from typing import TypeVar
 import torch
 
 from headroom.device import Device
-from headroom.engine.terms import Planned, advice, first_plan, same_precision
+from headroom.engine.terms import (
+    Planned,
+    advice,
+    first_plan,
+    same_precision,
+    with_language_model,
+)
 from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, Terms
@@ -27,6 +33,7 @@ from headroom.runtime.run import Run
 from headroom.settings import Settings
 
 R = TypeVar("R")
+W = TypeVar("W")
 
 
 @dataclass
@@ -81,6 +88,25 @@ class Desk:
             found, footprint, now, self.terms.policy, self.choices, self.wishes, self.settings
         )
         return Planned(found, Ladder(footprint, now, wishes), notes, better, before)
+
+    def taken(
+        self,
+        names: Sequence[str],
+        work: Callable[[str], tuple[Footprint, W]],
+        render: Footprint | None = None,
+    ) -> tuple[str, Footprint, W]:
+        """Which language model does some work, before a rendering or alone; what the work needs,
+        and the work as that one has it. Like precision, it goes by the machine as it was found."""
+        works: dict[str, tuple[Footprint, W]] = {}
+
+        def build(name: str) -> Footprint:
+            works[name] = work(name)
+            return works[name][0]
+
+        name, _ = with_language_model(
+            names, build, render, self.machine, self.terms, self.wishes, self.settings
+        )
+        return name, *works[name]
 
     def carry_out(
         self, plan: Plan, ladder: Ladder, tell: Tell, stop: Stop, work: Callable[[Run], R]

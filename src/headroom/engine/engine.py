@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from headroom.device import Device
 from headroom.engine.desk import Desk
-from headroom.engine.limits import asks, batch_default, caps_of, limits, most_seconds
+from headroom.engine.limits import batch_default, caps_of, limits, most_seconds
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
 from headroom.engine.terms import NO_CHOICES, choices_of, with_backend
-from headroom.engine.thought import Prepared, Settled, merged
+from headroom.engine.thought import Prepared, Settled, merged, to_think
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
 from headroom.hardware.probe import opened, probe
@@ -33,7 +33,7 @@ from headroom.models.base import (
     Setup,
     SheetWish,
     SongSheet,
-    Task,
+    Speaker,
     Thinker,
     Timer,
     Timestamps,
@@ -120,6 +120,7 @@ class Engine:
             self.device, machine, self.terms, self.settings, said, wishes, threads,
             lambda: self.model.loaders(),
         )  # fmt: skip
+        self._language: str | None = None  # the one that was last at work
         if self.settings.gpu_management:
             log.warning("🚀 GPU 管理已启用: memory is given back after each request")
 
@@ -140,10 +141,10 @@ class Engine:
     def plan(self, request: Request) -> Plan:
         """What `generate` would do. Runs nothing. Raises what `generate` raises before it runs."""
         settled = self._settle(request)
-        task = self._task(settled)
+        task = to_think(settled, self.model, self._desk)
         if task is None or isinstance(task, Note):
             return self._desk.plan(self.model.footprint(self._compose(settled).songs)).plan
-        return self._desk.plan(*self._longest(task, settled)).whole
+        return self._desk.plan(task.rendering, task.needs).whole
 
     def generate(
         self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
@@ -184,16 +185,20 @@ class Engine:
         """
         writer = self._writer
         allowed = in_force(self.terms, True, *caps_of(self.settings))
-        asked = writer.writing(wish, most_seconds(allowed))
-        needs = writer.writing_footprint(asked)
-        sheet = self._act(needs, on_event, cancel, lambda run: writer.write(wish, asked, run))
+        name, needs, asked = self._desk.taken(
+            writer.languages or ("",),
+            lambda one: writer.writing(wish, most_seconds(allowed), one),
+        )
+        sheet = self._act(needs, on_event, cancel, lambda run: writer.write(wish, asked, run), name)
         return replace(sheet, notes=(*self.terms.notes, *sheet.notes))
 
     def score(self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never) -> Score:
         """How well codes (the wish's `text`) fit lyrics and what is given. Raises as `write`."""
         writer = self._writer
-        needs, task = writer.scoring(wish)
-        return self._act(needs, on_event, cancel, lambda run: writer.score(task, run))
+        name, needs, task = self._desk.taken(
+            writer.languages or ("",), lambda one: writer.scoring(wish, one)
+        )
+        return self._act(needs, on_event, cancel, lambda run: writer.score(task, run), name)
 
     def hear(self, path: str | Path, on_event: Tell = tell_nobody, cancel: Stop = never) -> str:
         """The audio codes of a recording, as text. Raises InvalidSource, DoesNotFit, Cancelled."""
@@ -231,7 +236,7 @@ class Engine:
     @property
     def has_language_model(self) -> bool:
         """Whether a language model is here to think and write. Raises what opening it raises."""
-        return isinstance(self.model, Writer) and self.model.writes
+        return isinstance(self.model, Speaker) and bool(self.model.languages)
 
     def status(self) -> tuple[PartStatus, ...]:
         """Every part of the model: where it is, what it takes, who uses it. Waits for nobody."""
@@ -278,35 +283,27 @@ class Engine:
             raise InvalidRequest("family", self.family, "a family that sings words")
         return self.model
 
-    def _act(self, needs: Footprint, tell: Tell, stop: Stop, work: Callable[[Run], R]) -> R:
+    def _use(self, language: str) -> None:
+        """Work with this language model; what another one left is loaded anew."""
+        if isinstance(self.model, Speaker):
+            for part in self.model.use(language):
+                self._pool.release(part)
+        self._language = language
+
+    def _act(
+        self, needs: Footprint, tell: Tell, stop: Stop, work: Callable[[Run], R],
+        language: str | None = None,
+    ) -> R:  # fmt: skip
         """Work that makes no song, planned and carried out as any other."""
         with self._desk.alone():
+            if language is not None:
+                self._use(language)
             planned = self._desk.plan(needs)
             return self._desk.carry_out(planned.whole, planned.ladder, tell, stop, work)[0]
 
-    def _task(self, settled: Settled) -> Task | Note | None:
-        """What a language model is to do first; a note where it was asked for and cannot."""
-        field = asks(settled.request)
-        if field is None:
-            return None
-        if not self.terms.init_lm:
-            tier = "" if self.terms.tier is None else f" on {self.terms.tier.label}"
-            why = f"no language model is loaded{tier} unless asked for (--init-lm)"
-            return Note(field, True, False, why)
-        if not isinstance(self.model, Thinker):
-            return Note(field, True, False, f"{self.model.name} has no language model")
-        task: Task | Note = self.model.task(settled.request, settled.seeds, settled.most_seconds)
-        return task
-
-    def _longest(self, task: Task, settled: Settled) -> tuple[Footprint, Footprint]:
-        """What the longest songs that may come of it need, and what thinking them out does."""
-        assert isinstance(self.model, Thinker)
-        songs = self.model.compose(task.longest, settled.seeds, self.machine).songs
-        return self.model.footprint(songs), self.model.thinking_footprint(task)
-
     def _think_out(self, settled: Settled, on_event: Tell, cancel: Stop) -> tuple[Prepared, ...]:
         """The request as it is rendered: itself, or where it asked to think one for each song."""
-        task = self._task(settled)
+        task = to_think(settled, self.model, self._desk)
         if task is None:
             return (self._compose(settled),)
         if isinstance(task, Note):
@@ -316,15 +313,15 @@ class Engine:
         assert isinstance(self.model, Thinker)
         thinker = self.model
         with self._desk.alone():
-            rendering, needs = self._longest(task, settled)
-            planned = self._desk.plan(rendering, needs)
+            self._use(task.language)
+            planned = self._desk.plan(task.rendering, task.needs)
             began = time.perf_counter()
             thought, run = self._desk.carry_out(
                 planned.whole,
                 planned.ladder,
                 on_event,
                 cancel,
-                lambda run: thinker.think(task, run),
+                lambda run: thinker.think(task.task, run),
             )
             seconds = time.perf_counter() - began
             told = report(run.plan, run.report, seconds, self._attention)
@@ -333,8 +330,8 @@ class Engine:
             self._compose(replace(settled, request=request, seeds=(seed,), notes=notes))
             for request, seed in zip(thought.requests, settled.seeds, strict=True)
         ]
-        first = replace(made[0], before=needs, thought=told)
-        return (first, *(replace(one, before=needs) for one in made[1:]))
+        made = [replace(one, before=task.needs, language=task.language) for one in made]
+        return (replace(made[0], thought=told), *made[1:])
 
     def _render(
         self, members: Sequence[Prepared], on_event: Tell, cancel: Stop
@@ -342,7 +339,9 @@ class Engine:
         """One pass over the songs of all members, and the result of each."""
         songs = tuple(song for one in members for song in one.songs)
         with self._desk.alone():
-            planned = self._desk.plan(self.model.footprint(songs), members[0].before)
+            # What the language model in use needed; another one has left.
+            befores = (one.before for one in members if one.language == self._language)
+            planned = self._desk.plan(self.model.footprint(songs), next(befores, None))
             began = time.perf_counter()
             requests = [one.request for one in members]
             audios, run = self._desk.carry_out(

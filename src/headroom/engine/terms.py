@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from headroom.errors import DoesNotFit, InvalidRequest
@@ -22,7 +22,7 @@ NO_CHOICES = Choices()
 DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=said.lm_backend not in (None, "auto"), slots=True)
 class Planned:
     """A plan, what tighter ones would be made from, what is otherwise than asked, and what would
     be faster.
@@ -79,7 +79,7 @@ def with_backend(found: Terms, said: Choices, kind: str, captures: bool) -> Term
         raise InvalidRequest("lm_backend", found.lm_backend, "one of " + ", ".join(BACKENDS))
     choice = choose(found.lm_backend, kind, captures, mlx_is_here())
     notes = found.notes
-    if choice.why is not None and said.lm_backend not in (None, "auto"):
+    if choice.why is not None and True:
         notes += (Note("lm_backend", found.lm_backend, choice.backend, choice.why),)
     return replace(found, lm_backend=choice.backend, notes=notes)
 
@@ -150,29 +150,34 @@ def advice(
 
 
 def with_language_model(
+    names: Sequence[str],
     build: Callable[[str], Footprint],
-    render: Footprint,
+    render: Footprint | None,
     machine: Machine,
     found: Terms,
     said: Wishes,
     settings: Settings,
 ) -> tuple[str, Footprint]:
-    """The language model that is taken, and what it and the rendering after it need together.
+    """The language model that is taken of these, and what it and the rendering after it (where
+    there is any) need together.
 
-    The first of those in question that fits unconverted and computes on the device; where none
-    does, the last of them, however it then computes.
+    The first one that fits unconverted and computes on the device; where none does, the smallest,
+    however it then computes.
     """
-    for size in found.lms:
-        both = build(size).then(render)
-        if size == found.lms[-1]:
-            break
+    built: dict[str, Footprint] = {}
+    for name in names:
+        own = build(name)
+        both = built[name] = own if render is None else own.then(render)
+        if len(names) == 1:
+            return name, both
         try:
             made, _, _ = first_plan(both, machine, found, said, settings)
         except DoesNotFit:
             continue
-        if all(_is_whole(made, both, stage) for stage in made.stages[: -len(render.stages)]):
-            break
-    return size, both
+        if all(_is_whole(made, both, stage) for stage in made.stages[: len(own.stages)]):
+            return name, both
+    smallest = min(built, key=lambda name: sum(part.bytes for part in built[name].components))
+    return smallest, built[smallest]
 
 
 def _is_whole(made: Plan, footprint: Footprint, stage: StagePlan) -> bool:

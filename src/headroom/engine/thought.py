@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from headroom.engine.desk import Desk
+from headroom.engine.limits import asks
 from headroom.engine.result import Report, Result
 from headroom.memory.footprint import Footprint
-from headroom.models.base import Song
+from headroom.models.base import AnyModel, Song, Task, Thinker
 from headroom.params.clamp import Note
 from headroom.params.request import Request
 
@@ -26,11 +28,26 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class ToThink:
+    """Work for a language model before a rendering.
+
+    language   which one does it
+    needs      of the work, and `rendering`: of the longest songs that may come of it
+    """
+
+    language: str
+    needs: Footprint
+    rendering: Footprint
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A request ready to be rendered: nothing open, its songs composed.
 
-    before  what the language model needed that thought it out, to be planned with
-    thought what that took
+    before   what the language model needed that thought it out, to be planned with
+    thought  what that took
+    language which one it was
     """
 
     request: Request
@@ -38,6 +55,33 @@ class Prepared:
     notes: tuple[Note, ...]
     before: Footprint | None = None
     thought: Report | None = None
+    language: str | None = None
+
+
+def to_think(settled: Settled, model: AnyModel, desk: Desk) -> ToThink | Note | None:
+    """What a language model is to do first; a note where it was asked for and cannot."""
+    field = asks(settled.request)
+    if field is None:
+        return None
+    if not desk.terms.init_lm:
+        tier = "" if desk.terms.tier is None else f" on {desk.terms.tier.label}"
+        why = f"no language model is loaded{tier} unless asked for (--init-lm)"
+        return Note(field, True, False, why)
+    if not isinstance(model, Thinker):
+        return Note(field, True, False, f"{model.name} has no language model")
+    thinker: Thinker[Task] = model
+    names = thinker.languages
+    if not names:
+        why = "no planner language model is installed: `acestep models download` fetches one"
+        return Note(field, True, False, why)
+
+    def work(name: str) -> tuple[Footprint, Task]:
+        return thinker.task(settled.request, settled.seeds, settled.most_seconds, name)
+
+    longest = work(names[0])[1].longest
+    rendering = model.footprint(model.compose(longest, settled.seeds, desk.machine).songs)
+    name, needs, task = desk.taken(names, work, rendering)
+    return ToThink(name, needs, rendering, task)
 
 
 def merged(settled: Settled, results: Sequence[Result], told: Sequence[Prepared]) -> Result:

@@ -10,16 +10,20 @@ from torch import Tensor
 
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import TOLD_EVERY, ReadBefore, Rows
-from headroom.lm.sample import Sampling, draw
+from headroom.lm.sample import NONE, Sampling, draw
 from headroom.nn.causal import CausalLM
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What was written behind a prompt, and the cache that holds both."""
+    """What was written behind a prompt, and the cache that holds both.
+
+    failed  the logits became something that is no number, and the text ends there
+    """
 
     tokens: tuple[int, ...]
     read: ReadBefore
+    failed: bool = False
 
 
 def fill(
@@ -41,6 +45,7 @@ def fill(
     rows = Rows(model, (prompt,), most + 1, device)
     waiting, written = list(prompt), list[int]()
     there: dict[int, tuple[Tensor, Tensor]] = {}  # a set kept alive, so that its id is its own
+    failed = False
     while len(written) < most:
         forced = grammar.forced()[: most - len(written)]
         waiting += forced
@@ -58,7 +63,11 @@ def fill(
             ids = there[id(allowed)][1]
             logits = model.logits(hidden, words).float()[:, ids - words.start]
             chance = torch.tensor([next(uniforms)], device=device)
-            token = _value(ids[draw(logits, chance, sampling)])
+            number = _value(draw(logits, chance, sampling))
+            if number == NONE:
+                failed = True
+                break
+            token = int(allowed[number])
         grammar.take(token)
         waiting.append(token)
         written.append(token)
@@ -67,7 +76,7 @@ def fill(
     if waiting:
         rows.extend(waiting)
     progress(len(written), len(written))
-    return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache))
+    return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache), failed)
 
 
 def _value(token: Tensor) -> int:

@@ -6,12 +6,15 @@ a change in the last bits of a probability changes a token only where the unifor
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from headroom.nn.causal import HIDDEN
+
+NONE = -1  # what is drawn where there is nothing to draw from
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,11 @@ def penalised(logits: Tensor, drawn: Tensor, penalty: float) -> Tensor:
 
 
 def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
-    """Token numbers [S] for fp32 logits [S, n] and uniforms [S] in [0, 1)."""
+    """Token numbers [S] for fp32 logits [S, n] and uniforms [S] in [0, 1); NONE where the logits
+    are no numbers, which is found out here without asking the device."""
     if sampling.temperature == 0:
-        return logits.argmax(-1)
+        most, found = logits.max(-1)
+        return found.masked_fill_((most.abs() < math.inf).logical_not_(), NONE)
     logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k).values[:, -1:]
@@ -60,7 +65,9 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
     whole = sums[:, -1:]
     below = torch.nextafter(whole, torch.zeros_like(whole))  # so that some sum is above
     wanted = torch.minimum(uniforms.unsqueeze(1) * whole, below)
-    return torch.searchsorted(sums, wanted, right=True).squeeze(1)
+    found = torch.searchsorted(sums, wanted, right=True)
+    del below, wanted  # so that what follows takes no more than was there
+    return found.masked_fill_((whole > 0).logical_not_(), NONE).squeeze(1)
 
 
 def _nucleus(odds: Tensor, share: float) -> Tensor:

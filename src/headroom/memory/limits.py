@@ -108,8 +108,8 @@ def terms(machine: Machine, policy: Policy, choices: Choices) -> Terms:
     backend, note = _backend(machine, bound, choices)
     notes += note
     init = choices.init_lm if choices.init_lm is not None else (bound is None or bound.init_lm)
-    free = bound is None and machine.accelerated and choices.lm is None
-    lms = LM_SIZES[::-1] if free else (lm,) if lm is not None else ()
+    named = choices.lm is not None and not any(n.field == "lm_model" for n in notes)
+    lms = (lm,) if named and lm is not None else _in_question(machine, bound, lm)
     return Terms(
         policy, tier, offload, offload_dit, quantization, compiled, lm, backend,
         init and lm is not None, tuple(notes), lms,
@@ -188,6 +188,19 @@ def _lm(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str | N
     names = ", ".join(bound.lms) or "none"
     why = f"{bound.label} ({machine.limit / GIB:.3g} GiB) may load {names}"
     return bound.recommended, [Note("lm_model", asked, bound.recommended, why)]
+
+
+def _in_question(machine: Machine, bound: Tier | None, lm: str | None) -> tuple[str, ...]:
+    """The sizes to choose from where nobody named one: a tier's recommended one, then what else it
+    may load, the smaller ones first; without a tier the largest first, and on a host the smallest.
+    """
+    if lm is None:
+        return ()
+    if bound is None:
+        return LM_SIZES[::-1] if machine.accelerated else LM_SIZES
+    at = LM_SIZES.index(lm)
+    others = (*LM_SIZES[:at][::-1], *LM_SIZES[at + 1 :])
+    return (lm, *(size for size in others if size in bound.lms))
 
 
 def _backend(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str, list[Note]]:

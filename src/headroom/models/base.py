@@ -246,14 +246,26 @@ T = TypeVar("T", bound=Task)
 
 
 @runtime_checkable
-class Thinker(Protocol[T]):
+class Speaker(Protocol):
+    """A model with language models, of which one at a time is in use."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those to choose from, the preferred one first. Raises WeightsMissing for one that was
+        asked for, and InvalidCheckpoint."""
+
+    def use(self, language: str) -> tuple[str, ...]:
+        """From now on this one; the parts that are then to be loaded anew."""
+
+
+@runtime_checkable
+class Thinker(Speaker, Protocol[T]):
     """A model with a language model that plans a song before it is rendered."""
 
-    def task(self, request: Request, seeds: tuple[int, ...], most_seconds: float) -> T | Note:
-        """The work for a request that asks to think; a note where there is nobody to do it."""
-
-    def thinking_footprint(self, task: T) -> Footprint:
-        """What the work needs."""
+    def task(
+        self, request: Request, seeds: tuple[int, ...], most_seconds: float, language: str
+    ) -> tuple[Footprint, T]:
+        """What a request that asks for a language model needs of it, and the work."""
 
     def think(self, task: T, run: Run) -> Thought:
         """Do it. All work is done in `run.stage`."""
@@ -263,23 +275,16 @@ A = TypeVar("A")
 
 
 @runtime_checkable
-class Writer(Protocol[A]):
+class Writer(Speaker, Protocol[A]):
     """A model with a language model that writes song sheets."""
 
-    @property
-    def writes(self) -> bool:
-        """Whether its language model is installed. Raises what opening it raises."""
-
-    def writing(self, wish: SheetWish, most_seconds: float) -> A:
-        """The work for a wish. Raises InvalidRequest, and WeightsMissing without the model."""
-
-    def writing_footprint(self, asked: A) -> Footprint:
-        """What the work needs."""
+    def writing(self, wish: SheetWish, most_seconds: float, language: str) -> tuple[Footprint, A]:
+        """What a wish needs, and the work. Raises InvalidRequest, WeightsMissing."""
 
     def write(self, wish: SheetWish, asked: A, run: Run) -> SongSheet:
         """Do it. All work is done in `run.stage`."""
 
-    def scoring(self, wish: SheetWish) -> tuple[Footprint, object]:
+    def scoring(self, wish: SheetWish, language: str) -> tuple[Footprint, object]:
         """What holding codes (`text`) against lyrics and what is `given` needs, and the work."""
 
     def score(self, task: object, run: Run) -> Score:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from headroom.lm.cost import cache_bytes, capacity
-from headroom.lm.sample import Sampling, draw, guided, penalised
+from headroom.lm.sample import NONE, Sampling, draw, guided, penalised
 
 PLAIN = Sampling(1.0, 0, 1.0, 1.0)
 
@@ -150,3 +150,18 @@ def test_a_cache_takes_what_the_released_models_take() -> None:
     assert cache_bytes(28, 8, 128, 1, 4096, 2) == 4096 * 114_688
     assert cache_bytes(36, 8, 128, 2, 4096, 2) == 2 * 4096 * 147_456
     assert capacity(1) == 256 and capacity(257) == 512
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=["nan", "inf", "all hidden"])
+@pytest.mark.parametrize(
+    "sampling",
+    [PLAIN, Sampling(0.0, 0, 1.0, 1.0), Sampling(0.85, 0, 0.9, 1.0), Sampling(1.0, 5, 0.9, 1.0)],
+)
+def test_where_logits_are_no_numbers_nothing_is_drawn(sampling: Sampling, bad: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits, uniforms = torch.randn(3, 40, generator=generator), torch.rand(3, generator=generator)
+    plain = draw(logits, uniforms, sampling)
+    spoilt = logits.clone()
+    spoilt[1, slice(None) if bad == -math.inf else slice(7, 8)] = bad
+    found = draw(spoilt, uniforms, sampling)
+    assert found[1] == NONE and (found[[0, 2]] == plain[[0, 2]]).all() and NONE not in plain

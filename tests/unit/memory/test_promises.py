@@ -68,7 +68,7 @@ def with_lm(size: float, request: Text2Music, policy: Policy, choices: Choices) 
     found = terms(machine, policy, choices)
     assert found.init_lm
     lm, needs = with_language_model(
-        lambda size: thinking_of(request, songs, size), footprint_of(songs, TURBO),
+        found.lms, lambda size: thinking_of(request, songs, size), footprint_of(songs, TURBO),
         machine, found, NO_WISHES, Settings(),
     )  # fmt: skip
     return lm, plan(needs, machine, found.wishes(needs))

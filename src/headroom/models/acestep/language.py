@@ -9,23 +9,32 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from headroom.errors import InvalidCheckpoint, WeightsMissing
+from headroom.errors import InvalidCheckpoint, LanguageModelFailed, WeightsMissing
+from headroom.hardware.machine import DType
 from headroom.memory.tiers import lm_size
 from headroom.models.acestep.config import TextEncoderConfig, read_json, text_encoder_config
 from headroom.models.acestep.encoders import layer_sizes
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.sheet_grammar import SheetWords
 from headroom.nn.causal import CausalLM
+from headroom.params.clamp import Note
 from headroom.weights import catalog
 from headroom.weights.blank import shapes_only
 from headroom.weights.load import Checkpoint, check_complete, load
 
 
 class Language:
-    """One folder. Opening it reads headers and configs only; InvalidCheckpoint names its faults."""
+    """One folder. Opening it reads headers and configs only; InvalidCheckpoint names its faults.
 
-    def __init__(self, name: str, folder: Path) -> None:
+    dtype  that it computes in: as is wished, but never float16, which ends at 65504. Its
+           activations reach two millions where a turn begins (specification of the LM, 1.6).
+    """
+
+    def __init__(self, name: str, folder: Path, dtype: DType) -> None:
         self.name, self.folder = name, folder
+        self.dtype: DType = "float32" if dtype == "float16" else dtype
+        why = "the language model's activations go beyond what float16 can hold"
+        self.notes = () if dtype == self.dtype else (Note("dtype", dtype, self.dtype, why),)
         raw = read_json(folder)
         kind = raw.get("model_type")
         if kind != "qwen3":
@@ -58,6 +67,13 @@ class Language:
         load(module, self._file, prefix="", unused={"lm_head.weight"}, dtype=dtype, recipes=None)
         return module
 
+    def failed(self, written: int) -> LanguageModelFailed:
+        """To be raised where, behind so many tokens, it computed what is no number."""
+        how = "try --dtype float32"
+        if self.dtype == "float32":
+            how = f"`acestep models verify {self.name}` says whether its files are whole"
+        return LanguageModelFailed(self.name, self.dtype, written, how)
+
     def _built(self) -> CausalLM:
         return CausalLM(layer_sizes(self.config.sizes), self.config.layers, self.config.vocabulary)
 
@@ -66,17 +82,19 @@ class Language:
         return Checkpoint.open(self.folder)
 
 
-def find_language(
+def find_languages(
     items: Iterable[catalog.Installed], name: str | None, sizes: Sequence[str], bundled: bool
-) -> catalog.Installed | None:
-    """The language model to use: the one that is named, else the first of the sizes that is here,
-    else the bundled one, to a bundled model only. None: there is none.
+) -> tuple[catalog.Installed, ...]:
+    """The language models to choose from: the one that is named (by its folder or its size), else
+    those of the sizes that are here, in their order; where there is none the bundled one, to a
+    bundled model only.
 
-    Raises WeightsMissing for a name that is not here, InvalidCheckpoint for one that is torn.
+    Raises WeightsMissing for a name that is not here, and InvalidCheckpoint for a torn one that is
+    named or that nobody else stands in for.
     """
     every = [item for item in items if item.kind == "lm"]
     if name is not None:
-        found = next((item for item in every if item.name == name), None)
+        found = next((item for item in every if name in (item.name, lm_size(item.name))), None)
         if found is None:
             how = f"fetch it with `acestep models download {name}`"
             if name not in catalog.MODELS:
@@ -84,10 +102,10 @@ def find_language(
             raise WeightsMissing(name, [str(item.folder.parent) for item in every], how)
         if found.faults:
             raise InvalidCheckpoint(found.folder, list(found.faults))
-        return found
-    whole = [item for item in every if item.whole and not item.bundled]
-    for size in sizes:
-        found = next((item for item in whole if lm_size(item.name) == size), None)
-        if found is not None:
-            return found
-    return next((item for item in every if item.bundled and item.whole and bundled), None)
+        return (found,)
+    own = [item for item in every if not item.bundled]
+    fitting = [item for size in sizes for item in own if lm_size(item.name) == size]
+    whole = tuple(item for item in fitting if item.whole)
+    if not whole and fitting:
+        raise InvalidCheckpoint(fitting[0].folder, list(fitting[0].faults))
+    return whole or tuple(item for item in every if item.bundled and item.whole and bundled)

@@ -88,7 +88,10 @@ class Words:
             json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
-        library = Library.from_file(str(path))
+        try:
+            library = Library.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
         library.no_truncation()
         library.no_padding()
         return cls.of(library, codebook, folder)

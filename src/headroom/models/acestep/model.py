@@ -13,6 +13,8 @@ from headroom.audio.wave import Audio
 from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.hardware.machine import DType, Machine, fast_dtype
 from headroom.memory.footprint import Footprint
+from headroom.models.acestep.acts import BUNDLED as BUNDLED
+from headroom.models.acestep.acts import LanguageActs
 from headroom.models.acestep.codes import Codes
 from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.components import Networks
@@ -27,7 +29,6 @@ from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
 from headroom.models.acestep.footprint import footprint
 from headroom.models.acestep.hearing import HEARING, heard_codes
-from headroom.models.acestep.language import Language, find_language
 from headroom.models.acestep.parts import (
     CODES,
     CONDITIONER,
@@ -40,14 +41,8 @@ from headroom.models.acestep.parts import (
 )
 from headroom.models.acestep.prompts import PromptTokenizer
 from headroom.models.acestep.render import Assets, render
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Cover, Text2Music
-from headroom.models.acestep.scoring import ScoreTask, score
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Cover
 from headroom.models.acestep.song import Song
-from headroom.models.acestep.song_task import SongTask, song_task
-from headroom.models.acestep.texts import Asked, score_task, song_sheet, text_task, write_text
-from headroom.models.acestep.thinking import think
-from headroom.models.acestep.thinking_cost import Thinking
-from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
 from headroom.models.acestep.timestamps import Timing, time_words, timing
 from headroom.models.acestep.timestamps_cost import timing_footprint
 from headroom.models.acestep.variants import Variant, check_task, unused, variant_of
@@ -55,11 +50,7 @@ from headroom.models.base import (
     Composed,
     Loader,
     Numerics,
-    Score,
     Setup,
-    SheetWish,
-    SongSheet,
-    Thought,
     Timestamps,
 )
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
@@ -76,7 +67,6 @@ from headroom.weights.blank import shapes_only
 from headroom.weights.load import Checkpoint, Recipe, check_complete, load
 from headroom.weights.silence import load_silence
 
-BUNDLED = Path(__file__).parent / "nano"
 NANO = "acestep-v15-nano"
 _UNUSED_2B = "encoder.timbre_encoder.special_token"  # in the 2B files, read by nobody
 DTYPES: Mapping[DType, torch.dtype] = {
@@ -86,7 +76,7 @@ DTYPES: Mapping[DType, torch.dtype] = {
 }
 
 
-class AceStep:
+class AceStep(LanguageActs):
     """One DiT folder with the VAE and the text encoder beside it.
 
     Opening reads headers and configs only and holds them against the networks; InvalidCheckpoint
@@ -164,7 +154,7 @@ class AceStep:
             VAE_DECODER: self._decoder,
         }
         # Looked for when it is first asked for: who renders only may lack it.
-        loaders[LANGUAGE_MODEL] = lambda: self._language().load(dtype)
+        loaders[LANGUAGE_MODEL] = lambda: self._at_work.load(DTYPES[self._at_work.dtype])
         if self.compile:
             for name in (DIT, VAE_DECODER):
                 loaders[name] = partial(self._compiled, loaders[name])
@@ -185,58 +175,7 @@ class AceStep:
         """Do it."""
         return time_words(asked, run, self.config)
 
-    # --- the language model --------------------------------------------------------------
-
-    def task(
-        self, request: Request, seeds: tuple[int, ...], most_seconds: float
-    ) -> SongTask | Note:
-        """The work for a request that asks to think; a note where there is nobody to do it."""
-        assert isinstance(request, Text2Music) and request.asks is not None
-        if self.language is None:
-            why = "no planner language model is installed: `acestep models download` fetches one"
-            return Note(request.asks, True, False, why)
-        return song_task(request, seeds, most_seconds, self.language)
-
-    def thinking_footprint(self, task: SongTask) -> Footprint:
-        """What the work needs."""
-        return self._thinks(task.cost)
-
-    def think(self, task: SongTask, run: Run) -> Thought:
-        """Do it."""
-        return think(task, self._language(), run, self._setup.lm_backend)
-
-    @property
-    def writes(self) -> bool:
-        """Whether its language model is installed. Raises what opening it raises."""
-        return self.language is not None
-
-    def writing(self, wish: SheetWish, most_seconds: float) -> Asked:
-        """The work for a wish. Raises InvalidRequest, and WeightsMissing without the model."""
-        return text_task(wish, most_seconds, self._language())
-
-    def writing_footprint(self, asked: Asked) -> Footprint:
-        """What the work needs."""
-        return self._thinks(asked.task.cost)
-
-    def write(self, wish: SheetWish, asked: Asked, run: Run) -> SongSheet:
-        """Do it."""
-        return song_sheet(wish, write_text(asked.task, self._language(), run), asked.notes)
-
-    def scoring(self, wish: SheetWish) -> tuple[Footprint, object]:
-        """What holding codes against lyrics and a sheet needs, and the work."""
-        task = score_task(wish, self._language())
-        return self._thinks(task.cost(self._language())), task
-
-    def score(self, task: object, run: Run) -> Score:
-        """Do it."""
-        assert isinstance(task, ScoreTask)
-        return score(task, self._language(), run)
-
-    def _language(self) -> Language:
-        if self.language is None:
-            how = "fetch one with `acestep models download acestep-5Hz-lm-1.7B`"
-            raise WeightsMissing("a planner language model", [str(self.folder.parent)], how)
-        return self.language
+    # --- recordings as codes ---------------------------------------------------------------
 
     def hearing(self, path: Path) -> tuple[Footprint, tuple[Song, ...]]:
         """What turning a recording into codes needs, and what is heard of it."""
@@ -250,10 +189,6 @@ class AceStep:
         """The codes of a recording, as text."""
         return codes_to_text(heard_codes(songs[0], run, self.assets))
 
-    def _thinks(self, cost: Thinking) -> Footprint:
-        mlx = self._setup.lm_backend == "mlx"
-        return thinking_footprint(cost, self._language().config, self.dtype, mlx)
-
     # --- details -------------------------------------------------------------------------
 
     @property
@@ -264,15 +199,6 @@ class AceStep:
     def assets(self) -> Assets:
         silence = load_silence(self.folder, self.config.latent_channels)
         return Assets(self.config, silence, PromptTokenizer.open(self.text_folder))
-
-    @cached_property
-    def language(self) -> Language | None:
-        """The planner language model, where one is installed. Raises what opening it raises."""
-        setup = self._setup
-        dirs = catalog.checkpoint_dirs(load_settings(), setup.checkpoint_dir)
-        items = catalog.installed(dirs, BUNDLED)
-        found = find_language(items, setup.lm, setup.lms, self.bundled)
-        return None if found is None else Language(found.name, found.folder)
 
     @cached_property
     def _own(self) -> Checkpoint:

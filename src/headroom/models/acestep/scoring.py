@@ -8,6 +8,7 @@ that wrote the codes, and logits are made for the rows of a target only, a few a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -87,6 +88,8 @@ def score(task: ScoreTask, language: Language, run: Run) -> Score:
             logs, _ = without.told(targets[name])
             information[name] = told[name] - float(logs.mean())
             found[name] = float(torch.tensor(information[name] / SCALE).sigmoid())
+        if not all(map(math.isfinite, told.values())):
+            raise language.failed(len(heard))
         return Score(found, reward(found), information)
 
     return run.stage(THINK, work)

@@ -102,7 +102,7 @@ def song_task(
         sheets=(1 if request.lm_shared_metadata else plans) if asked else 0,
         away=FRAME if against is None else len(against),
     )
-    notes = unused_in_planning(request)
+    notes = (*language.notes, *unused_in_planning(request))
     return SongTask(request, seeds, keys, given, asked, prompt, against, most, cost, notes)
 
 

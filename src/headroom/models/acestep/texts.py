@@ -78,7 +78,10 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
             step.progress,
         )
 
-    text = words.said(run.stage(THINK, work).tokens)
+    filled = run.stage(THINK, work)
+    if filled.failed:
+        raise language.failed(len(filled.tokens))
+    text = words.said(filled.tokens)
     return Written(task.given.over(read(text)), lyrics_of(text))
 
 
@@ -112,7 +115,8 @@ def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked
     else:
         raise InvalidRequest("act", wish.act, "one of " + ", ".join(ACTS))
     ids = language.words.ids(prompt)
-    return Asked(TextTask(ids, given, most, _sampling(wish), wish.seed), notes)
+    asked = TextTask(ids, given, most, _sampling(wish), wish.seed)
+    return Asked(asked, (*language.notes, *notes))
 
 
 def _sampling(wish: SheetWish) -> Sampling:

@@ -83,6 +83,8 @@ def _sheets(
                 step.progress(before * of + done, len(wanted) * of)
 
             filled = _filled(task, language, key, parts.of(LANGUAGE_MODEL, CausalLM), step, told)
+            if filled.failed:
+                raise language.failed(len(filled.tokens))
             texts.append(filled.tokens)
         assert filled is not None
         return texts, filled.read
@@ -147,23 +149,42 @@ def _codes(
     """Codes of each plan, as many as its sheet's duration has.
 
     All are written to the longest: what is drawn for a song does not depend on how long it is.
+    Where one stands still it is written once more, from there on out of other draws. Raises
+    LanguageModelFailed.
     """
     request, words = task.request, language.words
     prompts = [(*task.prompt, *_thought(task, sheet, words)) for sheet in sheets]
     counts = [(sheet.duration or 0) * CODE_RATE for sheet in sheets]
     sampling = _sampling(request, request.lm_repetition_penalty)
-    found: list[list[int]] = write_codes(
-        prompts,
-        task.against,
-        uniforms(task.plans, max(counts), Stream.CODES),
-        words.codes,
-        request.lm_cfg_scale,
-        sampling,
-        run,
-        before,
-        backend,
-    ).tolist()
-    return [row[:count] for row, count in zip(found, counts, strict=True)]
+
+    def written(plans: Sequence[int], drawn: Tensor) -> list[list[int]]:
+        codes = write_codes(
+            [prompts[i] for i in plans],
+            task.against,
+            drawn,
+            words.codes,
+            request.lm_cfg_scale,
+            sampling,
+            run,
+            before,
+            backend,
+        )
+        wrong = (codes < 0).any(0).nonzero()
+        if len(wrong):
+            raise language.failed(int(wrong[0]))
+        return [row[: counts[i]] for i, row in zip(plans, codes.tolist(), strict=True)]
+
+    drawn = uniforms(task.plans, max(counts), Stream.CODES)
+    found = written(range(len(counts)), drawn)
+    stuck = [i for i, row in enumerate(found) if _longest_run(row)[1] >= REPEATED]
+    if stuck and sampling.temperature > 0:
+        again = uniforms([task.plans[i] for i in stuck], max(counts), Stream.CODES, step=1)
+        for i, fresh in zip(stuck, again, strict=True):
+            start = _longest_run(found[i])[0]
+            drawn[i, start:] = fresh[start:]
+        for i, row in zip(stuck, written(stuck, drawn[stuck]), strict=True):
+            found[i] = row
+    return found
 
 
 def _thought(task: SongTask, sheet: Sheet, words: Words) -> tuple[int, ...]:
@@ -188,7 +209,7 @@ def _held(plans: Sequence[int], rows: Sequence[Sequence[int]]) -> list[Note]:
     """A note for each plan whose codes stand still."""
     found = []
     for key, row in zip(plans, rows, strict=True):
-        longest = _longest_run(row)
+        _, longest = _longest_run(row)
         if longest >= REPEATED:
             why = f"the language model wrote one code {longest} times in a row (seed {key})"
             found.append(Note("audio_codes", "music", "a held sound", why))
@@ -203,13 +224,16 @@ def _unconverted(run: Run, backend: str) -> list[Note]:
     return [Note("lm_backend", backend, "pt", f"mlx-lm takes no weights in {precision}")]
 
 
-def _longest_run(codes: Sequence[int]) -> int:
-    most = here = 0
-    before = -1
-    for code in codes:
-        here = here + 1 if code == before else 1
-        before, most = code, max(most, here)
-    return most
+def _longest_run(codes: Sequence[int]) -> tuple[int, int]:
+    """Where the longest run of equal codes begins, and how long it is."""
+    best = start = 0
+    at = 0
+    for index, code in enumerate(codes):
+        if code != codes[start]:
+            start = index
+        if index + 1 - start > best:
+            at, best = start, index + 1 - start
+    return at, best
 
 
 def write_codes(

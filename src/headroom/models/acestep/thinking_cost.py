@@ -127,9 +127,7 @@ def stages(
                 (LANGUAGE_MODEL,),
                 _ways(work, config, dtype, thinks=True),
                 passes=work.sheets * (tokens + 1),
-                flops=2.0
-                * work.sheets
-                * ((before + tokens) * layer + tokens * head * TEXT_WORDS),
+                flops=2.0 * work.sheets * ((before + tokens) * layer + tokens * head * TEXT_WORDS),
                 result=kept if work.codes else 0,
                 until=WRITE if work.codes else None,
             )

@@ -1,0 +1,110 @@
+"""What the language models that are installed do for the engine: one at a time is in use."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from headroom.errors import WeightsMissing
+from headroom.hardware.machine import DType
+from headroom.memory.footprint import Footprint
+from headroom.models.acestep.language import Language, find_languages
+from headroom.models.acestep.parts import LANGUAGE_MODEL
+from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.scoring import ScoreTask, score
+from headroom.models.acestep.song_task import SongTask, song_task
+from headroom.models.acestep.texts import Asked, score_task, song_sheet, text_task, write_text
+from headroom.models.acestep.thinking import think
+from headroom.models.acestep.thinking_cost import Thinking
+from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
+from headroom.models.base import Score, Setup, SheetWish, SongSheet, Thought
+from headroom.params.request import Request
+from headroom.runtime.run import Run
+from headroom.settings import load as load_settings
+from headroom.weights import catalog
+
+BUNDLED = Path(__file__).parent / "nano"
+
+
+class LanguageActs:
+    """A model's part that plans songs and writes sheets. Work is put together for one of the
+    language models; `use` says which one before it is done."""
+
+    _setup: Setup
+    _in_use = ""
+    bundled: bool
+    dtype: DType
+
+    @cached_property
+    def _languages(self) -> dict[str, Language]:
+        setup = self._setup
+        dirs = catalog.checkpoint_dirs(load_settings(), setup.checkpoint_dir)
+        items = catalog.installed(dirs, BUNDLED)
+        found = find_languages(items, setup.lm, setup.lms, self.bundled)
+        return {item.name: Language(item.name, item.folder, self.dtype) for item in found}
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those to choose from, the preferred one first. Raises WeightsMissing for one that was
+        asked for, and InvalidCheckpoint."""
+        return tuple(self._languages)
+
+    def use(self, language: str) -> tuple[str, ...]:
+        """From now on this one; the parts that are then to be loaded anew."""
+        changed = self._in_use not in ("", language)
+        self._in_use = language
+        return (LANGUAGE_MODEL,) if changed else ()
+
+    @property
+    def _at_work(self) -> Language:
+        """The one in use; where nobody chose, the first."""
+        return self._language(self._in_use or next(iter(self._languages), ""))
+
+    def _language(self, name: str) -> Language:
+        if name not in self._languages:
+            how = "fetch one with `acestep models download acestep-5Hz-lm-1.7B`"
+            places = catalog.checkpoint_dirs(load_settings(), self._setup.checkpoint_dir)
+            raise WeightsMissing(name or "a planner language model", [str(p) for p in places], how)
+        return self._languages[name]
+
+    def _thinks(self, cost: Thinking, language: str) -> Footprint:
+        known, mlx = self._language(language), self._setup.lm_backend == "mlx"
+        return thinking_footprint(cost, known.config, known.dtype, mlx)
+
+    # --- songs ---------------------------------------------------------------------------
+
+    def task(
+        self, request: Request, seeds: tuple[int, ...], most_seconds: float, language: str
+    ) -> tuple[Footprint, SongTask]:
+        """What a request that asks for a language model needs of it, and the work."""
+        assert isinstance(request, Text2Music)
+        task = song_task(request, seeds, most_seconds, self._language(language))
+        return self._thinks(task.cost, language), task
+
+    def think(self, task: SongTask, run: Run) -> Thought:
+        """Do it."""
+        return think(task, self._at_work, run, self._setup.lm_backend)
+
+    # --- texts ---------------------------------------------------------------------------
+
+    def writing(
+        self, wish: SheetWish, most_seconds: float, language: str
+    ) -> tuple[Footprint, Asked]:
+        """What a wish needs, and the work. Raises InvalidRequest, WeightsMissing."""
+        asked = text_task(wish, most_seconds, self._language(language))
+        return self._thinks(asked.task.cost, language), asked
+
+    def write(self, wish: SheetWish, asked: Asked, run: Run) -> SongSheet:
+        """Do it."""
+        return song_sheet(wish, write_text(asked.task, self._at_work, run), asked.notes)
+
+    def scoring(self, wish: SheetWish, language: str) -> tuple[Footprint, object]:
+        """What holding codes against lyrics and a sheet needs, and the work."""
+        known = self._language(language)
+        task = score_task(wish, known)
+        return self._thinks(task.cost(known), language), task
+
+    def score(self, task: object, run: Run) -> Score:
+        """Do it."""
+        assert isinstance(task, ScoreTask)
+        return score(task, self._at_work, run)
