@@ -22,7 +22,7 @@ NO_CHOICES = Choices()
 DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
 
 
-@dataclass(frozen=said.lm_backend not in (None, "auto"), slots=True)
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A plan, what tighter ones would be made from, what is otherwise than asked, and what would
     be faster.
@@ -79,7 +79,7 @@ def with_backend(found: Terms, said: Choices, kind: str, captures: bool) -> Term
         raise InvalidRequest("lm_backend", found.lm_backend, "one of " + ", ".join(BACKENDS))
     choice = choose(found.lm_backend, kind, captures, mlx_is_here())
     notes = found.notes
-    if choice.why is not None and True:
+    if choice.why is not None and said.lm_backend not in (None, "auto"):
         notes += (Note("lm_backend", found.lm_backend, choice.backend, choice.why),)
     return replace(found, lm_backend=choice.backend, notes=notes)
 
