@@ -1,0 +1,133 @@
+"""What is to be profiled, as it was said: frozen, checked before anything is loaded. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from headroom.memory.limits import Choices
+from headroom.models.acestep import examples
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music, request_from
+from headroom.params.describe import TASK
+from headroom.params.request import snake, spellings
+from headroom.settings import Settings
+from headroom.settings_memory import Policy
+
+if TYPE_CHECKING:
+    from headroom.engine.engine import Engine
+
+Mode = Literal["profile", "benchmark", "tier-test", "understand", "create_sample", "format_sample"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+TIERS = (4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 24.0)  # GiB
+TIER_SECONDS = 30.0  # of a song in a tier test
+QUERY = "a slow love song for the last train home"
+# The language model does nothing here that nobody asked for.
+ASKED_FOR = ("thinking", "use_cot_metas", "use_cot_caption", "use_cot_language")
+NO_CHOICES = Choices()
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How engines are opened; each field as `Engine` takes it."""
+
+    settings: Settings
+    device: str = "auto"
+    dtype: str = "auto"
+    model: str | None = None
+    checkpoint_dir: Path | None = None
+    compile: bool | None = None
+    threads: int | None = None
+    policy: Policy | None = None
+    choices: Choices = NO_CHOICES
+
+    def open(self) -> Engine:
+        """An engine. Raises what its constructor raises; torch is loaded here."""
+        from headroom.engine.engine import Engine
+
+        return Engine(
+            device=self.device,
+            dtype=self.dtype,
+            model=self.model,
+            checkpoint_dir=self.checkpoint_dir,
+            compile=self.compile,
+            threads=self.threads,
+            policy=self.policy,
+            choices=self.choices,
+            settings=self.settings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything the profiler's flags say.
+
+    said          what somebody set of the request, by the spelling they used
+    example       the bundled example, or file, that says the rest of the request
+    warmup        whether a run goes before the one that is measured
+    detailed      functions and operators too; `llm_debug`: the language model's tokens too
+    output, plot  a file of JSON, and a picture of stages and memory
+    audio_codes   what `understand` reads; None: those of a song that is thought out first
+    query         what `create_sample` makes a song of
+    tiers         sizes of the cards to be simulated, GiB; `tier_duration`: of the song, s
+    """
+
+    opening: Opening
+    mode: Mode = "profile"
+    said: Mapping[str, object] = field(default_factory=dict)
+    example: str = examples.USUAL
+    warmup: bool = True
+    detailed: bool = False
+    llm_debug: bool = False
+    output: Path | None = None
+    plot: Path | None = None
+    audio_codes: str | None = None
+    query: str = QUERY
+    tiers: tuple[float, ...] = TIERS
+    tier_with_lm: bool = False
+    tier_skip_compile: bool = False
+    tier_boundary: bool = False
+    tier_batch_boundary: bool = False
+    tier_duration: float = TIER_SECONDS
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields somebody set, by their own names."""
+        return frozenset(map(field_of, self.said))
+
+    def request(self) -> AnyMusicRequest:
+        """The request: what was said, the example where nobody said anything, and the language
+        model only where it was asked for.
+
+        Asked for without `thinking`, it fills in the song sheet alone. Raises InvalidRequest for a
+        value, and for an example that is not there.
+        """
+        known = self._known
+        rest = {
+            name: value
+            for name, value in examples.fields(self.example).items()
+            if name in known and name not in (TASK, *ASKED_FOR, *self.fields)
+        }
+        rest |= {name: False for name in ASKED_FOR if name in known and name not in self.fields}
+        request = request_from({**rest, **self.said})
+        if not isinstance(request, Text2Music) or request.thinking or request.plan_metadata:
+            return request
+        sheet = any(getattr(request, name) for name in ASKED_FOR)
+        return request.model_copy(update={"plan_metadata": True}) if sheet else request
+
+    @property
+    def _known(self) -> frozenset[str]:
+        """Fields of the task that is meant; of an unknown one those of all tasks."""
+        task = str(self.said.get(TASK, Text2Music.model_fields[TASK].default))
+        every = [frozenset(kind.model_fields) for kind in TASKS.values()]
+        kind = TASKS.get(snake(task))
+        return frozenset.intersection(*every) if kind is None else frozenset(kind.model_fields)
+
+
+def field_of(spelt: str) -> str:
+    """The field that a spelling names; the spelling itself where there is none."""
+    if spelt == TASK:
+        return TASK
+    names = (spellings(model).get(snake(spelt)) for model in TASKS.values())
+    return next((name for name in names if name is not None), spelt)
