@@ -20,7 +20,7 @@ from torch import Tensor
 
 from headroom.lm.cost import MLX_READS, MLX_SPARE
 from headroom.lm.decode import TOLD_EVERY, Ids, Progress, ReadBefore, Writing
-from headroom.lm.sample import Sampling
+from headroom.lm.sample import NONE, Sampling
 from headroom.nn.causal import HIDDEN, CausalLM
 
 Array: TypeAlias = Any  # mlx.core.array
@@ -214,11 +214,11 @@ def penalised(logits: Array, drawn: Array, penalty: float) -> Array:
 
 
 def draw(logits: Array, chances: Array, sampling: Sampling) -> Array:
-    """As `sample.draw`: token numbers [S] for fp32 logits [S, n] and uniforms [S]."""
+    """As `sample.draw`: token numbers [S] for fp32 logits [S, n] and uniforms [S], or NONE."""
     import mlx.core as mx
 
     if sampling.temperature == 0:
-        return logits.argmax(-1)
+        return mx.where(mx.isfinite(logits.sum(-1)), logits.argmax(-1).astype(mx.int32), NONE)
     logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
         least = mx.topk(logits, sampling.top_k).min(-1, keepdims=True)
@@ -230,7 +230,7 @@ def draw(logits: Array, chances: Array, sampling: Sampling) -> Array:
     whole = sums[:, -1:]
     below = (whole.view(mx.int32) - 1).view(mx.float32)  # the next number down
     wanted = mx.minimum(chances[:, None] * whole, below)
-    return (sums <= wanted).sum(-1)
+    return mx.where(whole[:, 0] > 0, (sums <= wanted).sum(-1), NONE)
 
 
 def _nucleus(odds: Array, share: float) -> Array:
