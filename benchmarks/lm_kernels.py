@@ -32,10 +32,10 @@ MANY = [
     for n, k, stages, warps in itertools.product((16, 32, 64), (128, 256), (3, 5), (4, 8))
     if n * k * stages <= 64 * 256 * 3
 ]
-FEW = [
-    Shape(n, k, 1, warps)
-    for n, k, warps in itertools.product((2, 4, 8, 16), (512, 1024, 2048), (2, 4, 8))
-    if 16 <= n * k // (32 * warps) <= 96
+FEW = [  # as many columns at once as a warp, or half of one, reads; see `product_few`
+    Shape(n, k * warps, 1, warps)
+    for warps, k, n in itertools.product((2, 4, 8, 16), (8, 16), (16, 32, 64))
+    if n * k // 256 in (1, 2, 4) and k * warps >= 64
 ]
 
 

@@ -88,3 +88,14 @@ def test_nothing_is_recorded_at_the_end_of_a_cache(
     seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: None, record)
     assert record.recorded == 0
     assert torch.equal(seen, write(model, writing, uniforms, CPU, lambda a, b: None))
+
+
+@pytest.mark.parametrize("count", [2, 5, 8])
+@torch.inference_mode()
+def test_a_recording_writes_no_more_than_was_asked_for(model: CausalLM, count: int) -> None:
+    """Its turns are tried before they count, also where a new stretch begins with the last ones."""
+    prompts = (tuple(5 + n % 150 for n in range(251)),)
+    writing = Writing(prompts, None, count, slice(60, 200), Sampling(0.9, 0, 0.95, 1.0), 1.0)
+    uniforms = torch.rand(1, count, generator=torch.Generator().manual_seed(4))
+    seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: None, Warmed())
+    assert torch.equal(seen, write(model, writing, uniforms, CPU, lambda a, b: None))

@@ -1,7 +1,8 @@
-"""A decoding step of a few rows through kernels of our own, where Triton is found.
+"""A decoding step of a few rows, and a draw, through kernels of our own, where Triton is found.
 
-It is `CausalLM.step` over the same weights and the same cache; what is rounded in between differs.
-Rows of different lengths each see their own row and no more, so one recording serves a whole cache.
+The step is `CausalLM.step` over the same weights and the same cache; what is rounded in between
+differs. Rows of different lengths each see their own row and no more, so one recording serves a
+whole cache.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from headroom.lm.cache import Cache
+from headroom.lm.sample import Sampling
 from headroom.nn.causal import CausalLM
 from headroom.nn.qwen3 import Layer
 from headroom.nn.rope import Rope
@@ -46,11 +48,12 @@ SHAPES = {
     "down": Shape(16, 256, 5, 4),
 }
 FEW_SHAPES = {
-    "joined": Shape(8, 2048, 1, 8),
-    "out": Shape(4, 2048, 1, 4),
-    "gated": Shape(8, 2048, 1, 8),
-    "down": Shape(4, 2048, 1, 4),
+    "joined": Shape(16, 256, 1, 16),
+    "out": Shape(16, 256, 1, 16),
+    "gated": Shape(16, 256, 1, 16),
+    "down": Shape(16, 256, 1, 16),
 }
+DRAWN_AT_ONCE = 1024  # logits of a program
 
 
 def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
@@ -183,3 +186,69 @@ class Fused:
             QUERIES=max(TILE, group), CHUNK=CHUNK, BLOCK=BLOCK, EARLY=self._early, num_warps=4,
             launch_pdl=self._early,
         )  # fmt: skip
+
+
+class FusedDraw:
+    """`sample.draw` over guided logits, as far as it neither penalises nor keeps the top few.
+
+    chances  [S, count] in [0, 1), on the device
+    number   [1]: which of them is next
+    drawn    [S, count], written to
+    """
+
+    def __init__(
+        self, words: slice, guided: bool, scale: float, sampling: Sampling,
+        chances: Tensor, number: Tensor, drawn: Tensor,
+    ) -> None:  # fmt: skip
+        from headroom.nn import draw_kernels  # Triton is there: `unfit` was asked
+
+        self._kernels, self._words, self._sampling = draw_kernels, words, sampling
+        self._guided, self._scale = guided, scale
+        self._chances, self._number, self._drawn = chances, number, drawn
+        songs, device = len(chances), chances.device
+        self._count = words.stop - words.start
+        blocks = -(-self._count // DRAWN_AT_ONCE)
+        self._blocks, self._grid = blocks, (songs, blocks)
+
+        def room(*shape: int) -> Tensor:
+            return torch.empty(shape, dtype=torch.float32, device=device)
+
+        self._odds, self._tops = room(songs, self._count), room(songs, blocks)
+        self._masses = room(2, songs, blocks)
+        self._weights = room(2, songs, blocks, draw_kernels.WAYS)
+        self._least = torch.zeros(2, songs, dtype=torch.int32, device=device)
+        self._tokens = torch.zeros(songs * (1 + guided), dtype=torch.long, device=device)
+
+    @staticmethod
+    def serves(sampling: Sampling) -> bool:
+        """Whether these kernels can draw so."""
+        return sampling.temperature > 0 and sampling.top_k == 0 and sampling.penalty == 1
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Logits [S, words], or guided [2 · S, words] → the next token of every row."""
+        kernels, share = self._kernels, self._sampling.top_p
+        block = {"BLOCK": DRAWN_AT_ONCE}
+        blocks = {**block, "BLOCKS": 1 << (self._blocks - 1).bit_length()}
+        kernels.scaled_logits[self._grid](
+            logits, self._odds, self._tops, self._count, self._scale, self._sampling.temperature,
+            GUIDED=self._guided, **block,
+        )  # fmt: skip
+        kernels.odds[self._grid](
+            self._odds, self._tops, self._masses, self._count, self._blocks, **blocks
+        )
+        if share < 1:
+            given = (
+                self._odds, self._masses, self._least, self._weights, self._count, self._blocks,
+                share,
+            )  # fmt: skip
+            more = {**blocks, "WAYS": kernels.WAYS, "TOP_BITS": kernels.TOP_BITS}
+            for number in range(kernels.PASSES):
+                kernels.weigh[self._grid](*given, PASS=number, **more)
+            kernels.keep[self._grid](*given, PASSES=kernels.PASSES, **more)
+        songs, count = self._drawn.shape
+        kernels.pick[(songs,)](
+            self._odds, self._masses, self._chances, self._number, self._drawn, self._tokens,
+            self._count, self._blocks, count, self._words.start, songs,
+            ROWS=1 + self._guided, CUT=share < 1, **blocks,
+        )  # fmt: skip
+        return self._tokens

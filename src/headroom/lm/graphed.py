@@ -25,13 +25,13 @@ from headroom.lm.decode import (
     next_token,
     nothing_seen,
 )
-from headroom.lm.fused import Fused, faults, unfit
+from headroom.lm.fused import Fused, FusedDraw, faults, unfit
 from headroom.log import log
 from headroom.nn.causal import CausalLM, Place
 from headroom.nn.rope import Rope
 
 STRETCH = 256  # positions that attention looks over, in steps of so many: a graph for each
-AHEAD = 4  # positions that the turns of a recording write to, and that are given back
+AHEAD = 4  # turns of a recording: positions and tokens they write to, and that are given back
 NEAR = 0.05  # of a hidden state's length: as far as rounding takes bfloat16 in so many layers
 
 
@@ -62,7 +62,7 @@ def write_graphed(
             break
         if loop.stretch != stretch:
             stretch, graph = loop.stretch, None
-            if not fails and loop.room >= AHEAD:
+            if not fails and min(loop.room, writing.count - number) > AHEAD:
                 graph = _recorded(loop, record)
                 fails = graph is None
         if graph is None:
@@ -111,6 +111,7 @@ class _Turns:
         self._seen = nothing_seen(writing, device)
         self.length, self._capacity = max(rows.cache.lengths), rows.cache.capacity
         self._fused: Fused | None = None
+        self._fused_draw: FusedDraw | None = None
         why = unfit(model, rows.cache.rows, device)
         if why is None:
             self._fused = self._proven(rows)
@@ -132,9 +133,18 @@ class _Turns:
             return None
         gap = float((got - expected).norm() / expected.norm())
         if gap <= NEAR:
+            if FusedDraw.serves(self._writing.sampling):
+                self._fused_draw = self._drawing()
             return fused
         log.warning("graphs: kernels of our own are off by %.3g here, so torch's are taken", gap)
         return None
+
+    def _drawing(self) -> FusedDraw:
+        writing = self._writing
+        return FusedDraw(
+            writing.words, writing.against is not None, writing.scale, writing.sampling,
+            self._uniforms, self._number, self.drawn,
+        )  # fmt: skip
 
     @property
     def state(self) -> list[Tensor]:
@@ -155,16 +165,17 @@ class _Turns:
         return self._capacity - self.length
 
     def draw(self) -> Tensor:
-        """Draw the next token of every song → ids [songs]."""
+        """Draw the next token of every song → what every row is given, [rows]."""
+        if self._fused_draw is not None:
+            return self._fused_draw(self._model.logits(self._hidden, self._writing.words))
         chances = self._uniforms.index_select(1, self._number).squeeze(1)
         token = next_token(self._model, self._writing, self._hidden, chances, self._seen)
         self.drawn.index_copy_(1, self._number, token.unsqueeze(1))
-        return token
+        return token if self._writing.against is None else token.repeat(2)
 
     def turn(self) -> None:
         """Draw, and read what was drawn."""
-        token = self.draw()
-        tokens = token if self._writing.against is None else token.repeat(2)
+        tokens = self.draw()
         step = self._plain if self._fused is None else self._stepped
         self._hidden.copy_(step(tokens))
         self._at.add_(1)
