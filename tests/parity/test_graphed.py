@@ -11,7 +11,7 @@ from torch import Tensor
 from headroom.device.plain import Again
 from headroom.lm import graphed
 from headroom.lm.decode import Writing, write
-from headroom.lm.graphed import write_graphed
+from headroom.lm.graphed import AHEAD, write_graphed
 from headroom.lm.sample import Sampling
 from headroom.nn.causal import CausalLM
 from headroom.nn.qwen3 import LayerSizes
@@ -97,5 +97,7 @@ def test_a_recording_writes_no_more_than_was_asked_for(model: CausalLM, count: i
     prompts = (tuple(5 + n % 150 for n in range(251)),)
     writing = Writing(prompts, None, count, slice(60, 200), Sampling(0.9, 0, 0.95, 1.0), 1.0)
     uniforms = torch.rand(1, count, generator=torch.Generator().manual_seed(4))
-    seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: None, Warmed())
+    record = Warmed()
+    seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: None, record)
     assert torch.equal(seen, write(model, writing, uniforms, CPU, lambda a, b: None))
+    assert record.recorded == (count > AHEAD)
