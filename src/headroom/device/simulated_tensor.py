@@ -9,7 +9,7 @@ which keeps the account. Torch's hook for devices written in Python makes the na
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map
 
 from headroom.errors import InvalidRequest
 
@@ -90,7 +89,7 @@ class SimulatedTensor(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        card = next(x.card for x in tree_iter((args, kwargs)) if isinstance(x, SimulatedTensor))
+        card = next(x.card for x in _leaves((args, kwargs or {})) if isinstance(x, SimulatedTensor))
         return run(card, func, args, kwargs or {})
 
 
@@ -145,7 +144,7 @@ class Inside(TorchDispatchMode):
 
 def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One operation, wherever its tensors are. Raises RuntimeError where they are apart."""
-    leaves = [*tree_iter(args), *tree_iter(kwargs)]
+    leaves = [*_leaves(args), *_leaves(kwargs)]
     tensors = [x for x in leaves if isinstance(x, Tensor)]
     here = any(isinstance(x, SimulatedTensor) for x in tensors)
     target = next((x.type for x in leaves if isinstance(x, torch.device)), None)
@@ -162,7 +161,7 @@ def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         # Weights without values on the host: what is computed with them has none either.
         if target is not None:
             kwargs = {**kwargs, "device": torch.device("meta")}
-        return func(*tree_map(_shape_only, args), **tree_map(_shape_only, kwargs))
+        return func(*_mapped(_shape_only, args), **_mapped(_shape_only, kwargs))
     return func(*args, **kwargs)
 
 
@@ -190,10 +189,13 @@ def _on_device(
     if target is not None:
         place = "meta" if card.fake and target == TYPE else "cpu"
         kwargs = {**kwargs, "device": torch.device(place)}
+    if card.fake and func is _aten._local_scalar_dense.default:
+        # What is asked for is what it would be on its arrival on the host.
+        return UNKNOWN if args[0].dtype.is_floating_point else 0
     if card.fake:
-        args, kwargs = tree_map(_stand_in_fake, args), tree_map(_stand_in_fake, kwargs)
+        args, kwargs = _mapped(_stand_in_fake, args), _mapped(_stand_in_fake, kwargs)
     else:
-        args, kwargs = tree_map(_stand_in, args), tree_map(_stand_in, kwargs)
+        args, kwargs = _mapped(_stand_in, args), _mapped(_stand_in, kwargs)
     result = func(*args, **kwargs)
     if target not in (None, TYPE):
         return result
@@ -203,7 +205,7 @@ def _on_device(
             return x
         return known[id(x)] if id(x) in known else SimulatedTensor(x, card)
 
-    whole = tree_map(wrapped, result)
+    whole = _mapped(wrapped, result)
     card.worked(func, tensors, list(_tensors(whole)))
     return whole
 
@@ -264,4 +266,28 @@ def _shape_only(x: Any) -> Any:
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (x for x in tree_iter(tree) if isinstance(x, Tensor))
+    return (x for x in _leaves(tree) if isinstance(x, Tensor))
+
+
+# Operations take and give tensors, and tuples, lists and dicts of them. Torch's own walk through
+# trees knows more kinds of nodes, and took half of the time of a run over fake tensors.
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, tuple | list):
+        for branch in tree:
+            yield from _leaves(branch)
+    elif isinstance(tree, dict):
+        yield from _leaves(tuple(tree.values()))
+    else:
+        yield tree
+
+
+def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, tuple):
+        return tuple([_mapped(function, branch) for branch in tree])
+    if isinstance(tree, list):
+        return [_mapped(function, branch) for branch in tree]
+    if isinstance(tree, dict):
+        return {name: _mapped(function, branch) for name, branch in tree.items()}
+    return function(tree)
