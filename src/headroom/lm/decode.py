@@ -51,6 +51,11 @@ class Writing:
             return self.prompts
         return (*self.prompts, *(self.against for _ in self.prompts))
 
+    def to_read(self, before: ReadBefore | None) -> int:
+        """Tokens of prompts to be read: each prompt once, and not what was read before."""
+        distinct = {tuple(sequence) for sequence in self.sequences}
+        return sum(len(p) - (0 if before is None else before.shared(p)) for p in distinct)
+
     @property
     def tokens(self) -> int:
         """That a row holds at most."""

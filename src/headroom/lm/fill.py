@@ -11,18 +11,20 @@ from torch import Tensor
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import TOLD_EVERY, ReadBefore, Rows
 from headroom.lm.sample import NONE, Sampling, draw
+from headroom.lm.spent import Laps, Spent, Timed
 from headroom.nn.causal import CausalLM
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What was written behind a prompt, and the cache that holds both.
+    """What was written behind a prompt, the cache that holds both, and what it took.
 
     failed  the logits became something that is no number, and the text ends there
     """
 
     tokens: tuple[int, ...]
     read: ReadBefore
+    spent: Spent
     failed: bool = False
 
 
@@ -42,10 +44,12 @@ def fill(
     words     the run of the vocabulary that logits are made for
     uniforms  in [0, 1), one for each token that is drawn
     """
+    laps = Laps()
+    grammar = Timed(grammar, laps)
     rows = Rows(model, (prompt,), most + 1, device)
     waiting, written = list(prompt), list[int]()
     there: dict[int, tuple[Tensor, Tensor]] = {}  # a set kept alive, so that its id is its own
-    failed = False
+    failed, drawn, before = False, 0, 0  # tokens drawn, and written before the first of them
     while len(written) < most:
         forced = grammar.forced()[: most - len(written)]
         waiting += forced
@@ -64,6 +68,10 @@ def fill(
             logits = model.logits(hidden, words).float()[:, ids - words.start]
             chance = torch.tensor([next(uniforms)], device=device)
             number = _value(draw(logits, chance, sampling))
+            if not drawn:
+                laps.read()
+                before = len(written)
+            drawn += 1
             if number == NONE:
                 failed = True
                 break
@@ -76,7 +84,8 @@ def fill(
     if waiting:
         rows.extend(waiting)
     progress(len(written), len(written))
-    return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache), failed)
+    spent = laps.spent(1, len(prompt) + before, drawn, len(written) - drawn + failed)
+    return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache), spent, failed)
 
 
 def _value(token: Tensor) -> int:

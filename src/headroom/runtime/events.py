@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from headroom.lm.spent import Spent
+
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
@@ -44,7 +46,15 @@ class Replanned:
     same_output: bool
 
 
-Event: TypeAlias = StageStarted | Progress | StageDone | Replanned
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """A language model has written a text, or the codes of a group of songs."""
+
+    stage: str
+    spent: Spent
+
+
+Event: TypeAlias = StageStarted | Progress | StageDone | Replanned | Wrote
 Tell: TypeAlias = Callable[[Event], None]
 Stop: TypeAlias = Callable[[], bool]
 

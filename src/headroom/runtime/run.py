@@ -16,6 +16,7 @@ from torch import Tensor
 
 from headroom.device import Device, Graph
 from headroom.errors import Cancelled, OutOfMemory
+from headroom.lm.spent import Spent
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.runtime.events import (
     Progress,
@@ -24,6 +25,7 @@ from headroom.runtime.events import (
     StageStarted,
     Stop,
     Tell,
+    Wrote,
     never,
     tell_nobody,
 )
@@ -71,6 +73,14 @@ class Step:
         """Say how far the stage is. Raises Cancelled where somebody asked to stop."""
         self._tell(Progress(self.plan.stage, done, total))
         self.check()
+
+    def settle(self) -> None:
+        """Wait until the device has done all it was given: for who measures, once a stage."""
+        self._device.synchronize()
+
+    def wrote(self, spent: Spent) -> None:
+        """Say what a language model has written."""
+        self._tell(Wrote(self.plan.stage, spent))
 
     def check(self) -> None:
         """Raise Cancelled where somebody asked to stop. Cheap; call it between units of work."""

@@ -66,7 +66,7 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
         grammar = SheetGrammar(
             language.sheets, FIELDS, task.given, task.most_seconds, closes=True, sings=True
         )
-        return fill(
+        filled = fill(
             parts.of(LANGUAGE_MODEL, CausalLM),
             task.prompt,
             grammar,
@@ -77,6 +77,8 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
             step.device,
             step.progress,
         )
+        step.wrote(filled.spent)
+        return filled
 
     filled = run.stage(THINK, work)
     if filled.failed:

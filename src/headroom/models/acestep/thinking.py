@@ -16,6 +16,7 @@ from headroom.lm.fill import Filled, fill
 from headroom.lm.graphed import write_graphed
 from headroom.lm.mlx import takes, write_mlx
 from headroom.lm.sample import Sampling
+from headroom.lm.spent import Laps
 from headroom.memory.precision import NATIVE
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.compose import usual_duration
@@ -83,6 +84,7 @@ def _sheets(
                 step.progress(before * of + done, len(wanted) * of)
 
             filled = _filled(task, language, key, parts.of(LANGUAGE_MODEL, CausalLM), step, told)
+            step.wrote(filled.spent)
             if filled.failed:
                 raise language.failed(len(filled.tokens))
             texts.append(filled.tokens)
@@ -271,13 +273,19 @@ def write_codes(
             def told(done: int, _: int, before: int = index * number) -> None:
                 step.progress(before + done, len(pieces) * number)
 
+            laps = Laps()
+            heard = laps.told(step.settle, told)
             rows = chances[group.start : group.stop]
             if backend == "mlx" and takes(model):
-                codes = write_mlx(model, writing, rows, step.device, told, before)
+                codes = write_mlx(model, writing, rows, step.device, heard, before)
             elif backend == "vllm" and step.captures:
-                codes = write_graphed(model, writing, rows, step.device, told, step.capture, before)
+                codes = write_graphed(
+                    model, writing, rows, step.device, heard, step.capture, before
+                )
             else:
-                codes = write(model, writing, rows, step.device, told, before)
+                codes = write(model, writing, rows, step.device, heard, before)
+            drawn, read = codes.numel(), writing.to_read(before)
+            step.wrote(laps.spent(len(writing.sequences), read, drawn))
             found.append(codes)
         every: Tensor = torch.cat(found).sub_(words.start)
         return every
