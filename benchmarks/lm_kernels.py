@@ -82,7 +82,7 @@ def work(product: Product, rows: int, stored: str, count: int) -> Callable[[Shap
     added = product.kind in ("out", "down")
     gain, fixed = None if added else norm, {
         "WIDTH": product.width, "OUTPUTS": product.outputs, "NORMED": not added, "GATED": gated,
-        "ADDED": added, "SCALED": scale is not None, "EARLY": False,
+        "ADDED": added, "SCALED": scale is not None, "EARLY": False, "LINES": 0,
     }  # fmt: skip
     padded = 1 << (rows - 1).bit_length()
 
@@ -93,12 +93,23 @@ def work(product: Product, rows: int, stored: str, count: int) -> Callable[[Shap
         for matrix in matrices:
             if rows <= FEW_ROWS:
                 decode_kernels.product_few[grid](
-                    x, gain, matrix, scale, y, 1e-6, **fixed, ROWS=rows, PADDED=padded, **cut
+                    x,
+                    gain,
+                    matrix,
+                    scale,
+                    y,
+                    1e-6,
+                    matrix,
+                    0,
+                    **fixed,
+                    ROWS=rows,
+                    PADDED=padded,
+                    **cut,
                 )
             else:
                 decode_kernels.product[grid](
-                    x, gain, matrix, scale, y, rows, 1e-6, **fixed, ROWS=max(TILE, padded),
-                    STAGES=shape.stages, **cut,
+                    x, gain, matrix, scale, y, rows, 1e-6, matrix, 0, **fixed, **cut,
+                    ROWS=max(TILE, padded), STAGES=shape.stages,
                 )  # fmt: skip
 
     def plain() -> None:

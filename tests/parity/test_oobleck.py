@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from headroom.errors import InvalidCheckpoint
 from headroom.nn import oobleck, snake
 from headroom.nn.minimal_filter import MinimalConv
-from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys, filter_minimally
+from headroom.nn.oobleck import Conv, Decoder, Encoder, FoldedKeys, filter_minimally, folded_conv
 from headroom.nn.oobleck_cost import decode_bytes, encode_bytes, unit_rows
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import (
@@ -456,3 +456,20 @@ def test_a_missing_or_torn_config_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{", "utf-8")
     with pytest.raises(InvalidCheckpoint, match="not JSON"):
         OobleckConfig.read(tmp_path)
+
+
+@pytest.mark.parametrize("length", [9, 10, 62, 63, 200])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@torch.inference_mode()
+def test_taps_set_side_by_side_say_what_a_dilated_convolution_says(
+    length: int, layout: torch.memory_format
+) -> None:
+    """What a card does for the widest dilation, here on the host; no copy but that of the end."""
+    draw = torch.Generator().manual_seed(length)
+    conv = Conv(16, 16, 7, padding=27, dilation=9)
+    for parameter in conv.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=draw))
+    x = torch.randn(2, 16, 1, length, generator=draw).contiguous(memory_format=layout)
+    seen, expected = folded_conv(conv, x), conv(x)
+    assert seen.shape == expected.shape
+    torch.testing.assert_close(seen, expected, atol=1e-4, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""A decoding step of a few rows, and a draw, through kernels of our own, where Triton is found.
+"""A decoding step of a few rows through kernels of our own, where Triton is found.
 
 The step is `CausalLM.step` over the same weights and the same cache; what is rounded in between
 differs. Rows of different lengths each see their own row and no more, so one recording serves a
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from headroom.lm.cache import Cache
-from headroom.lm.sample import Sampling
 from headroom.nn.causal import CausalLM
 from headroom.nn.qwen3 import Layer
 from headroom.nn.rope import Rope
@@ -53,7 +52,8 @@ FEW_SHAPES = {
     "gated": Shape(16, 256, 1, 16),
     "down": Shape(16, 256, 1, 16),
 }
-DRAWN_AT_ONCE = 1024  # logits of a program
+AHEAD = 8 << 20  # bytes of the next weights that a kernel brings into the cache
+LINE = 128  # bytes that come at once
 
 
 def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
@@ -100,17 +100,21 @@ def layers_of(model: CausalLM) -> list[Layer]:
 
 
 class Fused:
-    """Steps over the rows of a cache. `step` reads and writes tensors that stay where they are."""
+    """Steps over the rows of a cache. `step` reads and writes tensors that stay where they are.
 
-    def __init__(self, model: CausalLM, cache: Cache, rope: Rope) -> None:
+    words  the run of the vocabulary whose logits are made after each step
+    """
+
+    def __init__(self, model: CausalLM, cache: Cache, rope: Rope, words: slice) -> None:
         from headroom.nn import decode_kernels  # Triton is there: `unfit` was asked
 
         self._kernels, self._model, self._cache = decode_kernels, model, cache
-        self._layers = layers_of(model)
+        self._layers, self._words = layers_of(model), model.embed_tokens.weight[words]
         self._cos, self._sin = (t.squeeze(1).contiguous() for t in (rope.cos, rope.sin))
         s, rows = model.sizes, cache.rows
         # From Hopper on a kernel may begin while the one before it ends.
-        self._early = torch.cuda.get_device_capability(cache.memory.device) >= (9, 0)
+        early = torch.cuda.get_device_capability(cache.memory.device) >= (9, 0)
+        self._launch = {"EARLY": early, "launch_pdl": early}
         self._tile = max(TILE, 1 << (rows - 1).bit_length())
         self._splits = -(-cache.capacity // CHUNK)
 
@@ -128,20 +132,30 @@ class Fused:
     def step(self, ids: Tensor, at: Tensor) -> Tensor:
         """One token [R] of every row, at positions [R] → final-norm hidden states [R, width]."""
         torch.index_select(self._model.embed_tokens.weight, 0, ids, out=self._x)
-        for layer, past in zip(self._layers, self._cache.past, strict=True):
+        pasts = self._cache.past
+        for layer, past, then in zip(self._layers, pasts, self._following, strict=True):
             attention, mlp = layer.self_attn, layer.mlp
             assert attention.qkv is not None and mlp.gate_up is not None  # `unfit` was asked
+            out, down = attention.o_proj, mlp.down_proj
             norm = layer.input_layernorm.weight
-            self._product("joined", self._x, attention.qkv, attention.qkv_scale, self._qkv, norm)
-            self._attend(layer, past.keys, past.values, at)
-            out = attention.o_proj
-            self._product("out", self._seen, out.weight, out.scale, self._x)
+            self._product(
+                "joined", self._x, attention.qkv, attention.qkv_scale, self._qkv, out.weight, norm
+            )
+            self._attend(layer, past.keys, past.values, at, mlp.gate_up)
+            self._product("out", self._seen, out.weight, out.scale, self._x, mlp.gate_up)
             norm = layer.post_attention_layernorm.weight
-            self._product("gated", self._x, mlp.gate_up, mlp.gate_up_scale, self._inner, norm)
-            down = mlp.down_proj
-            self._product("down", self._inner, down.weight, down.scale, self._x)
+            self._product(
+                "gated", self._x, mlp.gate_up, mlp.gate_up_scale, self._inner, down.weight, norm
+            )
+            self._product("down", self._inner, down.weight, down.scale, self._x, then)
         y: Tensor = self._model.norm(self._x)
         return y
+
+    @property
+    def _following(self) -> list[Tensor]:
+        """What is read after each layer: the next one's projections, or the vocabulary."""
+        first = [layer.self_attn.qkv for layer in self._layers[1:]]
+        return [*(weight for weight in first if weight is not None), self._words]
 
     def _product(
         self,
@@ -150,105 +164,48 @@ class Fused:
         weight: Tensor,
         scale: Tensor | None,
         y: Tensor,
+        then: Tensor,
         norm: Tensor | None = None,
     ) -> None:
         width, outputs, eps = x.shape[1], y.shape[1], self._model.sizes.eps
-        fixed = {
-            "WIDTH": width, "OUTPUTS": outputs, "NORMED": norm is not None,
-            "GATED": kind == "gated", "ADDED": kind in ("out", "down"),
-            "SCALED": scale is not None,
-        }  # fmt: skip
         rows = len(x)
         few = rows <= FEW_ROWS
         shape = (FEW_SHAPES if few else SHAPES)[kind]
-        grid, at_once = (outputs // shape.block_n,), width_at_once(width, shape.block_k)
+        programs, at_once = outputs // shape.block_n, width_at_once(width, shape.block_k)
+        lines, each = self._ahead(then, programs)
+        fixed = {
+            "WIDTH": width, "OUTPUTS": outputs, "NORMED": norm is not None,
+            "GATED": kind == "gated", "ADDED": kind in ("out", "down"),
+            "SCALED": scale is not None, "BLOCK_N": shape.block_n, "BLOCK_K": at_once,
+            "LINES": each, **self._launch, "num_warps": shape.warps,
+        }  # fmt: skip
         if few:
-            self._kernels.product_few[grid](
-                x, norm, weight, scale, y, eps, **fixed, ROWS=rows,
-                PADDED=1 << (rows - 1).bit_length(), BLOCK_N=shape.block_n, BLOCK_K=at_once,
-                EARLY=self._early, num_warps=shape.warps, launch_pdl=self._early,
+            self._kernels.product_few[(programs,)](
+                x, norm, weight, scale, y, eps, then, lines, **fixed, ROWS=rows,
+                PADDED=1 << (rows - 1).bit_length(),
             )  # fmt: skip
         else:
-            self._kernels.product[grid](
-                x, norm, weight, scale, y, rows, eps, **fixed, ROWS=self._tile,
-                BLOCK_N=shape.block_n, BLOCK_K=at_once, STAGES=shape.stages,
-                EARLY=self._early, num_warps=shape.warps, launch_pdl=self._early,
+            self._kernels.product[(programs,)](
+                x, norm, weight, scale, y, rows, eps, then, lines, **fixed, ROWS=self._tile,
+                STAGES=shape.stages,
             )  # fmt: skip
 
-    def _attend(self, layer: Layer, keys: Tensor, values: Tensor, at: Tensor) -> None:
+    def _attend(self, layer: Layer, keys: Tensor, values: Tensor, at: Tensor, then: Tensor) -> None:
         s, attention = self._model.sizes, layer.self_attn
-        group = s.heads // s.kv_heads
-        self._kernels.attend[(len(self._x) * s.kv_heads, self._splits)](
+        group, heads = s.heads // s.kv_heads, len(self._x) * s.kv_heads
+        lines, each = self._ahead(then, heads * self._splits)
+        self._kernels.attend[(heads, self._splits)](
             self._qkv, attention.q_norm.weight, attention.k_norm.weight, self._cos, self._sin, at,
             keys, values, self._seen, self._partial, self._sizes, self._done, s.eps,
-            self._cache.capacity, self._splits,
+            self._cache.capacity, self._splits, then, lines,
             HEADS=s.heads, KV_HEADS=s.kv_heads, HALF=s.head_dim // 2, GROUP=group,
-            QUERIES=max(TILE, group), CHUNK=CHUNK, BLOCK=BLOCK, EARLY=self._early, num_warps=4,
-            launch_pdl=self._early,
+            QUERIES=max(TILE, group), CHUNK=CHUNK, BLOCK=BLOCK, LINES=each, num_warps=4,
+            **self._launch,
         )  # fmt: skip
-
-
-class FusedDraw:
-    """`sample.draw` over guided logits, as far as it neither penalises nor keeps the top few.
-
-    chances  [S, count] in [0, 1), on the device
-    number   [1]: which of them is next
-    drawn    [S, count], written to
-    """
-
-    def __init__(
-        self, words: slice, guided: bool, scale: float, sampling: Sampling,
-        chances: Tensor, number: Tensor, drawn: Tensor,
-    ) -> None:  # fmt: skip
-        from headroom.nn import draw_kernels  # Triton is there: `unfit` was asked
-
-        self._kernels, self._words, self._sampling = draw_kernels, words, sampling
-        self._guided, self._scale = guided, scale
-        self._chances, self._number, self._drawn = chances, number, drawn
-        songs, device = len(chances), chances.device
-        self._count = words.stop - words.start
-        blocks = -(-self._count // DRAWN_AT_ONCE)
-        self._blocks, self._grid = blocks, (songs, blocks)
-
-        def room(*shape: int) -> Tensor:
-            return torch.empty(shape, dtype=torch.float32, device=device)
-
-        self._odds, self._tops = room(songs, self._count), room(songs, blocks)
-        self._masses = room(2, songs, blocks)
-        self._weights = room(2, songs, blocks, draw_kernels.WAYS)
-        self._least = torch.zeros(2, songs, dtype=torch.int32, device=device)
-        self._tokens = torch.zeros(songs * (1 + guided), dtype=torch.long, device=device)
 
     @staticmethod
-    def serves(sampling: Sampling) -> bool:
-        """Whether these kernels can draw so."""
-        return sampling.temperature > 0 and sampling.top_k == 0 and sampling.penalty == 1
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Logits [S, words], or guided [2 · S, words] → the next token of every row."""
-        kernels, share = self._kernels, self._sampling.top_p
-        block = {"BLOCK": DRAWN_AT_ONCE}
-        blocks = {**block, "BLOCKS": 1 << (self._blocks - 1).bit_length()}
-        kernels.scaled_logits[self._grid](
-            logits, self._odds, self._tops, self._count, self._scale, self._sampling.temperature,
-            GUIDED=self._guided, **block,
-        )  # fmt: skip
-        kernels.odds[self._grid](
-            self._odds, self._tops, self._masses, self._count, self._blocks, **blocks
-        )
-        if share < 1:
-            given = (
-                self._odds, self._masses, self._least, self._weights, self._count, self._blocks,
-                share,
-            )  # fmt: skip
-            more = {**blocks, "WAYS": kernels.WAYS, "TOP_BITS": kernels.TOP_BITS}
-            for number in range(kernels.PASSES):
-                kernels.weigh[self._grid](*given, PASS=number, **more)
-            kernels.keep[self._grid](*given, PASSES=kernels.PASSES, **more)
-        songs, count = self._drawn.shape
-        kernels.pick[(songs,)](
-            self._odds, self._masses, self._chances, self._number, self._drawn, self._tokens,
-            self._count, self._blocks, count, self._words.start, songs,
-            ROWS=1 + self._guided, CUT=share < 1, **blocks,
-        )  # fmt: skip
-        return self._tokens
+    def _ahead(then: Tensor, programs: int) -> tuple[int, int]:
+        """Lines there are of the next weights, and how many of them each program asks for."""
+        lines = then.nbytes // LINE
+        wanted = min(AHEAD // LINE, lines) // programs
+        return lines, 1 << (wanted.bit_length() - 1) if wanted else 0

@@ -25,7 +25,7 @@ from headroom.lm.decode import (
     next_token,
     nothing_seen,
 )
-from headroom.lm.fused import Fused, FusedDraw, faults, unfit
+from headroom.lm.fused import Fused, faults, unfit
 from headroom.log import log
 from headroom.nn.causal import CausalLM, Place
 from headroom.nn.rope import Rope
@@ -111,7 +111,6 @@ class _Turns:
         self._seen = nothing_seen(writing, device)
         self.length, self._capacity = max(rows.cache.lengths), rows.cache.capacity
         self._fused: Fused | None = None
-        self._fused_draw: FusedDraw | None = None
         why = unfit(model, rows.cache.rows, device)
         if why is None:
             self._fused = self._proven(rows)
@@ -123,7 +122,7 @@ class _Turns:
         ids = torch.full_like(self._at, self._writing.words.start)
         expected = self._plain(ids).float()
         try:
-            fused = Fused(self._model, rows.cache, self._rope)
+            fused = Fused(self._model, rows.cache, self._rope, self._writing.words)
             got = fused.step(ids, self._at).float()
         except faults() as error:
             said = f"{type(error).__name__}: {error}"
@@ -133,18 +132,9 @@ class _Turns:
             return None
         gap = float((got - expected).norm() / expected.norm())
         if gap <= NEAR:
-            if FusedDraw.serves(self._writing.sampling):
-                self._fused_draw = self._drawing()
             return fused
         log.warning("graphs: kernels of our own are off by %.3g here, so torch's are taken", gap)
         return None
-
-    def _drawing(self) -> FusedDraw:
-        writing = self._writing
-        return FusedDraw(
-            writing.words, writing.against is not None, writing.scale, writing.sampling,
-            self._uniforms, self._number, self.drawn,
-        )  # fmt: skip
 
     @property
     def state(self) -> list[Tensor]:
@@ -166,8 +156,6 @@ class _Turns:
 
     def draw(self) -> Tensor:
         """Draw the next token of every song → what every row is given, [rows]."""
-        if self._fused_draw is not None:
-            return self._fused_draw(self._model.logits(self._hidden, self._writing.words))
         chances = self._uniforms.index_select(1, self._number).squeeze(1)
         token = next_token(self._model, self._writing, self._hidden, chances, self._seen)
         self.drawn.index_copy_(1, self._number, token.unsqueeze(1))

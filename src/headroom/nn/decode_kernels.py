@@ -15,11 +15,11 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 @triton.jit
 def product(
-    x, norm, weight, scale, y, rows, eps,
+    x, norm, weight, scale, y, rows, eps, ahead, ahead_lines,
     WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr,
-    EARLY: tl.constexpr,
+    EARLY: tl.constexpr, LINES: tl.constexpr,
 ):  # fmt: skip
     """y [rows, OUTPUTS] (+)= f(x [rows, WIDTH]) · weight [OUTPUTS, WIDTH]ᵀ, sums in fp32.
 
@@ -28,8 +28,10 @@ def product(
     ADDED   to what y holds, else y is overwritten
     SCALED  the weight's rows are multiplied by `scale`
     ROWS    of a tile, at least `rows`
-    EARLY   see `product_few`
+    EARLY, ahead, LINES   see `product_few`
     """
+    if LINES > 0:
+        _fetch(ahead, ahead_lines, tl.program_id(0), LINES)
     if EARLY:
         gdc_wait()
         gdc_launch_dependents()
@@ -61,11 +63,11 @@ def product(
 
 @triton.jit
 def product_few(
-    x, norm, weight, scale, y, eps,
+    x, norm, weight, scale, y, eps, ahead, ahead_lines,
     WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, PADDED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    EARLY: tl.constexpr,
+    EARLY: tl.constexpr, LINES: tl.constexpr,
 ):  # fmt: skip
     """As `product`, for up to four ROWS: multiplying and adding hides behind reading the weights.
 
@@ -75,6 +77,8 @@ def product_few(
     PADDED  ROWS rounded up to a power of two
     EARLY   (Hopper and later) it begins before the kernel before it has ended, and reads its first
             weights, which nobody writes, meanwhile
+    ahead   weights that are read after this kernel, of `ahead_lines` lines: each program brings
+            LINES of them into the cache behind its own, so that memory is never idle in between
     """
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     far = n[:, None].to(tl.int64) * WIDTH
@@ -91,9 +95,12 @@ def product_few(
             u = tl.load(here + OUTPUTS * WIDTH, eviction_policy="evict_first")
         if NORMED:
             gain = tl.load(norm + k).to(tl.float32)
-        if EARLY and part == 0:
-            gdc_wait()
-            gdc_launch_dependents()
+        if part == 0:
+            if LINES > 0:
+                _fetch(ahead, ahead_lines, tl.program_id(0), LINES)
+            if EARLY:
+                gdc_wait()
+                gdc_launch_dependents()
         w = _wide(w)
         if GATED:
             u = _wide(u)
@@ -135,6 +142,17 @@ def product_few(
 
 
 @triton.jit
+def _fetch(ahead, lines, program, LINES: tl.constexpr):
+    """Ask for LINES lines of 128 bytes, those of this program, to be brought into the cache."""
+    line = tl.minimum(program * LINES + tl.arange(0, LINES), lines - 1).to(tl.int64)
+    place = ahead.to(tl.pointer_type(tl.int8), bitcast=True) + line * 128
+    tl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [place],
+        dtype=tl.int32, is_pure=False, pack=1,
+    )  # fmt: skip
+
+
+@triton.jit
 def _wide(w):
     """Stored weights in fp32. Bytes go by bfloat16, which takes fewer and faster instructions."""
     if w.dtype != tl.float32:
@@ -169,9 +187,10 @@ def _finish(
 @triton.jit
 def attend(
     qkv, q_norm, k_norm, cosines, sines, at, keys, values, out, partial, sizes, done, eps,
-    capacity, splits,
+    capacity, splits, ahead, ahead_lines,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, GROUP: tl.constexpr,
     QUERIES: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
+    LINES: tl.constexpr,
 ):  # fmt: skip
     """One token of every row: normed, rotated, written to the cache at `at`, and let see its row.
 
@@ -184,10 +203,14 @@ def attend(
     done             int32 [rows, KV_HEADS], zeros before and after: splits that are ready
 
     A program is one split (CHUNK positions) of one key head; the last one that is ready joins them.
-    QUERIES is GROUP (query heads a key head) rounded up to what a product of matrices takes.
+    QUERIES is GROUP (query heads a key head) rounded up to what a product of matrices takes. EARLY,
+    ahead, LINES: see `product_few`.
     """
     row, head = tl.program_id(0) // KV_HEADS, tl.program_id(0) % KV_HEADS
     split = tl.program_id(1)
+    if LINES > 0:
+        program = tl.program_id(0) * tl.num_programs(1) + split
+        _fetch(ahead, ahead_lines, program, LINES)
     if EARLY:
         gdc_wait()
         gdc_launch_dependents()

@@ -20,6 +20,7 @@ from headroom.nn.oobleck_layout import DEEP_BLOCKS, DILATIONS, KERNEL, OobleckCo
 from headroom.nn.snake import Snake, gain_from, rate_from
 
 STD_FLOOR = 1e-4
+FOLDED_WIDTH = 512  # channels from which on a card's wide-set taps are set side by side
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
@@ -131,9 +132,31 @@ class ResidualUnit(nn.Module):
         self.conv2 = Pointwise(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.snake2(self.conv1(self.snake1(x)))
+        y = self.snake2(self._convolved(self.snake1(x)))
         y = _columns(F.linear(_rows(y), self.conv2.weight[:, :, 0, 0]))
         return _plus(y, self.conv2.bias.view(-1, 1, 1), x)
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """The first convolution. cuDNN has no fast kernel for its widest dilation at some lengths,
+        and takes a thousand times as long there: see `docs/log.md`."""
+        conv, wide = self.conv1, x.shape[1] >= FOLDED_WIDTH
+        on_card = x.device.type == "cuda" and not torch.compiler.is_compiling()
+        if on_card and wide and isinstance(conv, Conv) and conv.dilation == DILATIONS[-1]:
+            return folded_conv(conv, x)
+        y: Tensor = conv(x)
+        return y
+
+
+def folded_conv(conv: Conv, x: Tensor) -> Tensor:
+    """A dilated `conv` of kept length, as a plain one down the columns of a picture whose rows are
+    as many neighbours as the dilation: [B, C, 1, T] seen as [B, C, T / dilation, dilation]."""
+    length, across = x.shape[-1], conv.dilation
+    if -length % across:
+        x = F.pad(x, (0, -length % across))
+    picture = x.unflatten(3, (-1, across)).squeeze(2)
+    reach = conv.padding // across
+    y = F.conv2d(picture, conv.weight.transpose(2, 3), conv.bias, padding=(reach, 0))
+    return y.flatten(2).unsqueeze(2)[..., :length]
 
 
 class DecoderBlock(nn.Module):
