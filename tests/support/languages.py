@@ -41,7 +41,11 @@ def grown(place: Path, name: str, **sizes: int) -> Path:
     known = text_encoder_config(config, folder)
     torch.manual_seed(0)
     model = CausalLM(layer_sizes(known.sizes), known.layers, known.vocabulary)
-    save_file({name: t.bfloat16() for name, t in model.state_dict().items()}, folder / WEIGHTS)
+    tensors = {
+        name: torch.ones(t.shape) if t.dim() == 1 else torch.randn(t.shape) / t.shape[1] ** 0.5
+        for name, t in model.state_dict().items()
+    }
+    save_file({name: t.bfloat16() for name, t in tensors.items()}, folder / WEIGHTS)
     return folder
 
 

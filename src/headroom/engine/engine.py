@@ -325,6 +325,7 @@ class Engine:
             )
             seconds = time.perf_counter() - began
             told = report(run.plan, run.report, seconds, self._attention)
+            told = replace(told, language=task.language)
         notes = (*settled.notes, *planned.notes, *thought.notes)
         made = [
             self._compose(replace(settled, request=request, seeds=(seed,), notes=notes))

@@ -42,12 +42,14 @@ class Report:
 
     attention  the kernel that computes it
     advice     what would be faster here; None: nothing
+    language   the language model that was at work; None: none
     """
 
     stages: tuple[StageReport, ...]
     seconds: float
     attention: str = ""
     advice: str | None = None
+    language: str | None = None
 
     @property
     def planned_bytes(self) -> int:
