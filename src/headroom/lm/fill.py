@@ -84,7 +84,7 @@ def fill(
     if waiting:
         rows.extend(waiting)
     progress(len(written), len(written))
-    spent = laps.spent(1, len(prompt) + before, drawn, len(written) - drawn + failed)
+    spent = laps.spent(1, 1, len(prompt) + before, drawn, len(written) - drawn + failed)
     return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache), spent, failed)
 
 

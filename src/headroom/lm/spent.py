@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 class Spent:
     """Tokens that a language model read and wrote, and the seconds of each; none is counted twice.
 
-    rows     sequences side by side: one for each song, two where songs are guided
+    songs    written at once, in `rows` of a cache: one for each, or two where they are guided
     read     tokens of prompts, until the first was drawn: `reading` seconds
     drawn    tokens, of all songs; `forced`: those that a grammar wrote without asking the model
     writing  seconds from there on
     grammar  seconds in the grammar, which says what may come next
     """
 
+    songs: int
     rows: int
     read: int
     drawn: int
@@ -31,6 +32,11 @@ class Spent:
     reading: float
     writing: float
     grammar: float = 0.0
+
+    @property
+    def guided(self) -> bool:
+        """Whether a second row goes with each song."""
+        return self.rows > self.songs
 
 
 class Laps:
@@ -46,12 +52,12 @@ class Laps:
         if self._read is None:
             self._read = time.perf_counter() - self.grammar
 
-    def spent(self, rows: int, read: int, drawn: int, forced: int = 0) -> Spent:
+    def spent(self, songs: int, rows: int, read: int, drawn: int, forced: int = 0) -> Spent:
         """All of it, now that it is over."""
         ended = time.perf_counter() - self.grammar
         middle = ended if self._read is None else self._read
         reading, writing = middle - self._began, ended - middle
-        return Spent(rows, read, drawn, forced, reading, writing, self.grammar)
+        return Spent(songs, rows, read, drawn, forced, reading, writing, self.grammar)
 
     def told(
         self, settle: Callable[[], None], progress: Callable[[int, int], None]

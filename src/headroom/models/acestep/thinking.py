@@ -285,7 +285,7 @@ def write_codes(
             else:
                 codes = write(model, writing, rows, step.device, heard, before)
             drawn, read = codes.numel(), writing.to_read(before)
-            step.wrote(laps.spent(len(writing.sequences), read, drawn))
+            step.wrote(laps.spent(len(group), len(writing.sequences), read, drawn))
             found.append(codes)
         every: Tensor = torch.cat(found).sub_(words.start)
         return every
