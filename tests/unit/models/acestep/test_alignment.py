@@ -115,6 +115,11 @@ def test_tokens_that_nothing_tells_apart_stand_before_the_next_that_something_do
     assert list(first[1:4]) == [27, 28, 29] and last[0] == 26
 
 
+def test_of_two_ways_around_a_corner_the_token_is_held_longer() -> None:
+    first, last = warp(np.array([[0.0, -1.0], [-1.0, 0.0]]))
+    assert (list(first), list(last)) == ([0, 0], [0, 1])
+
+
 @pytest.mark.parametrize("slope", [1, 4, 12])
 def test_a_planted_diagonal_is_found(slope: int) -> None:
     tokens = 25

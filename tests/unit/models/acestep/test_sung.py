@@ -94,6 +94,10 @@ def test_the_tokens_of_a_line_say_it(tokenizer: PromptTokenizer) -> None:
         assert line.text in said and len(said) <= len(line.text) + 3, (line, said)
 
 
+def test_a_letter_belongs_to_the_last_of_its_tokens() -> None:
+    assert read("a海é", BYTES).texts == ("a", "", "", "海", "", "é")
+
+
 @TOKENIZERS
 def test_rows_are_those_of_the_lyrics_alone(tokenizer: PromptTokenizer) -> None:
     prompt = lyric_prompt("zh", "la la\nthe sea")
