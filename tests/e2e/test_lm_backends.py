@@ -63,7 +63,7 @@ def test_mlx_makes_the_same_song(plain: Result, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("headroom.models.acestep.thinking.write_mlx", counted)
     result = song("mlx")
-    assert len(calls) == 1 and told(result) == [] and same(result, plain)
+    assert calls and told(result) == [] and same(result, plain)
     assert written(result) > written(plain)
 
 
