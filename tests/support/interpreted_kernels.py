@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from headroom.lm import fused
 from headroom.lm.cache import Cache
-from headroom.lm.fused import BLOCK, CHUNK, Fused
+from headroom.lm.cost import SPLIT
+from headroom.lm.fused import BLOCK, Fused
 from headroom.nn import decode_kernels
 from headroom.nn.causal import CausalLM, Place
 from headroom.nn.qwen3 import LayerSizes
@@ -115,7 +116,7 @@ def main() -> None:
                 found[f"few, {form}, {rows}"] = product(rows, 96, 32, form, True, draw)
             for rows in (2, 16):
                 found[f"many, {form}, {rows}"] = product(rows, 64, 32, form, False, draw)
-        ends = [0, BLOCK - 1, BLOCK, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 9]
+        ends = [0, BLOCK - 1, BLOCK, SPLIT - 1, SPLIT, SPLIT + 1, 2 * SPLIT + 9]
         for precision in ("float32", "int8"):
             found[f"step, {precision}, 2 rows"] = step([300, 33], precision, draw)
             found[f"step, {precision}, 7 rows"] = step(ends, precision, draw)

@@ -123,7 +123,7 @@ def answered(
         asked = inside
 
         def build(size: str) -> Footprint:
-            return thinking_of(asked, songs, size, found.lm_backend == "mlx")
+            return thinking_of(asked, songs, size, found.lm_backend)
 
         size, needs = with_language_model(
             found.lms, build, needs, machine, found, NO_WISHES, settings

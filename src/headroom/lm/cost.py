@@ -5,6 +5,7 @@ from __future__ import annotations
 from headroom.units import MIB
 
 ROUND = 256  # tokens a cache grows by, so that few sizes of it exist
+SPLIT = 128  # positions of a split of attention, where our own kernels serve
 MLX_READS = 512  # tokens of a prompt that mlx reads at once
 MLX_SPARE = 256 * MIB  # memory mlx may keep that it does not use
 

@@ -165,7 +165,6 @@ class Rows:
         self._numbers = torch.arange(len(prompts), device=device)
         self._at = torch.tensor([len(prompt) for prompt in prompts], device=device)
         self._mask = self._unseen(device)
-        self._zero = self._mask.new_zeros(())  # a number of the host's would be copied, and awaited
 
     def _unseen(self, device: torch.device) -> Tensor:
         """Additive [rows, 1, 1, capacity]: what lies behind each prompt is hidden."""
@@ -187,7 +186,7 @@ class Rows:
         if top > self.cache.capacity:
             raise ValueError(f"a row of {top} tokens in a cache for {self.cache.capacity}")
         seen = min(self.cache.capacity, -(-top // SEEN) * SEEN)
-        self._mask[self._numbers, :, :, self._at] = self._zero
+        self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
         place = Place(self._numbers, self._at, rope, self._mask[..., :seen])
         hidden = self._model.step(tokens, self.cache.past, place)

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from headroom.lm.cache import Cache
+from headroom.lm.cost import SPLIT
 from headroom.nn.causal import CausalLM
 from headroom.nn.qwen3 import Layer
 from headroom.nn.rope import Rope
 
 MOST_ROWS = 64
 FEW_ROWS = 4  # up to so many, multiplying and adding hides behind reading the weights
-CHUNK = 128  # positions of a split of attention
-BLOCK = 64  # of them, that are looked at together
+BLOCK = 64  # positions of a split of attention, that are looked at together
 TILE = 16  # the fewest rows that a product of matrices takes
 STORED = (torch.bfloat16, torch.int8, torch.float8_e4m3fn)
 OLDEST = (3, 4)  # Triton's version from which on kernels can begin early
@@ -116,7 +116,7 @@ class Fused:
         early = torch.cuda.get_device_capability(cache.memory.device) >= (9, 0)
         self._launch = {"EARLY": early, "launch_pdl": early}
         self._tile = max(TILE, 1 << (rows - 1).bit_length())
-        self._splits = -(-cache.capacity // CHUNK)
+        self._splits = -(-cache.capacity // SPLIT)
 
         def room(*shape: int, dtype: torch.dtype = model.norm.weight.dtype) -> Tensor:
             return torch.empty(shape, dtype=dtype, device=cache.memory.device)
@@ -199,7 +199,7 @@ class Fused:
             keys, values, self._seen, self._partial, self._sizes, self._done, s.eps,
             self._cache.capacity, self._splits, then, lines,
             HEADS=s.heads, KV_HEADS=s.kv_heads, HALF=s.head_dim // 2, GROUP=group,
-            QUERIES=max(TILE, group), CHUNK=CHUNK, BLOCK=BLOCK, LINES=each, num_warps=4,
+            QUERIES=max(TILE, group), CHUNK=SPLIT, BLOCK=BLOCK, LINES=each, num_warps=4,
             **self._launch,
         )  # fmt: skip
 

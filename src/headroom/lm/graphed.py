@@ -103,7 +103,6 @@ class _Turns:
         self._hidden = rows.read(writing.sequences, before)
         self._past, self._rope = rows.cache.past, model.rope(rows.cache.capacity, device)
         self._at, self._mask = rows.places()
-        self._zero = self._mask.new_zeros(())  # a number of the host's would be copied over
         self._numbers = torch.arange(len(writing.sequences), device=device)
         self._number = torch.zeros(1, dtype=torch.long, device=device)
         self._uniforms = uniforms.to(device)
@@ -171,7 +170,7 @@ class _Turns:
 
     def _plain(self, tokens: Tensor) -> Tensor:
         """A step through torch's kernels."""
-        self._mask[self._numbers, :, :, self._at] = self._zero
+        self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
         place = Place(self._numbers, self._at, rope, self._mask[..., : self.stretch])
         return self._model.step(tokens, self._past, place)

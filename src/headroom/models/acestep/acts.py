@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from headroom.errors import WeightsMissing
+from headroom.errors import InvalidRequest, WeightsMissing
 from headroom.hardware.machine import DType
 from headroom.memory.footprint import Footprint
-from headroom.models.acestep.language import Language, find_languages
+from headroom.models.acestep.language import Language, find_languages, read_genres
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.scoring import ScoreTask, score
@@ -20,6 +20,7 @@ from headroom.models.acestep.thinking_cost import footprint as thinking_footprin
 from headroom.models.base import Score, Setup, SheetWish, SongSheet, Thought
 from headroom.params.request import Request
 from headroom.runtime.run import Run
+from headroom.settings import Settings
 from headroom.settings import load as load_settings
 from headroom.weights import catalog
 
@@ -38,10 +39,12 @@ class LanguageActs:
     @cached_property
     def _languages(self) -> dict[str, Language]:
         setup = self._setup
-        dirs = catalog.checkpoint_dirs(load_settings(), setup.checkpoint_dir)
+        settings = load_settings()
+        dirs = catalog.checkpoint_dirs(settings, setup.checkpoint_dir)
         items = catalog.installed(dirs, BUNDLED)
         found = find_languages(items, setup.lm, setup.lms, self.bundled)
-        return {item.name: Language(item.name, item.folder, self.dtype) for item in found}
+        genres = _genres_of(settings)
+        return {one.name: Language(one.name, one.folder, self.dtype, genres) for one in found}
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -68,8 +71,8 @@ class LanguageActs:
         return self._languages[name]
 
     def _thinks(self, cost: Thinking, language: str) -> Footprint:
-        known, mlx = self._language(language), self._setup.lm_backend == "mlx"
-        return thinking_footprint(cost, known.config, known.dtype, mlx)
+        known = self._language(language)
+        return thinking_footprint(cost, known.config, known.dtype, self._setup.lm_backend)
 
     # --- songs ---------------------------------------------------------------------------
 
@@ -108,3 +111,16 @@ class LanguageActs:
         """Do it."""
         assert isinstance(task, ScoreTask)
         return score(task, self._at_work, run)
+
+
+def _genres_of(settings: Settings) -> tuple[str, ...]:
+    """Those of the file that the settings name. Raises InvalidRequest for one that is none."""
+    path = settings.genres_file
+    if path is None:
+        return ()
+    try:
+        return read_genres(path)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        allowed = f"a file with a line for each choice of genres ({why})"
+        raise InvalidRequest(settings.spelt("genres_file"), str(path), allowed) from error

@@ -41,10 +41,10 @@ def footprint_of(songs: Sequence[Song], variant: Variant) -> Footprint:
 
 
 def thinking_of(
-    request: AnyMusicRequest, songs: Sequence[Song], size: str, mlx: bool = False
+    request: AnyMusicRequest, songs: Sequence[Song], size: str, backend: str = "pt"
 ) -> Footprint:
-    """What a language model of that size takes to think the songs out first; `mlx` says that mlx
-    writes the codes."""
+    """What a language model of that size takes to think the songs out first; the backend writes
+    the codes."""
     seconds, plans, guided = max(song.frames for song in songs) / LATENT_RATE, len(songs), True
     sheets = 1
     if isinstance(request, Text2Music) and request.asks is not None:
@@ -53,7 +53,7 @@ def thinking_of(
         plans = plans if request.lm_seed is None else 1
         sheets = bool(request.to_fill) * (1 if request.lm_shared_metadata else plans)
     work = thinking(songs[0].caption, songs[0].lyrics, seconds, plans, guided)
-    return thinking_footprint(replace(work, sheets=sheets), released_lm(size), DTYPE, mlx)
+    return thinking_footprint(replace(work, sheets=sheets), released_lm(size), DTYPE, backend)
 
 
 def variant_named(name: str) -> Variant:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headroom.lm.cost import MLX_READS, MLX_SPARE, cache_bytes, capacity
+from headroom.lm.cost import MLX_READS, MLX_SPARE, SPLIT, cache_bytes, capacity
 from headroom.memory.footprint import Component, Footprint, Form, Stage, Way
 from headroom.memory.precision import PRECISIONS, matrix_bytes
 from headroom.models.acestep import workspaces
@@ -80,13 +80,14 @@ def thinking(
 
 
 def footprint(
-    work: Thinking, config: TextEncoderConfig, dtype: str, mlx: bool = False
+    work: Thinking, config: TextEncoderConfig, dtype: str, backend: str = "pt"
 ) -> Footprint:
     """The model, and the stages of the work. `dtype` is that of its activations.
 
-    mlx  whether the codes are written by mlx, which takes the weights once more
+    backend  that writes the codes, as `headroom.lm.backend` names it: graphs keep what they work
+             with, and mlx takes the weights once more
     """
-    return Footprint((component(config, dtype),), stages(work, config, dtype, mlx))
+    return Footprint((component(config, dtype),), stages(work, config, dtype, backend))
 
 
 def component(config: TextEncoderConfig, dtype: str) -> Component:
@@ -111,7 +112,7 @@ def component(config: TextEncoderConfig, dtype: str) -> Component:
 
 
 def stages(
-    work: Thinking, config: TextEncoderConfig, dtype: str, mlx: bool = False
+    work: Thinking, config: TextEncoderConfig, dtype: str, backend: str = "pt"
 ) -> tuple[Stage, ...]:
     """Metadata first, where they are not given; then the codes, whose cache begins as theirs."""
     found: list[Stage] = []
@@ -139,7 +140,7 @@ def stages(
             Stage(
                 WRITE,
                 (LANGUAGE_MODEL,),
-                _ways(work, config, dtype, thinks=False, mlx=mlx),
+                _ways(work, config, dtype, thinks=False, backend=backend),
                 passes=work.codes + 1,
                 flops=2.0 * (read * layer + work.rows * work.codes * each),
             )
@@ -160,7 +161,7 @@ def _cache(config: TextEncoderConfig, rows: int, tokens: int, size: int) -> int:
 
 
 def _ways(
-    work: Thinking, config: TextEncoderConfig, dtype: str, thinks: bool, mlx: bool = False
+    work: Thinking, config: TextEncoderConfig, dtype: str, thinks: bool, backend: str = "pt"
 ) -> tuple[Way, ...]:
     """All songs at once, then in two groups, and so on; metadata are written once. Converted
     weights are none for mlx: with them torch writes."""
@@ -178,15 +179,17 @@ def _ways(
             rows, tokens = songs * (1 + work.guided), work.tokens()
             prompt = max(*work.prompts, work.away) + work.metadata
             more = SLOWER_PER_PIECE * (pieces - 1)
-            if mlx and precision == dtype:
+            if backend == "mlx" and precision == dtype:
                 room = mlx_room(config, songs, rows, prompt, tokens, dtype)
                 found.append(Way(room, pieces, more=more, precision=precision))
                 continue
             room = _room(
                 config, songs, rows, prompt, tokens, work.codes, work.guided, dtype, precision
             )  # fmt: skip
-            cache = _cache(config, rows, tokens, size)
-            found.append(Way(room + cache, pieces, more=more, precision=precision))
+            room += _cache(config, rows, tokens, size)
+            if backend == "vllm":
+                room += graphs_room(config, songs, rows, tokens, size)
+            found.append(Way(room, pieces, more=more, precision=precision))
     return tuple(found)
 
 
@@ -226,8 +229,23 @@ def _room(
     if not codes:  # fixed text is read on behind what is there: a mask, and keys for every head
         run, seen = min(FORCED_TOKENS, tokens - prompt), capacity(tokens)
         reading = max(reading, run * each) + 2 * seen * (run + s.heads * s.head_dim) * size
-    drawing = rows * words * size + songs * words * (4 * 8 + 8) + rows * s.width * 8 * size
+    drawing = _drawing(config, songs, rows, words, size)
     return largest + table + max(reading, drawing) + songs * codes * (8 + 4)
+
+
+def graphs_room(config: TextEncoderConfig, songs: int, rows: int, tokens: int, size: int) -> int:
+    """What a recording of the loop holds beside the loop itself, from above: what a turn works
+    with, in memory of its own, and what our own kernels hand from one to the next."""
+    s = config.sizes
+    handed = rows * (2 * s.width + (2 * s.heads + 2 * s.kv_heads) * s.head_dim + s.hidden) * size
+    parts = rows * s.heads * (capacity(tokens) // SPLIT) * (s.head_dim + 2) * 4
+    tables = capacity(tokens) * s.head_dim * size
+    return _drawing(config, songs, rows, CODEBOOK, size) + handed + parts + tables
+
+
+def _drawing(config: TextEncoderConfig, songs: int, rows: int, words: int, size: int) -> int:
+    """Logits, and what is drawn from them."""
+    return rows * words * size + songs * words * (4 * 8 + 8) + rows * config.sizes.width * 8 * size
 
 
 def mlx_room(

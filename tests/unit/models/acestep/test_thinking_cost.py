@@ -15,6 +15,7 @@ from headroom.lm.fill import fill
 from headroom.lm.sample import Sampling
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import language_model
+from headroom.models.acestep.codes_text import CODEBOOK
 from headroom.models.acestep.config import BlockSizes, TextEncoderConfig
 from headroom.models.acestep.encoders import layer_sizes
 from headroom.models.acestep.parts import LANGUAGE_MODEL
@@ -173,3 +174,16 @@ def test_nonsense_is_refused() -> None:
     for work in ((), 0, 0, False), ((1,), -1, 0, False), ((0,), 0, 5, True):
         with pytest.raises(ValueError, match="no work for a language model"):
             Thinking(*work)
+
+
+@pytest.mark.parametrize(("songs", "guided"), [(1, True), (4, True), (2, False)])
+def test_what_graphs_hold_is_planned(songs: int, guided: bool) -> None:
+    """A recording works in memory of its own, so a turn's logits and odds are there twice."""
+    config = released_lm("1.7B")
+    work = Thinking((300,) * songs, 0, 600, guided)
+    plain, graphs = (stages(work, config, "bfloat16", name)[-1] for name in ("pt", "vllm"))
+    rows = songs * (1 + guided)
+    logits, odds = rows * CODEBOOK * 2, songs * CODEBOOK * 4
+    for one, other in zip(plain.ways, graphs.ways, strict=True):
+        assert other.workspace >= one.workspace + (logits + odds) // max(1, one.pieces)
+        assert other.workspace <= one.workspace + 12 * (logits + odds) + (8 << 20)
