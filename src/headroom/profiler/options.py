@@ -22,6 +22,7 @@ Mode = Literal["profile", "benchmark", "tier-test", "understand", "create_sample
 MODES: tuple[Mode, ...] = get_args(Mode)
 TIERS = (4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 24.0)  # GiB
 TIER_SECONDS = 30.0  # of a song in a tier test
+SEED = 42  # of songs and texts where nobody names one, so that runs can be compared
 QUERY = "a slow love song for the last train home"
 # The language model does nothing here that nobody asked for.
 ASKED_FOR = ("thinking", "use_cot_metas", "use_cot_caption", "use_cot_language")
@@ -68,7 +69,8 @@ class Options:
     warmup        whether a run goes before the one that is measured
     detailed      functions and operators too; `llm_debug`: the language model's tokens too
     output, plot  a file of JSON, and a picture of stages and memory
-    audio_codes   what `understand` reads; None: those of a song that is thought out first
+    audio_codes   what `understand` reads, or the recording `source` that it hears; None of both:
+                  the codes of a song that is thought out first
     query         what `create_sample` makes a song of
     tiers         sizes of the cards to be simulated, GiB; `tier_duration`: of the song, s
     """
@@ -83,6 +85,7 @@ class Options:
     output: Path | None = None
     plot: Path | None = None
     audio_codes: str | None = None
+    source: Path | None = None
     query: str = QUERY
     tiers: tuple[float, ...] = TIERS
     tier_with_lm: bool = False
@@ -111,6 +114,8 @@ class Options:
         }
         rest |= {name: False for name in ASKED_FOR if name in known and name not in self.fields}
         request = request_from({**rest, **self.said})
+        if request.seed is None and not request.seeds:
+            request = request.model_copy(update={"seed": SEED})
         if not isinstance(request, Text2Music) or request.thinking or request.plan_metadata:
             return request
         sheet = any(getattr(request, name) for name in ASKED_FOR)

@@ -1,0 +1,188 @@
+"""Mode benchmark: length × batch × thinking × steps, inside the limits in force here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from headroom.engine.engine import Engine
+from headroom.engine.limits import limits
+from headroom.errors import (
+    Cancelled,
+    DoesNotFit,
+    HeadroomError,
+    LanguageModelFailed,
+    OutOfMemory,
+    RenderFailed,
+)
+from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
+from headroom.params.clamp import clamp
+from headroom.params.request import Request
+from headroom.profiler.breakdown import Breakdown
+from headroom.profiler.face import Face
+from headroom.profiler.options import Options
+from headroom.profiler.single import measure, warm_up
+
+DURATIONS = (30.0, 60.0, 120.0, 240.0)  # seconds
+BATCHES = (1, 2, 4)
+THINKING = (False, True)
+STEPS = (8, 16)
+OK = "OK"
+FAILURES: dict[type[HeadroomError], str] = {
+    DoesNotFit: "NO FIT",
+    OutOfMemory: "OOM",
+    RenderFailed: "FAILED",
+    LanguageModelFailed: "FAILED",
+}
+WIDTHS = (11, 8, 8, 8, 11, 11, 11, 11, 7)
+HEAD = ("Duration", "Batch", "Think", "Steps", "Wall(s)", "LM(s)", "DiT(s)", "VAE(s)", "Status")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A configuration, inside the limits."""
+
+    request: AnyMusicRequest
+
+    @property
+    def duration(self) -> float:
+        """Seconds; 0 where the source decides."""
+        return self.request.duration or 0.0
+
+    @property
+    def thinking(self) -> bool:
+        """Whether a language model plans the song."""
+        return isinstance(self.request, Text2Music) and self.request.thinking
+
+    def words(self) -> str:
+        """On one line."""
+        think = ", thinking" if self.thinking else ""
+        steps = self.request.inference_steps
+        return f"{self.duration:g} s, batch {self.request.batch_size}, {steps} steps{think}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of a configuration; without `parts`, why there are none."""
+
+    cell: Cell
+    status: str
+    parts: Breakdown | None = None
+    songs: int = 0
+    silent: int = 0
+    audio_seconds: float = 0.0
+    planned_bytes: int = 0
+    measured_bytes: int = 0
+    error: str | None = None
+
+    def words(self) -> tuple[str, ...]:
+        """Its line of the table."""
+        cell, parts = self.cell, self.parts
+        times = ["—"] * 4
+        if parts is not None:
+            times = [f"{t:.2f}" for t in (parts.wall, parts.lm, parts.dit, parts.vae)]
+        return (
+            f"{cell.duration:g}", str(cell.request.batch_size), str(cell.thinking),
+            str(cell.request.inference_steps), *times, self.status,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows in order, out of `asked` configurations."""
+
+    rows: tuple[Row, ...]
+    asked: int
+    stopped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of them were made."""
+        return not self.stopped and all(row.status == OK for row in self.rows)
+
+
+def cells(engine: Engine, options: Options, face: Face) -> tuple[Cell, ...]:
+    """The configurations: an axis has the values that were asked for, else the usual ones; each is
+    clamped once, and what became the same is done once. Every clamp is said once."""
+    asked = options.request()
+    found: dict[Request, Cell] = {}
+    for duration, batch, thinking, steps in _axes(engine, options, asked, face):
+        values = {"duration": duration, "batch_size": batch, "inference_steps": steps}
+        if isinstance(asked, Text2Music):
+            values["thinking"] = thinking
+            values["plan_metadata"] = asked.plan_metadata and not thinking
+        request = asked.model_copy(update=values)
+        allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
+        inside, notes = clamp(request, allowed)
+        face.notes(notes)
+        found.setdefault(inside, Cell(inside))
+    return tuple(found.values())
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The table of results."""
+    lines = [_line(HEAD), "-" * 122]
+    lines += [_line(row.words()) for row in rows]
+    lines += [f"  {row.cell.words()}: {row.error}" for row in rows if row.error is not None]
+    return "\n".join(lines)
+
+
+def run(engine: Engine, options: Options, face: Face) -> Matrix:
+    """Measure every configuration. Ctrl-C keeps what was measured."""
+    every = cells(engine, options, face)
+    rows: list[Row] = []
+    stopped = False
+    try:
+        if options.warmup and every:
+            hottest = max(every, key=lambda cell: (cell.thinking, -cell.duration))
+            first = hottest.request.model_copy(update={"batch_size": 1, "seeds": ()})
+            face.say(f"warm-up: {warm_up(engine, first, face):.2f} s")
+        for number, cell in enumerate(every, 1):
+            row = _row(engine, cell, face)
+            rows.append(row)
+            seconds = f"{row.parts.wall:.2f} s" if row.parts is not None else row.error
+            face.say(f"[{number:>{len(str(len(every)))}}/{len(every)}] {cell.words()}: {seconds}")
+    except (Cancelled, KeyboardInterrupt):
+        stopped = True
+    return Matrix(tuple(rows), len(every), stopped)
+
+
+def _axes(
+    engine: Engine, options: Options, asked: AnyMusicRequest, face: Face
+) -> Iterator[tuple[float | None, int, bool, int | None]]:
+    said = options.fields
+    durations = (asked.duration,) if "duration" in said else DURATIONS
+    batches = (asked.songs,) if said & {"batch_size", "seeds"} else BATCHES
+    steps = (asked.inference_steps,) if said & {"inference_steps", "timesteps"} else STEPS
+    thinking: Sequence[bool] = (False,)
+    if isinstance(asked, Text2Music):
+        thinking = (asked.thinking,) if "thinking" in said else THINKING
+    elif asked.duration is None or "duration" not in said:
+        durations = (asked.duration,)  # as long as the source
+    if True in thinking and "thinking" not in said and not _thinks(engine):
+        face.once("note: thinking: no language model is loaded here, so there are no such rows.")
+        thinking = (False,)
+    return product(durations, batches, thinking, steps)
+
+
+def _thinks(engine: Engine) -> bool:
+    return engine.terms.init_lm and engine.has_language_model
+
+
+def _row(engine: Engine, cell: Cell, face: Face) -> Row:
+    try:
+        found = measure(engine, cell.request, face.stop)
+    except tuple(FAILURES) as error:
+        status = next(word for kind, word in FAILURES.items() if isinstance(error, kind))
+        return Row(cell, status, error=str(error))
+    face.notes(found.result.notes)
+    audios = found.result.audios
+    return Row(
+        cell, OK, found.parts(), len(audios), found.silent, found.audio_seconds,
+        found.planned_bytes, found.measured_bytes,
+    )  # fmt: skip
+
+
+def _line(words: Sequence[str]) -> str:
+    return "".join(f"{word:<{width}}" for word, width in zip(words, WIDTHS, strict=True)).rstrip()

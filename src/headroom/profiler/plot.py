@@ -1,0 +1,110 @@
+"""A picture of a run: its stages over time, and below it the memory of each, planned and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headroom.engine.terms import DECODE
+from headroom.profiler.breakdown import DENOISE, LANGUAGE
+from headroom.profiler.single import Measured
+from headroom.profiler.trace import Span
+from headroom.units import GIB, clock
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, PAPER, GRID = "#22272e", "#ffffff", "#d7dbe0"
+LANGUAGE_MODEL, DIT, VAE, BESIDE = "#3b7dd8", "#e07b39", "#4c9f70", "#8b93a1"
+NARROW = 0.06  # of the width: a stage less wide has its seconds beside it
+
+
+def draw(found: Measured, path: Path) -> None:
+    """Write it as a PNG. matplotlib is loaded here."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    spans = found.spans
+    figure = Figure(figsize=(10, 2.6 + 0.34 * len(spans) + 2.4), dpi=130, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    rows = max(2.0, 0.34 * len(spans) + 0.6)
+    stages, memory = figure.subplots(2, 1, sharex=True, height_ratios=(rows, 2.4))
+    _stages(stages, spans, found)
+    _memory(memory, spans, found)
+    for axes in (stages, memory):
+        axes.set_xlim(0, found.wall)
+        axes.grid(axis="x", color=GRID, linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=INK)
+    request = found.request
+    steps = f"{found.steps} steps"
+    songs = f"{len(found.result.audios)} × {found.result.audio.seconds:.0f} s"
+    figure.suptitle(
+        f"{found.result.provenance[0].model}: {request.task}, {songs}, {steps}, "
+        f"{clock(found.wall)} on {found.result.provenance[0].device}",
+        color=INK, fontsize=11, x=0.01, ha="left",
+    )  # fmt: skip
+    figure.tight_layout()
+    figure.savefig(path, format="png")
+
+
+def _stages(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
+    """A row a stage, from the first on top; what went by until its parts were there is hatched."""
+    for row, span in enumerate(spans):
+        colour, width = _colour(span.stage), span.ended - span.began
+        axes.barh(row, width, left=span.began, height=0.62, color=colour)
+        if span.loading > 0:
+            axes.barh(
+                row, span.loading, left=span.began, height=0.62, color=colour, hatch="////",
+                edgecolor=PAPER, linewidth=0,
+            )  # fmt: skip
+        text = f"{span.loading + span.working:.2f} s"
+        if width > NARROW * found.wall:
+            axes.text(span.began + width / 2, row, text, ha="center", va="center", color=PAPER)
+        else:
+            right = span.ended < 0.85 * found.wall
+            place = span.ended if right else span.began
+            axes.annotate(
+                text, (place, row), xytext=(5 if right else -5, 0), textcoords="offset points",
+                ha="left" if right else "right", va="center", color=INK,
+            )  # fmt: skip
+    saved = found.wall - found.save
+    axes.barh(len(spans), found.save, left=saved, height=0.62, color=BESIDE)
+    axes.annotate(
+        f"{found.save:.2f} s", (saved, len(spans)), xytext=(-5, 0), textcoords="offset points",
+        ha="right", va="center", color=INK,
+    )  # fmt: skip
+    axes.set_yticks(range(len(spans) + 1), [*(span.stage for span in spans), "save"], color=INK)
+    axes.invert_yaxis()
+    axes.set_title("Stages (hatched: until its weights were there)", loc="left", fontsize=10)
+
+
+def _memory(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
+    """The peak of each stage, as it was measured, and as it was planned."""
+    for number, span in enumerate(spans):
+        width, first = span.ended - span.began, number == 0
+        axes.bar(
+            span.began, span.measured / GIB, width=width, align="edge",
+            color=_colour(span.stage), alpha=0.75, label="measured at most" if first else None,
+        )  # fmt: skip
+        axes.plot(
+            (span.began, span.ended), (span.planned / GIB,) * 2, color=INK, linewidth=1.6,
+            label="planned" if first else None,
+        )  # fmt: skip
+    highest = max((max(s.measured, s.planned) for s in spans), default=0) / GIB
+    budget = found.result.plan.budget / GIB
+    if budget < 2 * highest:
+        axes.axhline(budget, color="#c0392b", linewidth=1.2, linestyle="--", label="budget")
+        highest = max(highest, budget)
+    axes.set_ylim(0, highest * 1.3 or 1.0)
+    axes.set_ylabel("GiB", color=INK)
+    axes.set_xlabel("seconds", color=INK)
+    axes.set_title("Memory of the device", loc="left", fontsize=10)
+    axes.legend(loc="upper right", ncols=3, frameon=False, fontsize=9)
+
+
+def _colour(stage: str) -> str:
+    if stage in LANGUAGE:
+        return LANGUAGE_MODEL
+    return {DENOISE: DIT, DECODE: VAE}.get(stage, BESIDE)

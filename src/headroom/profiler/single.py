@@ -1,0 +1,134 @@
+"""One song, measured: a warm-up, the run that counts, and what its parts are held against."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from headroom.engine.engine import Engine
+from headroom.engine.result import Result
+from headroom.errors import Cancelled
+from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
+from headroom.models.acestep.song import Song
+from headroom.models.acestep.thinking_cost import WRITE
+from headroom.profiler.breakdown import (
+    DENOISE,
+    Breakdown,
+    Unguided,
+    breakdown,
+    is_guided,
+    without_guidance,
+)
+from headroom.profiler.face import Face
+from headroom.profiler.trace import Overhead, Span, Trace, overhead
+from headroom.runtime.events import Event, StageDone, Stop
+
+SILENT = 1e-4  # of full scale: what stays below is no music
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run that was measured. `planned_seconds` by stage, as the plan has them.
+
+    steps   of denoising, all passes together
+    silent  how many of the songs cannot be heard
+    """
+
+    request: AnyMusicRequest
+    result: Result
+    spans: tuple[Span, ...]
+    wall: float
+    save: float
+    steps: int
+    silent: int
+    overhead: Overhead
+
+    def parts(self, unguided: Unguided | None = None) -> Breakdown:
+        """Where its seconds went."""
+        return breakdown(self.spans, self.wall, self.save, self.steps, unguided)
+
+    @property
+    def audio_seconds(self) -> float:
+        """Of all songs together."""
+        return sum(audio.seconds for audio in self.result.audios)
+
+    @property
+    def planned_seconds(self) -> dict[str, float]:
+        """By stage."""
+        reports = [r for r in (self.result.thought, self.result.report) if r is not None]
+        return {s.stage: s.planned_seconds for report in reports for s in report.stages}
+
+    @property
+    def planned_bytes(self) -> int:
+        """The largest planned peak."""
+        return max((span.planned for span in self.spans), default=0)
+
+    @property
+    def measured_bytes(self) -> int:
+        """The largest measured peak."""
+        return max((span.measured for span in self.spans), default=0)
+
+
+def measure(engine: Engine, request: AnyMusicRequest, stop: Stop) -> Measured:
+    """Make the songs and write them to a folder that is removed, listening.
+
+    Raises what `Engine.generate` raises.
+    """
+    trace = Trace()
+    with tempfile.TemporaryDirectory(prefix="headroom-") as folder:
+        began = time.perf_counter()
+        result = engine.generate(request, trace, stop)
+        made = time.perf_counter()
+        result.save(Path(folder) / "song.flac")
+        ended = time.perf_counter()
+    return Measured(
+        request=request,
+        result=result,
+        spans=trace.spans,
+        wall=ended - began,
+        save=ended - made,
+        steps=_steps(result, trace.spans),
+        silent=sum(1 for audio in result.audios if float(audio.samples.abs().max()) < SILENT),
+        overhead=overhead(trace),
+    )
+
+
+def warm_up(engine: Engine, request: AnyMusicRequest, face: Face) -> float:
+    """The same work once before, so that what only a first run does is done; its seconds."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="headroom-") as folder:
+        result = engine.generate(request, face.tell, face.stop)
+        result.save(Path(folder) / "song.flac")
+    face.notes(result.notes)
+    return time.perf_counter() - began
+
+
+def guidance_apart(engine: Engine, measured: Measured, stop: Stop) -> Unguided | None:
+    """The codes of a measured run written once more without guidance, as far as the language
+    model's last stage; None where there was no guidance."""
+    request = measured.request
+    if not isinstance(request, Text2Music) or not is_guided(measured.spans):
+        return None
+    trace = Trace()
+    written = [False]
+
+    def hear(event: Event) -> None:
+        trace(event)
+        written[0] |= isinstance(event, StageDone) and event.stage == WRITE
+
+    plain = request.model_copy(update={"lm_cfg_scale": 1.0})
+    try:
+        engine.generate(plain, hear, lambda: written[0] or stop())
+    except Cancelled:
+        if not written[0]:
+            raise
+    return without_guidance(trace.spans)
+
+
+def _steps(result: Result, spans: Sequence[Span]) -> int:
+    songs = cast("tuple[Song, ...]", result.songs)
+    return songs[0].sampling.steps * sum(1 for span in spans if span.stage == DENOISE)

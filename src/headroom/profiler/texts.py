@@ -1,0 +1,137 @@
+"""Modes understand, create_sample and format_sample: a text of the language model, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import cast
+
+from headroom.engine.engine import Engine
+from headroom.errors import InvalidRequest
+from headroom.models.acestep.codes_text import codes_to_text
+from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
+from headroom.models.acestep.song import Song
+from headroom.models.base import SheetWish, SongSheet
+from headroom.profiler.breakdown import Breakdown, breakdown
+from headroom.profiler.face import Face
+from headroom.profiler.options import Options
+from headroom.profiler.report import title
+from headroom.profiler.trace import Overhead, Span, Trace, overhead
+
+ACTS = {"understand": "understand", "create_sample": "inspire", "format_sample": "format"}
+SHEET = {
+    "bpm": "bpm",
+    "keyscale": "keyscale",
+    "timesignature": "timesignature",
+    "duration": "duration",
+    "vocal_language": "language",
+}
+LETTERS = 100  # of a caption and of lyrics that are shown
+CODES_OF = 30.0  # seconds of the song whose codes are understood, where there are none
+
+
+@dataclass(frozen=True, slots=True)
+class Sheeted:
+    """A text that was measured. `hearing`: seconds that a recording took to become codes."""
+
+    wish: SheetWish
+    sheet: SongSheet
+    spans: tuple[Span, ...]
+    wall: float
+    overhead: Overhead
+    hearing: float | None = None
+
+    @property
+    def parts(self) -> Breakdown:
+        """Where its seconds went."""
+        return breakdown(self.spans, self.wall)
+
+
+def run(engine: Engine, options: Options, face: Face) -> Sheeted:
+    """Write it once to warm up, and once to be measured. Raises what `Engine.write` raises."""
+    request = Options.request(options)
+    hearing: float | None = None
+    text = ""
+    if options.mode == "understand":
+        text, hearing = _codes(engine, options, request, face)
+    wish = _wish(options, request, text)
+    if options.warmup:
+        began = time.perf_counter()
+        engine.write(wish, face.tell, face.stop)
+        face.say(f"warm-up: {time.perf_counter() - began:.2f} s")
+    trace = Trace()
+    began = time.perf_counter()
+    sheet = engine.write(wish, trace, face.stop)
+    wall = time.perf_counter() - began
+    face.notes(sheet.notes)
+    return Sheeted(wish, sheet, trace.spans, wall, overhead(trace), hearing)
+
+
+def result_table(found: Sheeted) -> str:
+    """What was written, cut short where it is long."""
+    sheet = found.sheet
+    rows: list[tuple[str, object]] = [
+        ("Caption", _short(sheet.caption)),
+        ("BPM", sheet.bpm),
+        ("Duration", None if sheet.duration is None else f"{sheet.duration} s"),
+        ("Key", sheet.keyscale),
+        ("Language", sheet.language),
+        ("Time signature", sheet.timesignature),
+        ("Instrumental", "yes" if sheet.instrumental else "no"),
+        ("Lyrics", _short(sheet.lyrics)),
+    ]
+    lines = [title("RESULT")]
+    lines += [f"  {name:<16}{'—' if value in (None, '') else value}" for name, value in rows]
+    return "\n".join(lines)
+
+
+def _wish(options: Options, request: AnyMusicRequest, codes: str) -> SheetWish:
+    """What is asked of the language model; sampling that nobody spoke of stays the family's."""
+    said = options.fields
+    lm = request if isinstance(request, Text2Music) else Text2Music()
+    wish = SheetWish(
+        ACTS[options.mode],
+        codes,
+        seed=request.seed or 0,
+        temperature=lm.lm_temperature if "lm_temperature" in said else None,
+        top_k=lm.lm_top_k if "lm_top_k" in said else None,
+        top_p=lm.lm_top_p if "lm_top_p" in said else None,
+        given={ours: getattr(request, name) for name, ours in SHEET.items() if name in said},
+    )
+    if options.mode == "create_sample":
+        return replace(wish, text=options.query, instrumental=request.instrumental)
+    if options.mode == "format_sample":
+        return replace(wish, text=request.caption, lyrics=request.lyrics)
+    return wish
+
+
+def _codes(
+    engine: Engine, options: Options, request: AnyMusicRequest, face: Face
+) -> tuple[str, float | None]:
+    """What is to be understood: codes that were given, a recording's, or those of a song that the
+    language model thinks out first."""
+    if options.audio_codes is not None:
+        return options.audio_codes, None
+    if options.source is not None:
+        began = time.perf_counter()
+        heard = engine.hear(options.source, face.tell, face.stop)
+        return heard, time.perf_counter() - began
+    seconds = min(request.duration or CODES_OF, CODES_OF)
+    first = {"thinking": True, "inference_steps": 1, "duration": seconds, "batch_size": 1}
+    result = engine.generate(request.model_copy(update=first), face.tell, face.stop)
+    codes: Sequence[int] = cast("Song", result.songs[0]).codes
+    if not codes:
+        raise InvalidRequest("audio_codes", "", "codes: no language model is here to make some")
+    face.once(f"codes: {len(codes)}, of a song that was thought out first")
+    return codes_to_text(codes), None
+
+
+def as_json(sheet: SongSheet) -> dict[str, object]:
+    """What was written, whole."""
+    return {name: value for name, value in asdict(sheet).items() if name != "notes"}
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LETTERS else line[: LETTERS - 1] + "…"
