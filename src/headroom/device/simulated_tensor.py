@@ -266,28 +266,31 @@ def _shape_only(x: Any) -> Any:
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    return (x for x in _leaves(tree) if isinstance(x, Tensor))
+    return (x for x in _leaves((tree,)) if isinstance(x, Tensor))
 
 
 # Operations take and give tensors, and tuples, lists and dicts of them. Torch's own walk through
 # trees knows more kinds of nodes, and took half of the time of a run over fake tensors.
+_BRANCHING = (tuple, list, dict)
 
 
-def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, tuple | list):
-        for branch in tree:
-            yield from _leaves(branch)
-    elif isinstance(tree, dict):
-        yield from _leaves(tuple(tree.values()))
-    else:
-        yield tree
+def _leaves(tree: Any) -> list[Any]:
+    found: list[Any] = []
+    for branch in tree.values() if isinstance(tree, dict) else tree:
+        if isinstance(branch, _BRANCHING):
+            found += _leaves(branch)
+        else:
+            found.append(branch)
+    return found
 
 
 def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
-    if isinstance(tree, tuple):
-        return tuple([_mapped(function, branch) for branch in tree])
-    if isinstance(tree, list):
-        return [_mapped(function, branch) for branch in tree]
     if isinstance(tree, dict):
         return {name: _mapped(function, branch) for name, branch in tree.items()}
+    if isinstance(tree, _BRANCHING):
+        made = [
+            _mapped(function, branch) if isinstance(branch, _BRANCHING) else function(branch)
+            for branch in tree
+        ]
+        return tuple(made) if isinstance(tree, tuple) else made
     return function(tree)
