@@ -98,7 +98,8 @@ def _step(bench: Bench, network: CausalLM, exact: CausalLM, stored: str, count: 
         seen = torch.arange(cache.capacity, device=where) <= at.unsqueeze(1)
         mask = torch.zeros(count, 1, 1, cache.capacity, dtype=cache.memory.dtype, device=where)
         mask.masked_fill_(~seen[:, None, None], float("-inf"))
-        place = Place(torch.arange(count, device=where), at, Rope(rope.cos[at], rope.sin[at]), mask)
+        here = Rope(rope.cos[at], rope.sin[at])
+        place = Place(torch.arange(count, device=where), at, here, (mask,))
         found[name] = net.step(ids.to(where), cache.past, place)
     row = near(f"a step of ours, {stored}, {count} rows", found["ours"], found["host"], 3e-2)
     return {**row, "torchs_distance": near("", found["torch's"], found["host"], 1)["distance"]}

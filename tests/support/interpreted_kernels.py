@@ -95,7 +95,7 @@ def step(lengths: list[int], precision: str, draw: Any) -> float:
     seen = torch.arange(caches[0].capacity) <= at.unsqueeze(1)
     mask = torch.zeros(rows, 1, 1, caches[0].capacity)
     mask.masked_fill_(~seen[:, None, None], float("-inf"))
-    place = Place(torch.arange(rows), at, Rope(rope.cos[at], rope.sin[at]), mask)
+    place = Place(torch.arange(rows), at, Rope(rope.cos[at], rope.sin[at]), (mask,))
     exact = model.step(ids, caches[0].past, place)
     kernels = Fused(model, caches[1], rope, slice(20, 100))
     ours = kernels.step(ids, at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeAlias
 
 import torch
@@ -185,14 +186,24 @@ class Rows:
         top = max(lengths) + 1
         if top > self.cache.capacity:
             raise ValueError(f"a row of {top} tokens in a cache for {self.cache.capacity}")
-        seen = min(self.cache.capacity, -(-top // SEEN) * SEEN)
         self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
-        place = Place(self._numbers, self._at, rope, self._mask[..., :seen])
+        place = Place(self._numbers, self._at, rope, self._masks(lengths))
         hidden = self._model.step(tokens, self.cache.past, place)
         self._at = self._at + 1
         self.cache.lengths = [length + 1 for length in lengths]
         return hidden
+
+    def _masks(self, lengths: Sequence[int]) -> tuple[Tensor, ...]:
+        """Neighbouring rows that end in the same stretch look together: a song that is guided goes
+        on far behind what it is guided away from."""
+        ends = [min(self.cache.capacity, -(-(n + 1) // SEEN) * SEEN) for n in lengths]
+        found, first = [], 0
+        for end, rows in groupby(ends):
+            count = len(tuple(rows))
+            found.append(self._mask[first : first + count, ..., :end])
+            first += count
+        return tuple(found)
 
     def extend(self, ids: Ids) -> Tensor:
         """Add tokens to the only row → hidden state [1, width] of the last of them."""

@@ -172,7 +172,7 @@ class _Turns:
         """A step through torch's kernels."""
         self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
-        place = Place(self._numbers, self._at, rope, self._mask[..., : self.stretch])
+        place = Place(self._numbers, self._at, rope, (self._mask[..., : self.stretch],))
         return self._model.step(tokens, self._past, place)
 
     def _stepped(self, tokens: Tensor) -> Tensor:

@@ -35,14 +35,14 @@ class Place:
 
     rows, at  [R] each: the row in the cache, and the position in it
     rope      of these positions
-    mask      additive [R, 1, 1, seen]: what of the first `seen` positions each row may look at,
-              its own included
+    masks     additive [r, 1, 1, seen] of the rows in order, those that go about as far together:
+              what of the first `seen` positions each row may look at, its own included
     """
 
     rows: Tensor
     at: Tensor
     rope: Rope
-    mask: Tensor
+    masks: tuple[Tensor, ...]
 
 
 class CausalLM(Qwen3):
@@ -127,12 +127,17 @@ def _one(q: Tensor, k: Tensor, v: Tensor, past: Past, place: Place) -> Tensor:
     past.keys[place.rows, :, place.at] = k
     past.values[place.rows, :, place.at] = v
     rows, heads, size = q.shape
-    seen, groups = place.mask.shape[-1], k.shape[1]
-    # The rows of a batch are the first ones of the cache.
-    keys, values = past.keys[:rows, :, :seen], past.values[:rows, :, :seen]
+    groups, first, found = k.shape[1], 0, []
     folded = q.view(rows, groups, heads // groups, size)
-    mask = place.mask.expand(rows, groups, heads // groups, seen)
-    return attend(folded, keys, values, mask, False).reshape(rows, heads, size)
+    for mask in place.masks:  # the rows of a batch are the first ones of the cache
+        count, seen = mask.shape[0], mask.shape[-1]
+        here = slice(first, first + count)
+        keys, values = past.keys[here, :, :seen], past.values[here, :, :seen]
+        wide = mask.expand(count, groups, heads // groups, seen)
+        found.append(attend(folded[here], keys, values, wide, False))
+        first += count
+    out = found[0] if len(found) == 1 else torch.cat(found)
+    return out.reshape(rows, heads, size)
 
 
 def _staircase(count: int, start: int, like: Tensor) -> Tensor:
