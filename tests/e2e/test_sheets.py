@@ -15,6 +15,12 @@ from unit.cli.conftest import Cli, cli, home
 __all__ = ["cli", "home"]
 
 
+@pytest.fixture(autouse=True)
+def _room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a sheet and some lyrics: the small model sings on as long as there is room."""
+    monkeypatch.setattr("headroom.models.acestep.texts.TEXT_TOKENS", 1300)
+
+
 def sheet(done: object) -> dict[str, object]:
     value = json.loads(done.out)  # type: ignore[attr-defined]
     song = value["song"]

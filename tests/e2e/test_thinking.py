@@ -13,7 +13,7 @@ from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
 from headroom.runtime.pool import State
 from headroom.settings import Settings
 
-ASKED = Text2Music(caption="slow bossa nova", duration=12, thinking=True, inference_steps=1, seed=5)
+ASKED = Text2Music(caption="slow bossa nova", duration=12, thinking=True, inference_steps=1, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,19 @@ def test_what_was_said_is_kept(engine: Engine) -> None:
     assert (song.language, song.caption) == ("pt", ASKED.caption)
     (open_,) = told(engine, duration=None)
     assert 10 <= open_.kept / 25 <= 600 and len(open_.codes) * 5 == open_.kept
+
+
+@pytest.mark.parametrize(("seconds", "songs"), [(10, 1), (23, 2), (41, 1)])
+def test_five_codes_are_written_a_second(engine: Engine, seconds: int, songs: int) -> None:
+    """Exactly as many, whether the length was said or the model chose it."""
+    seeds = {"seed": None, "seeds": tuple(range(songs))}
+    brief = {"use_cot_caption": False, "use_cot_language": False}
+    found = told(engine, duration=seconds, **seeds, **brief)
+    assert [len(song.codes) for song in found] == [5 * seconds] * songs
+    assert [song.kept for song in found] == [25 * seconds] * songs
+    everything = {"bpm": 90, "keyscale": "C major", "timesignature": "4", "vocal_language": "en"}
+    (given,) = told(engine, duration=seconds, **everything, **brief)  # no sheet is left to fill
+    assert len(given.codes) == 5 * seconds
 
 
 def test_a_song_is_the_same_again_and_in_a_batch(engine: Engine) -> None:
@@ -98,17 +111,18 @@ def test_the_language_model_leaves_as_the_plan_says() -> None:
     small = Settings(max_vram=6.5, policy="published")
     engine = Engine("simulated", settings=small)
     assert engine.terms.lm == "0.6B" and engine.terms.offload
-    result = engine.generate(ASKED)
+    asked = ASKED.model_copy(update={"use_cot_caption": False})  # hundreds of tokens less
+    result = engine.generate(asked)
     states = {part.name: part for part in engine.status()}
     assert states["language model"].state is State.HOST
     assert engine.device.memory_allocated() == engine._pool.floor
     for stage in result.thought.stages if result.thought else ():
         assert stage.measured_bytes <= stage.planned_bytes
     large = Engine("simulated", settings=Settings(max_vram=24, policy="published"))
-    large.generate(ASKED)
+    large.generate(asked)
     assert {p.name: p.state for p in large.status()}["language model"] is State.DEVICE
     loads = large._pool.loaded
-    large.generate(ASKED)
+    large.generate(asked)
     assert large._pool.loaded == loads
     engine.close()
     large.close()

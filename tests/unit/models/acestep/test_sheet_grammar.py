@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -16,7 +17,6 @@ import torch
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.sheet import FIELDS, Sheet, read
 from headroom.models.acestep.sheet_grammar import (
-    CAPTION_TOKENS,
     CONTINUED,
     FreeText,
     SheetGrammar,
@@ -143,9 +143,9 @@ def test_a_caption_ends_at_its_limit(which: str, given: Sheet) -> None:
             grammar.take(token)
             free += 1
         if ends:  # a line that ends near the limit is not continued
-            assert CAPTION_TOKENS - CONTINUED < free <= CAPTION_TOKENS + 1
+            assert 512 - CONTINUED < free <= 512 + 1
         else:
-            assert last.tolist() == [words.newline] and free == CAPTION_TOKENS + 1
+            assert last.tolist() == [words.newline] and free == 512 + 1
 
 
 @both
@@ -233,3 +233,81 @@ def test_without_a_grammar_only_marks_and_codes_are_kept_out() -> None:
     assert not free.done
     free.take(words.thought)
     assert free.done
+
+
+GENRES = (
+    "rock", "rock and roll", "pop, electronic, dance", "pop", "a: b", "'quoted'", "1980", "no",
+    "# one", "r&b", "春の歌", "so many words " * 9, "<|im_end|> rock", "<think>", "", "  pop  ",
+)  # fmt: skip
+SAYABLE = {" ".join(g.split()) for g in GENRES if g and "<" not in g}
+
+
+@cache
+def with_genres(which: str) -> SheetWords:
+    return SheetWords(shared(which).words, GENRES)
+
+
+@both
+def test_genres_are_whole_lines_of_their_list_and_all_can_be_had(which: str) -> None:
+    words, found = with_genres(which).words, set()
+    paths: list[tuple[int, ...]] = [()]
+    while paths:
+        path = paths.pop()
+        grammar = SheetGrammar(
+            with_genres(which), ("genres", "keyscale"), Sheet(), 60, closes=True, sings=False
+        )
+        tokens = [*grammar.forced()]
+        for token in path:
+            grammar.take(token)
+        tokens += path
+        text = words.said(tokens)
+        if text.count("\n") > 1:  # the line is over, and what follows is forced
+            assert words.said(grammar.forced()) == "keyscale:"
+            found.add(read(text).genres)
+            assert text.endswith("\n") and words.ids(text) == tuple(tokens)
+            continue
+        allowed = grammar.allowed().tolist()
+        assert allowed
+        paths += [(*path, token) for token in allowed]
+    assert found == SAYABLE
+
+
+@both
+def test_sheets_with_a_list_of_genres_have_no_dead_end(which: str) -> None:
+    rng, words, seen = random.Random(9), with_genres(which).words, set()
+    for _ in range(100):
+        case = Case.drawn(rng)
+        case = replace(case, asked=case.asked - {"caption"} | {"genres"})
+        tokens = random_tokens(case.grammar(with_genres(which)), rng, ends=0.1)
+        check(case, tokens, words)
+        seen.add(read(words.said(tokens)).genres)
+    assert None not in seen and seen <= SAYABLE and len(seen) > 5
+
+
+@pytest.mark.parametrize("genres", [(), ("", "<|im_end|>")], ids=["no list", "nothing in it"])
+def test_without_a_list_genres_are_free_text(genres: tuple[str, ...]) -> None:
+    words = SheetWords(shared().words, genres)
+    assert words.is_free("genres") and words.is_free("caption") and not words.is_free("bpm")
+    assert not with_genres("small").is_free("genres")
+    rng, seen = random.Random(10), set()
+    for _ in range(20):
+        grammar = SheetGrammar(words, ("genres",), Sheet(), 60, closes=True, sings=False)
+        text = words.words.said(random_tokens(grammar, rng, ends=0.3))
+        assert re.fullmatch(r"<think>\ngenres: \S[^\n]*\n</think>", text)
+        seen.add(text)
+    assert len(seen) > 10
+
+
+def test_a_long_list_is_looked_up_where_it_is_wanted() -> None:
+    """As many lines as the reference's list has; only what is asked for is made."""
+    many = [f"genre {n}, mood {n % 97}" for n in range(20_000)]
+    words = SheetWords(shared().words, many)
+    grammar = SheetGrammar(words, ("genres",), Sheet(), 60, closes=True, sings=False)
+    text = words.words.said(random_tokens(grammar, random.Random(11)))
+    assert read(text).genres in many
+
+
+def test_what_is_given_is_not_looked_up() -> None:
+    given = Sheet(genres="anything at all")
+    grammar = SheetGrammar(with_genres("small"), (), given, 60, closes=True, sings=False)
+    assert shared().words.said(grammar.forced()) == "<think>\ngenres: anything at all\n</think>"
