@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import common
 import torch
@@ -24,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headroom.device import Device, open_device
-from headroom.lm import graphed
+from headroom.lm import fused, graphed
 from headroom.lm.decode import Writing, write
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.encoders import layer_sizes
@@ -76,6 +78,7 @@ def writing(
     if backend == "pt":
         return write(model, work, chances, device.torch, lambda done, of: None)
     kernels = graphed.unfit
+    use_kernels(model)
     if backend == "graphs":
         graphed.unfit = lambda model, rows, device: "not asked for"
     try:
@@ -84,6 +87,19 @@ def writing(
         )
     finally:
         graphed.unfit = kernels
+
+
+BEST: dict[str, dict[str, int]] = {}  # by what weights are stored in
+
+
+def use_kernels(model: CausalLM) -> None:
+    """Cut our kernels as was measured to be best for these weights."""
+    first = next(p for name, p in model.named_parameters() if name.endswith("o_proj.weight"))
+    way = BEST.get(str(first.dtype).removeprefix("torch."))
+    if way is not None:
+        fused.AHEAD = way["ahead"]
+        cut = fused.Shape(way["block_n"], way["block_k"], way["stages"], way["warps"])
+        fused.FEW_SHAPES.update(dict.fromkeys(fused.FEW_SHAPES, cut))
 
 
 def theirs(model: CausalLM, size: str) -> Callable[[int, int, bool, int, str], Tensor] | None:
@@ -147,8 +163,11 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="without guidance too")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, help="of ours")
     parser.add_argument("--peers", nargs="*", choices=PEERS, help="caches of transformers")
+    parser.add_argument("--kernels", type=Path, metavar="FILE", help="of lm_kernels.py --best")
     parser.add_argument("--save", action="store_true", help="keep it in benchmarks/results")
     args = parser.parse_args()
+    if args.kernels is not None:
+        BEST.update(json.loads(args.kernels.read_text(encoding="utf-8")))
     opened = open_device("cuda" if torch.cuda.is_available() else "cpu")
     device, records = opened.torch, opened.can_capture()
     args.backends = args.backends or (BACKENDS if records else BACKENDS[:1])

@@ -1,197 +1,142 @@
-"""How the products of a decoding step are best cut on this card (`SHAPES` of `lm/fused.py`).
+"""How our kernels of a decoding step are best cut on this card, and how much they ask for ahead.
 
-Every way of cutting a product is recorded over so many different matrices that no cache holds them,
-and its replay is timed beside torch's product and beside the bytes over a measured copy. Kernels
-are compiled beforehand by several processes.
+Whole steps of a real size with random weights, recorded in a graph and replayed, every way in turn:
+a cut of all four products (`FEW_SHAPES` of `lm/fused.py`) with so many bytes of the next weights
+(`AHEAD`). Kernels are compiled beforehand by several processes. `--best FILE` keeps the fastest way
+for `lm_decode.py --kernels FILE`.
 
-    python benchmarks/lm_kernels.py [--size 1.7B] [--rows 2 16] [--save]
+    python benchmarks/lm_kernels.py [--size 1.7B] [--save] [--best FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import multiprocessing
 import statistics
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
+from pathlib import Path
 
 import common
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from headroom.device import Device, open_device
-from headroom.lm.fused import FEW_ROWS, TILE, Shape, faults, width_at_once
+from headroom.lm import fused
+from headroom.lm.cache import Cache
+from headroom.lm.fused import Fused, Shape, faults
+from headroom.models.acestep.encoders import layer_sizes
 from headroom.models.acestep.released import LMS, released_lm
+from headroom.models.acestep.thinking_cost import CODEBOOK
+from headroom.nn.causal import CausalLM
+from headroom.runtime.prepare import bring
+from headroom.runtime.quantize import quantize
+from headroom.weights.blank import shapes_only
 
-COLD = 200 << 20  # bytes of matrices that are gone through in turn
-MANY = [
-    Shape(n, k, stages, warps)
-    for n, k, stages, warps in itertools.product((16, 32, 64), (128, 256), (3, 5), (4, 8))
-    if n * k * stages <= 64 * 256 * 3
-]
-FEW = [  # as many columns at once as a warp, or half of one, reads; see `product_few`
-    Shape(n, k * warps, 1, warps)
-    for warps, k, n in itertools.product((2, 4, 8, 16), (8, 16), (16, 32, 64))
-    if n * k // 256 in (1, 2, 4) and k * warps >= 64
-]
+CUTS = (Shape(16, 256, 1, 16), Shape(32, 256, 1, 16), Shape(16, 128, 1, 8), Shape(16, 64, 1, 4))
+AHEADS = (0, 8 << 20, 16 << 20)
+STORED = ("bfloat16", "int8")
+ROWS, WHERE, STEPS, TURNS = 2, 600, 20, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
-    """One of a layer's four."""
-
-    kind: str
-    width: int
-    outputs: int
-
-
-def shapes(rows: int) -> list[Shape]:
-    """Ways to cut a product of so many rows."""
-    return FEW if rows <= FEW_ROWS else MANY
-
-
-def products(size: str) -> list[Product]:
-    s = released_lm(size).sizes
-    return [
-        Product("joined", s.width, (s.heads + 2 * s.kv_heads) * s.head_dim),
-        Product("out", s.heads * s.head_dim, s.width),
-        Product("gated", s.width, s.hidden),
-        Product("down", s.hidden, s.width),
-    ]
+def network(size: str, stored: str, layers: int, device: torch.device) -> CausalLM:
+    """Drawn weights, joined as on any card."""
+    config = released_lm(size)
+    with shapes_only():
+        model = CausalLM(layer_sizes(config.sizes), layers, CODEBOOK)
+    model = model.to(torch.bfloat16).to_empty(device=device).requires_grad_(False).eval()
+    for tensor in model.parameters():
+        tensor.fill_(1) if tensor.dim() == 1 else tensor.normal_(0, 0.02)
+    if stored != "bfloat16":
+        quantize(model, stored)
+    bring(model, device)
+    return model
 
 
-def work(product: Product, rows: int, stored: str, count: int) -> Callable[[Shape], None]:
-    """Launches over `count` matrices."""
-    from headroom.nn import decode_kernels
-
-    where, gated = torch.device("cuda"), product.kind == "gated"
-    bf16 = torch.bfloat16
-    high = product.outputs * (2 if gated else 1)
-    x = torch.randn(rows, product.width, device=where, dtype=bf16)
-    y = torch.randn(rows, product.outputs, device=where, dtype=bf16)
-    norm = torch.ones(product.width, device=where, dtype=bf16)
-    scale = torch.ones(high, device=where, dtype=bf16) / 100 if stored != "bfloat16" else None
-    matrices: list[Tensor] = []
-    for _ in range(count):
-        matrix = torch.randn(high, product.width, device=where)
-        matrices.append((matrix * 40).to(torch.int8) if scale is not None else matrix.to(bf16))
-
-    added = product.kind in ("out", "down")
-    gain, fixed = None if added else norm, {
-        "WIDTH": product.width, "OUTPUTS": product.outputs, "NORMED": not added, "GATED": gated,
-        "ADDED": added, "SCALED": scale is not None, "EARLY": False, "LINES": 0,
-    }  # fmt: skip
-    padded = 1 << (rows - 1).bit_length()
-
-    def go(shape: Shape) -> None:
-        at_once = width_at_once(product.width, shape.block_k)
-        cut = {"BLOCK_N": shape.block_n, "BLOCK_K": at_once, "num_warps": shape.warps}
-        grid = (product.outputs // shape.block_n,)
-        for matrix in matrices:
-            if rows <= FEW_ROWS:
-                decode_kernels.product_few[grid](
-                    x,
-                    gain,
-                    matrix,
-                    scale,
-                    y,
-                    1e-6,
-                    matrix,
-                    0,
-                    **fixed,
-                    ROWS=rows,
-                    PADDED=padded,
-                    **cut,
-                )
-            else:
-                decode_kernels.product[grid](
-                    x, gain, matrix, scale, y, rows, 1e-6, matrix, 0, **fixed, **cut,
-                    ROWS=max(TILE, padded), STAGES=shape.stages,
-                )  # fmt: skip
-
-    def plain() -> None:
-        for matrix in matrices:
-            F.linear(x, matrix)
-
-    go.plain = plain  # type: ignore[attr-defined]
-    go.bytes = sum(m.nbytes for m in matrices)  # type: ignore[attr-defined]
-    return go
+def use(cut: Shape, ahead: int) -> None:
+    """Let all products be cut so."""
+    fused.AHEAD = ahead
+    for kind in fused.FEW_SHAPES:
+        fused.FEW_SHAPES[kind] = cut
 
 
-def compile_some(size: str, rows: int, stored: str, some: list[Shape]) -> None:
-    """Run each once, so that its kernel lies in Triton's cache."""
-    for product in products(size):
-        go = work(product, rows, stored, 1)
-        for shape in some:
-            try:
-                go(shape)
-            except faults() as error:  # a cut that does not fit is no result
-                print(f"{product.kind} {shape}: {type(error).__name__}", flush=True)
+def kernels(model: CausalLM, device: torch.device) -> tuple[Fused, torch.Tensor, torch.Tensor]:
+    """Ready to step behind a cache of some length."""
+    cache = Cache(model, ROWS, WHERE + 2 * STEPS, device)
+    rope = model.rope(cache.capacity, device)
+    at = torch.tensor([WHERE, WHERE // 4], device=device)
+    ids = torch.tensor([17, 17], device=device)
+    return Fused(model, cache, rope, slice(0, CODEBOOK)), ids, at
 
 
-def microseconds(device: Device, call: Callable[[], None], count: int) -> float:
-    graph = device.capture(call)
-    graph.replay()
+def compiled(size: str, stored: str, cut: Shape, ahead: int) -> None:
+    """One step of one layer, so that its kernels lie in Triton's cache."""
+    device = torch.device("cuda")
+    use(cut, ahead)
+    with torch.inference_mode():
+        step, ids, at = kernels(network(size, stored, 2, device), device)
+        try:
+            step.step(ids, at)
+        except faults() as error:  # a cut that does not fit is no result
+            print(f"{stored} {cut}: {type(error).__name__}", flush=True)
+
+
+def milliseconds(device: Device, model: CausalLM) -> float:
+    """Of a step and its logits, replayed."""
+    step, ids, at = kernels(model, device.torch)
+
+    def work() -> None:
+        for _ in range(STEPS):
+            model.logits(step.step(ids, at), slice(0, CODEBOOK))
+
+    graph = device.capture(work)
     found = []
-    for _ in range(7):
+    for _ in range(TURNS):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         graph.replay()
         end.record()
         torch.cuda.synchronize()
-        found.append(begin.elapsed_time(end) * 1e3 / count)
+        found.append(begin.elapsed_time(end) / STEPS)
     return statistics.median(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=tuple(LMS), default="1.7B")
-    parser.add_argument("--rows", type=int, nargs="+", default=[2])
-    parser.add_argument("--stored", nargs="+", default=["bfloat16", "int8"])
     parser.add_argument("--processes", type=int, default=12)
+    parser.add_argument("--compile-only", action="store_true", help="leave kernels in the cache")
+    parser.add_argument("--best", type=Path, metavar="FILE", help="keep the fastest way")
     parser.add_argument("--save", action="store_true")
     args = parser.parse_args()
+    ways = list(itertools.product(STORED, CUTS, AHEADS))
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        pool.starmap(compiled, [(args.size, *way) for way in ways], chunksize=1)
+    if args.compile_only:
+        return
     device = open_device("cuda")
-    rate = common.ceiling(torch.bfloat16, device.torch).copy_gb_s * 1e9
-    spawn = multiprocessing.get_context("spawn")
-    for rows, stored in itertools.product(args.rows, args.stored):
-        parts = [
-            spawn.Process(
-                target=compile_some,
-                args=(args.size, rows, stored, shapes(rows)[i :: args.processes]),
-            )
-            for i in range(args.processes)
-        ]
-        for part in parts:
-            part.start()
-        for part in parts:
-            part.join()
-    found = []
-    for rows, stored, product in itertools.product(args.rows, args.stored, products(args.size)):
-        each = product.width * product.outputs * (2 if product.kind == "gated" else 1)
-        each *= 2 if stored == "bfloat16" else 1
-        count = max(4, COLD // each)
-        go = work(product, rows, stored, count)
-        took: dict[str, float] = {}
-        for shape in shapes(rows):
-            try:
-                took[str(shape)] = microseconds(device, partial(go, shape), count)
-            except faults() as error:
-                took[f"{shape} {type(error).__name__}"] = float("inf")
-        order = sorted(took, key=lambda name: took[name])
-        row = {
-            **asdict(product), "rows": rows, "stored": stored, "mb": round(each / 1e6, 1),
-            "floor_us": round(each / rate * 1e6, 2),
-            "best_us": {name: round(took[name], 2) for name in order[:4]},
-        }  # fmt: skip
-        if stored == "bfloat16":
-            row["torch_us"] = round(microseconds(device, go.plain, count), 2)
-        print(row, flush=True)
-        found.append(row)
-    common.finish(f"lm_kernels_{args.size}", {"figures": found}, args.save)
+    ceiling = common.ceiling(torch.bfloat16, device.torch)
+    figures, best = [], {}
+    with torch.inference_mode():
+        for stored in STORED:
+            model = network(args.size, stored, released_lm(args.size).layers, device.torch)
+            read = sum(p.nbytes for p in model.parameters())
+            took: dict[tuple[Shape, int], float] = {}
+            for cut, ahead in itertools.product(CUTS, AHEADS):
+                use(cut, ahead)
+                took[cut, ahead] = milliseconds(device, model)
+            for (cut, ahead), ms in sorted(took.items(), key=lambda item: item[1]):
+                share = read / (ceiling.copy_gb_s * 1e6) / ms
+                row = {"stored": stored, **asdict(cut), "ahead_mb": ahead >> 20, "ms": round(ms, 4)}
+                figures.append({**row, "share_of_copy": round(share, 3)})
+                print(figures[-1], flush=True)
+            cut, ahead = min(took, key=lambda way: took[way])
+            best[stored] = {**asdict(cut), "ahead": ahead}
+            del model
+    if args.best is not None:
+        args.best.write_text(json.dumps(best), encoding="utf-8")
+    result = {"size": args.size, "ceiling": asdict(ceiling), "figures": figures}
+    common.finish(f"lm_kernels_{args.size}", result, args.save)
 
 
 if __name__ == "__main__":
