@@ -1,0 +1,244 @@
+"""Released models that are not installed: their real sizes, with drawn weights or with none.
+
+With none, on a simulated device over fake tensors, the loops of a run are gone through twice and
+no more: each turn takes what the one before it took, so the worst moment has been seen. With drawn
+weights everything is computed as with real ones, and the song is noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from headroom.audio.wave import Audio
+from headroom.device.simulated_tensor import UNKNOWN
+from headroom.hardware.machine import DType
+from headroom.lm.decode import ReadBefore
+from headroom.models.acestep.acts import BUNDLED
+from headroom.models.acestep.blueprint import Blueprint, language_model
+from headroom.models.acestep.codes_text import CODEBOOK
+from headroom.models.acestep.language import Language
+from headroom.models.acestep.lm_prompts import THINK as MARK
+from headroom.models.acestep.lm_prompts import THOUGHT
+from headroom.models.acestep.lm_words import Words
+from headroom.models.acestep.model import DTYPES
+from headroom.models.acestep.parts import DIT, LANGUAGE_MODEL, VAE_DECODER
+from headroom.models.acestep.released import released_lm
+from headroom.models.acestep.song import Song
+from headroom.models.acestep.song_task import SongTask
+from headroom.models.acestep.thinking import think
+from headroom.models.acestep.thinking_cost import METADATA_TOKENS, TEXT_WORDS, THINK, WRITE
+from headroom.models.base import Loader, Setup, Thought
+from headroom.params.clamp import Note
+from headroom.runtime.pool import Parts
+from headroom.runtime.run import Run, Step
+
+DENOISE = "denoise"
+TURNS = {DENOISE: 2, WRITE: 1}  # words of progress after which a loop has been seen
+LM_FOLDER = BUNDLED / "acestep-5Hz-lm-nano"
+SCALES = {"Decoder": 0.5, "Encoder": 0.7}  # with 1 the codec's residual units double the signal
+BIAS = 0.02  # standard deviation of vectors that are no norms
+PERIOD = (1 << 22) + 15  # numbers that are drawn; no width divides it, so no rows are alike
+
+T = TypeVar("T")
+
+
+class BlankLanguage(Language):
+    """A released language model's sizes, with the words of the bundled one.
+
+    longest  a sheet is as long as one may be, so that what is planned from above is what is needed
+    """
+
+    def __init__(self, size: str, dtype: DType, longest: bool) -> None:
+        super().__init__(name_of(size), LM_FOLDER, dtype)
+        self.config, self._size, self._longest = released_lm(size), size, longest
+
+    @cached_property
+    def words(self) -> Words:
+        known = Words.open(self.folder)
+        kind = _LongWords if self._longest else Words
+        return kind(
+            known.tokenizer, known.end, known.think, known.thought, known.first_mark,
+            slice(TEXT_WORDS, TEXT_WORDS + CODEBOOK),
+        )  # fmt: skip
+
+    def load(self, dtype: torch.dtype) -> nn.Module:
+        """The network, without values."""
+        return language_model(self._size, self.dtype)
+
+
+class _LongWords(Words):
+    def ids(self, text: str) -> tuple[int, ...]:
+        found = super().ids(text)
+        if not (text.startswith(MARK) and THOUGHT in text):
+            return found
+        return found + (self.newline,) * (METADATA_TOKENS - len(found))
+
+
+def name_of(size: str) -> str:
+    """The folder a language model of that size is released as."""
+    return f"acestep-5Hz-lm-{size}"
+
+
+class Blank(Blueprint):
+    """A released variant and its language models without values. Raises KeyError for another."""
+
+    blank = True
+
+    def __init__(self, name: str, setup: Setup) -> None:
+        super().__init__(name, setup)
+        self._setup = setup
+
+    @cached_property
+    def _languages(self) -> dict[str, Language]:
+        sizes = self._setup.lms
+        return {name_of(s): BlankLanguage(s, self.dtype, self.blank) for s in sizes}
+
+    def loaders(self) -> Mapping[str, Loader]:
+        return {**super().loaders(), LANGUAGE_MODEL: self._speaker}
+
+    def _speaker(self) -> nn.Module:
+        return self._at_work.load(DTYPES[self._at_work.dtype])
+
+    def render(self, songs: tuple[Song, ...], run: Run) -> tuple[Audio, ...]:
+        shape = len(songs), max(song.frames for song in songs), self.config.latent_channels
+        even = len(set(songs[0].sampling.guided)) == 1  # else the steps are not alike
+        traced = _Traced(run, {DENOISE: torch.full(shape, UNKNOWN)} if even else {})
+        return super().render(songs, cast("Run", traced))
+
+    def think(self, task: SongTask, run: Run) -> Thought:
+        draw = torch.Generator().manual_seed(task.seeds[0])
+        codes = torch.randint(CODEBOOK, (len(task.plans), task.cost.codes), generator=draw)
+        traced = _Traced(run, {WRITE: codes})
+        return think(task, self._at_work, cast("Run", traced), self._setup.lm_backend)
+
+
+class Drawn(Blank):
+    """The same with weights that are drawn, in host memory: norms near 1, matrices small."""
+
+    blank = False
+
+    def __init__(self, name: str, setup: Setup) -> None:
+        super().__init__(name, setup)
+        self.compile = bool(setup.compile)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return (Note("model", self.name, "its sizes and drawn weights", "it is not installed"),)
+
+    def loaders(self) -> Mapping[str, Loader]:
+        found: dict[str, Loader] = {
+            name: partial(_drawn, cast("Callable[[], nn.Module]", load))
+            for name, load in super().loaders().items()
+        }
+        if self.compile:
+            for name in (DIT, VAE_DECODER):
+                found[name] = partial(self._compiled, found[name])
+        return found
+
+    def render(self, songs: tuple[Song, ...], run: Run) -> tuple[Audio, ...]:
+        return Blueprint.render(self, songs, run)
+
+    def think(self, task: SongTask, run: Run) -> Thought:
+        return think(task, self._at_work, run, self._setup.lm_backend)
+
+
+# --- runs whose loops end early --------------------------------------------------------------
+
+
+class _Seen(Exception):
+    """A loop has been gone through as often as is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Short:
+    """A step that ends its loop once it has been seen."""
+
+    step: Step
+    turns: int
+
+    def progress(self, done: int, total: int) -> None:
+        if done >= self.turns:
+            raise _Seen
+        self.step.progress(done, total)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.step, name)
+
+
+class _Traced:
+    """A run over tensors without values: the loops of these stages end early, and `instead` is
+    what they are taken to have made."""
+
+    def __init__(self, run: Run, instead: Mapping[str, Tensor]) -> None:
+        self._run, self._instead = run, instead
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+    def stage(self, name: str, work: Callable[[Step, Parts], T]) -> T:
+        """A stage of the run."""
+        if name == THINK:
+            return cast("T", _read_anew(self._run.stage(name, work)))
+        if name not in self._instead:
+            return self._run.stage(name, work)
+
+        def short(step: Step, parts: Parts) -> T:
+            if step.pieces > 1:  # which piece is the largest shows only when all are done
+                work(step, parts)
+                return cast("T", self._instead[name])
+            try:
+                work(cast("Step", _Short(step, TURNS[name])), parts)
+            except _Seen:
+                pass
+            return cast("T", self._instead[name])
+
+        return self._run.stage(name, short)
+
+
+def _read_anew(thought: object) -> object:
+    """A song sheet behind which the whole prompt is read again, as is planned: what is shared with
+    it depends on values."""
+    texts, before = cast("tuple[object, ReadBefore]", thought)
+    return texts, replace(before, tokens=())
+
+
+# --- weights that are drawn -------------------------------------------------------------------
+
+
+def _drawn(load: Callable[[], nn.Module]) -> nn.Module:
+    module = load().to_empty(device="cpu")
+    scale = SCALES.get(type(module).__name__, 1.0)
+    with torch.no_grad():
+        for number, (name, parameter) in enumerate(module.named_parameters()):
+            leaf = name.rpartition(".")[2]
+            if leaf in ("rate", "gain") or (leaf == "weight" and parameter.dim() == 1):
+                _fill(parameter, number, 0.1).add_(1)
+            else:
+                wide = parameter.dim() > 1
+                std = scale / math.sqrt(parameter[0].numel()) if wide else BIAS
+                _fill(parameter, number, std)
+    return module
+
+
+def _fill(parameter: Tensor, number: int, std: float) -> Tensor:
+    """Normal numbers over and over from a table; tensors begin at different places of it."""
+    table = _table(parameter.dtype)
+    flat = parameter.view(-1)
+    start, at = number * 100_003 % PERIOD, 0
+    while at < len(flat):
+        piece = table[start : start + len(flat) - at]
+        torch.mul(piece, std, out=flat[at : at + len(piece)])
+        at, start = at + len(piece), 0
+    return parameter
+
+
+@cache
+def _table(dtype: torch.dtype) -> Tensor:
+    return torch.randn(PERIOD, generator=torch.Generator().manual_seed(1)).clamp_(-3, 3).to(dtype)

@@ -1,0 +1,281 @@
+"""What a tier test is told and what it finds, as values that go from process to process. No torch.
+
+A process works at one size: `Work` goes to it and `TierRow`s come back, both as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from headroom.memory.limits import Choices
+from headroom.units import GIB
+
+Variant = Literal["default", "no-quant", "no-offload", "batch"]
+Status = Literal["ok", "does not fit", "failed"]
+BATCHES = (1, 2, 4, 8)  # songs at once, in turn
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One song, or one batch, to be made at a size.
+
+    variant  default: as the tier says; no-quant: nothing converted; no-offload: nothing converted,
+             and all models stay on the card; batch: as the tier says, so many songs
+    series   cases of one series end with the first that is not ok; "" is none
+    """
+
+    variant: Variant = "default"
+    use_lm: bool = False
+    batch_size: int = 1
+    series: str = ""
+
+    @property
+    def name(self) -> str:
+        """As tables and files name it."""
+        if self.variant != "batch":
+            return self.variant
+        return f"batch-{'LM' if self.use_lm else 'noLM'}-{self.batch_size}"
+
+    @property
+    def choices(self) -> Choices:
+        """What of the tier's row is to be otherwise."""
+        if self.variant == "no-quant":
+            return Choices(quantization="none")
+        if self.variant == "no-offload":
+            return Choices(offload=False, offload_dit=False, quantization="none")
+        return Choices()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a process is told.
+
+    vram      size of the card, GiB
+    device    auto, or the device that is asked for; what is no CUDA card is simulated
+    model     the DiT; its sizes alone where it is not installed
+    duration  of a song, s; `steps`: None as the variant has it
+    compile   whether to compile what is called, on a real card
+    threads   of the host, each process; None: as torch has them
+    """
+
+    vram: float
+    cases: tuple[Case, ...]
+    model: str
+    caption: str
+    lyrics: str
+    duration: float
+    device: str = "auto"
+    dtype: str = "auto"
+    checkpoint_dir: str | None = None
+    steps: int | None = None
+    compile: bool = False
+    skip_compile: bool = False
+    threads: int | None = None
+
+    def json(self) -> dict[str, Any]:
+        """As it is sent."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Work:
+        """As it was sent."""
+        return cls(**{**said, "cases": tuple(Case(**case) for case in said["cases"])})
+
+
+@dataclass(frozen=True, slots=True)
+class StageBytes:
+    """A stage, planned beside measured, in bytes on the device at most.
+
+    exact  the plan says it to the byte here, so that measured must be equal; else it says a most
+    """
+
+    stage: str
+    planned: int
+    measured: int
+    exact: bool
+    seconds: float = 0.0
+    host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TierRow:
+    """What became of a case.
+
+    vram_gb    size of the card, GiB; `tier`: as it was detected
+    device     its name; `simulated`: it is not there, and tensors have shapes only
+    weights    installed, random or none
+    lm         size of the language model; `lm_backend`: of the tier, `lm_loop`: that ran here
+    offload    of the tier, or none; `quantization` of the DiT; `compiled`: what is called
+    songs      that were made; `pieces`: in which they were denoised, one after another
+    tile       latent frames of a tile of decoding; `frames`: of the song; `leaves`: sound leaves
+               the card by tiles; `decoded_on_host`: on the processor
+    planned_peak, measured_peak  bytes of the worst stage, without the driver's context
+    expected_seconds  of a generation, by the plan
+    faults     what is wrong; nothing: it is as it should be
+    promised   the published tier says that it can be had
+    said       what else a person should know
+    """
+
+    vram_gb: float
+    tier: str
+    test_variant: str
+    use_lm: bool
+    batch_size: int
+    duration: float
+    status: Status
+    faults: tuple[str, ...] = ()
+    promised: bool = True
+    device: str = ""
+    simulated: bool = False
+    weights: str = ""
+    model: str = ""
+    lm: str | None = None
+    lm_backend: str | None = None
+    lm_loop: str | None = None
+    offload: str = ""
+    quantization: str | None = None
+    compiled: bool = False
+    songs: int = 0
+    pieces: int = 0
+    tile: int | None = None
+    frames: int = 0
+    leaves: bool = False
+    decoded_on_host: bool = False
+    planned_peak: int = 0
+    measured_peak: int = 0
+    init_seconds: float | None = None
+    generation_seconds: float | None = None
+    expected_seconds: float | None = None
+    wall_seconds: float = 0.0
+    stages: tuple[StageBytes, ...] = ()
+    said: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the songs were made as they should be."""
+        return self.status == "ok"
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it is one of a series of batches."""
+        return self.test_variant.startswith("batch-")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the row, shortest first."""
+        if not self.ok:
+            return self.faults
+        found = ["simulated"] if self.simulated else []
+        found += ["random weights"] if self.weights == "random" else []
+        found += [f"{self.lm_backend} backend"] if self.use_lm else []
+        found += ["compiled"] if self.compiled else []
+        return (*found, self._decoding, self._placing, *self.said)
+
+    @property
+    def _decoding(self) -> str:
+        if self.decoded_on_host:
+            return "VAE decoded on CPU"
+        if self.tile is None or self.tile >= self.frames:
+            return "VAE in one tile" + ", sound to CPU" * self.leaves
+        return f"tiled VAE chunk={self.tile}" + ", tiles to CPU" * self.leaves
+
+    @property
+    def _placing(self) -> str:
+        if self.offload == "none":
+            return "all models on GPU" if self.tier == "unlimited" else "no offload"
+        return "offload on"
+
+    def json(self) -> dict[str, Any]:
+        """Everything, by the names older tools read where they have one."""
+        gigabytes = self.measured_peak / GIB if self.measured_peak else None
+        return {
+            **asdict(self),
+            "tier_gb": self.vram_gb,
+            "lm_model": None if self.lm is None else f"acestep-5Hz-lm-{self.lm}",
+            "init_success": self.init_seconds is not None,
+            "gen_success": self.ok,
+            "wall_time": self.wall_seconds,
+            "peak_vram_gb": gigabytes,
+            "error": "; ".join(self.faults) or None,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> TierRow:
+        """A row that was sent."""
+        lists = {name: tuple(said[name]) for name in ("faults", "said")}
+        stages = tuple(StageBytes(**stage) for stage in said["stages"])
+        return cls(**{**said, **lists, "stages": stages})
+
+
+@dataclass(frozen=True, slots=True)
+class TierTest:
+    """All rows, by size and in the order of their cases.
+
+    interrupted      somebody ended it
+    boundary, batch_boundary  what was asked for beside the tiers as they are
+    """
+
+    rows: tuple[TierRow, ...]
+    seconds: float
+    interrupted: bool = False
+    boundary: bool = False
+    batch_boundary: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether every promise was kept. That a variant does not fit breaks none."""
+        return bool(self.rows) and not self.interrupted and not self.broken
+
+    @property
+    def broken(self) -> tuple[TierRow, ...]:
+        """The rows that are not as they should be: failed, or promised and not made."""
+        return tuple(r for r in self.rows if r.status == "failed" or (r.promised and not r.ok))
+
+    @property
+    def exit_code(self) -> int:
+        """For the command line."""
+        return 0 if self.ok else 1
+
+    def json(self) -> dict[str, Any]:
+        """As a file holds it."""
+        found: dict[str, Any] = {
+            "ok": self.ok,
+            "interrupted": self.interrupted,
+            "wall_time": self.seconds,
+            "results": [row.json() for row in self.rows],
+        }
+        if self.boundary:
+            found["boundary"] = {one.name: one.json() for one in capabilities(self.rows)}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """Something that small cards cannot do without, and the smallest card that can."""
+
+    name: str
+    least: TierRow | None
+
+    def json(self) -> dict[str, Any]:
+        """As a file holds it."""
+        least = self.least
+        return {
+            "min_tier": None if least is None else least.tier,
+            "vram_gb": None if least is None else least.vram_gb,
+        }
+
+
+def capabilities(rows: Sequence[TierRow]) -> tuple[Capability, ...]:
+    """The smallest card of these that made its song without converted weights, and the smallest
+    that did it with all models staying on the card. A tier that is so by itself counts."""
+    single = [row for row in rows if not row.is_batch and row.ok]
+    unconverted = [row for row in single if row.quantization is None]
+    staying = [row for row in unconverted if row.offload == "none"]
+    names = "No INT8 Quantization", "No CPU Offload (all models on GPU)"
+    return tuple(
+        Capability(name, min(found, key=lambda row: row.vram_gb, default=None))
+        for name, found in zip(names, (unconverted, staying), strict=True)
+    )
