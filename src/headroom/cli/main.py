@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "compose": ("headroom.cli.sheets:compose", "a song sheet out of a line of text"),
         "understand": ("headroom.cli.sheets:understand", "what a recording is, as a song sheet"),
         "score": ("headroom.cli.sheets:score", "how well a recording fits words"),
+        "profile": ("headroom.cli.profile:run", "where the time and the memory of a run go"),
         "plan": ("headroom.cli.plan:run", "what a song would take, on this card or on any"),
         "models": ("headroom.cli.main:models", "list, download and verify model folders"),
         "settings": ("headroom.cli.settings:run", "every setting, its value, where it came from"),

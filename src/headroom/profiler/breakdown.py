@@ -20,14 +20,6 @@ LANGUAGE = (THINK, WRITE)
 
 
 @dataclass(frozen=True, slots=True)
-class Unguided:
-    """The same codes written without guidance: tokens of all songs, and seconds."""
-
-    drawn: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Breakdown:
     """Seconds. `generation`, `grammar` and `guidance` are the language model's, `lm` in all;
     `loading`, `conditioning` and `rest` are what is beside the components, `other` in all.
@@ -87,23 +79,26 @@ def breakdown(
     wall: float,
     save: float = 0.0,
     steps: int = 0,
-    unguided: Unguided | None = None,
+    guidance: float | None = None,
 ) -> Breakdown:
-    """Of the stages of a run that took `wall` seconds, `save` of them to write files."""
+    """Of the stages of a run that took `wall` seconds, `save` of them to write files.
+
+    guidance  the share of the time of codes that goes to it, as `guidance_share` has it
+    """
     speaking = [span for span in spans if span.stage in LANGUAGE]
     lm = 0.0
     if speaking:
         lm = speaking[-1].ended - speaking[0].began - _sum(s.loading for s in speaking)
     guided = is_guided(spans)
-    guidance: float | None = 0.0
+    seconds: float | None = 0.0
     if guided:
-        guidance = None if unguided is None else _guidance(spans, unguided)
+        seconds = None if guidance is None else guidance * codes(spans)[1]
     known = (*LANGUAGE, DENOISE, DECODE)
     return Breakdown(
         wall=wall,
         lm=lm,
         grammar=_sum(one.grammar for span in speaking for one in span.wrote),
-        guidance=guidance,
+        guidance=seconds,
         guided=guided,
         dit=_working(spans, DENOISE),
         steps=steps,
@@ -119,22 +114,22 @@ def is_guided(spans: Sequence[Span]) -> bool:
     return any(one.guided for span in spans if span.stage == WRITE for one in span.wrote)
 
 
-def without_guidance(spans: Sequence[Span]) -> Unguided | None:
-    """What a run without guidance says of writing codes; None where it wrote none."""
-    drawn, seconds = codes(spans)
-    return Unguided(drawn, seconds) if drawn else None
+def guidance_share(guided: Sequence[Span], plain: Sequence[Span]) -> float | None:
+    """The share of the time of codes, read and written with guidance, that the same codes take
+    less without it; None where there are none.
+
+    Never less than nothing, whatever the clock says of two short runs.
+    """
+    (many, long), (few, short) = codes(guided), codes(plain)
+    if not (many and few and long):
+        return None
+    return max(0.0, 1 - (short / few) / (long / many))
 
 
 def codes(spans: Sequence[Span]) -> tuple[int, float]:
     """Codes that were written, of all songs, and seconds for reading and writing them."""
     written = [one for span in spans if span.stage == WRITE for one in span.wrote]
     return sum(one.drawn for one in written), _sum(one.reading + one.writing for one in written)
-
-
-def _guidance(spans: Sequence[Span], unguided: Unguided) -> float:
-    """What guidance cost: never less than nothing, whatever the clock says of two short runs."""
-    drawn, seconds = codes(spans)
-    return max(0.0, seconds - unguided.seconds * drawn / unguided.drawn)
 
 
 def _working(spans: Sequence[Span], stage: str) -> float:

@@ -74,6 +74,7 @@ class Row:
     audio_seconds: float = 0.0
     planned_bytes: int = 0
     measured_bytes: int = 0
+    language: str | None = None
     error: str | None = None
 
     def words(self) -> tuple[str, ...]:
@@ -105,14 +106,12 @@ class Matrix:
 def cells(engine: Engine, options: Options, face: Face) -> tuple[Cell, ...]:
     """The configurations: an axis has the values that were asked for, else the usual ones; each is
     clamped once, and what became the same is done once. Every clamp is said once."""
-    asked = options.request()
+    asked = {thinking: options.request(thinking) for thinking in THINKING}
     found: dict[Request, Cell] = {}
-    for duration, batch, thinking, steps in _axes(engine, options, asked, face):
+    axes = _axes(engine, options, options.request(), face)
+    for duration, batch, thinking, steps in axes:
         values = {"duration": duration, "batch_size": batch, "inference_steps": steps}
-        if isinstance(asked, Text2Music):
-            values["thinking"] = thinking
-            values["plan_metadata"] = asked.plan_metadata and not thinking
-        request = asked.model_copy(update=values)
+        request = asked[thinking].model_copy(update=values)
         allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
         inside, notes = clamp(request, allowed)
         face.notes(notes)
@@ -177,10 +176,10 @@ def _row(engine: Engine, cell: Cell, face: Face) -> Row:
         status = next(word for kind, word in FAILURES.items() if isinstance(error, kind))
         return Row(cell, status, error=str(error))
     face.notes(found.result.notes)
-    audios = found.result.audios
+    audios, thought = found.result.audios, found.result.thought
     return Row(
         cell, OK, found.parts(), len(audios), found.silent, found.audio_seconds,
-        found.planned_bytes, found.measured_bytes,
+        found.planned_bytes, found.measured_bytes, None if thought is None else thought.language,
     )  # fmt: skip
 
 

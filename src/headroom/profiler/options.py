@@ -25,7 +25,8 @@ TIER_SECONDS = 30.0  # of a song in a tier test
 SEED = 42  # of songs and texts where nobody names one, so that runs can be compared
 QUERY = "a slow love song for the last train home"
 # The language model does nothing here that nobody asked for.
-ASKED_FOR = ("thinking", "use_cot_metas", "use_cot_caption", "use_cot_language")
+THINKING = "thinking"
+SHEET = ("use_cot_metas", "use_cot_caption", "use_cot_language")
 NO_CHOICES = Choices()
 
 
@@ -99,27 +100,33 @@ class Options:
         """The fields somebody set, by their own names."""
         return frozenset(map(field_of, self.said))
 
-    def request(self) -> AnyMusicRequest:
+    def request(self, thinking: bool | None = None) -> AnyMusicRequest:
         """The request: what was said, the example where nobody said anything, and the language
-        model only where it was asked for.
+        model only where it was asked for. `thinking` goes before what was said of it.
 
-        Asked for without `thinking`, it fills in the song sheet alone. Raises InvalidRequest for a
+        Asked for without thinking, it fills in the song sheet alone. Raises InvalidRequest for a
         value, and for an example that is not there.
         """
-        known = self._known
-        rest = {
+        known, said = self._known, dict(self.said)
+        if thinking is not None and THINKING in known:
+            said = {name: v for name, v in said.items() if field_of(name) != THINKING}
+            said[THINKING] = thinking
+        silent = (TASK, THINKING, *self.fields)
+        told = {
             name: value
             for name, value in examples.fields(self.example).items()
-            if name in known and name not in (TASK, *ASKED_FOR, *self.fields)
+            if name in known and name not in silent
         }
-        rest |= {name: False for name in ASKED_FOR if name in known and name not in self.fields}
-        request = request_from({**rest, **self.said})
-        if request.seed is None and not request.seeds:
-            request = request.model_copy(update={"seed": SEED})
-        if not isinstance(request, Text2Music) or request.thinking or request.plan_metadata:
+        if not self.fields & {"seed", "seeds"} and not told.keys() & {"seed", "seeds"}:
+            told["seed"] = SEED
+        request = request_from({**told, **said})
+        if not isinstance(request, Text2Music) or request.plan_metadata:
             return request
-        sheet = any(getattr(request, name) for name in ASKED_FOR)
-        return request.model_copy(update={"plan_metadata": True}) if sheet else request
+        asked = any(getattr(request, name) for name in SHEET if name in self.fields)
+        if not request.thinking and not asked:
+            return request
+        off = {name: False for name in SHEET if name not in self.fields}
+        return request_from({**told, **off, "plan_metadata": not request.thinking, **said})
 
     @property
     def _known(self) -> frozenset[str]:

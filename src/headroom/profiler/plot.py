@@ -1,4 +1,4 @@
-"""A picture of a run: its stages over time, and below it the memory of each, planned and measured."""
+"""A picture of a run: its stages over time, and below it the memory that each took."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from headroom.engine.terms import DECODE
 from headroom.profiler.breakdown import DENOISE, LANGUAGE
 from headroom.profiler.single import Measured
 from headroom.profiler.trace import Span
-from headroom.units import GIB, clock
+from headroom.units import GIB, MIB, clock
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, PAPER, GRID = "#22272e", "#ffffff", "#d7dbe0"
+INK, PAPER, GRID, LIMIT = "#22272e", "#ffffff", "#d7dbe0", "#c0392b"
 LANGUAGE_MODEL, DIT, VAE, BESIDE = "#3b7dd8", "#e07b39", "#4c9f70", "#8b93a1"
 NARROW = 0.06  # of the width: a stage less wide has its seconds beside it
 
@@ -53,7 +53,7 @@ def _stages(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
     """A row a stage, from the first on top; what went by until its parts were there is hatched."""
     for row, span in enumerate(spans):
         colour, width = _colour(span.stage), span.ended - span.began
-        axes.barh(row, width, left=span.began, height=0.62, color=colour)
+        axes.barh(row, width, left=span.began, height=0.62, color=colour, edgecolor=colour)
         if span.loading > 0:
             axes.barh(
                 row, span.loading, left=span.began, height=0.62, color=colour, hatch="////",
@@ -82,25 +82,27 @@ def _stages(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
 
 def _memory(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
     """The peak of each stage, as it was measured, and as it was planned."""
-    for number, span in enumerate(spans):
-        width, first = span.ended - span.began, number == 0
+    highest = max((max(s.measured, s.planned) for s in spans), default=0)
+    unit, name = (GIB, "GiB") if highest >= GIB else (MIB, "MiB")
+    for span in spans:
         axes.bar(
-            span.began, span.measured / GIB, width=width, align="edge",
-            color=_colour(span.stage), alpha=0.75, label="measured at most" if first else None,
+            span.began, span.measured / unit, width=span.ended - span.began, align="edge",
+            color=_colour(span.stage), alpha=0.75,
         )  # fmt: skip
-        axes.plot(
-            (span.began, span.ended), (span.planned / GIB,) * 2, color=INK, linewidth=1.6,
-            label="planned" if first else None,
-        )  # fmt: skip
-    highest = max((max(s.measured, s.planned) for s in spans), default=0) / GIB
-    budget = found.result.plan.budget / GIB
+        planned = span.planned / unit
+        axes.plot((span.began, span.ended), (planned, planned), color=INK, linewidth=1.8)
+    axes.bar(0, 0, color=BESIDE, alpha=0.75, label="measured at most")
+    axes.plot((), (), color=INK, linewidth=1.8, label="planned")
+    budget = found.result.plan.budget
     if budget < 2 * highest:
-        axes.axhline(budget, color="#c0392b", linewidth=1.2, linestyle="--", label="budget")
+        axes.axhline(budget / unit, color=LIMIT, linewidth=1.2, linestyle="--", label="budget")
         highest = max(highest, budget)
-    axes.set_ylim(0, highest * 1.3 or 1.0)
-    axes.set_ylabel("GiB", color=INK)
+    axes.set_ylim(0, highest / unit * 1.3 or 1.0)
+    axes.set_ylabel(name, color=INK)
     axes.set_xlabel("seconds", color=INK)
-    axes.set_title("Memory of the device", loc="left", fontsize=10)
+    on_host = found.result.provenance[0].device_kind == "cpu"
+    whose = "of the process, beyond what it had at first" if on_host else "of the device"
+    axes.set_title(f"Memory {whose}", loc="left", fontsize=10)
     axes.legend(loc="upper right", ncols=3, frameon=False, fontsize=9)
 
 

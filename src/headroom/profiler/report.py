@@ -13,7 +13,7 @@ from headroom.units import gib
 WIDTH = 100
 NAME, TIME = 35, 15  # columns of the breakdown
 RULE = "  " + "─" * 61
-BAR = 40  # letters of a stage's bar
+BAR = 30  # letters of a stage's bar
 DASH = "—"
 LOPSIDED = 2.0  # times as long, from where on one side is where to look
 
@@ -64,7 +64,7 @@ def _said_of(parts: Breakdown) -> Iterator[str]:
     if parts.guidance is None:
         yield "  CFG overhead: not measured; it is in token generation."
     elif parts.guided:
-        yield "  CFG overhead: less the time of the same codes written without guidance."
+        yield "  CFG overhead: by as much less the same codes took, written again without guidance."
 
 
 def stage_table(spans: Sequence[Span], planned: dict[str, float], wall: float) -> str:
@@ -77,7 +77,7 @@ def stage_table(spans: Sequence[Span], planned: dict[str, float], wall: float) -
     for name in ("  Stage", "When"):
         table.add_column(name, no_wrap=True)
     for name in ("Time (s)", "Planned", "Loading", "Memory", "Planned"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for span in spans:
         table.add_row(
             f"  {span.stage}",

@@ -18,10 +18,9 @@ from headroom.models.acestep.thinking_cost import WRITE
 from headroom.profiler.breakdown import (
     DENOISE,
     Breakdown,
-    Unguided,
     breakdown,
+    guidance_share,
     is_guided,
-    without_guidance,
 )
 from headroom.profiler.face import Face
 from headroom.profiler.trace import Overhead, Span, Trace, overhead
@@ -47,9 +46,9 @@ class Measured:
     silent: int
     overhead: Overhead
 
-    def parts(self, unguided: Unguided | None = None) -> Breakdown:
-        """Where its seconds went."""
-        return breakdown(self.spans, self.wall, self.save, self.steps, unguided)
+    def parts(self, guidance: float | None = None) -> Breakdown:
+        """Where its seconds went; `guidance` as `guidance_apart` has it."""
+        return breakdown(self.spans, self.wall, self.save, self.steps, guidance)
 
     @property
     def audio_seconds(self) -> float:
@@ -107,12 +106,23 @@ def warm_up(engine: Engine, request: AnyMusicRequest, face: Face) -> float:
     return time.perf_counter() - began
 
 
-def guidance_apart(engine: Engine, measured: Measured, stop: Stop) -> Unguided | None:
-    """The codes of a measured run written once more without guidance, as far as the language
-    model's last stage; None where there was no guidance."""
+def guidance_apart(engine: Engine, measured: Measured, warm: bool, stop: Stop) -> float | None:
+    """The share of the time of codes that guidance takes, as `breakdown` wants it; None where
+    there was no guidance.
+
+    The codes are written once more without it; where the measured run was the first one, not
+    `warm`, once more with it too, so that like is held against like.
+    """
     request = measured.request
     if not isinstance(request, Text2Music) or not is_guided(measured.spans):
         return None
+    guided = measured.spans if warm else _codes_alone(engine, request, stop)
+    plain = request.model_copy(update={"lm_cfg_scale": 1.0})
+    return guidance_share(guided, _codes_alone(engine, plain, stop))
+
+
+def _codes_alone(engine: Engine, request: Text2Music, stop: Stop) -> tuple[Span, ...]:
+    """The stages of a run that ends when codes are written."""
     trace = Trace()
     written = [False]
 
@@ -120,13 +130,12 @@ def guidance_apart(engine: Engine, measured: Measured, stop: Stop) -> Unguided |
         trace(event)
         written[0] |= isinstance(event, StageDone) and event.stage == WRITE
 
-    plain = request.model_copy(update={"lm_cfg_scale": 1.0})
     try:
-        engine.generate(plain, hear, lambda: written[0] or stop())
+        engine.generate(request, hear, lambda: written[0] or stop())
     except Cancelled:
-        if not written[0]:
+        if stop():
             raise
-    return without_guidance(trace.spans)
+    return trace.spans
 
 
 def _steps(result: Result, spans: Sequence[Span]) -> int:

@@ -1,0 +1,100 @@
+"""Two files of the profiler beside each other, figure by figure, as ratios."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headroom.errors import InvalidRequest
+from headroom.profiler.record import FORMAT
+from headroom.profiler.report import DASH, title
+
+NEGLIGIBLE = 0.0005  # seconds: a ratio of less says nothing
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A file: where its figures are from, and each under its name (seconds, or bytes)."""
+
+    path: Path
+    mode: str
+    about: str
+    figures: Figures
+
+
+def read(path: Path) -> Side:
+    """A file that `--benchmark-output` wrote. Raises InvalidRequest."""
+    allowed = "a file that `acestep profile --benchmark-output` wrote"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no JSON"
+        raise InvalidRequest("compare", str(path), f"{allowed} ({reason})") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InvalidRequest("compare", str(path), allowed)
+    figures = dict(_figures(found))
+    return Side(path, str(found["mode"]), _about(found), figures)
+
+
+def compared(a: Side, b: Side) -> str:
+    """A line a figure: in the first, in the second, and the second over the first.
+
+    Raises InvalidRequest for files of different modes, and of nothing in common.
+    """
+    if a.mode != b.mode:
+        raise InvalidRequest("compare", str(b.path), f"a file of mode {a.mode}, as {a.path.name}")
+    both = [name for name in a.figures if name in b.figures]
+    if not both:
+        raise InvalidRequest("compare", str(b.path), f"a file that has figures of {a.path.name}")
+    width = max(map(len, both))
+    lines = [title("COMPARISON"), f"  A  {a.path}: {a.about}", f"  B  {b.path}: {b.about}", ""]
+    lines.append(f"  {'':<{width}}  {'A':>11}  {'B':>11}  {'B/A':>8}")
+    for name in both:
+        left, right = a.figures[name], b.figures[name]
+        ratio = f"{right / left:.2f}x" if left > NEGLIGIBLE else DASH
+        lines.append(f"  {name:<{width}}  {_shown(name, left)}  {_shown(name, right)}  {ratio:>8}")
+    for side, other in ((a, b), (b, a)):
+        alone = [name for name in side.figures if name not in other.figures]
+        if alone:
+            lines.append(f"  only in {side.path}: {len(alone)} figures, such as {alone[0]}")
+    return "\n".join(lines)
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value / 2**20:>7.0f} MiB" if name.endswith("memory") else f"{value:>9.3f} s"
+
+
+def _about(found: Mapping[str, Any]) -> str:
+    machine, setup = found.get("machine", {}), found.get("setup", {})
+    words = [machine.get("name"), setup.get("model"), setup.get("dtype"), found.get("made")]
+    return ", ".join(str(word) for word in words if word)
+
+
+def _figures(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Every figure that can be held against another's, under a name of its own."""
+    for part in ("profile", "text"):
+        if part in found:
+            yield from _run(found[part], "")
+            for stage in found[part]["stages"]:
+                yield f"{stage['stage']} memory", float(stage["measured"])
+    for row in found.get("benchmark", {}).get("rows", ()):
+        if row["parts"] is not None:
+            said = row["config"]
+            think = ", think" if said["thinking"] else ""
+            name = f"{said['duration']:g} s × {said['batch_size']}, {said['inference_steps']} steps"
+            yield from _run(row["parts"], f"{name}{think}: ")
+    for row in found.get("results", ()):
+        lm = "LM" if row["use_lm"] else "no LM"
+        name = f"{row['tier_gb']:g} GB, {row['test_variant']}, {lm}: "
+        yield f"{name}wall", float(row["wall_time"])
+        yield f"{name}memory", float(row["measured_peak"])
+
+
+def _run(parts: Mapping[str, Any], before: str) -> Iterator[tuple[str, float]]:
+    yield f"{before}wall", float(parts["wall"])
+    for name, seconds in parts["parts"].items():
+        yield f"{before}{name}", float(seconds)

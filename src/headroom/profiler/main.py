@@ -1,0 +1,228 @@
+"""What each mode does: it opens an engine, measures, and says what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from headroom.audio.atomic import replacing
+from headroom.engine.engine import Engine
+from headroom.engine.limits import asks
+from headroom.errors import Cancelled, InvalidOutput
+from headroom.models.acestep.language_fields import LanguageFields
+from headroom.models.acestep.requests import AnyMusicRequest
+from headroom.profiler import functions, matrix, plot, record, report, single, texts
+from headroom.profiler.face import Face
+from headroom.profiler.functions import Row
+from headroom.profiler.options import SHEET, THINKING, Mode, Options
+from headroom.profiler.record import Record
+from headroom.units import clock
+
+OUTPUT, PLOT = "benchmark_output", "plot"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a mode found. `ok`: all of it was made; `stopped`: somebody ended it, and this is what
+    there was by then."""
+
+    record: Record
+    ok: bool = True
+    stopped: bool = False
+    measured: single.Measured | None = None
+
+
+def run(options: Options, face: Face) -> Outcome:
+    """Profile, print, and write the files that are wanted.
+
+    Raises HeadroomError. Where they go is tried before anything runs, and they are there whole or
+    not at all.
+    """
+    _check_plot(options.plot)
+    with ExitStack() as places:
+        output = drawn = None
+        if options.output is not None:
+            output = places.enter_context(replacing(options.output, OUTPUT))
+        if options.plot is not None:
+            drawn = places.enter_context(replacing(options.plot, PLOT))
+        outcome = MODES[options.mode](options, face)
+        if output is not None:
+            text = json.dumps(outcome.record, ensure_ascii=False, indent=1, allow_nan=False)
+            output.write_text(text + "\n", encoding="utf-8")
+        if drawn is not None and outcome.measured is not None:
+            plot.draw(outcome.measured, drawn)
+    for path in (options.output, options.plot):
+        if path is not None:
+            face.say(f"written: {path}")
+    return outcome
+
+
+# --- the modes -------------------------------------------------------------------------------
+
+
+def _profile(options: Options, face: Face) -> Outcome:
+    request = options.request()
+    engine = _opened(options, face)
+    _unused(options, request, face)
+    face.out(_head(options, engine, request))
+    if options.warmup:
+        face.say(f"warm-up: {clock(single.warm_up(engine, request, face))}")
+    found = single.measure(engine, request, face.stop)
+    face.say(f"measured: {clock(found.wall)}")
+    face.notes(found.result.notes)
+    guidance: float | None = None
+    tables: dict[str, tuple[Row, ...]] = {}
+    stopped = False
+    try:
+        guidance = single.guidance_apart(engine, found, options.warmup, face.stop)
+        if options.detailed:
+            tables = _detailed(engine, request, face)
+    except (Cancelled, KeyboardInterrupt):
+        stopped = True
+    parts = found.parts(guidance)
+    face.out(report.breakdown_table(parts))
+    face.out(report.stage_table(found.spans, found.planned_seconds, found.wall))
+    if options.llm_debug:
+        face.out(report.token_table(found.spans))
+    for name, rows in tables.items():
+        face.out(functions.table(HEADINGS[name], rows))
+    face.out(report.insights(parts, found.audio_seconds))
+    face.out(_made(found))
+    face.out(report.overhead_line(found.overhead, found.wall))
+    said = record.of_profile(options, engine, found, guidance, tables, not stopped)
+    return Outcome(said, stopped=stopped, measured=found)
+
+
+def _benchmark(options: Options, face: Face) -> Outcome:
+    engine = _opened(options, face)
+    face.out(_head(options, engine, options.request()))
+    found = matrix.run(engine, options, face)
+    face.out(report.title("BENCHMARK RESULTS"))
+    face.out(matrix.table(found.rows))
+    return Outcome(record.of_benchmark(options, engine, found), found.ok, found.stopped)
+
+
+def _text(options: Options, face: Face) -> Outcome:
+    engine = _opened(options, face)
+    face.out(_head(options, engine, None))
+    found = texts.run(engine, options, face)
+    face.out(report.breakdown_table(found.parts, dit=False))
+    if found.hearing is not None:
+        face.out(f"  Audio to codes, before that: {found.hearing:.2f} s.")
+    if options.llm_debug:
+        face.out(report.token_table(found.spans))
+    face.out(texts.result_table(found))
+    face.out(report.overhead_line(found.overhead, found.wall))
+    return Outcome(record.of_text(options, engine, found))
+
+
+def _tiers(options: Options, face: Face) -> Outcome:
+    from headroom.profiler import tiers
+
+    found = tiers.run(options, face)
+    return Outcome(record.of_tiers(options, found.json()), found.ok, found.interrupted)
+
+
+MODES: dict[Mode, Callable[[Options, Face], Outcome]] = {
+    "profile": _profile,
+    "benchmark": _benchmark,
+    "tier-test": _tiers,
+    "understand": _text,
+    "create_sample": _text,
+    "format_sample": _text,
+}
+HEADINGS = {
+    "functions": "FUNCTIONS (cProfile, of another run, by their own time)",
+    "operators": f"OPERATORS (torch, of another run of at most {functions.SECONDS:g} s of music)",
+}
+
+
+def _detailed(engine: Engine, request: AnyMusicRequest, face: Face) -> dict[str, tuple[Row, ...]]:
+    """Functions and operators, each of a run of its own."""
+    seconds = functions.SECONDS
+    short = request
+    if request.duration is not None and request.duration > seconds:
+        short = request.model_copy(update={"duration": seconds})
+    found = {"functions": functions.functions(lambda: engine.generate(request, cancel=face.stop))}
+    face.say("functions: counted")
+    work = functions.operators(lambda: engine.generate(short, cancel=face.stop), engine.device)
+    face.say("operators: counted")
+    return found | {"operators": work}
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def _opened(options: Options, face: Face) -> Engine:
+    engine = options.opening.open()
+    face.notes((*engine.model.notes, *engine.terms.notes))
+    return engine
+
+
+def _head(options: Options, engine: Engine, request: AnyMusicRequest | None) -> str:
+    """What is measured, on what."""
+    terms, numerics = engine.terms, engine.model.numerics()
+    tier = "no tier" if terms.tier is None else terms.tier.label
+    rows = [
+        ("Mode", options.mode + ("" if options.warmup else ", without a warm-up")),
+        ("Device", engine.machine.describe()),
+        ("Policy", f"{terms.policy}, {tier}"),
+        ("DiT", f"{engine.model.name}, {numerics.dtype}{_also(terms.quantization)}"),
+        ("LM", _lm(engine, request)),
+    ]
+    if terms.offload or terms.offload_dit:
+        rows.append(("Offload", "CPU + DiT" if terms.offload_dit else "CPU"))
+    if request is not None and options.mode != "benchmark":
+        seconds = "as the source" if request.duration is None else f"{request.duration:g} s"
+        rows.append(("Request", f"{request.task}, {seconds}, batch {request.songs}"))
+        told = [name for name in (THINKING, *SHEET) if getattr(request, name, False)]
+        rows.append(("Thinking", ", ".join(told) or "off"))
+    return "\n".join(f"  {name:<10}{words}" for name, words in rows)
+
+
+def _lm(engine: Engine, request: AnyMusicRequest | None) -> str:
+    """The language models there are to choose from, where one is to be at work."""
+    if request is not None and asks(request) is None:
+        return "not used"
+    names = record.languages(engine)
+    return f"{', '.join(names) or 'none here'}, by {engine.terms.lm_backend}"
+
+
+def _also(quantization: str | None) -> str:
+    return f", {quantization}" if quantization not in (None, "none") else ""
+
+
+def _made(found: single.Measured) -> str:
+    songs = len(found.result.audios)
+    silent = f", {found.silent} of them silent" if found.silent else ""
+    words = "song" if songs == 1 else "songs"
+    return f"  Made: {songs} {words}, {found.audio_seconds:.1f} s in all{silent}."
+
+
+def _unused(options: Options, request: AnyMusicRequest, face: Face) -> None:
+    """Say what was set for a language model that nobody asks for."""
+    if asks(request) is not None:
+        return
+    choices = options.opening.choices
+    set_here = {"lm_model": choices.lm, "lm_backend": choices.lm_backend}
+    named = [name for name, value in set_here.items() if value is not None]
+    named += sorted(options.fields & set(LanguageFields.model_fields))
+    if named:
+        why = "nothing is left for a language model to do (--thinking has it write audio codes)"
+        face.once(f"note: {', '.join(named)}: not used: {why}.")
+
+
+def _check_plot(path: Path | None) -> None:
+    """Raise InvalidOutput where no picture can be drawn."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        why = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise InvalidOutput(PLOT, path, why, "a name that ends in .png")
+    if find_spec("matplotlib") is None:
+        allowed = "pictures where matplotlib is: pip install 'headroom-audio[plot]'"
+        raise InvalidOutput(PLOT, path, "cannot be drawn: matplotlib is not installed", allowed)

@@ -1,0 +1,210 @@
+"""What was measured, as one JSON object: the machine, the versions, the plan, every figure.
+
+`schema.json` beside this file says what is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from headroom.engine.engine import Engine
+from headroom.engine.record import versions
+from headroom.engine.save import note_json, plain
+from headroom.memory.plan import Plan
+from headroom.models.base import Speaker
+from headroom.params.clamp import Note
+from headroom.params.request import Request
+from headroom.profiler import matrix, texts
+from headroom.profiler.breakdown import Breakdown
+from headroom.profiler.functions import Row
+from headroom.profiler.options import Options
+from headroom.profiler.single import Measured
+from headroom.profiler.trace import Overhead, Span
+
+FORMAT = 1
+Record = dict[str, Any]
+
+
+def schema() -> Mapping[str, Any]:
+    """The JSON schema of all that is written."""
+    text = files("headroom.profiler").joinpath("schema.json").read_text("utf-8")
+    found: Mapping[str, Any] = json.loads(text)
+    return found
+
+
+def head(options: Options, engine: Engine | None = None, complete: bool = True) -> Record:
+    """What is said of every run. Without an engine: what is known of the program alone."""
+    found: Record = {
+        "format": FORMAT,
+        "mode": options.mode,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "complete": complete,
+        "host": {
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "processor": platform.machine(),
+        },
+        "versions": versions(),
+        "warm_up": options.warmup,
+    }
+    if engine is None:
+        return found
+    terms = engine.terms
+    return found | {
+        "machine": plain({**asdict(engine.machine), "budget": engine.machine.budget}),
+        "setup": {
+            "model": engine.model.name,
+            "dtype": engine.model.numerics().dtype,
+            "compiled": engine.model.numerics().compiled,
+            "policy": terms.policy,
+            "tier": None if terms.tier is None else terms.tier.name,
+            "offload": terms.offload,
+            "offload_dit": terms.offload_dit,
+            "quantization": terms.quantization,
+            "lm_backend": terms.lm_backend,
+        },
+    }
+
+
+def languages(engine: Engine) -> tuple[str, ...]:
+    """The language models to choose from, the preferred one first. Raises WeightsMissing."""
+    return engine.model.languages if isinstance(engine.model, Speaker) else ()
+
+
+def of_profile(
+    options: Options,
+    engine: Engine,
+    found: Measured,
+    guidance: float | None,
+    tables: Mapping[str, Sequence[Row]],
+    complete: bool,
+) -> Record:
+    """Mode profile."""
+    parts, thought = found.parts(guidance), found.result.thought
+    return head(options, engine, complete) | {
+        "request": _request(found.request),
+        "language_model": None if thought is None else thought.language,
+        "notes": _notes(found.result.notes),
+        "plan": _plan(found.result.plan),
+        "profile": {
+            **_breakdown(parts),
+            "steps": parts.steps,
+            "per_step": parts.per_step,
+            "songs": len(found.result.audios),
+            "silent": found.silent,
+            "audio_seconds": found.audio_seconds,
+            "planned_bytes": found.planned_bytes,
+            "measured_bytes": found.measured_bytes,
+            "stages": [
+                {**_span(span), "planned_seconds": found.planned_seconds.get(span.stage)}
+                for span in found.spans
+            ],
+            "profiler": _overhead(found.overhead, found.wall),
+            **{name: [asdict(row) for row in rows] for name, rows in tables.items()},
+        },
+    }
+
+
+def of_benchmark(options: Options, engine: Engine, found: matrix.Matrix) -> Record:
+    """Mode benchmark."""
+    rows = []
+    for row in found.rows:
+        cell = row.cell
+        rows.append(
+            {
+                "config": {
+                    "duration": cell.duration,
+                    "batch_size": cell.request.batch_size,
+                    "thinking": cell.thinking,
+                    "inference_steps": cell.request.inference_steps,
+                },
+                "status": row.status,
+                "success": row.status == matrix.OK,
+                "error": row.error,
+                "language_model": row.language,
+                "n_audios": row.songs,
+                "silent": row.silent,
+                "audio_seconds": row.audio_seconds,
+                "planned_bytes": row.planned_bytes,
+                "measured_bytes": row.measured_bytes,
+                "parts": None if row.parts is None else _breakdown(row.parts),
+            }
+        )
+    return head(options, engine, not found.stopped) | {
+        "request": _request(options.request()),
+        "benchmark": {"asked": found.asked, "rows": rows},
+    }
+
+
+def of_text(options: Options, engine: Engine, found: texts.Sheeted) -> Record:
+    """Modes understand, create_sample and format_sample."""
+    return head(options, engine) | {
+        "notes": _notes(found.sheet.notes),
+        "text": {
+            **_breakdown(found.parts),
+            "hearing": found.hearing,
+            "stages": [_span(span) for span in found.spans],
+            "profiler": _overhead(found.overhead, found.wall),
+            "wish": plain(asdict(found.wish)),
+            "sheet": plain(texts.as_json(found.sheet)),
+        },
+    }
+
+
+def of_tiers(options: Options, report: Mapping[str, Any]) -> Record:
+    """Mode tier-test."""
+    return head(options, complete=not report["interrupted"]) | dict(report)
+
+
+def _request(request: Request) -> Record:
+    return request.model_dump(mode="json")
+
+
+def _notes(notes: Sequence[Note]) -> list[object]:
+    return [note_json(note) for note in notes]
+
+
+def _plan(plan: Plan) -> Record:
+    return {
+        "budget": plan.budget,
+        "peak": plan.peak,
+        "seconds": plan.seconds,
+        "placements": [
+            {**asdict(p), "residency": p.residency.name.lower()} for p in plan.placements
+        ],
+        "words": plan.explain().splitlines(),
+    }
+
+
+def _breakdown(parts: Breakdown) -> Record:
+    """Seconds; `parts` add up to `wall`, and what is in the others to their total."""
+    return {
+        "wall": parts.wall,
+        "parts": parts.parts,
+        "lm": {
+            "generation": parts.generation,
+            "grammar": parts.grammar,
+            "guidance": parts.guidance,
+            "guided": parts.guided,
+        },
+        "other": {
+            "loading": parts.loading,
+            "conditioning": parts.conditioning,
+            "rest": parts.rest,
+        },
+    }
+
+
+def _span(span: Span) -> Record:
+    return asdict(span)
+
+
+def _overhead(found: Overhead, wall: float) -> Record:
+    share = found.seconds / wall if wall else 0.0
+    return {**asdict(found), "seconds": found.seconds, "share": share}
