@@ -15,15 +15,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from headroom.errors import InvalidRequest
-from headroom.setting import DEVICES, SOURCES, Setting, amount, count, path, switch
+from headroom.setting import DEVICES, SOURCES, Setting, amount, count, path, switch, word
 from headroom.setting import device as device_word
 from headroom.setting import source as source_word
 from headroom.settings_memory import MemorySettings
 
 PREFIX = "HEADROOM_"
+# How a language model is asked for codes: as it was trained; or, to compare, as ACE-Step's switch
+# `use_legacy_cfg_prompt` has it, or as ACE-Step did until 2026-04-22.
+LMPrompt = Literal["current", "legacy", "closed"]
+LM_PROMPTS: tuple[LMPrompt, ...] = get_args(LMPrompt)
 DEFAULT = "default"
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
@@ -159,6 +163,28 @@ class Settings(MemorySettings):
             count,
         ),
     ] = None
+    genres_file: Annotated[
+        Path | None,
+        Setting(
+            "HEADROOM_GENRES_FILE",
+            (),
+            "File with a line for each choice of genres; the language model keeps to them.",
+            "the path of a file of UTF-8 text",
+            "genres_vocab.txt in the folder of the language model, where there is one",
+            path,
+        ),
+    ] = None
+    lm_prompt: Annotated[
+        LMPrompt,
+        Setting(
+            "HEADROOM_LM_PROMPT",
+            (),
+            "How the language model is asked for codes; other layouts are there to compare.",
+            "one of " + ", ".join(LM_PROMPTS),
+            "current",
+            word(*LM_PROMPTS),
+        ),
+    ] = "current"
     download_source: Annotated[
         str,
         Setting(

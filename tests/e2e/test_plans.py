@@ -241,3 +241,17 @@ def test_a_run_is_found_where_it_is() -> None:
     assert thinking._longest_run([1, 2, 2, 2, 3, 3]) == (1, 3)
     assert thinking._longest_run([4, 4]) == (0, 2) and thinking._longest_run([]) == (0, 0)
     assert thinking._longest_run([5, 6, 6]) == (1, 2)
+
+
+def test_older_prompts_are_behind_a_setting(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"thinking": True, "seed": 3, **GIVEN, **NOTHING_ELSE}
+    today = planned(engine, **said)[0]
+    monkeypatch.setenv("HEADROOM_LM_PROMPT", "current")
+    assert planned(engine, **said)[0] == today
+    others = []
+    for layout in ("legacy", "closed"):
+        monkeypatch.setenv("HEADROOM_LM_PROMPT", layout)
+        others.append(planned(engine, **said)[0])
+    assert today[0].codes != others[0][0].codes != others[1][0].codes != today[0].codes

@@ -41,6 +41,8 @@ def dotenv(text: str) -> Path:
         ("max_duration", "120", 120.0),
         ("max_batch_size", "2", 2),
         ("batch_size", "3", 3),
+        ("genres_file", "genres.txt", Path("genres.txt")),
+        ("lm_prompt", "Closed", "closed"),
         ("download_source", "ModelScope", "modelscope"),
         ("hf_token", "hf_x", "hf_x"),
         ("no_progress", "yes", True),

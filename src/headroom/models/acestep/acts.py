@@ -81,7 +81,8 @@ class LanguageActs:
     ) -> tuple[Footprint, SongTask]:
         """What a request that asks for a language model needs of it, and the work."""
         assert isinstance(request, Text2Music)
-        task = song_task(request, seeds, most_seconds, self._language(language))
+        layout = load_settings().lm_prompt
+        task = song_task(request, seeds, most_seconds, self._language(language), layout)
         return self._thinks(task.cost, language), task
 
     def think(self, task: SongTask, run: Run) -> Thought:

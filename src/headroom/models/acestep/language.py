@@ -22,15 +22,25 @@ from headroom.weights import catalog
 from headroom.weights.blank import shapes_only
 from headroom.weights.load import Checkpoint, check_complete, load
 
+GENRES = "genres_vocab.txt"  # in its folder, where there is one: a line for each choice of genres
+
+
+def read_genres(path: Path) -> tuple[str, ...]:
+    """The lines of a list of genres. Raises OSError and UnicodeDecodeError."""
+    lines = path.read_text("utf-8-sig").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
 
 class Language:
     """One folder. Opening it reads headers and configs only; InvalidCheckpoint names its faults.
 
+    genres what genres it may name; () as its folder's list of them says, or any
     dtype  that it computes in: as is wished, but never float16, which ends at 65504. Its
            activations reach two millions where a turn begins (specification of the LM, 1.6).
     """
 
-    def __init__(self, name: str, folder: Path, dtype: DType) -> None:
+    def __init__(self, name: str, folder: Path, dtype: DType, genres: Sequence[str] = ()) -> None:
+        self._genres = tuple(genres)
         self.name, self.folder = name, folder
         self.dtype: DType = "float32" if dtype == "float16" else dtype
         why = "the language model's activations go beyond what float16 can hold"
@@ -57,8 +67,14 @@ class Language:
 
     @cached_property
     def sheets(self) -> SheetWords:
-        """What grammars of its vocabulary share."""
-        return SheetWords(self.words)
+        """What grammars of its vocabulary share. Raises InvalidCheckpoint."""
+        own = self.folder / GENRES
+        if self._genres or not own.is_file():
+            return SheetWords(self.words, self._genres)
+        try:
+            return SheetWords(self.words, read_genres(own))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidCheckpoint(self.folder, [f"{GENRES}: {error}"]) from error
 
     def load(self, dtype: torch.dtype) -> nn.Module:
         """The network, its weights mapped."""

@@ -5,6 +5,8 @@ Source: the specification of the LM, section 2. Whitespace matters, and nothing 
 
 from __future__ import annotations
 
+from headroom.settings import LMPrompt
+
 GENERATE = "Generate audio semantic tokens based on the given conditions:"
 UNDERSTAND = "Understand the given musical conditions and describe the audio semantics accordingly:"
 INSPIRE = "Expand the user's input into a more detailed and specific musical description:"
@@ -32,6 +34,21 @@ def away_from(negative: str) -> str:
     """What codes are guided away from: nothing that was asked for, and nothing thought (task C)."""
     user = negative if is_said(negative) else NOTHING
     return frame(GENERATE, user) + thought("")
+
+
+def against(negative: str, caption: str, lyrics: str, layout: LMPrompt) -> str:
+    """What codes are guided away from, in a layout. In the older ones caption and lyrics stand
+    there too, so that nothing but the metadata is guided."""
+    if layout == "current":
+        return away_from(negative)
+    told = negative if is_said(negative) else caption
+    return generating(told, lyrics) + before_codes("", layout)
+
+
+def before_codes(metadata: str, layout: LMPrompt) -> str:
+    """Metadata before the first code, in a layout: once the assistant's turn was closed there."""
+    closed = f"{END}\n" if layout == "closed" else ""
+    return thought(metadata) + closed
 
 
 def understanding(codes: str) -> str:

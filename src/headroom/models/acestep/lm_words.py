@@ -30,6 +30,8 @@ class Tokenizer(Protocol):
 
     def encode(self, sequence: str, /) -> Encoding: ...
 
+    def encode_batch(self, input: Sequence[str], /) -> Sequence[Encoding]: ...
+
     def decode(self, ids: Sequence[int], /, skip_special_tokens: bool = True) -> str: ...
 
     def id_to_token(self, id: int, /) -> str | None: ...
@@ -105,6 +107,10 @@ class Words:
         """Text, marks and codes in it → ids."""
         return tuple(self.tokenizer.encode(text).ids)
 
+    def ids_of(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The same of many texts, several at a time."""
+        return [tuple(one.ids) for one in self.tokenizer.encode_batch(list(texts))]
+
     def said(self, ids: Sequence[int]) -> str:
         """Ids → text, with marks and codes as they are written."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
@@ -143,7 +149,8 @@ class Words:
             known = frozenset(self.pieces)
             letter = (p >= b"\xc2" and b" " + p not in known for p in self.pieces)
             digit = (p[:1].isdigit() for p in self.pieces)
-            return (np.array(list(letter)) | np.array(list(digit))) & self.plain
+            found: Marks = (np.array(list(letter)) | np.array(list(digit))) & self.plain
+            return found
         return np.array([p[:1] not in (b" ", b"") for p in self.pieces]) & self.plain
 
     @cached_property

@@ -6,6 +6,7 @@ it was trained on was dumped with sorted keys; genres are read, and never writte
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
@@ -76,9 +77,10 @@ class Sheet:
 FIELDS = tuple(field.name for field in fields(Sheet))
 
 
-def dumped(values: Mapping[str, str | int]) -> str:
+def dumped(values: Mapping[str, str | int], folded: bool = True) -> str:
     """A mapping as the training text has it: sorted, folded at 80 columns, quoted where needed."""
-    text: str = yaml.safe_dump(dict(values), sort_keys=True, allow_unicode=True)
+    width = None if folded else math.inf
+    text: str = yaml.safe_dump(dict(values), sort_keys=True, allow_unicode=True, width=width)
     return text.strip()
 
 

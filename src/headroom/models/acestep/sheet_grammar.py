@@ -2,16 +2,18 @@
 
 Source: the specification of the LM, 3.1 and 4, without the defects of 4.6. Fixed text is forced in
 its canonical tokens, a whole run at a time, because that is what the model was trained on. Values
-of finite fields are drawn along a trie of their canonical tokens. A caption is free text; after
+of finite fields are drawn along a trie of their canonical tokens; genres too, where there is a list
+of them, which is whole lines of it. A caption is free text; after
 the end of one of its lines comes either a continuation, indented by two spaces, or the next field.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -24,48 +26,74 @@ from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
 
 CAPTION_TOKENS = 512
 CONTINUED = 3  # tokens before a line that goes on may end again, at most
-FREE = ("caption", "genres")
 
 
-@dataclass(slots=True)
 class _Node:
-    """A place in a trie of lines: what may follow, the line's end among it."""
+    """A place in a trie of lines: what may follow, the line's end among it.
 
-    after: dict[int, _Node] = field(default_factory=dict)
-    _ids: Tensor | None = None
+    It is a run of sorted lines that have the first `depth` tokens in common, and what follows is
+    looked up when it is wanted: a vocabulary of genres has as many lines as a dictionary.
+    """
 
-    @property
+    def __init__(self, lines: Sequence[tuple[int, ...]], run: range, depth: int) -> None:
+        self._lines, self._run, self._depth = lines, run, depth
+
+    @cached_property
+    def after(self) -> dict[int, _Node]:
+        """The places behind each token; none behind a line's end."""
+        found: dict[int, _Node] = {}
+        at, depth = self._run.start, self._depth
+        while at < self._run.stop and len(self._lines[at]) > depth:
+            token = self._lines[at][depth]
+            beyond = bisect_right(self._lines, token, at, self._run.stop, key=itemgetter(depth))
+            found[token] = _Node(self._lines, range(at, beyond), depth + 1)
+            at = beyond
+        return found
+
+    @cached_property
     def ids(self) -> Tensor:
         """What may follow. The same object each time."""
-        if self._ids is None:
-            self._ids = torch.tensor(sorted(self.after))
-        return self._ids
+        return torch.tensor(sorted(self.after))
 
 
 class SheetWords:
-    """What grammars of one vocabulary share: tries, and the sets of ids of free text."""
+    """What grammars of one vocabulary share: tries, and the sets of ids of free text.
 
-    def __init__(self, words: Words) -> None:
+    genres  what genres may be; () anything
+    """
+
+    def __init__(self, words: Words, genres: Sequence[str] = ()) -> None:
         self.words = words
+        self.genres = self._sayable(genres)
         self._tries: dict[tuple[str, int], _Node] = {}
+
+    def is_free(self, name: str) -> bool:
+        """Whether a field is free text."""
+        return name == "caption" or (name == "genres" and not self.genres)
+
+    def _sayable(self, genres: Sequence[str]) -> tuple[str, ...]:
+        """Genres without marks in them, each once."""
+        every = list(dict.fromkeys(" ".join(line.split()) for line in genres))
+        pairs = zip(every, self.words.ids_of(every), strict=True)
+        return tuple(g for g, ids in pairs if ids and max(ids) < self.words.first_mark)
 
     def trie(self, name: str, most_seconds: int) -> _Node:
         """The values of a finite field."""
         key = name, most_seconds if name == "duration" else 0
         if key not in self._tries:
-            self._tries[key] = self._made(name, _domain(name, most_seconds))
+            values = self.genres if name == "genres" else _domain(name, most_seconds)
+            self._tries[key] = self._made(name, values)
         return self._tries[key]
 
-    def _made(self, name: str, values: Iterable[str | int]) -> _Node:
-        root, head = _Node(), self.words.ids(f"{name}:")
-        for value in values:
-            node, line = root, dumped({name: value}) + "\n"
-            ids = self.words.ids(line)  # a closing quote and the line's end are one token
+    def _made(self, name: str, values: Sequence[str | int]) -> _Node:
+        head, found = self.words.ids(f"{name}:"), set[tuple[int, ...]]()
+        lines = [dumped({name: value}, folded=False) + "\n" for value in values]
+        for line, ids in zip(lines, self.words.ids_of(lines), strict=True):
+            # A closing quote and the line's end are one token.
             if ids[: len(head)] != head:  # the colon took the space along
                 ids = (*head, *self.words.ids(line[len(name) + 1 :]))
-            for token in ids[len(head) :]:
-                node = node.after.setdefault(token, _Node())
-        return root
+            found.add(ids[len(head) :])
+        return _Node(sorted(found), range(len(found)), 0)
 
     @cached_property
     def first(self) -> Tensor:
@@ -182,7 +210,7 @@ class SheetGrammar:
         self._next = 0  # of the fields
         self._open = ""  # the field whose value comes behind the fixed text
         self._run: tuple[int, ...] = ()
-        self._node = _Node()
+        self._node = _Node((), range(0), 0)
         self._name = ""  # of the value at hand
         self._count = 0  # tokens of it, where it is free text
         self._ahead = False  # whether what follows it is prepared
@@ -282,7 +310,7 @@ class SheetGrammar:
         self._count, self._ahead, self._name = 0, False, self._open
         if not self._open:
             self._state = _At.SUNG if self._closes and self._sings else _At.DONE
-        elif self._open in FREE:
+        elif self._shared.is_free(self._open):
             self._state = _At.FREE_FIRST
         else:
             self._node = self._shared.trie(self._open, self._most)

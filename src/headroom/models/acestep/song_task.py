@@ -1,4 +1,4 @@
-"""From a request to what a language model has to do for it. No torch."""
+"""From a request to what a language model has to do for it, and from what it did to a request."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from headroom.models.acestep.sheet import SECONDS, Sheet
 from headroom.models.acestep.thinking_cost import CODE_RATE, FRAME, METADATA_TOKENS, Thinking
 from headroom.models.acestep.variants import unused_in_planning
 from headroom.params.clamp import Note
+from headroom.settings import LMPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class SongTask:
     asked    the fields it is to fill
     prompt   of the request, without thoughts; `against`: what codes are guided away from
     cost     the same in tokens
+    layout   of the prompts
     """
 
     request: Text2Music
@@ -37,6 +39,7 @@ class SongTask:
     against: tuple[int, ...] | None
     most_seconds: int
     cost: Thinking
+    layout: LMPrompt
     notes: tuple[Note, ...] = ()
 
     @property
@@ -76,7 +79,11 @@ class SongTask:
 
 
 def song_task(
-    request: Text2Music, seeds: tuple[int, ...], most_seconds: float, language: Language
+    request: Text2Music,
+    seeds: tuple[int, ...],
+    most_seconds: float,
+    language: Language,
+    layout: LMPrompt,
 ) -> SongTask:
     """The work of a request that asks for a language model."""
     words = language.words
@@ -92,7 +99,10 @@ def song_task(
     plans = len(set(keys))
     prompt = words.ids(lm_prompts.generating(request.caption, sung(request)))
     guided = request.writes_codes and request.lm_cfg_scale > 1
-    against = words.ids(lm_prompts.away_from(request.lm_negative_prompt)) if guided else None
+    against: tuple[int, ...] | None = None
+    if guided:
+        told = request.lm_negative_prompt, request.caption, sung(request), layout
+        against = words.ids(lm_prompts.against(*told))
     most = int(given.duration or min(most_seconds, SECONDS[1]))
     cost = Thinking(
         (len(prompt),) * plans,
@@ -103,7 +113,9 @@ def song_task(
         away=FRAME if against is None else len(against),
     )
     notes = (*language.notes, *unused_in_planning(request))
-    return SongTask(request, seeds, keys, given, asked, prompt, against, most, cost, notes)
+    return SongTask(
+        request, seeds, keys, given, asked, prompt, against, most, cost, layout, notes
+    )  # fmt: skip
 
 
 def _seconds(request: Text2Music) -> int | None:

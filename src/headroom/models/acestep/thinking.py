@@ -199,11 +199,11 @@ def _thought(task: SongTask, sheet: Sheet, words: Words) -> tuple[int, ...]:
         sheet = replace(sheet, caption=None)
     if not (request.use_cot_language or task.given.language):
         sheet = replace(sheet, language=None)
-    ids = words.ids(lm_prompts.thought(sheet.text()))
+    ids = words.ids(lm_prompts.before_codes(sheet.text(), task.layout))
     while len(ids) > METADATA_TOKENS and sheet.caption:
         shorter = sheet.caption[: len(sheet.caption) * 9 // 10].strip()
         sheet = replace(sheet, caption=shorter or None)
-        ids = words.ids(lm_prompts.thought(sheet.text()))
+        ids = words.ids(lm_prompts.before_codes(sheet.text(), task.layout))
     return ids
 
 
