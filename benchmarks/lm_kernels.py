@@ -104,14 +104,15 @@ def milliseconds(device: Device, model: CausalLM) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=tuple(LMS), default="1.7B")
-    parser.add_argument("--processes", type=int, default=12)
+    parser.add_argument("--processes", type=int, default=12, help="that compile; 0: none does")
     parser.add_argument("--compile-only", action="store_true", help="leave kernels in the cache")
     parser.add_argument("--best", type=Path, metavar="FILE", help="keep the fastest way")
     parser.add_argument("--save", action="store_true")
     args = parser.parse_args()
     ways = list(itertools.product(STORED, CUTS, AHEADS))
-    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
-        pool.starmap(compiled, [(args.size, *way) for way in ways], chunksize=1)
+    if args.processes:
+        with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+            pool.starmap(compiled, [(args.size, *way) for way in ways], chunksize=1)
     if args.compile_only:
         return
     device = open_device("cuda")
