@@ -220,6 +220,25 @@ def test_the_condition_that_is_kept_is_each_songs_own(
             assert torch.equal(result.kept["context"][i], alone.kept["context"][i])
 
 
+def test_noise_is_drawn_as_the_songs_was(
+    engines: Callable[[str], tuple[Engine, Tree]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, _ = engines("2b-like")
+    seen: list[Tensor] = []
+
+    def renoise(clean: Tensor, noise: Tensor, level: float) -> Tensor:
+        seen.append(noise)
+        return clean
+
+    monkeypatch.setattr(timestamps, "renoise", renoise)
+    asked = Text2Music(lyrics=WORDS, duration=10, inference_steps=1)
+    for noise in ("headroom", "official"):
+        engine.timestamps(engine.generate(asked.model_copy(update={"noise": noise})))
+    generator = torch.Generator().manual_seed(42)
+    assert torch.equal(seen[0], draw([42], [250], 8))
+    assert torch.equal(seen[1], torch.randn(1, 250, 8, generator=generator))
+
+
 # --- which heads ---------------------------------------------------------------------------
 
 

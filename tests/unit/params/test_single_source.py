@@ -23,7 +23,10 @@ DECLARED = (
 )  # fmt: skip
 # Interfaces with fields of their own that are named alike: ACE-Step's documented one, and what is
 # wished of a song sheet.
-OTHERS = ("acestep/inference_types.py", "acestep/inference.py", "headroom/models/base.py")
+OTHERS = (
+    "acestep/inference_types.py", "acestep/inference.py", "acestep/handler.py",
+    "headroom/models/base.py",
+)  # fmt: skip
 FIELDS = {param.name for param in union(TASKS.values())}
 # Words that mean other things outside the model's own folder: the start of a byte range.
 COMMON = {"start", "end"}

@@ -59,7 +59,7 @@ class Timing:
     condition  its rows [L, E], lyrics first
     context    [T, 128]
     level      the time of the schedule it is noised to
-    noise      headroom or official, as the song's was
+    official   whether the noise is drawn as the reference draws it, as the song's was
     """
 
     latents: Tensor
@@ -69,7 +69,7 @@ class Timing:
     kept: int
     level: float
     heads: Heads
-    noise: str = "headroom"
+    official: bool = False
     seed: int = SEED
 
     @property
@@ -91,7 +91,7 @@ def timing(
         song.kept,
         1 / song.sampling.steps,
         heads_of(config),
-        song.sampling.noise,
+        song.sampling.noise == "official",
     )
 
 
@@ -125,7 +125,7 @@ def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step) ->
     """What the heads look at, of the frames that are the song and the rows that are lyrics."""
     device, frames = step.device, len(task.latents)
     layout = dit.layout([frames])
-    if task.noise == "official":
+    if task.official:
         noise = official(task.seed, frames, dit.config.latent_channels, dit.device, dit.dtype).cpu()
     else:
         noise = draw([task.seed], [frames], dit.config.latent_channels)
