@@ -35,7 +35,8 @@ def main() -> int:
     import torch  # heavy, and of no use where the work cannot be read
 
     from headroom.device import prepare_allocator
-    from headroom.profiler.tiers_run import card_for, rows_of
+    from headroom.profiler.tiers_engine import card_for
+    from headroom.profiler.tiers_run import rows_of
 
     settings = load()
     prepare_allocator(settings.alloc_conf)  # before anybody asks CUDA for anything

@@ -1,0 +1,177 @@
+"""Tier test at the real sizes over fake tensors, in this process; and what planted faults do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import pytest
+
+from headroom.device.simulated import SimulatedDevice
+from headroom.memory import tiers as table
+from headroom.memory.footprint import Way
+from headroom.memory.plan import Plan
+from headroom.models.acestep import footprint, workspaces
+from headroom.models.acestep.measures import Measured
+from headroom.models.acestep.thinking_cost import METADATA_TOKENS
+from headroom.profiler import synthetic, tiers_engine
+from headroom.profiler.synthetic import DENOISE, BlankLanguage
+from headroom.profiler.tier_types import Case, TierRow, Work
+from headroom.profiler.tiers_engine import TierEngine
+from headroom.profiler.tiers_run import rows_of
+from headroom.settings import load
+from headroom.units import GIB
+
+CONTEXT = GIB // 2
+LYRICS = "[verse]\nOver the water the evening is falling\n[chorus]\nCarry me home\n" * 4
+WHOLE = ["condition", "schedule", DENOISE, "decode"]
+
+
+def tried(size: float, *cases: Case, steps: int | None = None) -> list[TierRow]:
+    """The rows of a size, gone through JSON as they do between processes."""
+    work = Work(size, cases, "acestep-v15-turbo", "a slow song", LYRICS, 30.0, steps=steps)
+    sent = Work.of(json.loads(json.dumps(work.json())))
+    settings = load({"MAX_CUDA_VRAM": f"{size:g}"})
+    rows = [TierRow.of(json.loads(json.dumps(asdict(row)))) for row in rows_of(sent, settings)]
+    assert sent == work
+    return rows
+
+
+def one(size: float, case: Case | None = None, steps: int | None = None) -> TierRow:
+    (row,) = tried(size, case or Case(), steps=steps)
+    return row
+
+
+# --- as it should be ------------------------------------------------------------------------
+
+
+def test_the_smallest_card_without_its_offload_and_without_its_conversion() -> None:
+    default, plain, staying = tried(4, Case(), Case("no-quant"), Case("no-offload"))
+    assert default.ok and default.faults == () and default.tier == "tier1"
+    assert default.offload == "cpu+dit" and default.quantization == "int8"
+    assert plain.ok and plain.offload == "cpu+dit" and plain.quantization is None
+    assert not plain.promised and plain.measured_peak >= default.measured_peak
+    # 5.7 GiB of weights do not stay on a card of 4: the plan says so, and nothing runs.
+    assert staying.status == "does not fit" and "are missing" in staying.faults[0]
+    assert staying.init_seconds is None and staying.stages == ()
+    for row in (default, plain):
+        assert [s.stage for s in row.stages] == WHOLE
+        assert all(s.exact and s.measured == s.planned > 0 for s in row.stages)
+        assert max(s.measured for s in row.stages) == row.measured_peak == row.planned_peak
+        assert row.measured_peak + CONTEXT <= 4 * GIB
+        assert row.songs == row.pieces == 1 and row.frames == 750
+        assert row.simulated and row.notes[0] == "simulated"
+
+
+def test_a_language_model_thinks_and_writes_what_was_planned() -> None:
+    row = one(8, Case("default", use_lm=True))
+    assert row.ok, row.faults
+    assert row.lm == "0.6B" and row.lm_backend == "vllm"
+    assert [s.stage for s in row.stages] == ["think", "write codes", "codes", *WHOLE]
+    exact = {s.stage for s in row.stages if s.exact}
+    assert exact == {"write codes", *WHOLE}
+    assert all(s.measured == s.planned for s in row.stages if s.exact)
+    assert all(0 < s.measured <= s.planned for s in row.stages)
+
+
+def test_a_loop_that_is_gone_through_twice_has_shown_its_worst_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = one(24, steps=4)
+    monkeypatch.setitem(synthetic.TURNS, DENOISE, 1000)
+    whole = one(24, steps=4)
+    assert short.ok and whole.ok
+    assert [s.measured for s in short.stages] == [s.measured for s in whole.stages]
+
+
+def test_a_sheet_without_values_is_as_long_as_one_may_be() -> None:
+    language = BlankLanguage("0.6B", "bfloat16", longest=True)
+    thought = language.words.ids("<think>\nbpm: 96\n</think>\n\n")
+    assert len(thought) == METADATA_TOKENS
+    assert len(language.words.ids("<think>\nbpm: 96\n")) < 40  # what a grammar forces
+    assert len(BlankLanguage("0.6B", "bfloat16", longest=False).words.ids("</think>")) == 1
+
+
+# --- planted faults --------------------------------------------------------------------------
+
+
+def test_a_footprint_that_is_a_tenth_too_low_turns_the_row_red(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = workspaces.room
+
+    def low(size: str, precision: str, work: Measured) -> int | None:
+        found = right(size, precision, work)
+        return None if found is None else found * 9 // 10
+
+    monkeypatch.setattr(workspaces, "room", low)
+    row = one(24)
+    assert row.status == "failed"
+    assert {fault.partition(":")[0] for fault in row.faults} == set(WHOLE)
+    assert all("bytes were planned and" in fault for fault in row.faults)
+
+
+def test_an_edge_of_a_tier_that_moved_turns_the_row_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = tuple(replace(t, upto=24.5) if t.name == "tier6b" else t for t in table.TIERS)
+    monkeypatch.setattr(table, "TIERS", moved)
+    row = one(24)
+    assert row.status == "failed"
+    assert row.faults[0] == "tier6b was detected, and it is unlimited"
+
+
+def test_memory_that_runs_out_is_told_though_the_song_is_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = TierEngine.initialise
+
+    def then_fail(self: TierEngine, plan: Plan, language: str | None) -> None:
+        right(self, plan, language)
+        assert isinstance(self.device, SimulatedDevice)
+        self.device.fail_at = self.device.allocations + 300
+
+    monkeypatch.setattr(TierEngine, "initialise", then_fail)
+    row = one(24)
+    assert row.status == "failed" and row.songs == 1
+    assert row.faults[0].startswith("memory ran out in condition")
+
+
+def test_a_batch_that_is_cut_in_two_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = footprint._denoise
+
+    def cut(*args: object) -> tuple[Way, ...]:
+        return tuple(way for way in right(*args) if way.pieces != 1)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(footprint, "_denoise", cut)
+    row = one(24, Case("batch", batch_size=2), steps=1)
+    assert row.status == "failed" and row.songs == 2
+    assert row.faults == ("the batch was denoised in 2 pieces",)
+
+
+def test_a_batch_that_is_silently_made_smaller_does_not_count_and_ends_its_series(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiers_engine, "BATCHES", (1,))  # what the limit is lifted to
+    series = [Case("batch", False, count, "no LM") for count in (1, 2, 4)]
+    first, second = tried(24, *series)
+    assert first.ok
+    assert not second.ok and second.songs == 1
+    assert second.faults == ("1 of 2 songs were made",)
+
+
+def test_a_part_that_was_not_loaded_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headroom.profiler import tiers_run
+
+    def without(plan: Plan, names: Sequence[str]) -> Plan:
+        kept = tuple(p for p in plan.placements if p.component not in names)
+        return replace(plan, placements=kept)
+
+    right = tiers_run._faults
+
+    def forgetful(work: Work, case: Case, tried: tiers_run._Tried, heard: object) -> list[str]:
+        assert tried.plan is not None
+        tried.plan = without(tried.plan, ["vae decoder"])
+        return right(work, case, tried, heard)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tiers_run, "_faults", forgetful)
+    assert "the vae decoder was not initialised" in one(24).faults
