@@ -14,6 +14,7 @@ from headroom.runtime.pool import State
 from headroom.settings import Settings
 
 ASKED = Text2Music(caption="slow bossa nova", duration=12, thinking=True, inference_steps=1, seed=3)
+BRIEF = ASKED.model_copy(update={"use_cot_caption": False})  # hundreds of tokens less
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_five_codes_are_written_a_second(engine: Engine, seconds: int, songs: in
 
 
 def test_a_song_is_the_same_again_and_in_a_batch(engine: Engine) -> None:
-    first, again = engine.generate(ASKED), engine.generate(ASKED)
+    first, again = engine.generate(BRIEF), engine.generate(BRIEF)
     assert np.array_equal(first.audio.samples, again.audio.samples)
     both = told(engine, seed=None, seeds=(5, 6))
     (alone,) = told(engine, seed=5)
@@ -75,7 +76,7 @@ def test_a_song_is_the_same_again_and_in_a_batch(engine: Engine) -> None:
 
 
 def test_a_replay_asks_no_language_model(engine: Engine) -> None:
-    result = engine.generate(ASKED.model_copy(update={"seed": None, "seeds": (5, 6)}))
+    result = engine.generate(BRIEF.model_copy(update={"seed": None, "seeds": (5, 6)}))
     assert [len(p.requests) for p in result.provenance] == [2, 2]
     again = replay(result.provenance[1])
     assert again.thought is None
@@ -83,7 +84,7 @@ def test_a_replay_asks_no_language_model(engine: Engine) -> None:
 
 
 OTHERS: dict[str, object] = {
-    "use_cot_metas": False, "use_cot_caption": False, "use_cot_language": False,
+    "use_cot_metas": False, "use_cot_caption": True, "use_cot_language": False,
     "use_constrained_decoding": False, "lm_temperature": 0.2, "lm_cfg_scale": 1.0, "lm_top_k": 2,
     "lm_top_p": 0.3, "lm_repetition_penalty": 1.9, "lm_negative_prompt": "loud", "lm_seed": 6,
 }  # fmt: skip
@@ -92,11 +93,13 @@ ELSEWHERE = {"plan_metadata", "lm_shared_metadata"}  # in `test_plans.py`
 
 def test_every_field_reaches_the_language_model(engine: Engine) -> None:
     assert set(OTHERS) | ELSEWHERE == set(LanguageFields.model_fields)
-    # Half as sure of everything as it is: its choices are otherwise too plain to move.
-    plain = told(engine, lm_temperature=1.5)
-    assert told(engine, lm_temperature=1.5) == plain
+    # Half as sure of everything as it is: its choices are otherwise too plain to move. And without
+    # a caption, which takes hundreds of tokens.
+    plain = {"lm_temperature": 1.5, "use_cot_caption": False}
+    song = told(engine, **plain)
+    assert told(engine, **plain) == song
     for name, value in OTHERS.items():
-        assert told(engine, **{"lm_temperature": 1.5, name: value}) != plain, name
+        assert told(engine, **{**plain, name: value}) != song, name
 
 
 def test_nothing_is_thought_where_nothing_can_think() -> None:
@@ -111,18 +114,17 @@ def test_the_language_model_leaves_as_the_plan_says() -> None:
     small = Settings(max_vram=6.5, policy="published")
     engine = Engine("simulated", settings=small)
     assert engine.terms.lm == "0.6B" and engine.terms.offload
-    asked = ASKED.model_copy(update={"use_cot_caption": False})  # hundreds of tokens less
-    result = engine.generate(asked)
+    result = engine.generate(BRIEF)
     states = {part.name: part for part in engine.status()}
     assert states["language model"].state is State.HOST
     assert engine.device.memory_allocated() == engine._pool.floor
     for stage in result.thought.stages if result.thought else ():
         assert stage.measured_bytes <= stage.planned_bytes
     large = Engine("simulated", settings=Settings(max_vram=24, policy="published"))
-    large.generate(asked)
+    large.generate(BRIEF)
     assert {p.name: p.state for p in large.status()}["language model"] is State.DEVICE
     loads = large._pool.loaded
-    large.generate(asked)
+    large.generate(BRIEF)
     assert large._pool.loaded == loads
     engine.close()
     large.close()
