@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from headroom.audio.files import probe
+from headroom.cli.generate import check_sources
 from headroom.cli.model import check_model
 from headroom.cli.models import bundled
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import shown, stoppable
 from headroom.errors import Cancelled, InvalidRequest
 from headroom.log import log
+from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, unknown_flag
@@ -41,6 +43,7 @@ from headroom.weights.catalog import checkpoint_dirs, installed
 USAGE = "acestep profile [--mode MODE] [FLAGS] | acestep profile compare A.json B.json"
 COMPARE = "compare"
 LM = "acestep-5Hz-lm-1.7B"  # where it is installed and nobody says otherwise
+_SAID = "<|audio_code_N|> one after another, or numbers with commas"
 _OWN = ("audio_codes",)  # fields that have a flag of their own here
 
 _SAMPLING = frozenset({"lm_temperature", "lm_top_k", "lm_top_p", "seed"})
@@ -130,7 +133,7 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
         llm_debug=args.llm_debug,
         output=_path(args.benchmark_output),
         plot=_path(args.plot),
-        audio_codes=_text(args.audio_codes),
+        audio_codes=_codes(args.audio_codes),
         source=source,
         query=QUERY if args.sample_query is None else args.sample_query,
         tiers=TIERS if args.tiers is None else tuple(_size(word) for word in args.tiers),
@@ -143,7 +146,7 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
     if args.example is not None:
         options = replace(options, example=args.example)
     _check_modes(options, args)
-    options.request()  # what is wrong with it, and an example that is not there
+    check_sources(options.request())  # what is wrong with it, and an example that is not there
     return options
 
 
@@ -268,14 +271,22 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text).expanduser()
 
 
-def _text(text: str | None) -> str | None:
-    """A text, or that of the file behind an @. Raises InvalidRequest."""
-    if text is None or not text.startswith("@"):
-        return text
-    try:
-        return Path(text[1:]).expanduser().read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest("audio_codes", text, "codes, or @ and a file of text") from error
+def _codes(text: str | None) -> str | None:
+    """Audio codes, or those of the file behind an @. Raises InvalidRequest."""
+    if text is None:
+        return None
+    codes = text
+    if text.startswith("@"):
+        try:
+            codes = Path(text[1:]).expanduser().read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidRequest(
+                "audio_codes", text, f"{_SAID}, or @ and a file of them"
+            ) from error
+    numbers = codes.replace(",", " ").split()
+    if not codes_from_text(codes, CODEBOOK) and not all(word.isdecimal() for word in numbers):
+        raise InvalidRequest("audio_codes", text, _SAID)
+    return codes
 
 
 def _size(word: str) -> float:

@@ -17,7 +17,7 @@ from headroom.errors import (
     RenderFailed,
 )
 from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
-from headroom.params.clamp import clamp
+from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.face import Face
@@ -91,10 +91,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows in order, out of `asked` configurations."""
+    """Rows in order, out of `asked` configurations; what was done otherwise than asked."""
 
     rows: tuple[Row, ...]
     asked: int
+    notes: tuple[Note, ...]
     stopped: bool = False
 
     @property
@@ -103,11 +104,14 @@ class Matrix:
         return not self.stopped and all(row.status == OK for row in self.rows)
 
 
-def cells(engine: Engine, options: Options, face: Face) -> tuple[Cell, ...]:
+def cells(
+    engine: Engine, options: Options, face: Face
+) -> tuple[tuple[Cell, ...], tuple[Note, ...]]:
     """The configurations: an axis has the values that were asked for, else the usual ones; each is
-    clamped once, and what became the same is done once. Every clamp is said once."""
+    clamped once, and what became the same is done once. Every clamp is said once, and returned."""
     asked = {thinking: options.request(thinking) for thinking in THINKING}
     found: dict[Request, Cell] = {}
+    clamped: dict[Note, None] = {}
     axes = _axes(engine, options, options.request(), face)
     for duration, batch, thinking, steps in axes:
         values = {"duration": duration, "batch_size": batch, "inference_steps": steps}
@@ -115,8 +119,9 @@ def cells(engine: Engine, options: Options, face: Face) -> tuple[Cell, ...]:
         allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
         inside, notes = clamp(request, allowed)
         face.notes(notes)
+        clamped |= dict.fromkeys(notes)
         found.setdefault(inside, Cell(inside))
-    return tuple(found.values())
+    return tuple(found.values()), tuple(clamped)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -129,7 +134,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def run(engine: Engine, options: Options, face: Face) -> Matrix:
     """Measure every configuration. Ctrl-C keeps what was measured."""
-    every = cells(engine, options, face)
+    every, notes = cells(engine, options, face)
     rows: list[Row] = []
     stopped = False
     try:
@@ -144,7 +149,7 @@ def run(engine: Engine, options: Options, face: Face) -> Matrix:
             face.say(f"[{number:>{len(str(len(every)))}}/{len(every)}] {cell.words()}: {seconds}")
     except (Cancelled, KeyboardInterrupt):
         stopped = True
-    return Matrix(tuple(rows), len(every), stopped)
+    return Matrix(tuple(rows), len(every), notes, stopped)
 
 
 def _axes(

@@ -111,7 +111,9 @@ class Options:
         if thinking is not None and THINKING in known:
             said = {name: v for name, v in said.items() if field_of(name) != THINKING}
             said[THINKING] = thinking
-        silent = (TASK, THINKING, *self.fields)
+        silent = {TASK, THINKING, *self.fields}
+        if "source_audio" in known:
+            silent.add("duration")  # a recording has its own
         told = {
             name: value
             for name, value in examples.fields(self.example).items()

@@ -51,12 +51,12 @@ def head(options: Options, engine: Engine | None = None, complete: bool = True) 
             "processor": platform.machine(),
         },
         "versions": versions(),
-        "warm_up": options.warmup,
     }
     if engine is None:
         return found
     terms = engine.terms
     return found | {
+        "warm_up": options.warmup,
         "machine": plain({**asdict(engine.machine), "budget": engine.machine.budget}),
         "setup": {
             "model": engine.model.name,
@@ -88,7 +88,7 @@ def of_profile(
     """Mode profile."""
     parts, thought = found.parts(guidance), found.result.thought
     return head(options, engine, complete) | {
-        "request": _request(found.request),
+        "request": _request(found.result.request),
         "language_model": None if thought is None else thought.language,
         "notes": _notes(found.result.notes),
         "plan": _plan(found.result.plan),
@@ -138,6 +138,7 @@ def of_benchmark(options: Options, engine: Engine, found: matrix.Matrix) -> Reco
         )
     return head(options, engine, not found.stopped) | {
         "request": _request(options.request()),
+        "notes": _notes(found.notes),
         "benchmark": {"asked": found.asked, "rows": rows},
     }
 
