@@ -21,7 +21,7 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.progress import shown, stoppable
 from headroom.errors import Cancelled, InvalidRequest
 from headroom.log import log
-from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text
+from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, unknown_flag
@@ -280,11 +280,9 @@ def _codes(text: str | None) -> str | None:
         try:
             codes = Path(text[1:]).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidRequest(
-                "audio_codes", text, f"{_SAID}, or @ and a file of them"
-            ) from error
-    numbers = codes.replace(",", " ").split()
-    if not codes_from_text(codes, CODEBOOK) and not all(word.isdecimal() for word in numbers):
+            allowed = f"{_SAID}, or @ and a file of them"
+            raise InvalidRequest("audio_codes", text, allowed) from error
+    if not codes_in(codes):
         raise InvalidRequest("audio_codes", text, _SAID)
     return codes
 
