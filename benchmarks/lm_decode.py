@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import common
 import torch
@@ -26,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headroom.device import Device, open_device
-from headroom.lm import fused, graphed
+from headroom.lm import graphed
 from headroom.lm.decode import Writing, write
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.encoders import layer_sizes
@@ -78,7 +76,6 @@ def writing(
     if backend == "pt":
         return write(model, work, chances, device.torch, lambda done, of: None)
     kernels = graphed.unfit
-    use_kernels(model)
     if backend == "graphs":
         graphed.unfit = lambda model, rows, device: "not asked for"
     try:
@@ -87,19 +84,6 @@ def writing(
         )
     finally:
         graphed.unfit = kernels
-
-
-BEST: dict[str, dict[str, int]] = {}  # by what weights are stored in
-
-
-def use_kernels(model: CausalLM) -> None:
-    """Cut our kernels as was measured to be best for these weights."""
-    first = next(p for name, p in model.named_parameters() if name.endswith("o_proj.weight"))
-    way = BEST.get(str(first.dtype).removeprefix("torch."))
-    if way is not None:
-        fused.AHEAD = way["ahead"]
-        cut = fused.Shape(way["block_n"], way["block_k"], way["stages"], way["warps"])
-        fused.FEW_SHAPES.update(dict.fromkeys(fused.FEW_SHAPES, cut))
 
 
 def theirs(model: CausalLM, size: str) -> Callable[[int, int, bool, int, str], Tensor] | None:
@@ -157,20 +141,18 @@ def main() -> None:
     parser.add_argument("--size", choices=tuple(LMS), default="0.6B")
     parser.add_argument("--lengths", type=int, nargs="+", default=[150, 1200])
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--tokens", type=int, help="timed; by default 48, on a card 400")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--plain", action="store_true", help="without guidance too")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, help="of ours")
     parser.add_argument("--peers", nargs="*", choices=PEERS, help="caches of transformers")
-    parser.add_argument("--kernels", type=Path, metavar="FILE", help="of lm_kernels.py --best")
     parser.add_argument("--save", action="store_true", help="keep it in benchmarks/results")
     args = parser.parse_args()
-    if args.kernels is not None:
-        BEST.update(json.loads(args.kernels.read_text(encoding="utf-8")))
     opened = open_device("cuda" if torch.cuda.is_available() else "cpu")
     device, records = opened.torch, opened.can_capture()
     args.backends = args.backends or (BACKENDS if records else BACKENDS[:1])
+    args.tokens = args.tokens or (400 if records else 48)
     args.peers = (PEERS if records else PEERS[:2]) if args.peers is None else args.peers
     dtype = getattr(torch, args.dtype)
     ceiling = common.ceiling(dtype, device)
@@ -208,7 +190,8 @@ def measured(
     """One case: seconds of a code, by the difference between many codes and few."""
     cases: dict[str, Callable[[], object]] = {}
     batch, count = args.batch, args.tokens
-    few = 8 if device.can_capture() else 1  # with so many, a graph is recorded in both
+    # On a card a graph is recorded in both, which takes as long as a hundred codes and varies.
+    few = 8 if device.can_capture() else 1
 
     def add(name: str, run: Callable[[int], object]) -> None:
         cases[name] = lambda: run(count + few)

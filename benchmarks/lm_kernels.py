@@ -1,22 +1,19 @@
-"""How our kernels of a decoding step are best cut on this card, and how much they ask for ahead.
+"""How our kernels of a decoding step are best cut on this card (`FEW_SHAPES` of `lm/fused.py`).
 
-Whole steps of a real size with random weights, recorded in a graph and replayed, every way in turn:
-a cut of all four products (`FEW_SHAPES` of `lm/fused.py`) with so many bytes of the next weights
-(`AHEAD`). Kernels are compiled beforehand by several processes. `--best FILE` keeps the fastest way
-for `lm_decode.py --kernels FILE`.
+Whole steps of a real size with random weights, recorded in a graph and replayed: as the product
+cuts them, and with each of the four products cut otherwise. Kernels are compiled beforehand by
+several processes.
 
-    python benchmarks/lm_kernels.py [--size 1.7B] [--save] [--best FILE]
+    python benchmarks/lm_kernels.py [--size 1.7B] [--save]
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import multiprocessing
 import statistics
 from dataclasses import asdict
-from pathlib import Path
 
 import common
 import torch
@@ -33,8 +30,21 @@ from headroom.runtime.prepare import bring
 from headroom.runtime.quantize import quantize
 from headroom.weights.blank import shapes_only
 
-CUTS = (Shape(16, 256, 1, 16), Shape(32, 256, 1, 16), Shape(16, 128, 1, 8), Shape(16, 64, 1, 4))
-AHEADS = (0, 8 << 20, 16 << 20)
+OTHERS = (
+    Shape(2, 1024, 1, 2),
+    Shape(2, 2048, 1, 4),
+    Shape(4, 1024, 1, 2),
+    Shape(4, 1024, 1, 4),
+    Shape(4, 2048, 1, 4),
+    Shape(8, 1024, 1, 4),
+    Shape(8, 2048, 1, 8),
+)
+PRODUCT = dict(fused.FEW_SHAPES)
+CUTS = {"product": PRODUCT} | {
+    f"{kind} {cut}": {**PRODUCT, kind: cut}
+    for kind, cut in itertools.product(PRODUCT, OTHERS)
+    if PRODUCT[kind] != cut
+}
 STORED = ("bfloat16", "int8")
 ROWS, WHERE, STEPS, TURNS = 2, 600, 20, 3
 
@@ -53,26 +63,19 @@ def network(size: str, stored: str, layers: int, device: torch.device) -> Causal
     return model
 
 
-def use(cut: Shape, ahead: int) -> None:
-    """Let all products be cut so."""
-    fused.AHEAD = ahead
-    for kind in fused.FEW_SHAPES:
-        fused.FEW_SHAPES[kind] = cut
-
-
 def kernels(model: CausalLM, device: torch.device) -> tuple[Fused, torch.Tensor, torch.Tensor]:
     """Ready to step behind a cache of some length."""
     cache = Cache(model, ROWS, WHERE + 2 * STEPS, device)
     rope = model.rope(cache.capacity, device)
     at = torch.tensor([WHERE, WHERE // 4], device=device)
     ids = torch.tensor([17, 17], device=device)
-    return Fused(model, cache, rope, slice(0, CODEBOOK)), ids, at
+    return Fused(model, cache, rope), ids, at
 
 
-def compiled(size: str, stored: str, cut: Shape, ahead: int) -> None:
+def compiled(size: str, stored: str, cut: dict[str, Shape]) -> None:
     """One step of one layer, so that its kernels lie in Triton's cache."""
     device = torch.device("cuda")
-    use(cut, ahead)
+    fused.FEW_SHAPES.update(cut)
     with torch.inference_mode():
         step, ids, at = kernels(network(size, stored, 2, device), device)
         try:
@@ -105,37 +108,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=tuple(LMS), default="1.7B")
     parser.add_argument("--processes", type=int, default=12, help="that compile; 0: none does")
-    parser.add_argument("--compile-only", action="store_true", help="leave kernels in the cache")
-    parser.add_argument("--best", type=Path, metavar="FILE", help="keep the fastest way")
     parser.add_argument("--save", action="store_true")
     args = parser.parse_args()
-    ways = list(itertools.product(STORED, CUTS, AHEADS))
     if args.processes:
+        ways = list(itertools.product((args.size,), STORED, CUTS.values()))
         with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
-            pool.starmap(compiled, [(args.size, *way) for way in ways], chunksize=1)
-    if args.compile_only:
-        return
+            pool.starmap(compiled, ways, chunksize=1)
     device = open_device("cuda")
     ceiling = common.ceiling(torch.bfloat16, device.torch)
-    figures, best = [], {}
+    figures = []
     with torch.inference_mode():
         for stored in STORED:
             model = network(args.size, stored, released_lm(args.size).layers, device.torch)
             read = sum(p.nbytes for p in model.parameters())
-            took: dict[tuple[Shape, int], float] = {}
-            for cut, ahead in itertools.product(CUTS, AHEADS):
-                use(cut, ahead)
-                took[cut, ahead] = milliseconds(device, model)
-            for (cut, ahead), ms in sorted(took.items(), key=lambda item: item[1]):
+            took: dict[str, float] = {}
+            for name, cut in CUTS.items():
+                fused.FEW_SHAPES.update(cut)
+                took[name] = milliseconds(device, model)
+            for name, ms in sorted(took.items(), key=lambda item: item[1]):
                 share = read / (ceiling.copy_gb_s * 1e6) / ms
-                row = {"stored": stored, **asdict(cut), "ahead_mb": ahead >> 20, "ms": round(ms, 4)}
+                row = {"stored": stored, "cut": name, "ms": round(ms, 4)}
                 figures.append({**row, "share_of_copy": round(share, 3)})
                 print(figures[-1], flush=True)
-            cut, ahead = min(took, key=lambda way: took[way])
-            best[stored] = {**asdict(cut), "ahead": ahead}
             del model
-    if args.best is not None:
-        args.best.write_text(json.dumps(best), encoding="utf-8")
     result = {"size": args.size, "ceiling": asdict(ceiling), "figures": figures}
     common.finish(f"lm_kernels_{args.size}", result, args.save)
 

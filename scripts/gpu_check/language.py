@@ -93,7 +93,7 @@ def _step(bench: Bench, network: CausalLM, exact: CausalLM, stored: str, count: 
         cache.memory.copy_(noise)
         at, rope = lengths.to(where), net.rope(cache.capacity, where)
         if name == "ours":
-            found[name] = Fused(net, cache, rope, slice(0, WORDS)).step(ids.to(where), at)
+            found[name] = Fused(net, cache, rope).step(ids.to(where), at)
             continue
         seen = torch.arange(cache.capacity, device=where) <= at.unsqueeze(1)
         mask = torch.zeros(count, 1, 1, cache.capacity, dtype=cache.memory.dtype, device=where)

@@ -47,13 +47,11 @@ SHAPES = {
     "down": Shape(16, 256, 5, 4),
 }
 FEW_SHAPES = {
-    "joined": Shape(16, 256, 1, 16),
-    "out": Shape(16, 256, 1, 16),
-    "gated": Shape(16, 256, 1, 16),
-    "down": Shape(16, 256, 1, 16),
+    "joined": Shape(4, 1024, 1, 2),
+    "out": Shape(4, 2048, 1, 4),
+    "gated": Shape(2, 1024, 1, 2),
+    "down": Shape(2, 2048, 1, 4),
 }
-AHEAD = 8 << 20  # bytes of the next weights that a kernel brings into the cache
-LINE = 128  # bytes that come at once
 
 
 def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
@@ -100,16 +98,13 @@ def layers_of(model: CausalLM) -> list[Layer]:
 
 
 class Fused:
-    """Steps over the rows of a cache. `step` reads and writes tensors that stay where they are.
+    """Steps over the rows of a cache. `step` reads and writes tensors that stay where they are."""
 
-    words  the run of the vocabulary whose logits are made after each step
-    """
-
-    def __init__(self, model: CausalLM, cache: Cache, rope: Rope, words: slice) -> None:
+    def __init__(self, model: CausalLM, cache: Cache, rope: Rope) -> None:
         from headroom.nn import decode_kernels  # Triton is there: `unfit` was asked
 
         self._kernels, self._model, self._cache = decode_kernels, model, cache
-        self._layers, self._words = layers_of(model), model.embed_tokens.weight[words]
+        self._layers = layers_of(model)
         self._cos, self._sin = (t.squeeze(1).contiguous() for t in (rope.cos, rope.sin))
         s, rows = model.sizes, cache.rows
         # From Hopper on a kernel may begin while the one before it ends.
@@ -132,30 +127,20 @@ class Fused:
     def step(self, ids: Tensor, at: Tensor) -> Tensor:
         """One token [R] of every row, at positions [R] → final-norm hidden states [R, width]."""
         torch.index_select(self._model.embed_tokens.weight, 0, ids, out=self._x)
-        pasts = self._cache.past
-        for layer, past, then in zip(self._layers, pasts, self._following, strict=True):
+        for layer, past in zip(self._layers, self._cache.past, strict=True):
             attention, mlp = layer.self_attn, layer.mlp
             assert attention.qkv is not None and mlp.gate_up is not None  # `unfit` was asked
-            out, down = attention.o_proj, mlp.down_proj
             norm = layer.input_layernorm.weight
-            self._product(
-                "joined", self._x, attention.qkv, attention.qkv_scale, self._qkv, out.weight, norm
-            )
-            self._attend(layer, past.keys, past.values, at, mlp.gate_up)
-            self._product("out", self._seen, out.weight, out.scale, self._x, mlp.gate_up)
+            self._product("joined", self._x, attention.qkv, attention.qkv_scale, self._qkv, norm)
+            self._attend(layer, past.keys, past.values, at)
+            out = attention.o_proj
+            self._product("out", self._seen, out.weight, out.scale, self._x)
             norm = layer.post_attention_layernorm.weight
-            self._product(
-                "gated", self._x, mlp.gate_up, mlp.gate_up_scale, self._inner, down.weight, norm
-            )
-            self._product("down", self._inner, down.weight, down.scale, self._x, then)
+            self._product("gated", self._x, mlp.gate_up, mlp.gate_up_scale, self._inner, norm)
+            down = mlp.down_proj
+            self._product("down", self._inner, down.weight, down.scale, self._x)
         y: Tensor = self._model.norm(self._x)
         return y
-
-    @property
-    def _following(self) -> list[Tensor]:
-        """What is read after each layer: the next one's projections, or the vocabulary."""
-        first = [layer.self_attn.qkv for layer in self._layers[1:]]
-        return [*(weight for weight in first if weight is not None), self._words]
 
     def _product(
         self,
@@ -164,48 +149,38 @@ class Fused:
         weight: Tensor,
         scale: Tensor | None,
         y: Tensor,
-        then: Tensor,
         norm: Tensor | None = None,
     ) -> None:
         width, outputs, eps = x.shape[1], y.shape[1], self._model.sizes.eps
-        rows = len(x)
-        few = rows <= FEW_ROWS
-        shape = (FEW_SHAPES if few else SHAPES)[kind]
-        programs, at_once = outputs // shape.block_n, width_at_once(width, shape.block_k)
-        lines, each = self._ahead(then, programs)
         fixed = {
             "WIDTH": width, "OUTPUTS": outputs, "NORMED": norm is not None,
             "GATED": kind == "gated", "ADDED": kind in ("out", "down"),
-            "SCALED": scale is not None, "BLOCK_N": shape.block_n, "BLOCK_K": at_once,
-            "LINES": each, **self._launch, "num_warps": shape.warps,
+            "SCALED": scale is not None,
         }  # fmt: skip
+        rows = len(x)
+        few = rows <= FEW_ROWS
+        shape = (FEW_SHAPES if few else SHAPES)[kind]
+        grid, at_once = (outputs // shape.block_n,), width_at_once(width, shape.block_k)
         if few:
-            self._kernels.product_few[(programs,)](
-                x, norm, weight, scale, y, eps, then, lines, **fixed, ROWS=rows,
-                PADDED=1 << (rows - 1).bit_length(),
+            self._kernels.product_few[grid](
+                x, norm, weight, scale, y, eps, **fixed, ROWS=rows,
+                PADDED=1 << (rows - 1).bit_length(), BLOCK_N=shape.block_n, BLOCK_K=at_once,
+                num_warps=shape.warps, **self._launch,
             )  # fmt: skip
         else:
-            self._kernels.product[(programs,)](
-                x, norm, weight, scale, y, rows, eps, then, lines, **fixed, ROWS=self._tile,
-                STAGES=shape.stages,
+            self._kernels.product[grid](
+                x, norm, weight, scale, y, rows, eps, **fixed, ROWS=self._tile,
+                BLOCK_N=shape.block_n, BLOCK_K=at_once, STAGES=shape.stages,
+                num_warps=shape.warps, **self._launch,
             )  # fmt: skip
 
-    def _attend(self, layer: Layer, keys: Tensor, values: Tensor, at: Tensor, then: Tensor) -> None:
+    def _attend(self, layer: Layer, keys: Tensor, values: Tensor, at: Tensor) -> None:
         s, attention = self._model.sizes, layer.self_attn
-        group, heads = s.heads // s.kv_heads, len(self._x) * s.kv_heads
-        lines, each = self._ahead(then, heads * self._splits)
-        self._kernels.attend[(heads, self._splits)](
+        group = s.heads // s.kv_heads
+        self._kernels.attend[(len(self._x) * s.kv_heads, self._splits)](
             self._qkv, attention.q_norm.weight, attention.k_norm.weight, self._cos, self._sin, at,
             keys, values, self._seen, self._partial, self._sizes, self._done, s.eps,
-            self._cache.capacity, self._splits, then, lines,
+            self._cache.capacity, self._splits,
             HEADS=s.heads, KV_HEADS=s.kv_heads, HALF=s.head_dim // 2, GROUP=group,
-            QUERIES=max(TILE, group), CHUNK=SPLIT, BLOCK=BLOCK, LINES=each, num_warps=4,
-            **self._launch,
+            QUERIES=max(TILE, group), CHUNK=SPLIT, BLOCK=BLOCK, num_warps=4, **self._launch,
         )  # fmt: skip
-
-    @staticmethod
-    def _ahead(then: Tensor, programs: int) -> tuple[int, int]:
-        """Lines there are of the next weights, and how many of them each program asks for."""
-        lines = then.nbytes // LINE
-        wanted = min(AHEAD // LINE, lines) // programs
-        return lines, 1 << (wanted.bit_length() - 1) if wanted else 0

@@ -121,7 +121,7 @@ class _Turns:
         ids = torch.full_like(self._at, self._writing.words.start)
         expected = self._plain(ids).float()
         try:
-            fused = Fused(self._model, rows.cache, self._rope, self._writing.words)
+            fused = Fused(self._model, rows.cache, self._rope)
             got = fused.step(ids, self._at).float()
         except faults() as error:
             said = f"{type(error).__name__}: {error}"

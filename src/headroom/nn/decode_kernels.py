@@ -15,11 +15,11 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 @triton.jit
 def product(
-    x, norm, weight, scale, y, rows, eps, ahead, ahead_lines,
+    x, norm, weight, scale, y, rows, eps,
     WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr,
-    EARLY: tl.constexpr, LINES: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
     """y [rows, OUTPUTS] (+)= f(x [rows, WIDTH]) · weight [OUTPUTS, WIDTH]ᵀ, sums in fp32.
 
@@ -28,10 +28,8 @@ def product(
     ADDED   to what y holds, else y is overwritten
     SCALED  the weight's rows are multiplied by `scale`
     ROWS    of a tile, at least `rows`
-    EARLY, ahead, LINES   see `product_few`
+    EARLY   see `product_few`
     """
-    if LINES > 0:
-        _fetch(ahead, ahead_lines, tl.program_id(0), LINES)
     if EARLY:
         gdc_wait()
         gdc_launch_dependents()
@@ -63,100 +61,57 @@ def product(
 
 @triton.jit
 def product_few(
-    x, norm, weight, scale, y, eps, ahead, ahead_lines,
+    x, norm, weight, scale, y, eps,
     WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
     ROWS: tl.constexpr, PADDED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    EARLY: tl.constexpr, LINES: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
-    """As `product`, for up to four ROWS: multiplying and adding hides behind reading the weights.
+    """As `product`, for so few ROWS that multiplying and adding hides behind reading the weights.
 
-    BLOCK_K is what one warp reads of a row at once (16 bytes a thread), so that sums are kept a
-    thread, and joined within a warp, once, at the end.
+    A program reads BLOCK_N rows of the weight, BLOCK_K columns at a time. Small programs are best,
+    many at work at once: see `docs/log.md` for what else was tried.
 
     PADDED  ROWS rounded up to a power of two
     EARLY   (Hopper and later) it begins before the kernel before it has ended, and reads its first
             weights, which nobody writes, meanwhile
-    ahead   weights that are read after this kernel, of `ahead_lines` lines: each program brings
-            LINES of them into the cache behind its own, so that memory is never idle in between
     """
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    far = n[:, None].to(tl.int64) * WIDTH
-    a0 = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
-    a1, a2, a3 = a0, a0, a0  # sums of the weight, a tile for each row of x
-    b0, b1, b2, b3 = a0, a0, a0, a0  # of its second half
-    q0 = tl.zeros((BLOCK_K,), tl.float32)
-    q1, q2, q3 = q0, q0, q0  # squares of x
+    m = tl.arange(0, PADDED)
+    sums = tl.zeros((PADDED, BLOCK_N), tl.float32)
+    others = tl.zeros((PADDED, BLOCK_N), tl.float32)
+    squares = tl.zeros((PADDED,), tl.float32)
     for part in tl.static_range(WIDTH // BLOCK_K):
         k = part * BLOCK_K + tl.arange(0, BLOCK_K)
-        here = weight + far + k[None, :]
+        here = weight + n[:, None].to(tl.int64) * WIDTH + k[None, :]
         w = tl.load(here, eviction_policy="evict_first")
         if GATED:
             u = tl.load(here + OUTPUTS * WIDTH, eviction_policy="evict_first")
         if NORMED:
             gain = tl.load(norm + k).to(tl.float32)
-        if part == 0:
-            if LINES > 0:
-                _fetch(ahead, ahead_lines, tl.program_id(0), LINES)
-            if EARLY:
-                gdc_wait()
-                gdc_launch_dependents()
-        w = _wide(w, x.dtype.element_ty)
+        if EARLY and part == 0:
+            gdc_wait()
+            gdc_launch_dependents()
+        # By way of the activations' type: bfloat16 takes fewer and faster instructions of bytes.
+        kind = x.dtype.element_ty
+        w = w.to(kind).to(tl.float32)
         if GATED:
-            u = _wide(u, x.dtype.element_ty)
+            u = u.to(kind).to(tl.float32)
         for row in tl.static_range(ROWS):
             one = tl.load(x + row * WIDTH + k).to(tl.float32)
-            squares = one * one
+            mine = m == row
             if NORMED:
+                squares = tl.where(mine, squares + tl.sum(one * one, 0), squares)
                 one = one * gain
-            add = w * one[None, :]
+            found = tl.sum(w * one[None, :], 1)
+            sums = tl.where(mine[:, None], sums + found[None, :], sums)
             if GATED:
-                more = u * one[None, :]
-            else:
-                more = add
-            if row == 0:
-                q0, a0, b0 = q0 + squares, a0 + add, b0 + more
-            elif row == 1:
-                q1, a1, b1 = q1 + squares, a1 + add, b1 + more
-            elif row == 2:
-                q2, a2, b2 = q2 + squares, a2 + add, b2 + more
-            else:
-                q3, a3, b3 = q3 + squares, a3 + add, b3 + more
-    m = tl.arange(0, PADDED)
-    sums = tl.zeros((PADDED, BLOCK_N), tl.float32)
-    others = sums
-    squares = tl.zeros((PADDED,), tl.float32)
-    for row in tl.static_range(ROWS):
-        a = a0 if row == 0 else a1 if row == 1 else a2 if row == 2 else a3
-        sums = tl.where((m == row)[:, None], tl.sum(a, 1)[None, :], sums)
-        if GATED:
-            b = b0 if row == 0 else b1 if row == 1 else b2 if row == 2 else b3
-            others = tl.where((m == row)[:, None], tl.sum(b, 1)[None, :], others)
-        if NORMED:
-            q = q0 if row == 0 else q1 if row == 1 else q2 if row == 2 else q3
-            squares = tl.where(m == row, tl.sum(q, 0), squares)
+                found = tl.sum(u * one[None, :], 1)
+                others = tl.where(mine[:, None], others + found[None, :], others)
     _finish(
         sums, others, squares, m, n, scale, y, ROWS, eps,
         WIDTH, OUTPUTS, NORMED, GATED, ADDED, SCALED,
     )  # fmt: skip
-
-
-@triton.jit
-def _fetch(ahead, lines, program, LINES: tl.constexpr):
-    """Ask for LINES lines of 128 bytes, those of this program, to be brought into the cache."""
-    line = tl.minimum(program * LINES + tl.arange(0, LINES), lines - 1).to(tl.int64)
-    place = ahead.to(tl.pointer_type(tl.int8), bitcast=True) + line * 128
-    tl.inline_asm_elementwise(
-        "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [place],
-        dtype=tl.int32, is_pure=False, pack=1,
-    )  # fmt: skip
-
-
-@triton.jit
-def _wide(w, by: tl.constexpr):
-    """Stored weights in fp32, by way of the activations' type: of bytes, bfloat16 can be made with
-    fewer and faster instructions."""
-    return w.to(by).to(tl.float32)
 
 
 @triton.jit
@@ -186,10 +141,9 @@ def _finish(
 @triton.jit
 def attend(
     qkv, q_norm, k_norm, cosines, sines, at, keys, values, out, partial, sizes, done, eps,
-    capacity, splits, ahead, ahead_lines,
+    capacity, splits,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, GROUP: tl.constexpr,
     QUERIES: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
-    LINES: tl.constexpr,
 ):  # fmt: skip
     """One token of every row: normed, rotated, written to the cache at `at`, and let see its row.
 
@@ -202,14 +156,10 @@ def attend(
     done             int32 [rows, KV_HEADS], zeros before and after: splits that are ready
 
     A program is one split (CHUNK positions) of one key head; the last one that is ready joins them.
-    QUERIES is GROUP (query heads a key head) rounded up to what a product of matrices takes. EARLY,
-    ahead, LINES: see `product_few`.
+    QUERIES is GROUP (query heads a key head) rounded up to what a product of matrices takes.
     """
     row, head = tl.program_id(0) // KV_HEADS, tl.program_id(0) % KV_HEADS
     split = tl.program_id(1)
-    if LINES > 0:
-        program = tl.program_id(0) * tl.num_programs(1) + split
-        _fetch(ahead, ahead_lines, program, LINES)
     if EARLY:
         gdc_wait()
         gdc_launch_dependents()
