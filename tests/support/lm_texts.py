@@ -1,6 +1,6 @@
 """Everything the planner language model is told, word for word, written out by hand.
 
-Source: the specification of the LM, 2.1, 2.2, 2.3, 2.5, 2.6, 3.2 and 7.4. Nothing here is made by
+Source: the specification of the LM, 2.1 to 2.6, 3.2 and 7.4. Nothing here is made by
 the product, so that what the product makes can be held against it.
 """
 
@@ -67,6 +67,14 @@ PROMPTS = {
     "B codes, nothing known": GENERATE + TOLD + ANSWER + "<think>\n\n</think>\n\n",
     "C against nothing": GENERATE + "NO USER INPUT" + ANSWER + "<think>\n\n</think>\n\n",
     "C against something": GENERATE + " low quality, noise " + ANSWER + "<think>\n\n</think>\n\n",
+    # Older layouts: the same caption and lyrics with nothing thought, and once a closed turn.
+    "B codes, closed": GENERATE + TOLD + ANSWER + THOUGHT + "<|im_end|>\n",
+    "C against nothing, legacy": GENERATE + TOLD + ANSWER + "<think>\n\n</think>\n\n",
+    "C against something, closed": GENERATE
+    + "# Caption\n low quality, noise \n\n"
+    + "# Lyric\n[Verse]\nla la la\n\n[Chorus]\nUne rose d'été\n\n"
+    + ANSWER
+    + "<think>\n\n</think>\n\n<|im_end|>\n",
     "D understand": UNDERSTAND + "<|audio_code_0|><|audio_code_517|><|audio_code_63999|>" + ANSWER,
     "E anything": UNDERSTAND + "NO USER INPUT" + ANSWER,
     "F a voice": INSPIRE + "a sad song about rain\n\ninstrumental: false" + ANSWER,

@@ -10,14 +10,20 @@ test marked `weights` does, where there is one.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from headroom.models.acestep import lm_prompts as ours
+from headroom.models.acestep.language import Language
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.prompts import INSTRUMENTAL
+from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.scoring import ScoreTask
 from headroom.models.acestep.sheet import Sheet, dumped
+from headroom.models.acestep.song_task import song_task
+from headroom.models.acestep.texts import text_task
+from headroom.models.base import SheetWish
 from headroom.settings import load
 from headroom.weights import catalog
 from support import lm_texts as golden
@@ -44,6 +50,11 @@ def made() -> dict[str, str]:
         "B codes, nothing known": asked + ours.thought(Sheet(genres="rock").text()),
         "C against nothing": ours.away_from(""),
         "C against something": ours.away_from(golden.NEGATIVE),
+        "B codes, closed": asked + ours.before_codes(SHEET.text(), "closed"),
+        "C against nothing, legacy": ours.against("", golden.CAPTION, golden.LYRICS, "legacy"),
+        "C against something, closed": ours.against(
+            golden.NEGATIVE, golden.CAPTION, golden.LYRICS, "closed"
+        ),
         "D understand": ours.understanding(golden.CODES),
         "E anything": ours.understanding(""),
         "F a voice": ours.inspiring(QUERY, False),
@@ -83,6 +94,7 @@ def test_the_sentinel_said_by_hand_is_nothing() -> None:
     expected = golden.PROMPTS["C against nothing"]
     for said in ("", "  \n", "NO USER INPUT", " NO USER INPUT\n"):
         assert ours.away_from(said) == expected
+        assert ours.against(said, golden.CAPTION, golden.LYRICS, "current") == expected
 
 
 def test_ids_are_those_of_the_released_vocabulary(words: Words) -> None:
@@ -126,6 +138,42 @@ def test_metadata_have_the_ids_of_training_texts(words: Words) -> None:
     assert words.ids(dumped({"language": "no"}) + "\n") == (11_528, 25, 364, 2152, 1248)
     assert words.ids(dumped({"timesignature": 4})) == (15_136, 622, 1568, 25, 220, 19)
     assert words.ids(dumped({"duration": 240})) == (17_021, 25, 220, 17, 19, 15)
+
+
+class Vocabulary:
+    """What of a language model prompts are made with."""
+
+    notes = ()
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
+
+
+def test_requests_become_these_prompts(words: Words) -> None:
+    """To the last space: nothing on the way strips, folds or turns what was said."""
+    language = cast(Language, Vocabulary(words))
+    said = {"caption": golden.CAPTION, "lyrics": golden.LYRICS, "thinking": True}
+    task = song_task(Text2Music.model_validate(said), (1, 2), 600, language, "current")
+    assert list(task.prompt) == stored()["ids"]["A metadata"]
+    assert " ".join(map(str, task.against or ())) == AGAINST_NOTHING
+    said["lm_negative_prompt"] = golden.NEGATIVE
+    task = song_task(Text2Music.model_validate(said), (1,), 600, language, "current")
+    assert list(task.against or ()) == stored()["ids"]["C against something"]
+    unguided = Text2Music.model_validate(said | {"lm_cfg_scale": 1.0})
+    assert song_task(unguided, (1,), 600, language, "current").against is None
+
+    wishes = {
+        "D understand": SheetWish("understand", golden.CODES),
+        "E anything": SheetWish("understand", ""),
+        "F a voice": SheetWish("inspire", QUERY),
+        "F no voice": SheetWish("inspire", QUERY, instrumental=True),
+        "F nothing": SheetWish("inspire", ""),
+        "G format": SheetWish("format", golden.CAPTION, golden.LYRICS),
+        "G no lyrics": SheetWish("format", golden.CAPTION),
+        "G nothing": SheetWish("format", ""),
+    }
+    for name, wish in wishes.items():
+        assert list(text_task(wish, 600, language).task.prompt) == stored()["ids"][name], name
 
 
 @pytest.mark.weights
