@@ -58,7 +58,7 @@ class Sampler:
             rng.choice((0.0, 0.3, 0.85, 2.0)), rng.choice((0, 1, 50)),
             rng.choice((1e-6, 0.5, 0.9, 1.0)), 1.0,
         )  # fmt: skip
-        self._spread, self._ends = rng.choice((0.1, 3.0, 30.0)), rng.choice((0.0, 0.05, 0.2))
+        self._spread, self._ends = rng.choice((0.1, 3.0, 30.0)), rng.choice((0.01, 0.1, 0.3, 0.5))
 
     def __call__(self, allowed: Tensor) -> int:
         self.counts["steps"] += 1
@@ -70,7 +70,7 @@ class Sampler:
             allowed = allowed[at]
         logits = torch.randn(1, len(allowed), generator=self._generator) * self._spread
         if self._rng.random() < self._ends:  # a line that is sure to end, where it may
-            logits += self._spread * 9 * (allowed == self._words.newline)
+            logits += 1e4 * (allowed == self._words.newline)
         chance = torch.tensor([self._rng.random()])
         return int(allowed[draw(logits, chance, self._sampling)])
 

@@ -17,8 +17,8 @@ WORDS = 1000
 TOKENS = 50
 SIZES = LayerSizes(width=256, hidden=768, heads=4, kv_heads=2, head_dim=64, eps=1e-6, theta=1e6)
 # The largest and the typical error in standard deviations of the logits, and the cosine of the row
-# that is furthest off. Steps of a row's largest weight / 127 are off by 0.7 % a product in the mean,
-# and some 16 of them add up; half as many steps would be twice as far off.
+# that is furthest off. Steps of a row's largest weight / 127 are off by 0.7 % a product in the
+# mean, and some 16 of them add up; half as many steps would be twice as far off.
 BOUNDS = {"int8": (0.2, 0.035, 0.9988), "fp8": (0.75, 0.13, 0.985)}
 
 
