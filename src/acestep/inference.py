@@ -9,6 +9,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,7 +46,8 @@ __all__ = [
     "understand_music",
 ]
 Tell = Callable[..., object]
-NOT_READY = "LLM not initialized"
+NOT_READY, EMPTY = "LLM not initialized", "Empty metadata returned"
+SHEET = ("bpm", "caption", "duration", "genres", "keyscale", "language", "timesignature")
 
 
 R = TypeVar("R", bound=UnderstandResult)
@@ -95,7 +97,8 @@ def understand_music(
 ) -> UnderstandResult:
     """What codes are; no codes: an example is invented."""
     wish = SheetWish("understand", audio_codes)
-    return _sheet(UnderstandResult(), llm_handler, wish, temperature, top_k, top_p)
+    drawn = _Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
+    return _sheet(UnderstandResult(), llm_handler, wish, drawn)
 
 
 def create_sample(
@@ -114,7 +117,8 @@ def create_sample(
     known = vocal_language not in (None, "", "unknown")
     given = {"language": vocal_language} if known else {}
     wish = SheetWish("inspire", query, "", instrumental, given)
-    return _sheet(CreateSampleResult(), llm_handler, wish, temperature, top_k, top_p)
+    drawn = _Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
+    return _sheet(CreateSampleResult(), llm_handler, wish, drawn)
 
 
 def format_sample(
@@ -131,30 +135,37 @@ def format_sample(
 ) -> FormatSampleResult:
     """A caption and lyrics said better; metadata that are given are kept."""
     wish = SheetWish("format", caption, lyrics, given=dict(user_metadata or {}))
-    return _sheet(FormatSampleResult(), llm_handler, wish, temperature, top_k, top_p)
+    drawn = _Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
+    return _sheet(FormatSampleResult(), llm_handler, wish, drawn)
 
 
-def _sheet(
-    result: R,
-    handler: LLMHandler,
-    wish: SheetWish,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-) -> R:
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """How a text is drawn."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    penalty: float
+    constrained: bool
+
+
+def _sheet(result: R, handler: LLMHandler, wish: SheetWish, drawn: _Drawn) -> R:
     if not handler.llm_initialized:
-        result.success, result.error, result.status_message = False, NOT_READY, NOT_READY
-        return result
-    asked = SheetWish(
-        wish.act, wish.text, wish.lyrics, wish.instrumental, wish.given, temperature,
-        top_k, top_p, random.SystemRandom().getrandbits(32),
-    )  # fmt: skip
+        return _failed(result, NOT_READY)
+    seed = random.SystemRandom().getrandbits(32)
     try:
-        sheet = handler.engine().write(asked)
+        sheet = handler.engine().write(replace(wish, seed=seed, **asdict(drawn)))
     except HeadroomError as error:
-        result.success, result.error, result.status_message = False, str(error), str(error)
-        return result
+        return _failed(result, str(error))
+    if not any(getattr(sheet, name) for name in SHEET):
+        return _failed(result, EMPTY)
     _fill(result, sheet)
+    return result
+
+
+def _failed(result: R, why: str) -> R:
+    result.success, result.error, result.status_message = False, why, why
     return result
 
 

@@ -96,6 +96,11 @@ def _parser(program: str, usage: str, about: str) -> Parser:
     group.add_argument("--temperature", metavar="T", help="how freely it writes; 0: the likeliest")
     group.add_argument("--top-k", metavar="N", help="draw from so many likeliest; 0: from all")
     group.add_argument("--top-p", metavar="P", help="draw from the likeliest that hold this share")
+    group.add_argument("--repetition-penalty", metavar="X", help="1: what was said may be again")
+    group.add_argument(
+        "--constrained-decoding", action=argparse.BooleanOptionalAction, default=True,
+        help="keep what it writes to the form of a song sheet",
+    )  # fmt: skip
     group.add_argument("--seed", metavar="N", help="the same seed writes the same")
     group.add_argument("--json", action="store_true", help="one JSON object on standard output")
     group.add_argument("--quiet", action="store_true", help="the sheet alone")
@@ -112,6 +117,8 @@ def _told(wish: SheetWish, args: argparse.Namespace, hears: bool = False) -> int
         temperature=_number("temperature", args.temperature, float, 0, 2),
         top_k=_number("top_k", args.top_k, int, 0, 1 << 20),
         top_p=_number("top_p", args.top_p, float, 0, 1),
+        penalty=_number("repetition_penalty", args.repetition_penalty, float, 1, 2),
+        constrained=args.constrained_decoding,
         seed=secrets.randbits(32) if seed is None else seed,
     )
     sheet = _sheet(wish, flags, settings, hears, args.quiet or args.json)

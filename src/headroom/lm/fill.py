@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import TOLD_EVERY, ReadBefore, Rows
-from headroom.lm.sample import NONE, Sampling, draw
+from headroom.lm.sample import NONE, Sampling, draw, penalised
 from headroom.lm.spent import Laps, Spent, Timed
 from headroom.nn.causal import CausalLM
 
@@ -50,6 +50,9 @@ def fill(
     waiting, written = list(prompt), list[int]()
     there: dict[int, tuple[Tensor, Tensor]] = {}  # a set kept alive, so that its id is its own
     failed, drawn, before = False, 0, 0  # tokens drawn, and written before the first of them
+    seen, marked = None, 0
+    if sampling.penalty != 1:
+        seen = torch.zeros(model.embed_tokens.num_embeddings, dtype=torch.bool, device=device)
     while len(written) < most:
         forced = grammar.forced()[: most - len(written)]
         waiting += forced
@@ -66,6 +69,10 @@ def fill(
                 there[id(allowed)] = allowed, allowed.to(device)
             ids = there[id(allowed)][1]
             logits = model.logits(hidden, words).float()[:, ids - words.start]
+            if seen is not None:
+                seen[torch.tensor(written[marked:], dtype=torch.long, device=device)] = True
+                marked = len(written)
+                logits = penalised(logits, seen[ids], sampling.penalty)
             chance = torch.tensor([next(uniforms)], device=device)
             number = _value(draw(logits, chance, sampling))
             if not drawn:

@@ -177,6 +177,8 @@ class SheetWish:
     act    understand (codes), inspire (a line of text), or format (a caption and lyrics)
     text   the codes, the line, or the caption
     given  values that must be in it, by the names of a song sheet
+    penalty      makes what was written less likely; 1: not at all
+    constrained  whether it is kept to the form of a song sheet
 
     What of the sampling is None is as the family has it.
     """
@@ -190,6 +192,8 @@ class SheetWish:
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
+    penalty: float | None = None
+    constrained: bool = True
 
 
 @dataclass(frozen=True, slots=True)

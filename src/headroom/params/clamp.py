@@ -32,6 +32,15 @@ class Note:
         return f"{self.field}: asked {_shown(self.asked)}, {used}: {self.why}."
 
 
+def change(param: Param, asked: object, limits: Mapping[str, Limit] = NO_LIMITS) -> Note | None:
+    """The note of what a parameter's value becomes inside its limits; None: what it is."""
+    limit = in_force(param, limits)
+    if limit is None or asked is None:
+        return None
+    used = _inside(param, asked, limit)
+    return None if used == asked else Note(param.name, asked, used, limit.why)
+
+
 def clamp(request: R, limits: Mapping[str, Limit] = NO_LIMITS) -> tuple[R, tuple[Note, ...]]:
     """The request inside its own limits and the tighter ones given, with a note for each change.
 
@@ -41,7 +50,7 @@ def clamp(request: R, limits: Mapping[str, Limit] = NO_LIMITS) -> tuple[R, tuple
     notes = [
         note
         for param in describe(type(request))
-        if (note := _change(param, getattr(request, param.name), limits)) is not None
+        if (note := change(param, getattr(request, param.name), limits)) is not None
     ]
     if not notes:
         return request, ()
@@ -60,22 +69,29 @@ def in_force(param: Param, limits: Mapping[str, Limit]) -> Limit | None:
     return limit
 
 
-def _change(param: Param, asked: object, limits: Mapping[str, Limit]) -> Note | None:
-    limit = in_force(param, limits)
-    if limit is None or asked is None:
-        return None
-    used = _inside(param, asked, limit)
-    return None if used == asked else Note(param.name, asked, used, limit.why)
-
-
 def _inside(param: Param, asked: object, limit: Limit) -> object:
     if isinstance(asked, tuple):
         return asked[: math.floor(limit.maximum)]
+    if isinstance(asked, str):
+        return _shortened(asked, math.floor(limit.maximum))
     if not isinstance(asked, int | float):
         raise TypeError(f"{param.name} has a limit and holds {asked!r}")
     if param.kind is int:  # a border between two whole numbers leaves the one inside
         return max(min(asked, math.floor(limit.maximum)), math.ceil(limit.minimum))
     return max(min(asked, limit.maximum), limit.minimum)
+
+
+def _shortened(text: str, most: int) -> str:
+    """So many characters of a text, up to its last whole line or word where there is one in the
+    second half of them."""
+    if len(text) <= most:
+        return text
+    cut = text[:most]
+    for end in ("\n", " "):
+        at = cut.rfind(end)
+        if 2 * at >= most:
+            return cut[:at].rstrip()
+    return cut
 
 
 def _shown(value: object) -> str:

@@ -168,7 +168,8 @@ def _kind_words(param: Param) -> str:
     if param.kind is Path:
         return "the path of a file"
     if param.kind is str:
-        return "text"
+        most = param.limit
+        return "text" if most is None else f"text of up to {plain(most.maximum)} characters"
     noun = "a whole number" if param.kind is int else "a number"
     limit = param.limit
     if limit is None:

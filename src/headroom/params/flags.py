@@ -153,7 +153,9 @@ def caption(param: Param, only: str = "") -> str:
     """The help text of a flag: what it does, its limits, what holds without it, who has it."""
     parts = [param.knob.help]
     limit = param.limit
-    if limit is not None and not param.many and limit.most is None:
+    if limit is not None and param.kind is str:
+        parts.append(f"[up to {param.shown(limit.maximum)} characters]")
+    elif limit is not None and not param.many and limit.most is None:
         unit = f" {param.knob.unit}" if param.knob.unit else ""
         parts.append(
             f"[{param.shown(limit.minimum).removesuffix(unit)}..{param.shown(limit.maximum)}]"

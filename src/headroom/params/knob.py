@@ -77,7 +77,7 @@ class Limit:
     most              above it a number is refused, not clamped
     follows           another field whose tightened limit also holds for this one
 
-    On a tuple the limit is of its length, and the three borders of nonsense are not used.
+    On a tuple or a text the limit is of its length, and the three borders of nonsense are not used.
     """
 
     minimum: float
@@ -131,13 +131,15 @@ class Limit:
 
 
 def bound(schema: JsonSchemaValue, limit: Limit) -> None:
-    """Write the limit into the number or array branch of a field's JSON schema, in place."""
+    """Write the limit into the number, array or text branch of a field's JSON schema, in place."""
     for branch in schema.get("anyOf", [schema]):
         kind = branch.get("type")
         if kind in ("number", "integer"):
             branch["minimum"], branch["maximum"] = limit.minimum, limit.maximum
         elif kind == "array":
             branch["maxItems"] = math.floor(limit.maximum)
+        elif kind == "string":
+            branch["maxLength"] = math.floor(limit.maximum)
 
 
 @dataclass(frozen=True, slots=True)

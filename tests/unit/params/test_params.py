@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from headroom.errors import InvalidRequest
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import describe, groups, stand_in, union
+from headroom.params.flags import caption
 from headroom.params.knob import Choices, Knob, Limit, Many
 from headroom.params.narrow import narrow, schema, without
 from headroom.params.read import faults, read, validate
@@ -168,6 +169,41 @@ def test_a_tuple_is_cut_to_the_limit_of_the_field_it_follows() -> None:
     clamped, notes = clamp(request, {"cups": Limit(1, 1, "one cup")})
     assert clamped.herbs == ("mint",)
     assert notes == (Note("herbs", ("mint", "rose"), ("mint",), "one cup"),)
+
+
+class Letter(Request):
+    task: Literal["letter"] = "letter"
+    words: Annotated[str, Limit(0, 20, "the page ends"), Knob("Letter", "What it says.")] = ""
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("twenty letters, just", "twenty letters, just"),
+        ("one word and another and more", "one word and"),
+        ("a first line\nand a second one", "a first line"),
+        ("x" * 30, "x" * 20),
+        ("a " + "x" * 30, "a " + "x" * 18),  # a word that takes up more than half
+        ("春" * 25, "春" * 20),
+    ],
+)
+def test_a_text_is_cut_to_its_limit_where_a_line_or_a_word_ends(written: str, kept: str) -> None:
+    request = validate(Letter, {"words": written})
+    clamped, notes = clamp(request)
+    assert request.words == written and clamped.words == kept
+    assert notes == (() if written == kept else (Note("words", written, kept, "the page ends"),))
+    assert clamp(clamped) == (clamped, ())
+
+
+def test_the_limit_of_a_text_is_shown() -> None:
+    (param,) = describe(Letter)
+    assert param.allowed() == "text of up to 20 characters"
+    assert caption(param) == "What it says. [up to 20 characters]"
+    assert Letter.model_json_schema()["properties"]["words"]["maxLength"] == 20
+    (short,) = narrow((param,), {"words": Limit(0, 5, "a card")})
+    assert schema(Letter, (short,))["properties"]["words"]["maxLength"] == 5
+    with pytest.raises(InvalidRequest, match="up to 20 characters"):
+        validate(Letter, {"words": 7})
 
 
 def test_an_open_field_stays_open() -> None:

@@ -6,12 +6,23 @@ import re
 from collections.abc import Sequence
 
 CODEBOOK = 64_000
+BEYOND = 10  # digits of a number that is no code, whatever they are
 _CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 
 
+def codes_in(text: str) -> list[int]:
+    """Codes as they are written: `<|audio_code_N|>` …, all else ignored, or numbers with commas.
+    There are none in any other text."""
+    found = _CODE.findall(text)
+    if not found:
+        words = text.replace(",", " ").split()
+        found = words if all(word.isascii() and word.isdecimal() for word in words) else []
+    return [int(digits) if len(digits) < BEYOND else 10**BEYOND for digits in found]
+
+
 def codes_from_text(text: str, codebook: int = CODEBOOK) -> list[int]:
-    """`<|audio_code_N|>` … → codes, each clamped to the codebook; all else is ignored."""
-    return [min(int(n), codebook - 1) for n in _CODE.findall(text)]
+    """The same, each clamped to the codebook."""
+    return [min(code, codebook - 1) for code in codes_in(text)]
 
 
 def codes_to_text(codes: Sequence[int]) -> str:

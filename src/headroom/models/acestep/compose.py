@@ -21,7 +21,7 @@ from headroom.diffusion.schedule import (
     turbo,
 )
 from headroom.errors import InvalidRequest, InvalidSource
-from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text
+from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_in
 from headroom.models.acestep.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
 from headroom.models.acestep.prompts import INSTRUMENTAL, Metas, stems_caption
 from headroom.models.acestep.requests import (
@@ -72,7 +72,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
     lies outside it.
     """
     notes: list[Note] = []
-    codes = _codes(request)
+    codes = _codes(request, notes)
     source = _source(request, notes)
     length = _length(request, codes, source)
     region = _region(request, source, length)
@@ -134,10 +134,14 @@ def _instruction(request: AnyMusicRequest, coded: bool) -> str:
     return TASKS[request.task].instruct(tracks)
 
 
-def _codes(request: AnyMusicRequest) -> tuple[int, ...]:
+def _codes(request: AnyMusicRequest, notes: list[Note]) -> tuple[int, ...]:
     if not isinstance(request, Text2Music) or not request.audio_codes:
         return ()
     codes = tuple(codes_from_text(request.audio_codes, CODEBOOK))
+    highest = max(codes_in(request.audio_codes))
+    if highest >= CODEBOOK:
+        why = f"codes go from 0 to {CODEBOOK - 1}, and the nearest one is read instead"
+        notes.append(Note("audio_codes", highest, CODEBOOK - 1, why))
     most = MOST_SECONDS * LATENT_RATE // CODE_FRAMES
     if len(codes) > most:
         raise InvalidRequest("audio_codes", f"{len(codes)} codes", f"at most {most} ({_most()})")

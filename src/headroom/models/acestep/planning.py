@@ -50,7 +50,8 @@ def thinking_of(
     if isinstance(request, Text2Music) and request.asks is not None:
         guided = request.writes_codes and request.lm_cfg_scale > 1
         seconds = seconds if request.writes_codes else 0
-        plans = plans if request.lm_seed is None else 1
+        if request.lm_seed is not None:
+            plans = 1
         sheets = bool(request.to_fill) * (1 if request.lm_shared_metadata else plans)
     work = thinking(songs[0].caption, songs[0].lyrics, seconds, plans, guided)
     return thinking_footprint(replace(work, sheets=sheets), released_lm(size), DTYPE, backend)

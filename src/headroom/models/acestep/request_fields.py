@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.vocabulary import KEYS, LANGUAGES, known_key
 from headroom.params.knob import Choices, Knob, Limit, Many, refuse
 from headroom.params.request import Request
 
@@ -59,6 +59,7 @@ class SongFields(Fields):
 
     caption: Annotated[
         str,
+        Limit(0, 512, "captions are documented to have up to 512 characters"),
         Knob("Song", "What the music should sound like.", lines=3, old=("prompt",)),
     ] = ""
     global_caption: Annotated[
@@ -67,6 +68,7 @@ class SongFields(Fields):
     ] = ""
     lyrics: Annotated[
         str,
+        Limit(0, 4096, "lyrics are documented to have up to 4096 characters"),
         Knob(
             "Song",
             "Words to sing, with section marks such as [Verse]; none, or [Instrumental], means no "
@@ -91,6 +93,7 @@ class SongFields(Fields):
     keyscale: Annotated[
         str | None,
         Choices(KEYS),
+        BeforeValidator(known_key),
         Knob("Song", "Key of the music.", left_open=_NOT_SAID, old=("key_scale", "key")),
     ] = None
     timesignature: Annotated[

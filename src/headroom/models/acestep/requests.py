@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.request_fields import (
     PRESET,
@@ -57,9 +58,9 @@ class Text2Music(
 
     @model_validator(mode="after")
     def _codes_hold_a_code(self) -> Text2Music:
-        if self.audio_codes and "<|audio_code_" not in self.audio_codes:
+        if self.audio_codes and not codes_in(self.audio_codes):
             raise refuse(
-                "text with at least one <|audio_code_N|>",
+                "text with at least one <|audio_code_N|>, or numbers with commas",
                 field="audio_codes",
                 value=self.audio_codes,
             )

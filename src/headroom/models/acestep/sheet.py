@@ -14,27 +14,27 @@ from dataclasses import dataclass, fields, replace
 import yaml
 
 from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.vocabulary import LANGUAGES, key_of
 from headroom.params.describe import Param, describe
 
 THINKS = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
 _HEADING = re.compile(r"\A\s*(?:# Languages?\n.*?\n+)?# Lyrics?[ \t]*\n", re.DOTALL)
-_KEY = re.compile(r"([A-Ga-g])\s*([#b♯♭]?)\s*(major|minor|maj|min|m)?", re.IGNORECASE)
-_MINOR = ("minor", "min", "m")
 
 
-def _field(name: str) -> Param:
+def field(name: str) -> Param:
+    """A field of a song sheet, or its lyrics, as requests have it."""
     return next(param for param in describe(Text2Music) if param.name == name)
 
 
 def _bounds(name: str) -> tuple[int, int]:
-    limit = _field(name).limit
+    limit = field(name).limit
     assert limit is not None
     return int(limit.minimum), int(limit.maximum)
 
 
-SIGNATURES = _field("timesignature").choices
-BPM, SECONDS = _bounds("bpm"), _bounds("duration")
+SIGNATURES = field("timesignature").choices
+NUMBERS = ("bpm", "duration")
+BPM, SECONDS = (_bounds(name) for name in NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +175,6 @@ def _number(value: str | None, bounds: tuple[int, int], clamp: bool) -> int | No
     if clamp:
         return min(max(number, low), high) if number > 0 else None
     return number if low <= number <= high else None
-
-
-def key_of(text: str) -> str | None:
-    """A key in the model's words: `am`, `Am`, `A min` → `A minor`; None where it is none."""
-    found = _KEY.fullmatch(text.strip())
-    if found is None:
-        return None
-    mode = "minor" if (found[3] or "").lower() in _MINOR else "major"
-    key = f"{found[1].upper()}{found[2].lower()} {mode}"
-    return key if key in KEYS else None
 
 
 def _language(value: str | None) -> str | None:

@@ -147,11 +147,12 @@ def _domain(name: str, most_seconds: int) -> Sequence[str | int]:
 
 
 class FreeText:
-    """No grammar but this: text and marks of thought, until the thoughts or the turn are over."""
+    """No grammar but this: text and marks of thought, until the thoughts or the turn are over; the
+    turn alone where somebody `sings` behind them."""
 
-    def __init__(self, shared: SheetWords) -> None:
+    def __init__(self, shared: SheetWords, sings: bool = False) -> None:
         words = shared.words
-        self._ends = (words.end, words.thought)
+        self._ends = (words.end,) if sings else (words.end, words.thought)
         self._ids = torch.cat((shared.sung, torch.tensor([words.think, words.thought])))
         self.done = False
 

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from headroom.errors import InvalidRequest
+from headroom.lm.constraint import Constraint
 from headroom.lm.fill import Filled, fill
 from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
-from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_to_text
+from headroom.models.acestep.codes_text import CODEBOOK, codes_in, codes_to_text
+from headroom.models.acestep.compose import MOST_SECONDS
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.prompts import INSTRUMENTAL
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.scoring import ScoreTask
-from headroom.models.acestep.sheet import FIELDS, SECONDS, Sheet, lyrics_of, normalised, read
-from headroom.models.acestep.sheet_grammar import SheetGrammar
-from headroom.models.acestep.thinking import chances
-from headroom.models.acestep.thinking_cost import THINK, Thinking
+from headroom.models.acestep.sheet import (
+    FIELDS,
+    NUMBERS,
+    SECONDS,
+    Sheet,
+    field,
+    lyrics_of,
+    normalised,
+    read,
+)
+from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
+from headroom.models.acestep.thinking import chances, sampling_of
+from headroom.models.acestep.thinking_cost import CODE_RATE, THINK, Thinking
 from headroom.models.base import SheetWish, SongSheet
 from headroom.nn.causal import CausalLM
-from headroom.params.clamp import Note
+from headroom.params.clamp import Note, change, clamp
+from headroom.params.knob import Limit
+from headroom.params.read import validate
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
@@ -35,7 +49,8 @@ CALM = 0.3  # temperature of understanding: what is there is to be said, and not
 class TextTask:
     """A text the language model is to write: a sheet with lyrics behind it.
 
-    given  values that are forced; `cost` is the same in tokens
+    given        values that are forced; `cost` is the same in tokens
+    constrained  whether it is kept to the form of a song sheet
     """
 
     prompt: tuple[int, ...]
@@ -43,6 +58,7 @@ class TextTask:
     most_seconds: int
     sampling: Sampling
     seed: int
+    constrained: bool
 
     @property
     def cost(self) -> Thinking:
@@ -63,9 +79,11 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
     words = language.words
 
     def work(step: Step, parts: Parts) -> Filled:
-        grammar = SheetGrammar(
-            language.sheets, FIELDS, task.given, task.most_seconds, closes=True, sings=True
-        )
+        grammar: Constraint = FreeText(language.sheets, sings=True)
+        if task.constrained:
+            grammar = SheetGrammar(
+                language.sheets, FIELDS, task.given, task.most_seconds, closes=True, sings=True
+            )
         filled = fill(
             parts.of(LANGUAGE_MODEL, CausalLM),
             task.prompt,
@@ -98,48 +116,81 @@ class Asked:
 def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked:
     """The task of a wish. Raises InvalidRequest for codes that are none, and an unknown act."""
     most = int(min(most_seconds, SECONDS[1]))
-    given, bad = normalised(wish.given)
-    notes = tuple(
-        Note(name, wish.given[name], None, "it is no value that the model knows") for name in bad
-    )
-    if given.duration is not None and given.duration > most:
-        why = f"a song is at most {most} s here"
-        notes += (Note("duration", given.duration, most, why),)
-        given = replace(given, duration=most)
+    notes = list(language.notes)
+    given = _given(wish, most, notes)
     if wish.act == "understand":
         prompt = lm_prompts.understanding(_codes(wish.text, language))
+        notes += [Note(n, wish.given[n], None, "the codes say it") for n in given.values()]
         given = Sheet()
     elif wish.act == "inspire":
-        prompt = lm_prompts.inspiring(wish.text, wish.instrumental)
-        given = Sheet(language=given.language)
+        text = _inside("caption", wish.text, notes)
+        prompt = lm_prompts.inspiring(text, wish.instrumental)
     elif wish.act == "format":
-        prompt = lm_prompts.formatting(wish.text, wish.lyrics, INSTRUMENTAL)
+        caption = _inside("caption", wish.text, notes)
+        lyrics = _inside("lyrics", wish.lyrics, notes)
+        prompt = lm_prompts.formatting(caption, lyrics, INSTRUMENTAL)
     else:
         raise InvalidRequest("act", wish.act, "one of " + ", ".join(ACTS))
-    ids = language.words.ids(prompt)
-    asked = TextTask(ids, given, most, _sampling(wish), wish.seed)
-    return Asked(asked, (*language.notes, *notes))
+    ids, sampling = language.words.ids(prompt), _sampling(wish, notes)
+    task = TextTask(ids, given, most, sampling, wish.seed, wish.constrained)
+    return Asked(task, tuple(notes))
 
 
-def _sampling(wish: SheetWish) -> Sampling:
-    """As a request has it where the wish says nothing; calmer where codes are to be understood."""
-    usual = Text2Music()
-    temperature = CALM if wish.act == "understand" else usual.lm_temperature
-    return Sampling(
-        temperature if wish.temperature is None else wish.temperature,
-        usual.lm_top_k if wish.top_k is None else wish.top_k,
-        usual.lm_top_p if wish.top_p is None else wish.top_p,
-        1.0,
-    )
+def _given(wish: SheetWish, most: int, notes: list[Note]) -> Sheet:
+    """The values that must be in a sheet, inside their limits."""
+    given, bad = normalised(wish.given)
+    unknown = "it is no value that the model knows"
+    notes += [Note(name, wish.given[name], None, unknown) for name in bad]
+    here = {"duration": Limit(-math.inf, most, f"a song is at most {most} s here")}
+    for name in NUMBERS:
+        known = name in given.values()
+        note = change(field(name), float(str(wish.given[name])), here) if known else None
+        if note is not None:
+            used = int(float(str(note.used)))
+            notes.append(replace(note, asked=wish.given[name], used=used))
+            given = replace(given, bpm=used) if name == "bpm" else replace(given, duration=used)
+    if given.caption is not None:
+        given = replace(given, caption=_inside("caption", given.caption, notes))
+    return given
+
+
+def _inside(name: str, text: str, notes: list[Note]) -> str:
+    """A text inside the limit of its field."""
+    note = change(field(name), text)
+    if note is None:
+        return text
+    notes.append(note)
+    return str(note.used)
+
+
+def _sampling(wish: SheetWish, notes: list[Note]) -> Sampling:
+    """As a request has it, in its limits, where the wish says nothing; calmer where codes are to be
+    understood. Raises InvalidRequest."""
+    calm = CALM if wish.act == "understand" else None
+    said = {
+        "lm_temperature": calm if wish.temperature is None else wish.temperature,
+        "lm_top_k": wish.top_k,
+        "lm_top_p": wish.top_p,
+        "lm_repetition_penalty": wish.penalty,
+    }
+    told = {name: value for name, value in said.items() if value is not None}
+    inside, clamped = clamp(validate(Text2Music, told))
+    notes += clamped
+    return sampling_of(inside, inside.lm_repetition_penalty)
 
 
 def score_task(wish: SheetWish, language: Language) -> ScoreTask:
-    """Codes held against lyrics and a sheet. Raises InvalidRequest for what is none."""
+    """Codes held against lyrics and a sheet. Raises InvalidRequest for what is none, and for what
+    is beyond its limits: what is scored must be what was asked."""
     given, bad = normalised(wish.given)
     if bad:
         raise InvalidRequest(bad[0], wish.given[bad[0]], "a value that the model knows")
     if not given.values() and not wish.lyrics.strip():
         raise InvalidRequest("caption", "", "a caption, lyrics or other values to score against")
+    numbers = {name: float(str(wish.given[name])) for name in NUMBERS if name in given.values()}
+    for name, value in {**numbers, "caption": given.caption, "lyrics": wish.lyrics}.items():
+        if change(field(name), value) is not None:
+            raise InvalidRequest(name, value, field(name).allowed())
     codes = _codes(wish.text, language)
     if not codes:
         raise InvalidRequest("codes", wish.text, "audio codes")
@@ -175,14 +226,14 @@ def _codes(text: str, language: Language) -> str:
     """
     if not text.strip():
         return ""
-    codes = codes_from_text(text, CODEBOOK)
+    codes = codes_in(text)
     if not codes:
-        words = text.replace(",", " ").split()
-        codes = [int(word) for word in words if word.isdecimal()]
-        if len(codes) != len(words):
-            allowed = "<|audio_code_N|> one after another, or numbers with commas"
-            raise InvalidRequest("codes", text[:60], allowed)
+        allowed = "<|audio_code_N|> one after another, or numbers with commas"
+        raise InvalidRequest("codes", text[:60], allowed)
     if max(codes) >= CODEBOOK:
         raise InvalidRequest("codes", max(codes), f"codes from 0 to {CODEBOOK - 1}")
+    most = MOST_SECONDS * CODE_RATE
+    if len(codes) > most:
+        raise InvalidRequest("codes", f"{len(codes)} codes", f"at most {most} ({MOST_SECONDS} s)")
     known = language.words.codes
     return codes_to_text([min(code, known.stop - known.start - 1) for code in codes])

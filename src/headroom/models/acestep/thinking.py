@@ -31,7 +31,7 @@ from headroom.models.acestep.song_task import SongTask
 from headroom.models.acestep.thinking_cost import CODE_RATE, METADATA_TOKENS, THINK, WRITE
 from headroom.models.base import Thought
 from headroom.nn.causal import CausalLM
-from headroom.params.clamp import Note
+from headroom.params.clamp import Note, clamp
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
@@ -55,13 +55,16 @@ def think(task: SongTask, language: Language, run: Run, backend: str = "pt") -> 
         notes += [*_held(plans, rows), *_unconverted(run, backend)]
         codes = [language.words.said_codes(row) for row in rows]
     made = dict(zip(plans, zip(sheets, codes, strict=True), strict=True))
-    return Thought(
-        tuple(task.carried_out(*made[k], s) for k, s in zip(task.keys, task.seeds, strict=True)),
-        tuple(dict.fromkeys(notes)),
-    )
+    requests = []
+    for key, seed in zip(task.keys, task.seeds, strict=True):
+        request, clamped = clamp(task.carried_out(*made[key], seed))
+        requests.append(request)
+        notes += clamped
+    return Thought(tuple(requests), tuple(dict.fromkeys(notes)))
 
 
-def _sampling(request: Text2Music, penalty: float = 1.0) -> Sampling:
+def sampling_of(request: Text2Music, penalty: float = 1.0) -> Sampling:
+    """How tokens are drawn for a request. The penalty of a song's is for its codes alone."""
     return Sampling(request.lm_temperature, request.lm_top_k, request.lm_top_p, penalty)
 
 
@@ -123,7 +126,7 @@ def _filled(
         grammar,
         language.words.text,
         METADATA_TOKENS,
-        _sampling(task.request),
+        sampling_of(task.request),
         chances(key),
         step.device,
         told,
@@ -156,8 +159,8 @@ def _codes(
     """
     request, words = task.request, language.words
     prompts = [(*task.prompt, *_thought(task, sheet, words)) for sheet in sheets]
-    counts = [(sheet.duration or 0) * CODE_RATE for sheet in sheets]
-    sampling = _sampling(request, request.lm_repetition_penalty)
+    counts = [sheet.duration * CODE_RATE for sheet in sheets if sheet.duration is not None]
+    sampling = sampling_of(request, request.lm_repetition_penalty)
 
     def written(plans: Sequence[int], drawn: Tensor) -> list[list[int]]:
         codes = write_codes(

@@ -97,6 +97,9 @@ def test_audio_codes_decide_the_length() -> None:
     assert many.metas.seconds == 6.2
     few = song(Text2Music(audio_codes="x<|audio_code_99999|>\n<|audio_code_7|>"))
     assert (few.frames, few.kept, few.codes) == (128, 10, (63_999, 7))
+    composed = compose(Text2Music(audio_codes="5, 64001, 7"), VARIANTS["acestep-v15-turbo"], (1,))
+    assert composed.songs[0].codes == (5, 63_999, 7)
+    assert [(n.field, n.asked, n.used) for n in composed.notes] == [("audio_codes", 64_001, 63_999)]
     assert song(Text2Music(audio_codes="<|audio_code_1|>" * 3000)).frames == 15_000
     with pytest.raises(InvalidRequest, match=r"audio_codes: .*3001 codes.*at most 3000"):
         song(Text2Music(audio_codes="<|audio_code_1|>" * 3001))

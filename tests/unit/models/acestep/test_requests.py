@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from headroom.errors import InvalidRequest
+from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.requests import (
     TASKS,
     AnyMusicRequest,
@@ -129,7 +130,9 @@ def test_schema_bounds_are_the_described_ones(model: type[AnyMusicRequest]) -> N
         assert shown["description"].startswith(param.knob.help)
         assert param.required or shown["default"] == json.loads(json.dumps(param.default))
         branch = next(b for b in shown.get("anyOf", [shown]) if b["type"] != "null")
-        if param.limit is not None and not param.many:
+        if param.limit is not None and param.kind is str:
+            assert branch["maxLength"] == param.maximum
+        elif param.limit is not None and not param.many:
             assert (branch["minimum"], branch["maximum"]) == (param.minimum, param.maximum)
         words = branch.get("items", branch) if param.many else branch
         assert tuple(words.get("enum", (words["const"],) if "const" in words else ())) == (
@@ -242,6 +245,36 @@ def test_a_cover_without_codes_is_a_cover() -> None:
     assert isinstance(request, Cover) and not request.quantize_source
 
 
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [("Am", "A minor"), ("f# MIN", "F# minor"), ("C Major", "C major"), ("B♭", "B♭ major")],
+)
+def test_a_key_is_known_by_many_names(written: str, key: str) -> None:
+    assert request_from({"keyscale": written}).keyscale == key
+    assert from_argv(["--keyscale", written]).keyscale == key
+    assert request_from({"keyscale": None}).keyscale is None
+
+
+def test_codes_may_be_numbers() -> None:
+    assert codes_in("1, 2 ,63999") == [1, 2, 63_999]
+    assert codes_in("<|audio_code_1|>x<|audio_code_2|>63999") == [1, 2]
+    assert request_from({"audio_codes": "5,6"}).model_dump()["audio_codes"] == "5,6"
+    assert codes_in("") == codes_in("1,2,-3") == codes_in("1.5") == codes_in("²") == []
+    assert codes_in("9" * 5000)[0] > 63_999 < codes_in(f"<|audio_code_{'9' * 5000}|>")[0]
+
+
+def test_words_beyond_what_is_documented_are_cut_with_a_note() -> None:
+    request, notes = clamp(Text2Music(caption="la " * 200, lyrics="a line\n" * 700))
+    assert len(request.caption) <= 512 and len(request.lyrics) <= 4096
+    assert request.lyrics.endswith("a line") and request.caption.endswith("la")
+    assert [(n.field, n.used) for n in notes] == [
+        ("caption", request.caption), ("lyrics", request.lyrics),
+    ]  # fmt: skip
+    assert all("documented" in note.why for note in notes)
+    longest = Text2Music(caption="x" * 512, lyrics="y" * 4096)
+    assert clamp(longest) == (longest, ())
+
+
 def test_old_guidance_words() -> None:
     assert request_from({"use_adg": True}).guidance_variant == "adg"
     assert request_from({"use_adg": False}).guidance_variant == "apg"
@@ -310,7 +343,8 @@ NONSENSE: list[tuple[dict[str, object], str]] = [
     ({"timesteps": [0]}, "timesteps: (0.0,) is not allowed"),
     ({"cfg_interval_start": 0.9, "cfg_interval_end": 0.1}, "at most cfg_interval_end (0.1)"),
     ({"audio_codes": "la la"}, "text with at least one <|audio_code_N|>"),
-    ({"lyrics": None}, "lyrics: None is not allowed; allowed: text."),
+    ({"lyrics": None}, "lyrics: None is not allowed; allowed: text of up to 4096 characters."),
+    ({"global_caption": None}, "global_caption: None is not allowed; allowed: text."),
     ({"reference_audio": ""}, "reference_audio: '' is not allowed; allowed: paths of files."),
     ({"duratoin": 30}, "duratoin: 30 is not allowed; allowed: a known field (did you mean"),
     ({"start": 3}, "start: 3 is not allowed; allowed: only with task repaint or lego, not"),
