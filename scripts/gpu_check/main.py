@@ -16,7 +16,7 @@ from gpu_check.attention import attentions, step_kernels
 from gpu_check.bench import Bench, Row
 from gpu_check.card import card
 from gpu_check.decode import decodes
-from gpu_check.language import language
+from gpu_check.language import codes
 from gpu_check.parity import parity, sampler
 from gpu_check.sizes import real, small
 from gpu_check.song import songs
@@ -33,7 +33,7 @@ SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "kernels": step_kernels,
     "step": steps,
     "decode": decodes,
-    "language": language,
+    "codes": codes,
     "song": songs,
     "compiled step": compiled_steps,
 }

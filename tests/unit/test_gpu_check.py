@@ -32,7 +32,8 @@ def test_a_dry_run_goes_through_every_section(tmp_path: Path):
     report = json.loads(out.read_text("utf-8"))
     assert report["failed"] == [] and report["sizes"] == "nano"
     sections = report["sections"]
-    names = ["card", "parity", "sampler", "attention", "kernels", "step", "decode", "song"]
+    names = ["card", "parity", "sampler", "attention", "kernels", "step", "decode", "codes"]
+    names.append("song")
     assert list(sections) == names and all(sections[name]["rows"] for name in names)
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
     checks = {row["check"]: row for row in sections["parity"]["rows"]}
