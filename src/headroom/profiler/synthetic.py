@@ -8,9 +8,11 @@ weights everything is computed as with real ones, and the song is noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
+from itertools import count
 from typing import Any, TypeVar, cast
 
 import torch
@@ -35,12 +37,13 @@ from headroom.models.acestep.song_task import SongTask
 from headroom.models.acestep.thinking import think
 from headroom.models.acestep.thinking_cost import METADATA_TOKENS, TEXT_WORDS, THINK, WRITE
 from headroom.models.base import Loader, Setup, Thought
+from headroom.nn.causal import CausalLM, Past, Place
 from headroom.params.clamp import Note
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
 DENOISE = "denoise"
-TURNS = {DENOISE: 2, WRITE: 1}  # words of progress after which a loop has been seen
+TURNS = 2  # of a loop, after which it has been seen
 LM_FOLDER = BUNDLED / "acestep-5Hz-lm-nano"
 SCALES = {"Decoder": 0.5, "Encoder": 0.7}  # with 1 the codec's residual units double the signal
 BIAS = 0.02  # standard deviation of vectors that are no norms
@@ -158,18 +161,34 @@ class _Seen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Short:
-    """A step that ends its loop once it has been seen."""
+    """A step that ends a loop which tells each of its turns, once it has been seen."""
 
     step: Step
-    turns: int
 
     def progress(self, done: int, total: int) -> None:
-        if done >= self.turns:
+        if done >= TURNS:
             raise _Seen
         self.step.progress(done, total)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.step, name)
+
+
+@contextmanager
+def _few_tokens(model: CausalLM) -> Iterator[None]:
+    """A block in which the model reads so many tokens it wrote, and no more."""
+    whole, read = model.step, count()
+
+    def step(ids: Tensor, past: Sequence[Past], place: Place) -> Tensor:
+        if next(read) >= TURNS:
+            raise _Seen
+        return whole(ids, past, place)
+
+    setattr(model, "step", step)  # noqa: B010 - for this one object
+    try:
+        yield
+    finally:
+        delattr(model, "step")
 
 
 class _Traced:
@@ -193,10 +212,10 @@ class _Traced:
             if step.pieces > 1:  # which piece is the largest shows only when all are done
                 work(step, parts)
                 return cast("T", self._instead[name])
-            try:
-                work(cast("Step", _Short(step, TURNS[name])), parts)
-            except _Seen:
-                pass
+            with suppress(_Seen), ExitStack() as held:
+                if name == WRITE:
+                    held.enter_context(_few_tokens(parts.of(LANGUAGE_MODEL, CausalLM)))
+                work(cast("Step", _Short(step)) if name == DENOISE else step, parts)
             return cast("T", self._instead[name])
 
         return self._run.stage(name, short)

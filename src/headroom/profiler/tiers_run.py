@@ -94,7 +94,8 @@ def _row(
         faults += _faults(work, case, tried, heard)
         status = "failed" if faults else "ok"
     except DoesNotFit as error:
-        status, faults = "does not fit", [str(error)]
+        words = f"{error.what} needs {gib(error.least)}, the budget is {gib(error.budget)}"
+        status, faults = "does not fit", [words]
     except (torch.OutOfMemoryError, OutOfMemory) as error:
         where = "while making the song" if tried.init_seconds is not None else "while loading"
         faults = [f"out of memory {where}, though it was planned to fit: {_first_line(error)}"]

@@ -53,7 +53,7 @@ def test_the_smallest_card_without_its_offload_and_without_its_conversion() -> N
     assert plain.ok and plain.offload == "cpu+dit" and plain.quantization is None
     assert not plain.promised and plain.measured_peak >= default.measured_peak
     # 5.7 GiB of weights do not stay on a card of 4: the plan says so, and nothing runs.
-    assert staying.status == "does not fit" and "are missing" in staying.faults[0]
+    assert staying.status == "does not fit" and "the budget is 3.25 GiB" in staying.faults[0]
     assert staying.init_seconds is None and staying.stages == ()
     for row in (default, plain):
         assert [s.stage for s in row.stages] == WHOLE
@@ -79,7 +79,7 @@ def test_a_loop_that_is_gone_through_twice_has_shown_its_worst_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     short = one(24, steps=4)
-    monkeypatch.setitem(synthetic.TURNS, DENOISE, 1000)
+    monkeypatch.setattr(synthetic, "TURNS", 1000)
     whole = one(24, steps=4)
     assert short.ok and whole.ok
     assert [s.measured for s in short.stages] == [s.measured for s in whole.stages]
