@@ -1,0 +1,1 @@
+"""How `scripts/docs` writes the parts of the guides that come from the code."""

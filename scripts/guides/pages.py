@@ -1,0 +1,44 @@
+"""The guides, their languages, and the parts of them that are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from guides import flags, samples, tiers
+from guides.words import LANGUAGES, Words, words
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDES = ("GPU_COMPATIBILITY", "BENCHMARK")
+__all__ = ["GUIDES", "LANGUAGES", "PARTS", "filled", "path"]
+# What stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+PARTS: Mapping[str, Callable[[Words], str]] = {
+    "tiers": tiers.table_of_tiers,
+    "edges": tiers.table_of_edges,
+    "axes": flags.table_of_axes,
+    "flags": flags.tables_of_flags,
+    "notes": samples.notes,
+    "breakdown": samples.breakdown,
+    "benchmark": samples.benchmark,
+    "tier-test": samples.tier_test,
+    "boundary": samples.boundary,
+    "batch-boundary": samples.batch_boundary,
+}
+PART = re.compile(r"<!-- ([\w-]+):begin -->\n(.*?)<!-- \1:end -->", re.DOTALL)
+
+
+def path(guide: str, language: str) -> Path:
+    """Where a guide is."""
+    return ROOT / "docs" / language / f"{guide}.md"
+
+
+def filled(text: str, language: str) -> str:
+    """A page with its parts as the code has them. Raises KeyError for a part nobody knows."""
+    say = words(language)
+
+    def part(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"<!-- {name}:begin -->\n{PARTS[name](say)}\n<!-- {name}:end -->"
+
+    return PART.sub(part, text)

@@ -1,0 +1,147 @@
+"""What the program prints, for the guides: real runs, printed by the code that prints them.
+
+`samples.json` holds the figures of runs of the small bundled model on a processor, and of the real
+sizes on simulated cards; `take` reads them from a file of `acestep profile --benchmark-output`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from guides.words import Words
+from headroom.cli.parser import EngineFlags
+from headroom.cli.plan import answered
+from headroom.hardware.machine import card
+from headroom.memory.limits import Choices
+from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.variants import VARIANTS
+from headroom.profiler import matrix, report, tiers_report
+from headroom.profiler.breakdown import Breakdown
+from headroom.profiler.tier_types import TierRow, TierTest
+from headroom.profiler.trace import Span
+from headroom.settings import Settings
+
+FILE = Path(__file__).with_name("samples.json")
+MODEL = "acestep-v15-turbo"
+ROW = ("vram_gb", "tier", "test_variant", "use_lm", "batch_size", "duration", "status", "simulated",
+       "model", "lm", "lm_backend", "offload", "quantization", "tile", "frames", "leaves",
+       "decoded_on_host", "measured_peak")  # fmt: skip
+SPAN = tuple(field.name for field in fields(Span) if field.name != "wrote")
+
+
+def take(file: Path) -> str:
+    """Put the figures of a file into samples.json; the names they have there.
+
+    Raises ValueError for a file of a mode nothing is shown of.
+    """
+    found = _found(json.loads(file.read_text("utf-8")))
+    kept = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
+    lines = (f"{json.dumps(k)}: {_lines(v)}" for k, v in sorted({**kept, **found}.items()))
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", newline="\n")
+    return ", ".join(found)
+
+
+def _lines(value: Any) -> str:
+    """JSON with an object a line."""
+    if not isinstance(value, list):
+        return json.dumps(value)
+    return "[\n" + ",\n".join("  " + json.dumps(row) for row in value) + "\n]"
+
+
+def _found(record: Mapping[str, Any]) -> dict[str, Any]:
+    match record["mode"]:
+        case "profile":
+            run = record["profile"]
+            parts = {**run["parts"], **run["lm"], **run["other"]}
+            kept = {f.name: parts.get(f.name, run.get(f.name)) for f in fields(Breakdown)}
+            stages = [{name: stage[name] for name in SPAN} for stage in run["stages"]]
+            return {"breakdown": [kept], "stages": stages}
+        case "benchmark":
+            rows = record["benchmark"]["rows"]
+            names = ("wall", "lm", "dit", "vae", "save")
+            return {"benchmark": [
+                {**row["config"], **{n: {**row["parts"], **row["parts"]["parts"]}[n] for n in names}}
+                for row in rows if row["success"]
+            ]}  # fmt: skip
+        case "tier-test":
+            rows = [{name: row[name] for name in ROW} for row in record["results"]]
+            batches = [row for row in rows if row["test_variant"].startswith("batch-")]
+            if batches:
+                return {"batch-boundary": batches}
+            usual = [row for row in rows if row["test_variant"] == "default"]
+            return {"tier-test": usual, **({"boundary": rows} if "boundary" in record else {})}
+    raise ValueError(f"nothing is shown of mode {record['mode']!r}")
+
+
+def _kept(name: str) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = json.loads(FILE.read_text("utf-8"))[name]
+    return kept
+
+
+def notes(say: Words) -> str:
+    """What is answered to someone who asks a small card for too much."""
+    flags = EngineFlags("auto", "auto", None, None, None, None,
+                        choices=Choices(lm="acestep-5Hz-lm-4B"))  # fmt: skip
+    request = Text2Music(caption="a song", thinking=True, duration=900, batch_size=6)
+    said = answered(request, VARIANTS[MODEL], card(8), flags, Settings())
+    return _block(f"note: {note.sentence()}" for note in said.notes)
+
+
+def breakdown(say: Words) -> str:
+    """Where the seconds of a song went."""
+    (parts,) = (Breakdown(**kept) for kept in _kept("breakdown"))
+    spans = [Span(**kept) for kept in _kept("stages")]
+    return _block(
+        (
+            report.breakdown_table(parts).strip(),
+            "",
+            report.stage_table(spans, {}, parts.wall).strip(),
+        )
+    )
+
+
+def benchmark(say: Words) -> str:
+    """The table of a matrix."""
+    rows = []
+    for kept in _kept("benchmark"):
+        names = ("duration", "batch_size", "thinking", "inference_steps")
+        cell = matrix.Cell(Text2Music(caption="a song", **{name: kept[name] for name in names}))
+        parts = Breakdown(
+            kept["wall"], kept["lm"], 0.0, 0.0, False, kept["dit"], 0, kept["vae"], kept["save"],
+            0.0, 0.0,
+        )  # fmt: skip
+        rows.append(matrix.Row(cell, matrix.OK, parts))
+    return _block([matrix.table(rows)])
+
+
+def tier_test(say: Words) -> str:
+    """A row for each size of card."""
+    return _section("tier-test", "TIER TEST RESULTS")
+
+
+def boundary(say: Words) -> str:
+    """The smallest card for each capability."""
+    return _section("boundary", "BOUNDARY ANALYSIS")
+
+
+def batch_boundary(say: Words) -> str:
+    """The largest batch for each card."""
+    return _section("batch-boundary", "BATCH BOUNDARY SUMMARY")
+
+
+def _section(name: str, heading: str) -> str:
+    """One of the tables of a tier test."""
+    lists: dict[str, list[Any]] = {"faults": [], "said": [], "stages": []}
+    rows = tuple(TierRow.of({**lists, **row}) for row in _kept(name))
+    test = TierTest(rows, 0.0, False, name == "boundary", name == "batch-boundary")
+    sections: Sequence[str] = tiers_report.printed(test).split("\n\n")
+    return _block(section for section in sections if section.startswith(heading))
+
+
+def _block(lines: Any) -> str:
+    text = "\n".join(lines)
+    return "```text\n" + "\n".join(line.rstrip() for line in text.splitlines()) + "\n```"
