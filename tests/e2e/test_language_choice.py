@@ -238,3 +238,23 @@ def test_the_command_line_says_it_too(cli: Cli, home: Path) -> None:
     assert done.code == 0, done.err
     for word in ("lm_model", "lm_backend", "tier 3"):
         assert word in done.err, done.err
+
+
+# --- what sheets of their own take ---------------------------------------------------------
+
+
+def test_a_sheet_for_each_song_takes_no_more_memory_than_one(place: Path) -> None:
+    """One cache at a time; and the codes follow sheets of different lengths within the plan."""
+    engine = simulated(place, 24)
+    request = asked(
+        seed=None, seeds=(1, 2, 3), lm_shared_metadata=False, lm_temperature=2.0,
+        use_cot_language=False,
+    )  # fmt: skip
+    one, many = engine.plan(asked()), engine.plan(request)
+    assert one.stage("think").peak == many.stage("think").peak
+    assert one.stage("think").seconds < many.stage("think").seconds
+    prepared = engine._think_out(engine._settle(request), lambda event: None, lambda: False)
+    report = prepared[0].thought
+    assert report is not None and report.language == LARGE
+    for stage in report.stages:
+        assert stage.measured_bytes <= stage.planned_bytes, stage.stage
