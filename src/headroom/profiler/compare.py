@@ -85,7 +85,8 @@ def _figures(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         if row["parts"] is not None:
             said = row["config"]
             think = ", think" if said["thinking"] else ""
-            name = f"{said['duration']:g} s × {said['batch_size']}, {said['inference_steps']} steps"
+            long = "" if said["duration"] is None else f"{said['duration']:g} s × "
+            name = f"{long}{said['batch_size']}, {said['inference_steps']} steps"
             yield from _run(row["parts"], f"{name}{think}: ")
     for row in found.get("results", ()):
         lm = "LM" if row["use_lm"] else "no LM"

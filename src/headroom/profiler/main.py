@@ -177,8 +177,10 @@ def _head(options: Options, engine: Engine, request: AnyMusicRequest | None) -> 
     if terms.offload or terms.offload_dit:
         rows.append(("Offload", "CPU + DiT" if terms.offload_dit else "CPU"))
     if request is not None and options.mode != "benchmark":
-        seconds = "as the source" if request.duration is None else f"{request.duration:g} s"
-        rows.append(("Request", f"{request.task}, {seconds}, batch {request.songs}"))
+        length = "as long as the source"
+        if request.duration is not None:
+            length = f"{request.duration:g} s"
+        rows.append(("Request", f"{request.task}, {length}, batch {request.songs}"))
         told = [name for name in (THINKING, *SHEET) if getattr(request, name, False)]
         rows.append(("Thinking", ", ".join(told) or "off"))
     return "\n".join(f"  {name:<10}{words}" for name, words in rows)

@@ -28,6 +28,7 @@ DURATIONS = (30.0, 60.0, 120.0, 240.0)  # seconds
 BATCHES = (1, 2, 4)
 THINKING = (False, True)
 STEPS = (8, 16)
+AS_SOURCE = "source"  # as many seconds as the recording has
 OK = "OK"
 FAILURES: dict[type[HeadroomError], str] = {
     DoesNotFit: "NO FIT",
@@ -46,11 +47,6 @@ class Cell:
     request: AnyMusicRequest
 
     @property
-    def duration(self) -> float:
-        """Seconds; 0 where the source decides."""
-        return self.request.duration or 0.0
-
-    @property
     def thinking(self) -> bool:
         """Whether a language model plans the song."""
         return isinstance(self.request, Text2Music) and self.request.thinking
@@ -59,7 +55,13 @@ class Cell:
         """On one line."""
         think = ", thinking" if self.thinking else ""
         steps = self.request.inference_steps
-        return f"{self.duration:g} s, batch {self.request.batch_size}, {steps} steps{think}"
+        return f"{self.length} s, batch {self.request.batch_size}, {steps} steps{think}"
+
+    @property
+    def length(self) -> str:
+        """Seconds, for a person."""
+        seconds = self.request.duration
+        return AS_SOURCE if seconds is None else f"{seconds:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Row:
         if parts is not None:
             times = [f"{t:.2f}" for t in (parts.wall, parts.lm, parts.dit, parts.vae)]
         return (
-            f"{cell.duration:g}", str(cell.request.batch_size), str(cell.thinking),
+            cell.length, str(cell.request.batch_size), str(cell.thinking),
             str(cell.request.inference_steps), *times, self.status,
         )  # fmt: skip
 
@@ -139,7 +141,7 @@ def run(engine: Engine, options: Options, face: Face) -> Matrix:
     stopped = False
     try:
         if options.warmup and every:
-            hottest = max(every, key=lambda cell: (cell.thinking, -cell.duration))
+            hottest = max(every, key=lambda cell: (cell.thinking, -every.index(cell)))
             first = hottest.request.model_copy(update={"batch_size": 1, "seeds": ()})
             face.say(f"warm-up: {warm_up(engine, first, face):.2f} s")
         for number, cell in enumerate(every, 1):

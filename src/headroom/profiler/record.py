@@ -119,7 +119,7 @@ def of_benchmark(options: Options, engine: Engine, found: matrix.Matrix) -> Reco
         rows.append(
             {
                 "config": {
-                    "duration": cell.duration,
+                    "duration": cell.request.duration,
                     "batch_size": cell.request.batch_size,
                     "thinking": cell.thinking,
                     "inference_steps": cell.request.inference_steps,

@@ -15,7 +15,7 @@ from headroom.models.acestep.song import Song
 from headroom.models.base import SheetWish, SongSheet
 from headroom.profiler.breakdown import Breakdown, breakdown
 from headroom.profiler.face import Face
-from headroom.profiler.options import Options
+from headroom.profiler.options import SEED, Options
 from headroom.profiler.report import title
 from headroom.profiler.trace import Overhead, Span, Trace, overhead
 
@@ -93,7 +93,7 @@ def _wish(options: Options, request: AnyMusicRequest, codes: str) -> SheetWish:
     wish = SheetWish(
         ACTS[options.mode],
         codes,
-        seed=request.seed or 0,
+        seed=SEED if request.seed is None else request.seed,
         temperature=lm.lm_temperature if "lm_temperature" in said else None,
         top_k=lm.lm_top_k if "lm_top_k" in said else None,
         top_p=lm.lm_top_p if "lm_top_p" in said else None,
