@@ -26,6 +26,7 @@ UNKNOWN = 0.25  # what a value that nobody computed is on arrival: a number, and
 _HOOK = "_setup_privateuseone_for_python_backend"
 _INDEXING = ("index", "index_put", "index_put_", "index_select")  # take indices from the host
 _aten: Any = torch.ops.aten
+_IN_PLACE = frozenset({_aten.clamp_.default, _aten.round_.default})  # of scalars: no shape changes
 _ARITHMETIC = frozenset({_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.div.Tensor})
 
 
@@ -161,6 +162,8 @@ def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return _on_device(card, func, args, kwargs, tensors, target)
     if card.fake and any(x.is_meta for x in tensors):
         # Weights without values on the host: what is computed with them has none either.
+        if func in _IN_PLACE:
+            return args[0]
         if target is not None:
             kwargs = {**kwargs, "device": torch.device("meta")}
         return func(*_mapped(_shape_only, args), **_mapped(_shape_only, kwargs))
