@@ -59,6 +59,12 @@ class Command:
         return shlex.join([f"{name}={value}" for name, value in self.set] + [*self.words])
 
     @property
+    def tier(self) -> str | None:
+        """The tier that is said to be in force."""
+        named = re.search(r"\btier\w+", self.remark)
+        return None if named is None else named[0]
+
+    @property
     def program(self) -> tuple[str, ...]:
         """What `acestep` is given, whatever it was called by."""
         words = self.words[2:] if self.words[:2] == ("uv", "run") else self.words
@@ -87,6 +93,6 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def every_command() -> list[Command]:
-    """Of all guides, each once."""
+    """Of all guides, each once with each tier that is said of it."""
     found = (c for g in GUIDES for language in LANGUAGES for c in commands(text(g, language)))
-    return list({str(command): command for command in found}.values())
+    return list({(str(command), command.tier): command for command in found}.values())
