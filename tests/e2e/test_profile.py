@@ -235,11 +235,13 @@ def test_the_matrix_is_clipped_to_what_is_allowed(cli: Cli) -> None:
         assert done.err.count(f"batch_size: asked {batch}, used 1") == 1
     assert "[4/4] 1 s, batch 1, 16 steps, thinking: " in done.err
     for row, said in zip(rows, found["benchmark"]["rows"], strict=True):
-        parts = said["parts"]
+        parts = said["measured"]
         assert sum(parts["parts"].values()) == pytest.approx(parts["wall"], rel=0.01)
+        assert said["plan"]["placements"] and parts["stages"][-1]["stage"] == "decode"
         assert row[4] == f"{parts['wall']:.2f}" and row[6] == f"{parts['parts']['dit']:.2f}"
         assert (parts["parts"]["lm"] > 0) == said["config"]["thinking"] == (row[2] == "True")
-        assert said["n_audios"] == 1 and said["audio_seconds"] == SECONDS
+        assert parts["songs"] == 1 and parts["audio_seconds"] == SECONDS
+        assert (said["language_model"] is None) != said["config"]["thinking"]
 
 
 def test_an_axis_that_is_named_has_one_value(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +252,7 @@ def test_an_axis_that_is_named_has_one_value(cli: Cli, monkeypatch: pytest.Monke
     words = ("--mode", "benchmark", "--no-warmup", "--no-thinking", "--inference-steps", "1")
     done, found = profiled(cli, *words)
     assert [row[1] for row in table_of(done.out)] == ["1", "2", "4"]
-    assert [row["n_audios"] for row in found["benchmark"]["rows"]] == [1, 2, 4]
+    assert [row["measured"]["songs"] for row in found["benchmark"]["rows"]] == [1, 2, 4]
 
 
 def test_without_a_language_model_there_are_no_rows_of_it(
@@ -279,6 +281,38 @@ def test_ctrl_c_keeps_what_was_measured(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert (len(found["benchmark"]["rows"]), found["benchmark"]["asked"]) == (2, 4)
 
 
+def test_ctrl_c_behind_the_run_that_counts_keeps_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = single.measure
+
+    def measured(*given: Any) -> single.Measured:
+        found = real(*given)
+        signal.raise_signal(signal.SIGINT)  # while guidance is about to be held against nothing
+        return found
+
+    monkeypatch.setattr(single, "measure", measured)
+    words = ("--thinking", "--no-warmup", "--detailed", "--benchmark-output", "out.json")
+    done = cli("profile", *words)
+    assert done.code == STOPPED and done.err.endswith("stopped.\n")
+    assert rows_of(done.out)["└─ CFG overhead"] == ("—", "—") and "not measured" in done.out
+    found = written(Path("out.json"))
+    assert found["complete"] is False and found["profile"]["lm"]["guidance"] is None
+    assert "functions" not in found["profile"]
+
+
+def test_ctrl_c_before_it_leaves_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = single.warm_up
+
+    def warmed(*given: Any) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return real(*given)
+
+    monkeypatch.setattr(single, "warm_up", warmed)
+    done = cli("profile", "--benchmark-output", "none.json", "--plot", "none.png")
+    assert done.code == STOPPED and list(Path().iterdir()) == []
+
+
 def test_a_row_that_cannot_be_made_says_why_and_the_others_go_on(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +336,7 @@ def test_a_row_that_cannot_be_made_says_why_and_the_others_go_on(
     assert found["complete"] is True
     for number, row in enumerate(found["benchmark"]["rows"], 1):
         assert row["error"] == (str(errors[number]) if number in errors else None)
-        assert row["success"] == (row["parts"] is not None) == (number not in errors)
+        assert row["success"] == (row["measured"] is not None) == (number not in errors)
 
 
 # --- the language model's texts ----------------------------------------------------------------

@@ -82,12 +82,12 @@ def _figures(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             for stage in found[part]["stages"]:
                 yield f"{stage['stage']} memory", float(stage["measured"])
     for row in found.get("benchmark", {}).get("rows", ()):
-        if row["parts"] is not None:
+        if row["measured"] is not None:
             said = row["config"]
             think = ", think" if said["thinking"] else ""
             long = "" if said["duration"] is None else f"{said['duration']:g} s × "
             name = f"{long}{said['batch_size']}, {said['inference_steps']} steps"
-            yield from _run(row["parts"], f"{name}{think}: ")
+            yield from _run(row["measured"], f"{name}{think}: ")
     for row in found.get("results", ()):
         lm = "LM" if row["use_lm"] else "no LM"
         name = f"{row['tier_gb']:g} GB, {row['test_variant']}, {lm}: "

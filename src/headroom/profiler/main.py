@@ -199,7 +199,7 @@ def _also(quantization: str | None) -> str:
 
 
 def _made(found: single.Measured) -> str:
-    songs = len(found.result.audios)
+    songs = found.songs
     silent = f", {found.silent} of them silent" if found.silent else ""
     words = "song" if songs == 1 else "songs"
     return f"  Made: {songs} {words}, {found.audio_seconds:.1f} s in all{silent}."

@@ -22,7 +22,7 @@ from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.face import Face
 from headroom.profiler.options import Options
-from headroom.profiler.single import measure, warm_up
+from headroom.profiler.single import Measured, measure, warm_up
 
 DURATIONS = (30.0, 60.0, 120.0, 240.0)  # seconds
 BATCHES = (1, 2, 4)
@@ -66,18 +66,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of a configuration; without `parts`, why there are none."""
+    """What became of a configuration: what was measured, or why nothing was."""
 
     cell: Cell
     status: str
-    parts: Breakdown | None = None
-    songs: int = 0
-    silent: int = 0
-    audio_seconds: float = 0.0
-    planned_bytes: int = 0
-    measured_bytes: int = 0
-    language: str | None = None
+    measured: Measured | None = None
     error: str | None = None
+
+    @property
+    def parts(self) -> Breakdown | None:
+        """Where its seconds went."""
+        return None if self.measured is None else self.measured.parts()
 
     def words(self) -> tuple[str, ...]:
         """Its line of the table."""
@@ -183,11 +182,7 @@ def _row(engine: Engine, cell: Cell, face: Face) -> Row:
         status = next(word for kind, word in FAILURES.items() if isinstance(error, kind))
         return Row(cell, status, error=str(error))
     face.notes(found.result.notes)
-    audios, thought = found.result.audios, found.result.thought
-    return Row(
-        cell, OK, found.parts(), len(audios), found.silent, found.audio_seconds,
-        found.planned_bytes, found.measured_bytes, None if thought is None else thought.language,
-    )  # fmt: skip
+    return Row(cell, OK, found.without_tensors())
 
 
 def _line(words: Sequence[str]) -> str:

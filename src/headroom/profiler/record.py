@@ -86,25 +86,13 @@ def of_profile(
     complete: bool,
 ) -> Record:
     """Mode profile."""
-    parts, thought = found.parts(guidance), found.result.thought
     return head(options, engine, complete) | {
         "request": _request(found.result.request),
-        "language_model": None if thought is None else thought.language,
+        "language_model": found.language,
         "notes": _notes(found.result.notes),
         "plan": _plan(found.result.plan),
         "profile": {
-            **_breakdown(parts),
-            "steps": parts.steps,
-            "per_step": parts.per_step,
-            "songs": len(found.result.audios),
-            "silent": found.silent,
-            "audio_seconds": found.audio_seconds,
-            "planned_bytes": found.planned_bytes,
-            "measured_bytes": found.measured_bytes,
-            "stages": [
-                {**_span(span), "planned_seconds": found.planned_seconds.get(span.stage)}
-                for span in found.spans
-            ],
+            **_measured(found, found.parts(guidance)),
             "profiler": _overhead(found.overhead, found.wall),
             **{name: [asdict(row) for row in rows] for name, rows in tables.items()},
         },
@@ -113,33 +101,28 @@ def of_profile(
 
 def of_benchmark(options: Options, engine: Engine, found: matrix.Matrix) -> Record:
     """Mode benchmark."""
-    rows = []
-    for row in found.rows:
-        cell = row.cell
-        rows.append(
-            {
-                "config": {
-                    "duration": cell.request.duration,
-                    "batch_size": cell.request.batch_size,
-                    "thinking": cell.thinking,
-                    "inference_steps": cell.request.inference_steps,
-                },
-                "status": row.status,
-                "success": row.status == matrix.OK,
-                "error": row.error,
-                "language_model": row.language,
-                "n_audios": row.songs,
-                "silent": row.silent,
-                "audio_seconds": row.audio_seconds,
-                "planned_bytes": row.planned_bytes,
-                "measured_bytes": row.measured_bytes,
-                "parts": None if row.parts is None else _breakdown(row.parts),
-            }
-        )
     return head(options, engine, not found.stopped) | {
         "request": _request(options.request()),
         "notes": _notes(found.notes),
-        "benchmark": {"asked": found.asked, "rows": rows},
+        "benchmark": {"asked": found.asked, "rows": [_row(row) for row in found.rows]},
+    }
+
+
+def _row(row: matrix.Row) -> Record:
+    request, measured, parts = row.cell.request, row.measured, row.parts
+    return {
+        "config": {
+            "duration": request.duration,
+            "batch_size": request.batch_size,
+            "thinking": row.cell.thinking,
+            "inference_steps": request.inference_steps,
+        },
+        "status": row.status,
+        "success": row.status == matrix.OK,
+        "error": row.error,
+        "language_model": None if measured is None else measured.language,
+        "plan": None if measured is None else _plan(measured.result.plan),
+        "measured": None if measured is None or parts is None else _measured(measured, parts),
     }
 
 
@@ -199,6 +182,24 @@ def _breakdown(parts: Breakdown) -> Record:
             "conditioning": parts.conditioning,
             "rest": parts.rest,
         },
+    }
+
+
+def _measured(found: Measured, parts: Breakdown) -> Record:
+    """A run that made songs."""
+    planned = found.planned_seconds
+    return {
+        **_breakdown(parts),
+        "steps": parts.steps,
+        "per_step": parts.per_step,
+        "songs": found.songs,
+        "silent": found.silent,
+        "audio_seconds": found.audio_seconds,
+        "planned_bytes": found.planned_bytes,
+        "measured_bytes": found.measured_bytes,
+        "stages": [
+            {**_span(span), "planned_seconds": planned.get(span.stage)} for span in found.spans
+        ],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -31,10 +31,11 @@ SILENT = 1e-4  # of full scale: what stays below is no music
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run that was measured. `planned_seconds` by stage, as the plan has them.
+    """A run that was measured.
 
-    steps   of denoising, all passes together
-    silent  how many of the songs cannot be heard
+    steps          of denoising, all passes together
+    songs, silent  how many were made, and how many of them cannot be heard
+    audio_seconds  of all songs together
     """
 
     request: AnyMusicRequest
@@ -43,21 +44,27 @@ class Measured:
     wall: float
     save: float
     steps: int
+    songs: int
     silent: int
+    audio_seconds: float
     overhead: Overhead
 
     def parts(self, guidance: float | None = None) -> Breakdown:
         """Where its seconds went; `guidance` as `guidance_apart` has it."""
         return breakdown(self.spans, self.wall, self.save, self.steps, guidance)
 
+    def without_tensors(self) -> Measured:
+        """The same without the songs themselves, for who keeps many."""
+        return replace(self, result=replace(self.result, audios=(), kept={}))
+
     @property
-    def audio_seconds(self) -> float:
-        """Of all songs together."""
-        return sum(audio.seconds for audio in self.result.audios)
+    def language(self) -> str | None:
+        """The language model that was at work; None: none."""
+        return None if self.result.thought is None else self.result.thought.language
 
     @property
     def planned_seconds(self) -> dict[str, float]:
-        """By stage."""
+        """By stage, as the plan has them."""
         reports = [r for r in (self.result.thought, self.result.report) if r is not None]
         return {s.stage: s.planned_seconds for report in reports for s in report.stages}
 
@@ -91,7 +98,9 @@ def measure(engine: Engine, request: AnyMusicRequest, stop: Stop) -> Measured:
         wall=ended - began,
         save=ended - made,
         steps=_steps(result, trace.spans),
+        songs=len(result.audios),
         silent=sum(1 for audio in result.audios if float(audio.samples.abs().max()) < SILENT),
+        audio_seconds=sum(audio.seconds for audio in result.audios),
         overhead=overhead(trace),
     )
 
