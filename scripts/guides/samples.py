@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from guides.words import Words
 from headroom.cli.parser import EngineFlags
@@ -24,6 +25,9 @@ from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.tier_types import TierRow, TierTest
 from headroom.profiler.trace import Span
 from headroom.settings import Settings
+
+if TYPE_CHECKING:
+    from headroom.profiler.single import Measured
 
 FILE = Path(__file__).with_name("samples.json")
 MODEL = "acestep-v15-turbo"
@@ -56,17 +60,11 @@ def _found(record: Mapping[str, Any]) -> dict[str, Any]:
     match record["mode"]:
         case "profile":
             run = record["profile"]
-            parts = {**run["parts"], **run["lm"], **run["other"]}
-            kept = {f.name: parts.get(f.name, run.get(f.name)) for f in fields(Breakdown)}
             stages = [{name: stage[name] for name in SPAN} for stage in run["stages"]]
-            return {"breakdown": [kept], "stages": stages}
+            return {"breakdown": [_parts(run)], "stages": stages}
         case "benchmark":
-            rows = record["benchmark"]["rows"]
-            names = ("wall", "lm", "dit", "vae", "save")
-            return {"benchmark": [
-                {**row["config"], **{n: {**row["parts"], **row["parts"]["parts"]}[n] for n in names}}
-                for row in rows if row["success"]
-            ]}  # fmt: skip
+            made = [row for row in record["benchmark"]["rows"] if row["success"]]
+            return {"benchmark": [{**row["config"], **_parts(row["measured"])} for row in made]}
         case "tier-test":
             rows = [{name: row[name] for name in ROW} for row in record["results"]]
             batches = [row for row in rows if row["test_variant"].startswith("batch-")]
@@ -75,6 +73,12 @@ def _found(record: Mapping[str, Any]) -> dict[str, Any]:
             usual = [row for row in rows if row["test_variant"] == "default"]
             return {"tier-test": usual, **({"boundary": rows} if "boundary" in record else {})}
     raise ValueError(f"nothing is shown of mode {record['mode']!r}")
+
+
+def _parts(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a breakdown is made of."""
+    said = {**run, **run["parts"], **run["lm"], **run["other"], "lm": run["parts"]["lm"]}
+    return {field.name: said[field.name] for field in fields(Breakdown)}
 
 
 def _kept(name: str) -> list[dict[str, Any]]:
@@ -108,13 +112,10 @@ def benchmark(say: Words) -> str:
     """The table of a matrix."""
     rows = []
     for kept in _kept("benchmark"):
-        names = ("duration", "batch_size", "thinking", "inference_steps")
-        cell = matrix.Cell(Text2Music(caption="a song", **{name: kept[name] for name in names}))
-        parts = Breakdown(
-            kept["wall"], kept["lm"], 0.0, 0.0, False, kept["dit"], 0, kept["vae"], kept["save"],
-            0.0, 0.0,
-        )  # fmt: skip
-        rows.append(matrix.Row(cell, matrix.OK, parts))
+        parts = Breakdown(**{field.name: kept.pop(field.name) for field in fields(Breakdown)})
+        measured = cast("Measured", SimpleNamespace(parts=lambda parts=parts: parts))
+        cell = matrix.Cell(Text2Music(caption="a song", **kept))
+        rows.append(matrix.Row(cell, matrix.OK, measured))
     return _block([matrix.table(rows)])
 
 

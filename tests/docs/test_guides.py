@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
-from guides import pages, words
+from guides import pages, samples, words
 
 from headroom.cli import plan as plan_command
 from headroom.cli import profile
@@ -16,6 +17,8 @@ from headroom.cli.main import COMMANDS
 from headroom.memory.tiers import TIERS, Tier, tier_of
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import union
+from headroom.profiler.tier_types import TierRow, TierTest
+from headroom.profiler.tiers_report import printed
 from headroom.settings import declared
 from headroom.settings_memory import POLICIES
 from support.guide_pages import (
@@ -128,6 +131,33 @@ def test_the_program_says_what_is_stale_and_with_check_writes_nothing(
     monkeypatch.setattr(sys, "argv", ["docs"])
     assert main() == 0
     assert page.read_text(encoding="utf-8") == whole
+
+
+def test_a_run_is_taken_from_the_file_of_the_profiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown is what the run printed, table by table."""
+    rows_ = tuple(
+        TierRow(size, tier, variant, False, 1, 30.0, "ok", model="m", simulated=True,
+                offload=offload, quantization=converted, tile=64, frames=750, measured_peak=peak)
+        for size, tier, variant, offload, converted, peak in (
+            (4.0, "tier1", "default", "cpu+dit", "int8", 3 << 29),
+            (4.0, "tier1", "no-quant", "cpu+dit", None, 3 << 30),
+            (24.0, "unlimited", "default", "none", None, 6 << 30),
+        )
+    )  # fmt: skip
+    test = TierTest(rows_, 1.0, boundary=True)
+    file = tmp_path / "tiers.json"
+    file.write_text(json.dumps({"mode": "tier-test", **test.json()}), encoding="utf-8")
+    monkeypatch.setattr(samples, "FILE", tmp_path / "samples.json")
+    assert samples.take(file) == "tier-test, boundary"
+    whole = printed(test)
+    assert samples.boundary(str).splitlines()[1:-1] == whole.split("\n\n")[1].splitlines()
+    shown = samples.tier_test(str)
+    assert "4GB     tier1" in shown and "3.0GB" not in shown and "6.0GB" in shown
+    with pytest.raises(ValueError, match="understand"):
+        file.write_text('{"mode": "understand"}', encoding="utf-8")
+        samples.take(file)
 
 
 # --- tiers ---------------------------------------------------------------------------------------
