@@ -17,7 +17,7 @@ from headroom.device.simulated import SimulatedDevice
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import CONTEXT
-from headroom.memory.plan import Plan, Wishes
+from headroom.memory.plan import Plan, Residency, Wishes
 from headroom.memory.tiers import lm_size
 from headroom.models.acestep.acts import BUNDLED
 from headroom.models.acestep.variants import VARIANTS
@@ -115,10 +115,13 @@ class TierEngine(Engine):
         return dit and (not needed or self.terms.lm in lms)
 
     def initialise(self, plan: Plan, language: str | None) -> None:
-        """Load every part of the plan, and bring each to where it is to be once."""
+        """Load every part of the plan, and bring each to where it is to be once; what an earlier
+        plan left on the card leaves it."""
         if language is not None:
             self._use(language)
+        stay = [p.component for p in plan.placements if p.residency is Residency.RESIDENT]
         with self.device.inside(), torch.inference_mode():
+            self._pool.make_room(stay)
             for placement in plan.placements:
                 self._pool.lease((placement,))
                 self._pool.give_back((placement,))
