@@ -85,7 +85,7 @@ class TierEngine(Engine):
             settings=usual(settings),
         )
         if isinstance(self.device, SimulatedDevice):
-            self.device.fake = True
+            self.device.fake = not card.real
         self.device.set_cap(self.machine.limit - CONTEXT)
         # A batch is tried beyond what the tier allows, to find what would fit.
         if case.variant == "batch" and self.terms.tier is not None:

@@ -101,8 +101,8 @@ def _row(
         faults = [f"out of memory {where}, though it was planned to fit: {_first_line(error)}"]
     except HeadroomError as error:
         faults = [f"{type(error).__name__}: {error}"]
-    if status != "ok" and tried.engine is not None:  # the next case begins with an empty card
-        tried.engine.offload()
+    if status != "ok" and tried.engine is not None and tried.plan is not None:
+        tried.engine.offload()  # the next case begins with an empty card
         gc.collect()
     wall = time.perf_counter() - began
     row = _told(work, case, card, tried, status, tuple(faults), wall)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import pytest
+import torch
+from torch import nn
 
 from headroom.device.simulated import SimulatedDevice
 from headroom.memory import tiers as table
 from headroom.memory.footprint import Way
 from headroom.memory.plan import Plan
-from headroom.models.acestep import footprint, workspaces
+from headroom.models.acestep import blueprint, footprint, workspaces
+from headroom.models.acestep.acts import BUNDLED
+from headroom.models.acestep.config import dit_config, read_json, text_encoder_config
+from headroom.models.acestep.dit import DiT
 from headroom.models.acestep.measures import Measured
+from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.thinking_cost import METADATA_TOKENS
+from headroom.nn.oobleck import Decoder
+from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.profiler import synthetic, tiers_engine
 from headroom.profiler.synthetic import DENOISE, BlankLanguage
 from headroom.profiler.tier_types import Case, TierRow, Work
-from headroom.profiler.tiers_engine import TierEngine
+from headroom.profiler.tiers_engine import Card, TierEngine
 from headroom.profiler.tiers_run import rows_of
 from headroom.settings import load
 from headroom.units import GIB
@@ -175,3 +184,65 @@ def test_a_part_that_was_not_loaded_is_missed(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(tiers_run, "_faults", forgetful)
     assert "the vae decoder was not initialised" in one(24).faults
+
+
+# --- a card that is there, of the bundled model's sizes ----------------------------------------
+
+NANO = BUNDLED / "acestep-v15-nano"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Card:
+    """A card that counts as real: its tensors have values. The released sizes are small here."""
+    dit, text = read_json(NANO), read_json(BUNDLED / "Qwen3-Embedding-0.6B")
+    lm = replace(released_lm("0.6B"), sizes=text_encoder_config(text).sizes, layers=2)
+    for module in (blueprint, synthetic):
+        monkeypatch.setattr(module, "released_lm", lambda size: lm)
+    monkeypatch.setattr(blueprint, "released_dit", lambda variant: dit_config(dit))
+    monkeypatch.setattr(blueprint, "released_text_encoder", lambda: text_encoder_config(text))
+    vae = OobleckConfig.read(BUNDLED / "vae")
+    monkeypatch.setattr(blueprint, "released_vae", lambda: vae)
+    return Card("simulated", "a card", real=True, total=8 * GIB)
+
+
+def made(card: Card, *cases: Case) -> list[TierRow]:
+    work = Work(8, cases, "acestep-v15-turbo", "a slow song", LYRICS, 10.0, steps=2)
+    return list(rows_of(work, load({"MAX_CUDA_VRAM": "8"}), card))
+
+
+def test_a_real_card_makes_real_songs_of_drawn_weights(small: Card) -> None:
+    single, batch = made(small, Case("default", use_lm=True), Case("batch", True, 2, "with LM"))
+    for row, songs in ((single, 1), (batch, 2)):
+        assert row.ok, row.faults
+        assert row.songs == songs and row.weights == "random" and not row.simulated
+        assert row.notes[:2] == ("random weights", "vllm backend")
+        assert [s.stage for s in row.stages] == ["think", "write codes", "codes", *WHOLE]
+        assert not any(s.exact for s in row.stages)  # libraries take some beside the plan
+
+
+@pytest.mark.parametrize(
+    ("value", "why"), [(math.nan, "RenderFailed: seed 42: "), (0.0, "song 1 is silent")]
+)
+def test_a_song_that_is_none_turns_the_row_red(
+    small: Card, monkeypatch: pytest.MonkeyPatch, value: float, why: str
+) -> None:
+    right = synthetic._drawn
+
+    def spoilt(load: Callable[[], nn.Module]) -> nn.Module:
+        module = right(load)
+        if isinstance(module, DiT if math.isnan(value) else Decoder):
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.fill_(value)
+        return module
+
+    monkeypatch.setattr(synthetic, "_drawn", spoilt)
+    (row,) = made(small, Case())
+    assert row.status == "failed"
+    assert any(fault.startswith(why) for fault in row.faults), row.faults
+
+
+def test_a_model_that_nobody_released_is_refused_in_its_row() -> None:
+    work = Work(8, (Case(),), "acestep-v16", "a slow song", "", 10.0)
+    (row,) = rows_of(work, load({"MAX_CUDA_VRAM": "8"}))
+    assert row.status == "failed" and row.faults[0].startswith("InvalidRequest: model: 'acestep-v1")
