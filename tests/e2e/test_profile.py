@@ -470,8 +470,8 @@ def _tried(monkeypatch: pytest.MonkeyPatch) -> None:
     def tested(options: Options, say: object) -> TierTest:
         rows = tuple(
             TierRow(
-                size, published(size).name, case.name, case.use_lm, case.batch_size,
-                options.tier_duration, "ok", simulated=True, songs=case.batch_size,
+                size, published(size).name, case.name, case.use_lm, case.songs,
+                options.tier_duration, "ok", simulated=True, songs=case.songs,
                 lm=published(size).recommended if case.use_lm else None, lm_backend="pt",
                 offload="none" if case.variant == "no-offload" else published(size).offload,
                 quantization=None if case.variant.startswith("no-") else "int8",

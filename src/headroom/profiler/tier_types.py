@@ -28,7 +28,7 @@ class Case:
 
     variant: Variant = "default"
     use_lm: bool = False
-    batch_size: int = 1
+    songs: int = 1
     series: str = ""
 
     @property
@@ -36,7 +36,7 @@ class Case:
         """As tables and files name it."""
         if self.variant != "batch":
             return self.variant
-        return f"batch-{'LM' if self.use_lm else 'noLM'}-{self.batch_size}"
+        return f"batch-{'LM' if self.use_lm else 'noLM'}-{self.songs}"
 
     @property
     def choices(self) -> Choices:

@@ -22,6 +22,7 @@ from typing import IO, Any, TypeAlias
 import psutil
 
 import headroom
+from headroom.models.acestep.variants import VARIANTS
 from headroom.profiler.face import Face
 from headroom.profiler.options import Options
 from headroom.profiler.tier_types import BATCHES, Case, TierRow, TierTest, Work
@@ -33,7 +34,7 @@ from headroom.units import GIB
 Say: TypeAlias = Callable[[str], None]
 CHILD = (sys.executable, "-m", "headroom.profiler.tiers_child")
 LIMIT = 900.0  # seconds a process may take
-USUAL = "acestep-v15-turbo"
+USUAL = next(iter(VARIANTS))  # where nobody names a model
 TOGETHER = 4  # processes on one real card
 BESIDE = GIB  # of the card, that each of those takes beside its size
 HOST_ROOM = 20 * GIB  # of host memory for each of those: weights, and once more page-locked
@@ -253,6 +254,6 @@ def _ended(one: _Running) -> Iterator[TierRow]:
 def _blank(work: Work, case: Case) -> TierRow:
     """A row of which nothing is known."""
     return TierRow(
-        work.vram, published(work.vram).name, case.name, case.use_lm, case.batch_size,
+        work.vram, published(work.vram).name, case.name, case.use_lm, case.songs,
         work.duration, "failed", model=work.model,
     )  # fmt: skip

@@ -133,8 +133,8 @@ def _request(work: Work, case: Case) -> Text2Music:
             "caption": work.caption,
             "lyrics": work.lyrics,
             "duration": work.duration,
-            "seeds": tuple(range(SEED, SEED + case.batch_size)),
-            "batch_size": case.batch_size,
+            "seeds": tuple(range(SEED, SEED + case.songs)),
+            "batch_size": case.songs,
             **said,
         }
     )
@@ -188,8 +188,8 @@ def _uninitialised(plan: Plan, case: Case, row: Published) -> Iterator[str]:
 def _songs(work: Work, case: Case, engine: TierEngine, result: Result) -> Iterator[str]:
     """Whether there are as many songs as were asked for, made at once, and whether they sound."""
     count = len(result.audios)
-    if count != case.batch_size:
-        yield f"{count} of {case.batch_size} songs were made"
+    if count != case.songs:
+        yield f"{count} of {case.songs} songs were made"
     pieces = result.plan.stage(DENOISE).pieces
     if pieces != 1:
         yield f"the batch was denoised in {pieces} pieces"
@@ -234,9 +234,9 @@ def _told(
     row = published(work.vram)
     promised = case.variant == "default"
     if case.variant == "batch":
-        promised = case.batch_size <= row.songs[0 if case.use_lm else 1]
+        promised = case.songs <= row.songs[0 if case.use_lm else 1]
     said = TierRow(
-        work.vram, row.name, case.name, case.use_lm, case.batch_size, work.duration, status,
+        work.vram, row.name, case.name, case.use_lm, case.songs, work.duration, status,
         faults, promised, card.name, not card.real, model=work.model, wall_seconds=wall,
     )  # fmt: skip
     engine, plan, result = tried.engine, tried.plan, tried.result

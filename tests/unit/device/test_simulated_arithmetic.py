@@ -1,4 +1,4 @@
-"""Arithmetic of tensors without values, worked out by ourselves where it is plain: as torch has it."""
+"""Arithmetic of tensors without values, where it is plain and worked out here: as torch has it."""
 
 from __future__ import annotations
 

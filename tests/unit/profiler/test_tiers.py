@@ -152,7 +152,7 @@ def test_a_batch_that_is_cut_in_two_does_not_count(monkeypatch: pytest.MonkeyPat
         return tuple(way for way in right(*args) if way.pieces != 1)  # type: ignore[arg-type]
 
     monkeypatch.setattr(footprint, "_denoise", cut)
-    row = one(24, Case("batch", batch_size=2), steps=2)
+    row = one(24, Case("batch", songs=2), steps=2)
     assert row.status == "failed" and row.songs == 2
     assert row.faults == ("the batch was denoised in 2 pieces",)
 

@@ -72,7 +72,7 @@ def test_what_is_tried_at_a_size() -> None:
     # Tier 6b converts nothing and keeps everything on the card as it is.
     assert [case.name for case in cases_of(20, options(tier_boundary=True))] == ["default"]
     both = cases_of(8, options(tier_batch_boundary=True))
-    assert [c.batch_size for c in both] == [*BATCHES, *BATCHES]
+    assert [c.songs for c in both] == [*BATCHES, *BATCHES]
     assert [c.use_lm for c in both] == [False] * 4 + [True] * 4
     assert len(cases_of(4, options(tier_batch_boundary=True))) == 4
     assert [tier_of(size).name for size in SIZES] == [t.name for t in TIERS if t.name != "tier3"]
