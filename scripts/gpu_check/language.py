@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 
 from gpu_check.bench import Bench, Row, drawn, near
+from headroom.device.plain import Again
 from headroom.lm import graphed
 from headroom.lm.cache import Cache
 from headroom.lm.decode import Writing, write
@@ -140,14 +140,6 @@ def _memory(bench: Bench) -> list[Row]:
                 }
             )
     return rows
-
-
-class Again:
-    """What stands for a graph where there are none: the same work once more."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        work()
-        self.replay = work
 
 
 def _nothing(done: int, of: int) -> None:

@@ -10,13 +10,15 @@ from functools import cache
 
 from guides.words import Words, table
 from headroom.cli import profile
-from headroom.cli.profile import FIELDS, FLAGS, LM
+from headroom.cli.profile import FIELDS, FLAGS
+from headroom.engine.opening import Opening
 from headroom.models.acestep import examples
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import TASK, Param, plain, union
 from headroom.profiler import matrix
-from headroom.profiler.options import MODES, QUERY, TIER_SECONDS, TIERS, Mode, Opening, Options
+from headroom.profiler.options import MODES, QUERY, TIER_SECONDS, TIERS, Mode, Options
 from headroom.settings import Settings, declared
+from headroom.weights.catalog import USUAL_LM
 
 # Fields of a request that are shown beside those that act in a mode of their own.
 SHOWN = (
@@ -147,7 +149,7 @@ def _default(action: argparse.Action) -> tuple[str, str]:
         "audio_codes": ("", "those of a song that is thought out first"),
         "tiers": (" ".join(f"{size:g}" for size in TIERS), ""),
         "tier_duration": (f"{TIER_SECONDS:g}", ""),
-        "lm_model": (LM, "{} where it is installed, else as the policy says"),
+        "lm_model": (USUAL_LM, "{} where it is installed, else as the policy says"),
         TASK: (str(next(iter(TASKS))), ""),
     }
     if action.dest in known:

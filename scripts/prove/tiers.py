@@ -13,8 +13,9 @@ import sys
 import time
 from dataclasses import replace
 
+from headroom.engine.opening import Opening
 from headroom.profiler import synthetic, tiers
-from headroom.profiler.options import Opening, Options
+from headroom.profiler.options import Options
 from headroom.profiler.tier_types import TierTest
 from headroom.profiler.tiers_report import printed
 from headroom.profiler.tiers_run import rows_of

@@ -85,10 +85,12 @@ class AceStepHandler:
 
         return timestamps(
             self._engine,
-            pred_latent,
-            encoder_hidden_states,
+            {
+                "pred_latent": pred_latent,
+                "encoder_hidden_states": encoder_hidden_states,
+                "context_latents": context_latents,
+            },
             encoder_attention_mask,
-            context_latents,
             lyric_token_ids,
             total_duration_seconds,
             inference_steps,

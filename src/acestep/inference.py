@@ -23,8 +23,11 @@ from acestep.inference_types import (
 )
 from acestep.lyric_alignment import alignment_inputs
 from headroom.errors import HeadroomError
+from headroom.memory.footprint import DECODE
 from headroom.models.acestep.codes_text import codes_to_text
+from headroom.models.acestep.parts import CONDITION, DENOISE
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
+from headroom.models.acestep.thinking_cost import THINK, WRITE
 from headroom.models.base import SheetWish, SongSheet
 from headroom.runtime.events import Event, Progress
 
@@ -308,12 +311,12 @@ def _extra(result: Result, seconds: float) -> dict[str, Any]:
         "seed_value": ",".join(map(str, result.seeds)),
         "lm_metadata": _metadata(result),
         "time_costs": {
-            "lm_phase1_time": thought.get("think", 0.0),
-            "lm_phase2_time": thought.get("write codes", 0.0),
+            "lm_phase1_time": thought.get(THINK, 0.0),
+            "lm_phase2_time": thought.get(WRITE, 0.0),
             "lm_total_time": sum(thought.values()),
-            "dit_encoder_time_cost": took.get("condition", 0.0),
-            "dit_model_time_cost": took.get("denoise", 0.0),
-            "dit_vae_decode_time_cost": took.get("decode", 0.0),
+            "dit_encoder_time_cost": took.get(CONDITION, 0.0),
+            "dit_model_time_cost": took.get(DENOISE, 0.0),
+            "dit_vae_decode_time_cost": took.get(DECODE, 0.0),
             "dit_offload_time_cost": sum(s.loading for s in result.report.stages),
             "dit_total_time_cost": result.report.seconds,
             "pipeline_total_time": seconds,

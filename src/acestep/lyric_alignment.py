@@ -49,36 +49,24 @@ def alignment_inputs(engine: Engine, result: Result) -> dict[str, Any]:
 
 def timestamps(
     engine: Engine | None,
-    pred_latent: Tensor,
-    encoder_hidden_states: Tensor,
-    encoder_attention_mask: Tensor,
-    context_latents: Tensor,
-    lyric_token_ids: Tensor,
-    total_duration_seconds: float,
-    inference_steps: int,
+    tensors: Mapping[str, Tensor],
+    mask: Tensor,
+    ids: Tensor,
+    seconds: float,
+    steps: int,
     seed: int | None,
-    custom_layers_config: Mapping[int, Sequence[int]] | None,
+    heads: Mapping[int, Sequence[int]] | None,
 ) -> dict[str, Any]:
-    """The answer of `AceStepHandler.get_lyric_timestamp`; a fault is in it and is not raised."""
+    """The answer of `AceStepHandler.get_lyric_timestamp`; a fault is in it and is not raised.
+
+    tensors  by their old names: latents, condition rows and context, [1, length, width] each
+    """
     from headroom.models.acestep.model import AceStep
 
     if engine is None or not isinstance(engine.model, AceStep):
         return _error(NOT_READY)
     try:
-        asked = _timing(
-            engine.model,
-            {
-                "pred_latent": pred_latent,
-                "encoder_hidden_states": encoder_hidden_states,
-                "context_latents": context_latents,
-            },
-            encoder_attention_mask,
-            lyric_token_ids,
-            total_duration_seconds,
-            inference_steps,
-            seed,
-            custom_layers_config,
-        )
+        asked = _timing(engine.model, tensors, mask, ids, seconds, steps, seed, heads)
         found = engine.time(asked)
     except HeadroomError as error:
         return _error(str(error))

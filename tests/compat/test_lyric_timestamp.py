@@ -43,13 +43,19 @@ def asked(result: GenerationResult, index: int, **changes: Any) -> dict[str, Any
     }
 
 
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """What heads look at from now on."""
+    seen: list[torch.Tensor] = []
+    plain = Consensus.add
+    monkeypatch.setattr(Consensus, "add", lambda self, p: (seen.append(p), plain(self, p))[1])
+    return seen
+
+
 def test_what_a_program_hands_back_is_timed_as_the_engine_times_it(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, result = made
-    seen: list[torch.Tensor] = []
-    plain = Consensus.add
-    monkeypatch.setattr(Consensus, "add", lambda self, p: (seen.append(p), plain(self, p))[1])
+    seen = watched(monkeypatch)
     for index in range(2):
         told = handler.get_lyric_timestamp(**asked(result, index))
         assert told["success"] and told["error"] is None
@@ -77,9 +83,7 @@ def test_layers_steps_and_seed_are_what_is_said(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler, result = made
-    seen: list[torch.Tensor] = []
-    plain = Consensus.add
-    monkeypatch.setattr(Consensus, "add", lambda self, p: (seen.append(p), plain(self, p))[1])
+    seen = watched(monkeypatch)
 
     def one(**changes: Any) -> torch.Tensor:
         seen.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from headroom.errors import InvalidCheckpoint
 from headroom.nn import oobleck, snake
@@ -28,6 +25,7 @@ from headroom.nn.oobleck_tiles import (
     prepare,
     windows,
 )
+from support.alive import Alive
 
 TINY: dict[str, object] = {
     "encoder_hidden_size": 16,
@@ -359,32 +357,6 @@ def test_compiled_pieces_equal_eager_ones(theirs: AutoencoderOobleck) -> None:
     assert pieces.run != decoder.wide
     tiled = decode_tiled(decoder, latents, 16, pieces=pieces)
     assert worst(tiled, whole) <= 2e-4 * float(whole.abs().max())
-
-
-class Alive(TorchDispatchMode):
-    """Bytes of the storages that operators made and that are still alive; `peak` is their most."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        out = func(*args, **(kwargs or {}))
-        known = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if self._is(t)}
-        for tensor in filter(self._is, tree_leaves(out)):
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in known and storage.nbytes():
-                self.now += storage.nbytes()
-                weakref.finalize(storage, self._gone, storage.nbytes())
-        self.peak = max(self.peak, self.now)
-        return out
-
-    def _gone(self, nbytes: int) -> None:
-        self.now -= nbytes
-
-    @staticmethod
-    def _is(value: object) -> bool:
-        return isinstance(value, Tensor)
 
 
 @pytest.mark.parametrize("minimal_from", [None, 4])

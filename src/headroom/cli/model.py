@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from headroom.cli.models import bundled
 from headroom.cli.parser import EngineFlags
+from headroom.engine.opening import Opening
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.variants import Variant, variant_of
 from headroom.settings import Settings
@@ -54,11 +55,10 @@ def variant_in_use(words: Sequence[str], settings: Settings) -> Variant | None:
     return variant_of(config, item.folder)
 
 
-def open_engine(flags: EngineFlags, settings: Settings) -> Engine:
-    """The engine as the flags say. Raises HeadroomError; torch is loaded here."""
-    from headroom.engine.engine import Engine
-
-    return Engine(
+def opening(flags: EngineFlags, settings: Settings) -> Opening:
+    """How the flags say an engine is to be opened."""
+    return Opening(
+        settings=flags.settings_with(settings),
         device=flags.device,
         dtype=flags.dtype,
         model=flags.model,
@@ -67,8 +67,12 @@ def open_engine(flags: EngineFlags, settings: Settings) -> Engine:
         threads=flags.threads,
         policy=flags.policy,
         choices=flags.choices,
-        settings=flags.settings_with(settings),
     )
+
+
+def open_engine(flags: EngineFlags, settings: Settings) -> Engine:
+    """The engine as the flags say. Raises HeadroomError; torch is loaded here."""
+    return opening(flags, settings).open()
 
 
 def _items(folder: Path | None, settings: Settings) -> list[Installed]:

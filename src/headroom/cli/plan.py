@@ -23,7 +23,7 @@ from headroom.engine.terms import first_plan, with_backend, with_language_model
 from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import Machine, card
 from headroom.memory.explain import Alternative, alternatives, explain
-from headroom.memory.footprint import Footprint
+from headroom.memory.footprint import DECODE, Footprint
 from headroom.memory.limits import Terms, terms
 from headroom.memory.plan import NO_WISHES, Plan
 from headroom.models.acestep.planning import (
@@ -41,9 +41,9 @@ from headroom.params.request import Request
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
 from headroom.units import clock, gib
+from headroom.weights.catalog import USUAL_DIT
 
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
-USUAL = "acestep-v15-turbo"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
 LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
 RECORDING = ("cuda", "simulated")  # kinds of cards that record graphs, or stand for one
@@ -142,7 +142,7 @@ def _no_thinking(found: Terms, request: Request) -> Note:
 
 
 def _variant(flags: EngineFlags, settings: Settings) -> Variant:
-    name = flags.model or settings.model or USUAL
+    name = flags.model or settings.model or USUAL_DIT
     if name not in VARIANTS:
         raise InvalidRequest("model", name, "one of " + ", ".join(VARIANTS))
     return variant_named(name)
@@ -207,8 +207,8 @@ def _short(answer: Answer) -> str:
     if answer.lm is not None:
         lm = made.placement("language model")
         words.append(f"LM {answer.lm} {lm.residency.name.lower()} {lm.precision}")
-    tile = made.stage("decode").tile
-    words.append(f"tiles of {tile}" if not made.stage("decode").host else "decoded on the host")
+    tile = made.stage(DECODE).tile
+    words.append(f"tiles of {tile}" if not made.stage(DECODE).host else "decoded on the host")
     clamped = [f"{n.field} {n.used}" for n in answer.notes if n.field in ("duration", "batch_size")]
     return f"{gib(made.peak):>8} {clock(made.seconds):>7}  " + ", ".join([*words, *clamped])
 

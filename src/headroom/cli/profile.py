@@ -15,10 +15,11 @@ from pathlib import Path
 
 from headroom.audio.files import probe
 from headroom.cli.generate import check_sources
-from headroom.cli.model import check_model
+from headroom.cli.model import check_model, opening
 from headroom.cli.models import bundled
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import shown, stoppable
+from headroom.engine.opening import Opening
 from headroom.errors import Cancelled, InvalidRequest
 from headroom.log import log
 from headroom.models.acestep.codes_text import codes_in
@@ -31,18 +32,16 @@ from headroom.profiler.options import (
     TIER_SECONDS,
     TIERS,
     Mode,
-    Opening,
     Options,
     field_of,
 )
 from headroom.runtime.events import never
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
-from headroom.weights.catalog import checkpoint_dirs, installed
+from headroom.weights.catalog import USUAL_LM, checkpoint_dirs, installed
 
 USAGE = "acestep profile [--mode MODE] [FLAGS] | acestep profile compare A.json B.json"
 COMPARE = "compare"
-LM = "acestep-5Hz-lm-1.7B"  # where it is installed and nobody says otherwise
 _SAID = "<|audio_code_N|> one after another, or numbers with commas"
 _OWN = ("audio_codes",)  # fields that have a flag of their own here
 
@@ -204,22 +203,12 @@ def _parser(params: Sequence[Param]) -> Parser:
 def _opening(flags: EngineFlags, settings: Settings, mode: Mode) -> Opening:
     """How engines are opened. A tier test leaves the language model to the tier."""
     check_model(flags.model, flags.checkpoint_dir, settings)
-    choices = flags.choices
-    if mode != "tier-test" and choices.lm is None and settings.lm_model is None:
+    made = opening(flags, settings)
+    if mode != "tier-test" and flags.choices.lm is None and settings.lm_model is None:
         here = installed(checkpoint_dirs(settings, flags.checkpoint_dir), bundled())
-        if any(item.name == LM and item.ready for item in here):
-            choices = replace(choices, lm=LM)
-    return Opening(
-        settings=flags.settings_with(settings),
-        device=flags.device,
-        dtype=flags.dtype,
-        model=flags.model,
-        checkpoint_dir=flags.checkpoint_dir,
-        compile=flags.compile,
-        threads=flags.threads,
-        policy=flags.policy,
-        choices=choices,
-    )
+        if any(item.name == USUAL_LM and item.ready for item in here):
+            return replace(made, choices=replace(flags.choices, lm=USUAL_LM))
+    return made
 
 
 # --- what cannot be --------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import Machine
 from headroom.lm.backend import choose, mlx_is_here
 from headroom.memory.explain import faster
-from headroom.memory.footprint import Footprint
+from headroom.memory.footprint import DECODE, Footprint
 from headroom.memory.limits import Choices, Terms, terms
 from headroom.memory.plan import NO_WISHES, Cut, Plan, Residency, StagePlan, Wish, Wishes
 from headroom.memory.planner import plan
@@ -19,7 +19,6 @@ from headroom.settings import Settings
 from headroom.settings_memory import BACKENDS, Policy
 
 NO_CHOICES = Choices()
-DECODE = "decode"  # the stage that `decode_tile` and `vae_on_cpu` speak of
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,8 +177,19 @@ class Rows:
 
     def places(self) -> tuple[Tensor, Tensor]:
         """Where each row goes on [rows], and what it may look at, additive [rows, 1, 1, capacity]:
-        for who steps on by himself."""
+        for who steps on by himself, and writes to them."""
         return self._at, self._mask
+
+    @property
+    def rope(self) -> Rope:
+        """Cosines and sines of every position."""
+        return self._rope
+
+    def place(self, masks: tuple[Tensor, ...]) -> Place:
+        """Where one more token of every row goes, its own position seen."""
+        self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
+        rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
+        return Place(self._numbers, self._at, rope, masks)
 
     def feed(self, tokens: Tensor) -> Tensor:
         """Add a token [rows] to every row → hidden states [rows, width]."""
@@ -186,9 +197,7 @@ class Rows:
         top = max(lengths) + 1
         if top > self.cache.capacity:
             raise ValueError(f"a row of {top} tokens in a cache for {self.cache.capacity}")
-        self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
-        rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
-        place = Place(self._numbers, self._at, rope, self._masks(lengths))
+        place = self.place(self._masks(lengths))
         hidden = self._model.step(tokens, self.cache.past, place)
         self._at = self._at + 1
         self.cache.lengths = [length + 1 for length in lengths]

@@ -27,8 +27,7 @@ from headroom.lm.decode import (
 )
 from headroom.lm.fused import Fused, faults, unfit
 from headroom.log import log
-from headroom.nn.causal import CausalLM, Place
-from headroom.nn.rope import Rope
+from headroom.nn.causal import CausalLM
 
 STRETCH = 256  # positions that attention looks over, in steps of so many: a graph for each
 AHEAD = 4  # turns of a recording: positions and tokens they write to, and that are given back
@@ -101,9 +100,8 @@ class _Turns:
         self._model, self._writing = model, writing
         rows = Rows(model, writing.sequences, writing.count, device)
         self._hidden = rows.read(writing.sequences, before)
-        self._past, self._rope = rows.cache.past, model.rope(rows.cache.capacity, device)
+        self._rows = rows
         self._at, self._mask = rows.places()
-        self._numbers = torch.arange(len(writing.sequences), device=device)
         self._number = torch.zeros(1, dtype=torch.long, device=device)
         self._uniforms = uniforms.to(device)
         self.drawn = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
@@ -112,16 +110,16 @@ class _Turns:
         self._fused: Fused | None = None
         why = unfit(model, rows.cache.rows, device)
         if why is None:
-            self._fused = self._proven(rows)
+            self._fused = self._proven()
         else:
             log.debug("graphs: kernels of our own are left alone: %s", why)
 
-    def _proven(self, rows: Rows) -> Fused | None:
+    def _proven(self) -> Fused | None:
         """The kernels, if they say what torch's say of one token; the host waits for it, once."""
         ids = torch.full_like(self._at, self._writing.words.start)
         expected = self._plain(ids).float()
         try:
-            fused = Fused(self._model, rows.cache, self._rope)
+            fused = Fused(self._model, self._rows.cache, self._rows.rope)
             got = fused.step(ids, self._at).float()
         except faults() as error:
             said = f"{type(error).__name__}: {error}"
@@ -170,10 +168,8 @@ class _Turns:
 
     def _plain(self, tokens: Tensor) -> Tensor:
         """A step through torch's kernels."""
-        self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
-        rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
-        place = Place(self._numbers, self._at, rope, (self._mask[..., : self.stretch],))
-        return self._model.step(tokens, self._past, place)
+        place = self._rows.place((self._mask[..., : self.stretch],))
+        return self._model.step(tokens, self._rows.cache.past, place)
 
     def _stepped(self, tokens: Tensor) -> Tensor:
         """A step through our own."""

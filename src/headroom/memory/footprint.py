@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+DECODE = "decode"  # the stage whose tile and place settings choose; who has one calls it so
+
 
 @dataclass(frozen=True, slots=True)
 class Form:

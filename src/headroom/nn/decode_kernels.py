@@ -166,65 +166,40 @@ def attend(
     here = tl.load(at + row).to(tl.int32)
     used = here // CHUNK + 1
     if split < used:
-        g, d = tl.arange(0, QUERIES), tl.arange(0, HALF)
+        g, d, n = tl.arange(0, QUERIES), tl.arange(0, HALF), tl.arange(0, 2 * HALF)
         real = (g < GROUP)[:, None]
         width: tl.constexpr = 2 * HALF
-        base = qkv + row * (HEADS + 2 * KV_HEADS) * width
-        low = tl.load(q_norm + d).to(tl.float32)[None, :]
-        high = tl.load(q_norm + HALF + d).to(tl.float32)[None, :]
+        scale = 1.0 / tl.sqrt(width * 1.0)
         cos = tl.load(cosines + here * HALF + d).to(tl.float32)
         sin = tl.load(sines + here * HALF + d).to(tl.float32)
+        base = qkv + row * (HEADS + 2 * KV_HEADS) * width
         place = base + (head * GROUP + g)[:, None] * width + d[None, :]
         first = tl.load(place, mask=real, other=0.0).to(tl.float32)
         second = tl.load(place + HALF, mask=real, other=0.0).to(tl.float32)
         each = tl.rsqrt(tl.sum(first * first + second * second, 1) / width + eps)[:, None]
-        first, second = first * each * low, second * each * high
+        first = first * each * tl.load(q_norm + d).to(tl.float32)[None, :]
+        second = second * each * tl.load(q_norm + HALF + d).to(tl.float32)[None, :]
         kind = keys.dtype.element_ty
-        scale = 1.0 / tl.sqrt(width * 1.0)
         q_low = (first * cos[None, :] - second * sin[None, :]).to(kind)
         q_high = (second * cos[None, :] + first * sin[None, :]).to(kind)
         cache = (row * KV_HEADS + head).to(tl.int64) * capacity * width
-        n = tl.arange(0, width)
         top = tl.full((QUERIES,), float("-inf"), tl.float32)
         total = tl.zeros((QUERIES,), tl.float32)
         sums = tl.zeros((QUERIES, width), tl.float32)
         if split == used - 1:  # the token itself is in the last split
-            key = base + (HEADS + head) * width + d
-            one = tl.load(key).to(tl.float32)
-            two = tl.load(key + HALF).to(tl.float32)
-            size = tl.rsqrt(tl.sum(one * one + two * two, 0) / width + eps)
-            one = one * size * tl.load(k_norm + d).to(tl.float32)
-            two = two * size * tl.load(k_norm + HALF + d).to(tl.float32)
-            own_low = (one * cos - two * sin).to(kind)
-            own_high = (two * cos + one * sin).to(kind)
-            value = tl.load(base + (HEADS + KV_HEADS + head) * width + n)
-            tl.store(keys + cache + here * width + d, own_low)
-            tl.store(keys + cache + here * width + HALF + d, own_high)
-            tl.store(values + cache + here * width + n, value)
-            score = tl.sum(q_low.to(tl.float32) * own_low.to(tl.float32)[None, :], 1)
-            score += tl.sum(q_high.to(tl.float32) * own_high.to(tl.float32)[None, :], 1)
+            at_key = base + (HEADS + head) * width
+            spot = cache + here * width
+            score, value = _own(
+                at_key, at_key + KV_HEADS * width, k_norm, keys + spot, values + spot,
+                q_low, q_high, cos, sin, eps, HALF,
+            )  # fmt: skip
             top = score * scale
             total += 1.0
-            sums += value.to(tl.float32)[None, :]
-        stop = tl.minimum(here, (split + 1) * CHUNK)
-        for number in range(CHUNK // BLOCK):  # what is behind the end reads nothing
-            p = split * CHUNK + number * BLOCK + tl.arange(0, BLOCK)
-            inside = p < stop
-            spot = cache + p[:, None] * width
-            k_low = tl.load(keys + spot + d[None, :], mask=inside[:, None], other=0.0)
-            k_high = tl.load(keys + spot + HALF + d[None, :], mask=inside[:, None], other=0.0)
-            v = tl.load(values + spot + n[None, :], mask=inside[:, None], other=0.0)
-            scores = tl.dot(q_low, tl.trans(k_low), input_precision="ieee")
-            scores = tl.dot(q_high, tl.trans(k_high), scores, input_precision="ieee")
-            scores = tl.where(inside[None, :], scores * scale, float("-inf"))
-            new = tl.maximum(top, tl.max(scores, 1))
-            shrunk = tl.exp(top - new)
-            weights = tl.exp(scores - new[:, None])
-            total = total * shrunk + tl.sum(weights, 1)
-            sums = tl.dot(
-                weights.to(kind), v, sums * shrunk[:, None], input_precision="ieee"
-            )  # fmt: skip
-            top = new
+            sums += value[None, :]
+        top, total, sums = _seen(
+            keys + cache, values + cache, split * CHUNK, tl.minimum(here, (split + 1) * CHUNK),
+            q_low, q_high, scale, top, total, sums, HALF, CHUNK, BLOCK,
+        )  # fmt: skip
         heads = row * HEADS + head * GROUP + g
         target = out + heads[:, None] * width + n[None, :]
         if used == 1:
@@ -237,28 +212,81 @@ def attend(
             tl.debug_barrier()  # all of the program has stored before it is counted
             counter = done + row * KV_HEADS + head
             if tl.atomic_add(counter, 1, sem="acq_rel") == used - 1:
-                top = tl.full((QUERIES,), float("-inf"), tl.float32)
-                total = tl.zeros((QUERIES,), tl.float32)
-                sums = tl.zeros((QUERIES, width), tl.float32)
-                other = 0
-                while other < used:
-                    slot = heads * splits + other
-                    # Past the first-level cache, which may hold what was there before.
-                    part = tl.load(
-                        partial + slot[:, None] * width + n[None, :], mask=real, other=0.0,
-                        cache_modifier=".cg",
-                    )  # fmt: skip
-                    high_there = tl.load(
-                        sizes + slot * 2, mask=g < GROUP, other=0.0, cache_modifier=".cg"
-                    )
-                    sum_there = tl.load(
-                        sizes + slot * 2 + 1, mask=g < GROUP, other=1.0, cache_modifier=".cg"
-                    )
-                    new = tl.maximum(top, high_there)
-                    shrunk, share = tl.exp(top - new), tl.exp(high_there - new)
-                    total = total * shrunk + sum_there * share
-                    sums = sums * shrunk[:, None] + part * share[:, None]
-                    top = new
-                    other += 1
-                tl.store(target, (sums / total[:, None]).to(out.dtype.element_ty), mask=real)
+                whole = _joined(partial, sizes, heads * splits, used, g < GROUP, QUERIES, HALF)
+                tl.store(target, whole.to(out.dtype.element_ty), mask=real)
                 tl.store(counter, 0)
+
+
+@triton.jit
+def _own(
+    key, value, k_norm, to_key, to_value, q_low, q_high, cos, sin, eps, HALF: tl.constexpr
+):  # fmt: skip
+    """Key and value of the token itself, written to its place → its score of each query, unscaled,
+    and the value in fp32."""
+    d, n = tl.arange(0, HALF), tl.arange(0, 2 * HALF)
+    kind = to_key.dtype.element_ty
+    one, two = tl.load(key + d).to(tl.float32), tl.load(key + HALF + d).to(tl.float32)
+    size = tl.rsqrt(tl.sum(one * one + two * two, 0) / (2 * HALF) + eps)
+    one = one * size * tl.load(k_norm + d).to(tl.float32)
+    two = two * size * tl.load(k_norm + HALF + d).to(tl.float32)
+    low, high = (one * cos - two * sin).to(kind), (two * cos + one * sin).to(kind)
+    own = tl.load(value + n)
+    tl.store(to_key + d, low)
+    tl.store(to_key + HALF + d, high)
+    tl.store(to_value + n, own)
+    score = tl.sum(q_low.to(tl.float32) * low.to(tl.float32)[None, :], 1)
+    score += tl.sum(q_high.to(tl.float32) * high.to(tl.float32)[None, :], 1)
+    return score, own.to(tl.float32)
+
+
+@triton.jit
+def _seen(
+    keys, values, start, stop, q_low, q_high, scale, top, total, sums,
+    HALF: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The positions from `start` up to `stop` of one key head, added to what was seen before."""
+    d, n = tl.arange(0, HALF), tl.arange(0, 2 * HALF)
+    for number in range(CHUNK // BLOCK):  # what is behind the end reads nothing
+        p = start + number * BLOCK + tl.arange(0, BLOCK)
+        inside = p < stop
+        spot = p[:, None] * (2 * HALF)
+        low = tl.load(keys + spot + d[None, :], mask=inside[:, None], other=0.0)
+        high = tl.load(keys + spot + HALF + d[None, :], mask=inside[:, None], other=0.0)
+        v = tl.load(values + spot + n[None, :], mask=inside[:, None], other=0.0)
+        scores = tl.dot(q_low, tl.trans(low), input_precision="ieee")
+        scores = tl.dot(q_high, tl.trans(high), scores, input_precision="ieee")
+        scores = tl.where(inside[None, :], scores * scale, float("-inf"))
+        new = tl.maximum(top, tl.max(scores, 1))
+        shrunk = tl.exp(top - new)
+        weights = tl.exp(scores - new[:, None])
+        total = total * shrunk + tl.sum(weights, 1)
+        sums = tl.dot(weights.to(v.dtype), v, sums * shrunk[:, None], input_precision="ieee")
+        top = new
+    return top, total, sums
+
+
+@triton.jit
+def _joined(partial, sizes, slots, used, real, QUERIES: tl.constexpr, HALF: tl.constexpr):
+    """What the `used` splits of each query found, together [QUERIES, 2 · HALF]. `slots`: of the
+    first of them."""
+    n = tl.arange(0, 2 * HALF)
+    top = tl.full((QUERIES,), float("-inf"), tl.float32)
+    total = tl.zeros((QUERIES,), tl.float32)
+    sums = tl.zeros((QUERIES, 2 * HALF), tl.float32)
+    other = 0
+    while other < used:
+        slot = slots + other
+        # Past the first-level cache, which may hold what was there before.
+        part = tl.load(
+            partial + slot[:, None] * (2 * HALF) + n[None, :], mask=real[:, None], other=0.0,
+            cache_modifier=".cg",
+        )  # fmt: skip
+        high = tl.load(sizes + slot * 2, mask=real, other=0.0, cache_modifier=".cg")
+        mass = tl.load(sizes + slot * 2 + 1, mask=real, other=1.0, cache_modifier=".cg")
+        new = tl.maximum(top, high)
+        shrunk, share = tl.exp(top - new), tl.exp(high - new)
+        total = total * shrunk + mass * share
+        sums = sums * shrunk[:, None] + part * share[:, None]
+        top = new
+        other += 1
+    return sums / total[:, None]

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from headroom.engine.terms import DECODE
+from headroom.memory.footprint import DECODE
+from headroom.models.acestep.parts import DENOISE
 from headroom.models.acestep.thinking_cost import THINK, WRITE
 from headroom.profiler.trace import Span
 
-DENOISE = "denoise"
 LANGUAGE = (THINK, WRITE)
 
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
-from headroom.memory.limits import Choices
+from headroom.engine.opening import Opening
 from headroom.models.acestep import examples
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music, request_from
 from headroom.params.describe import TASK
 from headroom.params.request import snake, spellings
-from headroom.settings import Settings
-from headroom.settings_memory import Policy
-
-if TYPE_CHECKING:
-    from headroom.engine.engine import Engine
 
 Mode = Literal["profile", "benchmark", "tier-test", "understand", "create_sample", "format_sample"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -27,38 +22,6 @@ QUERY = "a slow love song for the last train home"
 # The language model does nothing here that nobody asked for.
 THINKING = "thinking"
 SHEET = ("use_cot_metas", "use_cot_caption", "use_cot_language")
-NO_CHOICES = Choices()
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How engines are opened; each field as `Engine` takes it."""
-
-    settings: Settings
-    device: str = "auto"
-    dtype: str = "auto"
-    model: str | None = None
-    checkpoint_dir: Path | None = None
-    compile: bool | None = None
-    threads: int | None = None
-    policy: Policy | None = None
-    choices: Choices = NO_CHOICES
-
-    def open(self) -> Engine:
-        """An engine. Raises what its constructor raises; torch is loaded here."""
-        from headroom.engine.engine import Engine
-
-        return Engine(
-            device=self.device,
-            dtype=self.dtype,
-            model=self.model,
-            checkpoint_dir=self.checkpoint_dir,
-            compile=self.compile,
-            threads=self.threads,
-            policy=self.policy,
-            choices=self.choices,
-            settings=self.settings,
-        )
 
 
 @dataclass(frozen=True, slots=True)

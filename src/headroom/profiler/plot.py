@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headroom.engine.terms import DECODE
-from headroom.profiler.breakdown import DENOISE, LANGUAGE
+from headroom.memory.footprint import DECODE
+from headroom.models.acestep.parts import DENOISE
+from headroom.profiler.breakdown import LANGUAGE
 from headroom.profiler.single import Measured
 from headroom.profiler.trace import Span
 from headroom.units import GIB, MIB, clock

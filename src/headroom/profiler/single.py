@@ -12,11 +12,11 @@ from typing import cast
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
 from headroom.errors import Cancelled
+from headroom.models.acestep.parts import DENOISE
 from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.thinking_cost import WRITE
 from headroom.profiler.breakdown import (
-    DENOISE,
     Breakdown,
     breakdown,
     guidance_share,

@@ -30,7 +30,7 @@ from headroom.models.acestep.lm_prompts import THINK as MARK
 from headroom.models.acestep.lm_prompts import THOUGHT
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.model import DTYPES
-from headroom.models.acestep.parts import DIT, LANGUAGE_MODEL, VAE_DECODER
+from headroom.models.acestep.parts import DENOISE, DIT, LANGUAGE_MODEL, VAE_DECODER
 from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.song_task import SongTask
@@ -42,7 +42,6 @@ from headroom.params.clamp import Note
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
-DENOISE = "denoise"
 TURNS = 2  # of a loop, after which it has been seen
 LM_FOLDER = BUNDLED / "acestep-5Hz-lm-nano"
 SCALES = {"Decoder": 0.5, "Encoder": 0.7}  # with 1 the codec's residual units double the signal

@@ -22,7 +22,6 @@ from typing import IO, Any, TypeAlias
 import psutil
 
 import headroom
-from headroom.models.acestep.variants import VARIANTS
 from headroom.profiler.face import Face
 from headroom.profiler.options import Options
 from headroom.profiler.tier_types import BATCHES, Case, TierRow, TierTest, Work
@@ -30,11 +29,11 @@ from headroom.profiler.tiers_child import CORES, MARK, environment
 from headroom.profiler.tiers_report import printed, progress
 from headroom.profiler.tiers_table import published
 from headroom.units import GIB
+from headroom.weights.catalog import USUAL_DIT
 
 Say: TypeAlias = Callable[[str], None]
 CHILD = (sys.executable, "-m", "headroom.profiler.tiers_child")
 LIMIT = 900.0  # seconds a process may take
-USUAL = next(iter(VARIANTS))  # where nobody names a model
 TOGETHER = 4  # processes on one real card
 BESIDE = GIB  # of the card, that each of those takes beside its size
 HOST_ROOM = 20 * GIB  # of host memory for each of those: weights, and once more page-locked
@@ -82,7 +81,7 @@ def work_of(size: float, options: Options) -> Work:
     return Work(
         vram=size,
         cases=cases_of(size, options),
-        model=opening.model or opening.settings.model or USUAL,
+        model=opening.model or opening.settings.model or USUAL_DIT,
         caption=request.caption,
         lyrics=request.lyrics,
         duration=options.tier_duration,

@@ -15,17 +15,27 @@ from typing import Any, cast
 import torch
 
 from headroom.engine.result import Result
+from headroom.engine.terms import NO_CHOICES
 from headroom.errors import DoesNotFit, HeadroomError, OutOfMemory
 from headroom.hardware.machine import CONTEXT, LEAST_RESERVE
+from headroom.memory.footprint import DECODE
 from headroom.memory.limits import Terms, terms
 from headroom.memory.plan import Plan
 from headroom.models.acestep.measures import is_plain
-from headroom.models.acestep.parts import DIT, LANGUAGE_MODEL, TEXT_ENCODER, VAE_DECODER
+from headroom.models.acestep.parts import (
+    CONDITION,
+    DENOISE,
+    DIT,
+    LANGUAGE_MODEL,
+    SCHEDULE,
+    TEXT_ENCODER,
+    VAE_DECODER,
+)
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.thinking_cost import WRITE
-from headroom.profiler.options import NO_CHOICES
-from headroom.profiler.synthetic import DENOISE, name_of
+from headroom.profiler.options import SEED
+from headroom.profiler.synthetic import name_of
 from headroom.profiler.tier_types import Case, StageBytes, Status, TierRow, Work
 from headroom.profiler.tiers_engine import Card, TierEngine, card_for, compiles
 from headroom.profiler.tiers_table import Published, detected, planned, published
@@ -33,10 +43,8 @@ from headroom.runtime.events import Event, Replanned
 from headroom.settings import Settings
 from headroom.units import GIB, gib
 
-DECODE = "decode"
-SEED = 42
 # Of the released sizes in bfloat16 the plan says these to the byte; of others it says a most.
-EXACT = (WRITE, "condition", "schedule", DENOISE, DECODE)
+EXACT = (WRITE, CONDITION, SCHEDULE, DENOISE, DECODE)
 # What a song sheet says already, so that the language model thinks, and not for long.
 SHEET = {"bpm": 96, "keyscale": "C major"}
 

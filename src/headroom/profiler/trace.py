@@ -6,13 +6,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from headroom.lm.spent import Laps, Spent, Timed
 from headroom.runtime.events import Event, Progress, Replanned, StageDone, StageStarted, Wrote
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CALLS = 2000  # that the cost of listening is measured over, five times
 
@@ -115,13 +114,16 @@ class _Nothing:
 
     done = False
 
+    def __init__(self) -> None:
+        self._none = torch.empty(0, dtype=torch.long)
+
     def forced(self) -> tuple[int, ...]:
         """Nothing."""
         return ()
 
     def allowed(self) -> Tensor:
-        """Never asked."""
-        raise NotImplementedError
+        """Nothing."""
+        return self._none
 
     def take(self, token: int) -> None:
         """Nothing."""

@@ -176,11 +176,11 @@ class Run:
     def _measured(
         self, step: Step, placements: tuple[Placement, ...], work: Callable[[Step, Parts], T]
     ) -> tuple[T, StageDone]:
-        self._device.reset_peak()
         began = time.perf_counter()
         try:
             with self._device.inside(), torch.inference_mode():
                 self._pool.make_room(self._residents)
+                self._device.reset_peak()  # what an earlier plan left is none of this stage's
                 parts = self._pool.lease(placements)
                 loaded = time.perf_counter()
                 try:

@@ -71,9 +71,10 @@ def _own(name: str, kind: Kind, megabytes: int, about: str) -> Model:
     return Model(name, kind, f"ACE-Step/{name}", "", megabytes * 10**6, about)
 
 
+USUAL_DIT, USUAL_LM = "acestep-v15-turbo", "acestep-5Hz-lm-1.7B"  # where nobody says otherwise
 _MODELS = (
     # In the order in which `best` prefers them.
-    _bundled_in_main("acestep-v15-turbo", "dit", 4792, "2B, 8 steps; where to begin"),
+    _bundled_in_main(USUAL_DIT, "dit", 4792, "2B, 8 steps; where to begin"),
     _own("acestep-v15-xl-turbo", "dit", 9978, "4B, 8 steps"),
     _own("acestep-v15-turbo-shift3", "dit", 4792, "2B, 8 steps, schedule bent by 3"),
     _own("acestep-v15-turbo-continuous", "dit", 4792, "2B, 8 steps, any schedule"),
@@ -82,7 +83,7 @@ _MODELS = (
     _own("acestep-v15-xl-sft", "dit", 9978, "4B, guided, 50 steps"),
     _own("acestep-v15-base", "dit", 4792, "2B, guided, 50 steps; all tasks, stems too"),
     _own("acestep-v15-xl-base", "dit", 9978, "4B, guided, 50 steps; all tasks, stems too"),
-    _bundled_in_main("acestep-5Hz-lm-1.7B", "lm", 3724, "plans songs"),
+    _bundled_in_main(USUAL_LM, "lm", 3724, "plans songs"),
     _own("acestep-5Hz-lm-0.6B", "lm", 1342, "plans songs; the smallest"),
     _own("acestep-5Hz-lm-4B", "lm", 8395, "plans songs; the largest"),
     _bundled_in_main(VAE, "vae", 337, "latents to sound and back; every DiT needs it"),

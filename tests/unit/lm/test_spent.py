@@ -13,20 +13,11 @@ from headroom.lm.decode import ReadBefore, Rows, Writing
 from headroom.lm.fill import fill
 from headroom.lm.sample import Sampling
 from headroom.lm.spent import Laps, Spent, Timed
+from support.clock import Clock
 from support.tiny_lm import FIRST, WORDS, random_ids, tiny_network
 
 CPU = torch.device("cpu")
 USUAL = Sampling(0.85, 0, 0.9, 1.0)
-
-
-class Clock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -26,19 +26,10 @@ from headroom.runtime.events import (
     StageStarted,
     Wrote,
 )
+from support.clock import Clock
 
 SHEET = Spent(1, 1, 100, 40, 10, 0.5, 3.0, 0.5)
 CODES = Spent(2, 4, 60, 300, 0, 0.5, 4.5)
-
-
-class Clock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        return self.now
 
 
 @pytest.fixture

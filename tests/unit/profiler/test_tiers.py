@@ -20,12 +20,13 @@ from headroom.models.acestep.acts import BUNDLED
 from headroom.models.acestep.config import dit_config, read_json, text_encoder_config
 from headroom.models.acestep.dit import DiT
 from headroom.models.acestep.measures import Measured
+from headroom.models.acestep.parts import DENOISE
 from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.thinking_cost import METADATA_TOKENS
 from headroom.nn.oobleck import Decoder
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.profiler import synthetic, tiers_engine
-from headroom.profiler.synthetic import DENOISE, BlankLanguage
+from headroom.profiler.synthetic import BlankLanguage
 from headroom.profiler.tier_types import Case, TierRow, Work
 from headroom.profiler.tiers_engine import Card, TierEngine
 from headroom.profiler.tiers_run import rows_of

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from headroom.engine.opening import Opening
+from headroom.engine.terms import NO_CHOICES
 from headroom.hardware.machine import card
 from headroom.memory.limits import terms
 from headroom.memory.tiers import TIERS, tier_of
 from headroom.profiler import tiers
-from headroom.profiler.options import NO_CHOICES, Opening, Options
 from headroom.profiler.options import TIERS as SIZES
+from headroom.profiler.options import Options
 from headroom.profiler.tier_types import BATCHES, Case, TierRow, TierTest, capabilities
 from headroom.profiler.tiers import cases_of, tier_test
 from headroom.profiler.tiers_child import environment

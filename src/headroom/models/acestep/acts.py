@@ -65,7 +65,7 @@ class LanguageActs:
 
     def _language(self, name: str) -> Language:
         if name not in self._languages:
-            how = "fetch one with `acestep models download acestep-5Hz-lm-1.7B`"
+            how = f"fetch one with `acestep models download {catalog.USUAL_LM}`"
             places = catalog.checkpoint_dirs(load_settings(), self._setup.checkpoint_dir)
             raise WeightsMissing(name or "a planner language model", [str(p) for p in places], how)
         return self._languages[name]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from headroom.memory.footprint import Footprint, Stage, Way
+from headroom.memory.footprint import DECODE, Footprint, Stage, Way
 from headroom.memory.precision import CONVERTED
 from headroom.models.acestep import measures, workspaces
 from headroom.models.acestep.components import (
@@ -24,8 +24,11 @@ from headroom.models.acestep.config import AceStepConfig, BlockSizes
 from headroom.models.acestep.measures import Measured, Reader, Words
 from headroom.models.acestep.parts import (
     CODES,
+    CONDITION,
     CONDITIONER,
+    DENOISE,
     DIT,
+    SCHEDULE,
     TEXT_ENCODER,
     TIME,
     VAE_DECODER,
@@ -75,29 +78,29 @@ def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) ->
     rows = sum(one.rows for one in told)
     found.append(
         Stage(
-            "condition",
+            CONDITION,
             (TEXT_ENCODER, CONDITIONER),
             (Way(_condition(told, networks, guided, second)),),
             flops=_condition_flops(told, networks) * (1 + second),
             result=size * e.width * (rows * (1 + second) + guided),
-            until="denoise",
+            until=DENOISE,
         )
     )
     schedule = measures.schedule(times)
     found.append(
         Stage(
-            "schedule",
+            SCHEDULE,
             (TIME,),
             (Way(known(networks, schedule) or 2 * (times + 1) * 8 * d.width * size),),
             flops=4.0 * times * 7 * d.width * d.width,
             result=size * times * 7 * d.width,
-            until="denoise",
+            until=DENOISE,
         )
     )
     steps = songs[0].sampling.evaluations
     found.append(
         Stage(
-            "denoise",
+            DENOISE,
             (DIT,),
             _denoise(songs, told, networks),
             passes=steps + 1,
@@ -293,7 +296,7 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
             kept = 0 if leaves else audio
             ways.append(Way(room + kept, tile=tile, leaves=leaves, more=more))
     return Stage(
-        "decode",
+        DECODE,
         (VAE_DECODER,),
         tuple(ways),
         flops=decode_flops(vae, total),

@@ -293,7 +293,7 @@ def find(setup: Setup) -> catalog.Installed:
         if damaged is not None and (found is None or found.bundled):
             raise InvalidCheckpoint(damaged.folder, list(damaged.faults))
         if found is None:
-            raise WeightsMissing("any", [str(d) for d in dirs], _fetch("acestep-v15-turbo"))
+            raise WeightsMissing("any", [str(d) for d in dirs], _fetch(catalog.USUAL_DIT))
         return found
     named = next((i for i in items if i.name == setup.model and i.kind == "dit"), None)
     if named is None:

@@ -1,4 +1,4 @@
-"""Names of the components a plan places; footprint, loaders and render share them. No torch."""
+"""Names of the components a plan places, and of stages that several speak of. No torch."""
 
 TEXT_ENCODER = "text encoder"
 CONDITIONER = "condition encoder"
@@ -8,3 +8,5 @@ DIT = "dit"
 VAE_ENCODER = "vae encoder"
 VAE_DECODER = "vae decoder"
 LANGUAGE_MODEL = "language model"
+
+CONDITION, SCHEDULE, DENOISE = "condition", "schedule", "denoise"

@@ -20,6 +20,7 @@ from headroom.device import upload
 from headroom.diffusion import corrections, guidance, samplers
 from headroom.diffusion.noise import Stream, draw, official
 from headroom.diffusion.schedule import Schedule
+from headroom.memory.footprint import DECODE
 from headroom.models.acestep import finish
 from headroom.models.acestep.codes import Codes, hints
 from headroom.models.acestep.conditions import Conditions, encode_conditions
@@ -30,8 +31,11 @@ from headroom.models.acestep.footprint import groups
 from headroom.models.acestep.material import Material, assemble, encode_sounds, load_sounds
 from headroom.models.acestep.parts import (
     CODES,
+    CONDITION,
     CONDITIONER,
+    DENOISE,
     DIT,
+    SCHEDULE,
     TEXT_ENCODER,
     TIME,
     VAE_DECODER,
@@ -67,7 +71,7 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
     latents = _latents(songs, run, assets, material)
     run.keep("latents", latents)
     return run.stage(
-        "decode",
+        DECODE,
         lambda step, parts: _decode(songs, latents, material, step, parts.of(VAE_DECODER, Decoder)),
     )
 
@@ -75,7 +79,7 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
 def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material) -> Tensor:
     """Conditions, schedule, denoising; what they leave on the device is gone when this returns."""
     conditions = run.stage(
-        "condition",
+        CONDITION,
         lambda step, parts: encode_conditions(
             songs,
             material.references,
@@ -91,10 +95,10 @@ def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material
     run.keep("condition_mask", own)
     run.keep("context", torch.cat((material.channels, material.mask), dim=-1))
     times = run.stage(
-        "schedule", lambda step, parts: parts.of(TIME, TimePath)(songs[0].sampling.times)
+        SCHEDULE, lambda step, parts: parts.of(TIME, TimePath)(songs[0].sampling.times)
     )
     return run.stage(
-        "denoise",
+        DENOISE,
         lambda step, parts: _denoise(
             songs, run, step, parts.of(DIT, DiT), times, conditions, material
         ),

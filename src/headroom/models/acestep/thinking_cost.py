@@ -224,11 +224,12 @@ def _room(
             return known
     words = CODEBOOK if codes else config.vocabulary
     table = capacity(tokens) * (s.head_dim * (size + 4) + rows * (size + 1 + 8))
-    each = (4 * s.width + 4 * s.hidden) * size
+    each = (4 * s.width + 6 * s.hidden) * size  # of the released sizes 0.6B takes all of it
     reading = prompt * each
-    if not codes:  # fixed text is read on behind what is there: a mask, and keys for every head
+    if not codes:  # fixed text is read with the prompt, or behind it: a mask, and every head's keys
         run, seen = min(FORCED_TOKENS, tokens - prompt), capacity(tokens)
-        reading = max(reading, run * each) + 2 * seen * (run + s.heads * s.head_dim) * size
+        behind = 2 * seen * (run + s.heads * s.head_dim) * size
+        reading = max((prompt + run) * each, run * each + behind)
     drawing = _drawing(config, songs, rows, words, size)
     return largest + table + max(reading, drawing) + songs * codes * (8 + 4)
 

@@ -21,11 +21,11 @@ from headroom.errors import InvalidRequest
 from headroom.models.acestep.alignment import Consensus, Floats, probabilities, warp
 from headroom.models.acestep.config import LATENT_RATE, AceStepConfig
 from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.parts import DIT, TIME
+from headroom.models.acestep.parts import DIT, SCHEDULE, TIME
 from headroom.models.acestep.prompts import LYRIC_TOKENS, PromptTokenizer, lyric_prompt
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.sung import Sung, sung
-from headroom.models.acestep.timestamps_cost import ALIGN, SCHEDULE
+from headroom.models.acestep.timestamps_cost import ALIGN
 from headroom.models.base import Timestamps
 from headroom.params.clamp import Note
 from headroom.runtime.pool import Parts

@@ -10,9 +10,9 @@ from headroom.memory.precision import CONVERTED
 from headroom.models.acestep import measures
 from headroom.models.acestep.components import Networks, components
 from headroom.models.acestep.footprint import converting, known, layers_flops, layers_room
-from headroom.models.acestep.parts import DIT, TIME
+from headroom.models.acestep.parts import DIT, SCHEDULE, TIME
 
-SCHEDULE, ALIGN = "schedule", "align"
+ALIGN = "align"
 _STATES = 8  # latents at once: the song, noise, source and mask, and their copies
 _TIMES = 1
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from itertools import repeat
 from pathlib import Path
 
 import pytest
 import torch
 
+from headroom.device.plain import Again
+from headroom.lm import graphed
 from headroom.lm.cache import Cache
+from headroom.lm.decode import Writing
 from headroom.lm.fill import fill
+from headroom.lm.fused import Fused
 from headroom.lm.sample import Sampling
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import language_model
@@ -30,6 +37,7 @@ from headroom.models.acestep.thinking_cost import (
     cache_of,
     component,
     footprint,
+    graphs_room,
     stages,
     thinking,
 )
@@ -37,6 +45,7 @@ from headroom.nn.causal import CausalLM
 from headroom.runtime.pool import Parts
 from headroom.runtime.quantize import quantize
 from headroom.runtime.run import Run, Step
+from support.alive import Alive
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "scripts"))
 
@@ -108,18 +117,19 @@ def test_sizes_nobody_released_are_estimated_from_above() -> None:
         assert above > 0.8 * exact
 
 
+TEXT_FEW = 100  # words before the codes, where few will do
 FORCED = 500  # tokens of a caption that was given
 
 
 class Anything:
-    """A grammar that forces a run behind the first word, and allows every word otherwise."""
+    """A grammar that forces a run behind so many words, and allows every word otherwise."""
 
-    def __init__(self) -> None:
-        self.taken, self.run, self.done = 0, tuple(range(FORCED)), False
-        self._ids = torch.arange(TEXT_WORDS)
+    def __init__(self, words: int) -> None:
+        self.taken, self.run, self.done = -words, tuple(range(FORCED)), False
+        self._ids, self._last = torch.arange(TEXT_WORDS), 4 - words
 
     def forced(self) -> tuple[int, ...]:
-        run, self.run = (self.run, ()) if self.taken else ((), self.run)
+        run, self.run = (self.run, ()) if self.taken >= 0 else ((), self.run)
         return run
 
     def allowed(self) -> torch.Tensor:
@@ -127,13 +137,14 @@ class Anything:
 
     def take(self, token: int) -> None:
         self.taken += 1
-        self.done = self.taken == 4
+        self.done = self.taken == self._last
 
 
-@pytest.mark.parametrize("prompt", [60, 3000])
+@pytest.mark.parametrize("words", [0, 1])  # none: prompt and run are read at once
+@pytest.mark.parametrize("prompt", [60, 1500, 3000])
 @pytest.mark.parametrize(("size", "precision"), [("0.6B", BF16), ("1.7B", "int8")])
 def test_thinking_takes_no_more_than_is_planned_and_not_much_less(
-    size: str, precision: str, prompt: int, monkeypatch: pytest.MonkeyPatch
+    size: str, precision: str, prompt: int, words: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headroom.lm.fill._value", lambda token: 0)  # tensors have no values here
     device, pool = language_pool(size)
@@ -148,7 +159,7 @@ def test_thinking_takes_no_more_than_is_planned_and_not_much_less(
 
     def think(step: Step, parts: Parts) -> None:
         fill(
-            parts.of(LANGUAGE_MODEL, CausalLM), tuple(range(prompt)), Anything(),
+            parts.of(LANGUAGE_MODEL, CausalLM), tuple(range(prompt)), Anything(words),
             slice(0, TEXT_WORDS), METADATA_TOKENS, Sampling(0.85, 0, 0.9, 1.0), repeat(0.5),
             step.device, lambda done, of: None,
         )  # fmt: skip
@@ -187,3 +198,43 @@ def test_what_graphs_hold_is_planned(songs: int, guided: bool) -> None:
     for one, other in zip(plain.ways, graphs.ways, strict=True):
         assert other.workspace >= one.workspace + (logits + odds) // max(1, one.pieces)
         assert other.workspace <= one.workspace + 12 * (logits + odds) + (8 << 20)
+
+
+@pytest.mark.parametrize(("songs", "guided"), [(1, True), (3, False)])
+@torch.inference_mode()
+def test_what_a_recording_works_with_is_planned(
+    songs: int, guided: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn of the real loop at the real widths, counted; and what our own kernels hand on."""
+    config = replace(released_lm("0.6B"), layers=1, vocabulary=TEXT_FEW + CODEBOOK)
+    model = (
+        CausalLM(layer_sizes(config.sizes), config.layers, config.vocabulary)
+        .requires_grad_(False)
+        .to(torch.bfloat16)
+    )
+    for tensor in model.parameters():
+        tensor.fill_(0.01)
+    prompts, against = ((1, 2, 3),) * songs, (4, 5) if guided else None
+    words = slice(TEXT_FEW, TEXT_FEW + CODEBOOK)
+    writing = Writing(prompts, against, 20, words, Sampling(0.85, 0, 0.9, 1.0), 2.0)
+    held: list[int] = []
+
+    def record(work: Callable[[], None]) -> Again:
+        with Alive() as alive:
+            work()
+        held.append(alive.peak)
+        return Again(work)
+
+    graphed.write_graphed(
+        model, writing, torch.rand(songs, 20), torch.device("cpu"), lambda done, of: None, record
+    )
+    rows, tokens = songs * (1 + guided), writing.tokens
+    planned = graphs_room(config, songs, rows, tokens, 2)
+    assert 0.4 * planned < held[0] <= planned
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (8, 0))
+    if find_spec("triton") is not None:
+        cache = Cache(model, rows, tokens, torch.device("cpu"))
+        with Alive() as alive:
+            kernels = Fused(model, cache, model.rope(cache.capacity, torch.device("cpu")))
+        assert held[0] + alive.now <= planned
+        del kernels
