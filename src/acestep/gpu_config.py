@@ -16,7 +16,7 @@ from headroom.memory.tiers import LM_NAMES, LM_SIZES, lm_size, tier_of
 from headroom.settings import Settings, load
 from headroom.units import GIB
 
-# What ACE-Step's own table says a language model takes, in GB; R130's budgets, not weights alone.
+# What ACE-Step's own table says a language model takes, in GB: weights and cache.
 LM_MEMORY_GB = dict(zip(LM_SIZES, (3.0, 8.0, 12.0), strict=True))
 
 

@@ -1,7 +1,7 @@
 """Known ways to be wrong in silence: each is put back here, and the comparison must notice.
 
 Every test first shows that the product agrees with the reference, then breaks it in one way and
-shows that the same comparison fails. Numbers in the names follow the list of the specification.
+shows that the same comparison fails.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Everything the planner language model is told, word for word, written out by hand.
 
-Source: the specification of the LM, 2.1 to 2.6, 3.2 and 7.4. Nothing here is made by
-the product, so that what the product makes can be held against it.
+Source: ACE-Step 1.5's `acestep/constants.py`, `acestep/llm_inference.py` and the scoring beside it.
+Nothing here is made by the product, so that what the product makes can be held against it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A planner language model with drawn weights that a CPU runs in no time, and its folder.
 
-As the specification of the LM draws it (9): two layers, 64 wide, and the vocabulary of
+Two layers, 64 wide, and the vocabulary of
 `support.lm_tokenizer`, whose last three audio codes stand for nothing.
 """
 

@@ -51,6 +51,22 @@ def readme_lines() -> list[str]:
     return block.group(1).splitlines()
 
 
+CITATION = re.compile(r"\bR\d{2,3}\b|\bspec/|[Ss]pecifications? of the", re.MULTILINE)
+
+
+def pointless_citations(text: str) -> list[str]:
+    """Citations of numbered texts that are not part of the repository."""
+    return CITATION.findall(text)
+
+
+def test_nothing_cites_a_text_that_a_reader_does_not_have() -> None:
+    assert pointless_citations("R130's budgets") and pointless_citations("see spec/lm.md")
+    assert pointless_citations("source: the specification of the LM, 7.4")
+    files = [*SRC.rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    cited = {str(f.relative_to(ROOT)): pointless_citations(f.read_text("utf-8")) for f in files}
+    assert {name: found for name, found in cited.items() if found} == {}
+
+
 def test_importing_headroom_imports_no_torch() -> None:
     assert torch_after("headroom") == ""
 

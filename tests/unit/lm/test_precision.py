@@ -60,7 +60,7 @@ def test_weights_in_fewer_bits_move_logits_no_further_than_their_steps(
 @pytest.mark.parametrize("precision", PRECISIONS_OF_LM)
 @torch.inference_mode()
 def test_an_activation_that_towers_over_all_others_does_no_harm(precision: str) -> None:
-    """As the first token of a turn has it in one channel (specification of the LM, 1.6). Weights
+    """As the first token of a turn has it in one channel. Weights
     have a step a row, and activations none."""
     model = network(7)
     first = random_ids(TOKENS, 7, WORDS)[0]

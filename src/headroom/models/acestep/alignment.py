@@ -1,9 +1,9 @@
 """From what attention heads look at to the frame in which each token is sung.
 
-Source: the specification of the LM, 7.4. Where a token and a frame choose each other, the product
-of two softmaxes is large; twice the medians of row and column are taken off, so that what is
-attended to always, or by everything, falls away. The mean over heads is walked through by dynamic
-time warping (Sakoe and Chiba, "Dynamic programming algorithm optimization for spoken word
+Source: ACE-Step 1.5's `acestep/core/scoring/`. Where a token and a frame choose each other, the
+product of two softmaxes is large; twice the medians of row and column are taken off, so that what
+is attended to always, or by everything, falls away. The mean over heads is walked through by
+dynamic time warping (Sakoe and Chiba, "Dynamic programming algorithm optimization for spoken word
 recognition", 1978): every token in order, every frame in order.
 """
 

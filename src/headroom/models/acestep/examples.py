@@ -1,8 +1,8 @@
 """The bundled example inputs: whole songs to ask for, a JSON object a file. No torch.
 
 The files are `examples/text2music/*.json` of the repository; a wheel carries them inside the
-package. Their keys are those of ACE-Step's own examples (source: the specification of the
-service, `create_random_sample`). A file of somebody's own may hold any field of any request.
+package. Their keys are those of ACE-Step's own examples (source: `examples/text2music/` of
+the ACE-Step 1.5 repository). A file of somebody's own may hold any field of any request.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Language:
 
     genres what genres it may name; () as its folder's list of them says, or any
     dtype  that it computes in: as is wished, but never float16, which ends at 65504. Its
-           activations reach two millions where a turn begins (specification of the LM, 1.6).
+           activations reach two millions where a turn begins (measured on the released models).
     """
 
     def __init__(self, name: str, folder: Path, dtype: DType, genres: Sequence[str] = ()) -> None:

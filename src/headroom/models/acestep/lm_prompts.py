@@ -1,6 +1,7 @@
 """The literal texts the planner language model was trained on, in its chat frame. No torch.
 
-Source: the specification of the LM, section 2. Whitespace matters, and nothing is stripped.
+Source: ACE-Step 1.5's `acestep/constants.py` and `acestep/llm_inference.py`. Whitespace matters,
+and nothing is stripped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How well codes fit what was asked: what the language model would have said of them.
 
-Source: the specification of the LM, 7.4. Fields of the sheet are scored by the rank of each of
-their tokens behind the codes; caption and lyrics by how much likelier they are behind the codes
+Source: ACE-Step 1.5's `acestep/core/scoring/`. Fields of the sheet are scored by the rank of each
+of their tokens behind the codes; caption and lyrics by how much likelier they are behind the codes
 than behind nothing (pointwise mutual information). Each context is read once, with the same weights
 that wrote the codes, and logits are made for the rows of a target only, a few at a time.
 """

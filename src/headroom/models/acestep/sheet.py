@@ -1,7 +1,8 @@
 """The song sheet as the planner language model writes it: metadata as YAML, and lyrics. No torch.
 
-Source: the specification of the LM, section 3. Keys stand in alphabetical order, because the text
-it was trained on was dumped with sorted keys; genres are read, and never written for the codes.
+Source: what ACE-Step 1.5's `acestep/llm_inference.py` writes. Keys stand in alphabetical order,
+because the text it was trained on was dumped with sorted keys; genres are read, and never written
+for the codes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The grammar of a song sheet: what is fixed is forced, what is open is drawn from its domain.
 
-Source: the specification of the LM, 3.1 and 4, without the defects of 4.6. Fixed text is forced in
-its canonical tokens, a whole run at a time, because that is what the model was trained on. Values
-of finite fields are drawn along a trie of their canonical tokens; genres too, where there is a list
-of them, which is whole lines of it. A caption is free text; after
-the end of one of its lines comes either a continuation, indented by two spaces, or the next field.
+Source: ACE-Step 1.5's `acestep/constrained_logits_processor.py`, without its defects. Fixed text is
+forced in its canonical tokens, a whole run at a time, because that is what the model was trained
+on. Values of finite fields are drawn along a trie of their canonical tokens; genres too, where
+there is a list of them, which is whole lines of it. A caption is free text; after the end of one of
+its lines comes either a continuation, indented by two spaces, or the next field.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ METADATA_TOKENS = 650  # of a song's metadata at most: a caption of 512 and five
 FORCED_TOKENS = 700  # of fixed text at once, at most: a caption that is given
 USUAL_METADATA = 140  # as it usually is, for the time it takes
 FRAME = 33  # tokens of a prompt with nothing in it; also those of the prompt guided away from
-PRECISIONS_OF_LM = ("int8", "fp8")  # four bits break the codes (specification of the LM, 1.6)
+PRECISIONS_OF_LM = ("int8", "fp8")  # four bits break the codes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """When the words of a song are sung, read from where its cross-attention looks.
 
-Source: the specifications of the LM, 7.4, and of the model, 6.3. The finished latents are noised
-again as they were one step before the end, and a few heads of the first layers are watched while
-they pass through; deeper layers are not computed. Conditions and context are those the song was
-made with. `alignment` makes frames of tokens out of it; here they become lines and seconds.
+Source: ACE-Step 1.5's `get_lyric_timestamp` and `acestep/core/scoring/`. The finished latents are
+noised again as they were one step before the end, and a few heads of the first layers are watched
+while they pass through; deeper layers are not computed. Conditions and context are those the song
+was made with. `alignment` makes frames of tokens out of it; here they become lines and seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the planner language model is told: to the letter, and in the released vocabulary's ids.
 
-The texts stand in `support.lm_texts` as the specification has them. Ids are compared in a tokenizer
+The texts stand in `support.lm_texts` as ACE-Step 1.5 has them. Ids are compared in a tokenizer
 with the pieces, the order of merges and the ids of the released vocabulary, as far as these texts
 reach into it (`support.real_words`). That shows that our texts, marks and sheets give the ids the
 model was trained on. It does not show that a downloaded `tokenizer.json` is that vocabulary: the
@@ -29,7 +29,7 @@ from headroom.weights import catalog
 from support import lm_texts as golden
 from support.real_words import real_tokenizer, stored
 
-# The specification's own numbers (2.2): the prompt that codes are guided away from.
+# Ids of the released tokenizer: the prompt that codes are guided away from.
 AGAINST_NOTHING = (
     "151644 8948 198 2 29051 198 31115 7699 41733 11211 3118 389 279 2661 4682 1447 151645 198 "
     "151644 872 198 8996 13872 26149 151645 198 151644 77091 198 151667 271 151668 271"

@@ -80,7 +80,7 @@ def test_space_of_any_kind_is_read_back_as_one(before: str, space: str) -> None:
 
 
 def test_quotes_are_as_in_training() -> None:
-    """What forces quotes, and which (specification of the LM, 3.2)."""
+    """What forces quotes, and which."""
     for said in ("key: value", "# 1", "- x", "ends:", "yes", "no", "null", "1.5", "12", "'x'"):
         inside = said.replace("'", "''")
         assert Sheet(caption=said).text() == f"caption: '{inside}'", said

@@ -80,7 +80,7 @@ def test_values_are_in_canonical_tokens_and_all_can_be_had(which: str, name: str
 
 
 def test_tries_are_as_large_as_the_specification_says() -> None:
-    """Nodes with the root, as the specification counts them (4.1), without the lines' ends. The
+    """Nodes with the root, counted by hand, without the lines' ends. The
     quotes of `'no'` are two more than there, where that value is not as it was trained."""
 
     def nodes(name: str) -> int:
