@@ -3,6 +3,7 @@
     HeadroomError
     ├── InvalidInput            what was asked cannot be done as it stands; exit code 2
     │   ├── InvalidRequest      a field of a request: its name, its value, what is allowed
+    │   ├── InvalidFile         a text or JSON file that cannot be read: its kind, size or encoding
     │   ├── InvalidSource       an audio file that cannot be read or holds nothing to work on
     │   ├── InvalidCheckpoint   a model folder: keys missing, unexpected, misshapen, or a torn file
     │   └── InvalidOutput       a place where nothing can be written (no right, no room, no format)
@@ -43,6 +44,14 @@ class InvalidRequest(InvalidInput):
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field, self.value, self.allowed = field, value, allowed
         super().__init__(f"{field}: {_short(value)} is not allowed; allowed: {allowed}.")
+
+
+class InvalidFile(InvalidInput):
+    """A file that cannot be read. `why` goes behind its name; `missing`: nothing is there."""
+
+    def __init__(self, path: str | Path, why: str, *, missing: bool = False) -> None:
+        self.path, self.why, self.missing = str(path), why, missing
+        super().__init__(f"{self.path!r} {why}.")
 
 
 class InvalidSource(InvalidInput):
