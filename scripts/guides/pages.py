@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from guides import flags, samples, tiers
+from guides.contents import contents
 from guides.words import LANGUAGES, Words, words
 
 ROOT = Path(__file__).resolve().parents[2]
+CONTENTS = "contents"  # the part that is made of the page itself
 GUIDES = ("GPU_COMPATIBILITY", "BENCHMARK")
 __all__ = ["GUIDES", "LANGUAGES", "PARTS", "filled", "path"]
 # What stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
@@ -39,6 +41,15 @@ def filled(text: str, language: str) -> str:
 
     def part(found: re.Match[str]) -> str:
         name = found[1]
-        return f"<!-- {name}:begin -->\n{PARTS[name](say)}\n<!-- {name}:end -->"
+        return found[0] if name == CONTENTS else between(name, PARTS[name](say))
 
-    return PART.sub(part, text)
+    def headings(found: re.Match[str]) -> str:
+        return between(CONTENTS, contents(page)) if found[1] == CONTENTS else found[0]
+
+    page = PART.sub(part, text)  # parts have headings of their own
+    return PART.sub(headings, page)
+
+
+def between(name: str, words: str) -> str:
+    """A part with its marks."""
+    return f"<!-- {name}:begin -->\n{words}\n<!-- {name}:end -->"

@@ -39,6 +39,7 @@ def table_of_edges(say: Words) -> str:
     for before, tier in zip((None, *TIERS), TIERS, strict=False):
         low = "" if before is None else f"{before.upto:g} {'<' if closed(before) else '≤'} "
         high = "" if tier.upto == math.inf else f" {'≤' if closed(tier) else '<'} {tier.upto:g}"
+        low, high = (bound.replace(".", say(".")) for bound in (low, high))
         rows.append([f"`{tier.name}`", card(tier), f"{low}GiB{high}"])
     return table([say("Tier"), say("Card"), say("Reported memory")], rows)
 
