@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headroom import paths
 from headroom.errors import HeadroomError
 from headroom.memory.limits import Choices
 from headroom.settings import load
@@ -109,7 +110,7 @@ class AceStepHandler:
             return self._engine
         if self._engine is not None:
             self._engine.close()
-        folder = self._folder if self._folder.is_dir() else None
+        folder = self._folder if paths.is_dir(self._folder) else None
         self._engine = Engine(
             device=self._device,
             model=self._model or None,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headroom import paths
 from headroom.errors import HeadroomError
 from headroom.memory.limits import Choices
 from headroom.settings import load
@@ -65,7 +66,7 @@ class LLMHandler:
 
     def get_available_5hz_lm_models(self) -> list[str]:
         """Names of the language models in the checkpoint folder."""
-        if not self._folder.is_dir():
+        if not paths.is_dir(self._folder):
             return []
         return sorted(p.name for p in self._folder.iterdir() if p.name.startswith(PREFIX))
 
@@ -74,7 +75,7 @@ class LLMHandler:
         from headroom.engine.engine import Engine
 
         if self._engine is None:
-            folder = self._folder if self._folder.is_dir() else None
+            folder = self._folder if paths.is_dir(self._folder) else None
             self._engine = Engine(
                 device=self.device, checkpoint_dir=folder, choices=self.choices(), settings=load()
             )

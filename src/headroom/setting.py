@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from headroom import paths
+
 DEVICES = ("auto", "cuda", "mps", "xpu", "cpu", "simulated")
 SOURCES = ("auto", "huggingface", "modelscope")
 
@@ -29,7 +31,9 @@ class Setting:
 
 
 def path(text: str) -> Path:
-    return Path(text).expanduser()
+    if "\0" in text:
+        raise ValueError(text)
+    return paths.expanded(text, "path")
 
 
 def amount(text: str) -> float:

@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
+from headroom import paths
 from headroom.errors import InvalidRequest
 from headroom.setting import DEVICES, SOURCES, Setting, amount, count, path, switch, word
 from headroom.setting import device as device_word
@@ -45,19 +46,24 @@ class Row:
 
 
 def _cache(environ: Mapping[str, str]) -> Path:
-    """The folder for files that can be made or fetched again, as each system has it."""
-    if sys.platform == "win32":
-        base = environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "headroom"
+    """The folder for files that can be made or fetched again, as each system has it.
+
+    Raises InvalidRequest where the system knows no home folder to put it in.
+    """
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    if named := environ.get(variable):
+        return Path(named) / "headroom"
+    home = paths.home()
+    if home is None:
+        allowed = "the path of a folder; it has to be named, as no home folder is known here"
+        raise InvalidRequest("HEADROOM_CACHE_DIR", None, allowed)
+    usual = {"win32": Path("AppData", "Local"), "darwin": Path("Library", "Caches")}
+    return home / usual.get(sys.platform, Path(".cache")) / "headroom"
 
 
 def _checkpoints(cache: Path) -> Path:
     here = Path("checkpoints")
-    return here if here.is_dir() else cache / "checkpoints"
+    return here if paths.is_dir(here) else cache / "checkpoints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +280,8 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None)
             place, spelt, text = hit
             found[name] = _value(setting, spelt, text)
             sources.append((name, place if spelt == setting.name else f"{place} ({spelt})"))
-    found.setdefault("cache_dir", _cache(environ))
+    if "cache_dir" not in found:
+        found["cache_dir"] = _cache(environ)
     found.setdefault("checkpoints_dir", _checkpoints(found["cache_dir"]))
     return Settings(**found, sources=tuple(sources), unknown=tuple(_unknown(places)))
 
@@ -302,7 +309,7 @@ def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[st
 def _value(setting: Setting, spelt: str, text: str) -> object:
     try:
         return setting.read(text)
-    except (ValueError, RuntimeError) as error:  # RuntimeError: `~` where there is no home
+    except (ValueError, InvalidRequest) as error:  # the latter: `~` where there is no home
         raise InvalidRequest(spelt, text, setting.allowed) from error
 
 
@@ -322,7 +329,7 @@ def _read_file(path: Path | None) -> dict[str, str]:
     """The NAME=value lines of a file; {} where `.env` is not there and none was named."""
     if path is None:
         path = Path(".env")
-        if not path.is_file():
+        if not paths.is_file(path):
             return {}
     try:
         text = path.read_text(encoding="utf-8-sig")

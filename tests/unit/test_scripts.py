@@ -56,6 +56,25 @@ def test_a_file_that_is_not_text_is_no_fault(check: ModuleType, tmp_path: Path) 
     assert check.machine_paths([file]) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("if folder.is_dir():", "is_dir"),
+        ("found = map(Path.exists, many)", "exists"),
+        ("place = Path(text).expanduser()", "expanduser"),
+        ("if paths.is_dir(folder):", ""),
+    ],
+)
+def test_a_question_about_a_path_that_raises_is_found(
+    check: ModuleType, tmp_path: Path, line: str, found: str
+) -> None:
+    file = tmp_path / "src" / "x.py"
+    file.parent.mkdir()
+    file.write_text(f"{line}\n    pass\n" if line.startswith("if") else f"{line}\n")
+    where = Path("src") / "x.py"
+    assert check.path_questions([file]) == ([f"{where}:1: {found}"] if found else [])
+
+
 def test_programs_without_an_ending_are_linted_too(check: ModuleType, tmp_path: Path) -> None:
     folder = tmp_path / "scripts"
     folder.mkdir()

@@ -140,6 +140,8 @@ def test_a_file_that_was_named_must_be_there() -> None:
         ("ACESTEP_MAX_BATCH_SIZE", "0", "ACESTEP_MAX_BATCH_SIZE: '0' is not allowed"),
         ("ACESTEP_DOWNLOAD_SOURCE", "ftp", "allowed: one of auto, huggingface, modelscope."),
         ("ACESTEP_DISABLE_TQDM", "maybe", "allowed: true or false."),
+        ("ACESTEP_OUTPUT_DIR", "~no-such-user/x", "allowed: the path of a folder."),
+        ("ACESTEP_OUTPUT_DIR", "a\0b", "allowed: the path of a folder."),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_it_came_under(
@@ -198,6 +200,16 @@ def test_checkpoints_lie_here_where_there_is_such_a_folder_else_in_the_cache() -
     assert load({"HEADROOM_CACHE_DIR": "c"}).checkpoints_dir == Path("c", "checkpoints")
     Path("checkpoints").mkdir()
     assert load({"HEADROOM_CACHE_DIR": "c"}).checkpoints_dir == Path("checkpoints")
+
+
+def test_without_a_home_folder_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(InvalidRequest, match=r"CACHE_DIR: None .* no home folder is known"):
+        load({})
+    assert load({"HEADROOM_CACHE_DIR": "c"}).cache_dir == Path("c")
 
 
 def test_settings_are_frozen() -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from headroom import paths
 from headroom.errors import InvalidOutput
 from headroom.units import KIB, gib
 
@@ -61,8 +62,10 @@ def write_json(path: str | Path, value: object, field: str = "output") -> Path:
 def _target(path: str | Path, field: str) -> Path:
     allowed = "the name of a file"
     try:
-        target = Path(os.path.realpath(path))
-        folder, other = target.is_dir(), target.exists() and not target.is_file()
+        target = paths.resolved(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            target.stat()  # raises for a name too long, and in a folder that may not be entered
+        folder, other = paths.is_dir(target), paths.exists(target) and not paths.is_file(target)
     except (OSError, ValueError) as error:
         raise InvalidOutput(field, path, f"is no usable name ({error})", allowed) from error
     if folder:
@@ -74,7 +77,7 @@ def _target(path: str | Path, field: str) -> Path:
 
 def _make_folders(folder: Path, made: list[Path]) -> None:
     """Make `folder` and what is missing above it; `made` lists the new ones, outermost first."""
-    missing = [f for f in (folder, *folder.parents) if not f.exists()]
+    missing = [f for f in (folder, *folder.parents) if not paths.exists(f)]
     for step in reversed(missing):
         step.mkdir(exist_ok=True)
         made.append(step)

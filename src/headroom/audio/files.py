@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from headroom import paths
 from headroom.audio.atomic import write_json
 from headroom.audio.containers import cut_short
 from headroom.audio.encode import FORMATS, Format, format_of, write
@@ -112,17 +113,18 @@ def _opened(path: str | Path, field: str) -> _Stream:
 def _check_place(place: Path, path: str | Path, field: str) -> None:
     """Raise InvalidSource for everything that can be said without decoding."""
     try:
-        if place.is_dir():
+        if paths.is_dir(place):
             raise InvalidSource(field, path, "is a folder", READABLE)
-        if not place.exists():
-            raise InvalidSource(field, path, "is not there", READABLE)
-        if not place.is_file():
+        size = place.stat().st_size
+        if not paths.is_file(place):
             raise InvalidSource(field, path, "is not a regular file", READABLE)
-        if place.stat().st_size == 0:
+        if size == 0:
             raise InvalidSource(field, path, "is empty (0 bytes)", READABLE)
         if place.suffix.lower() == ".raw":
             raise InvalidSource(field, path, "has no header that says what it holds", READABLE)
         torn = cut_short(place)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidSource(field, path, "is not there", READABLE) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidSource(field, path, f"cannot be read ({reason})", READABLE) from error

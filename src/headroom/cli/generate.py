@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
+from headroom import paths
 from headroom.audio.encode import Format
 from headroom.audio.files import probe
 from headroom.cli import replay
@@ -206,7 +207,7 @@ def _several(
     if args.save_latents is not None:
         raise InvalidRequest("save_latents", args.save_latents, "with one request only")
     requests = read_requests(Path(args.requests))
-    folder = settings.output_dir if args.output is None else Path(args.output).expanduser()
+    folder = settings.output_dir if args.output is None else paths.expanded(args.output, "output")
     places = []
     for request in requests:
         usual = cast("Format", stand_in(type(request), "audio_format"))
@@ -281,7 +282,7 @@ def _replay(
     told: Told,
 ) -> int:
     replay.check_alone(fields, flags, args.requests)
-    song = replay.find(Path(args.replay).expanduser(), args.output, settings.output_dir)
+    song = replay.find(paths.expanded(args.replay, "replay"), args.output, settings.output_dir)
     if beside.lrc:
         check_lrc(song.place)
     check_model(song.provenance.model, flags.checkpoint_dir, settings)

@@ -24,6 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from headroom import paths
 from headroom import settings as environment
 from headroom.errors import HeadroomError, InvalidRequest, WeightsMissing
 from headroom.settings import Settings
@@ -263,7 +264,7 @@ def _elsewhere(names: Sequence[str], into: Path, items: Sequence[Installed]) -> 
         if item.name in names
         and item.whole
         and not item.bundled
-        and item.folder.parent.resolve() != into.resolve()
+        and paths.resolved(item.folder.parent) != paths.resolved(into)
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headroom import paths
 from headroom.audio.encode import Format, format_of
 from headroom.audio.lrc import ENDING as LRC
 from headroom.errors import InvalidOutput, InvalidRequest
@@ -42,7 +43,7 @@ class Place:
         number = 1
         while True:
             path = self.folder / (f"{stem}-{number}{ending}" if number > 1 else stem + ending)
-            if not any(used.exists() for used in _written(path, songs)):
+            if not any(paths.exists(used) for used in _written(path, songs)):
                 return path
             number += 1
 
@@ -74,14 +75,14 @@ def place(named: str | None, asked: Format | None, usual: Format, folder: Path) 
     if named is None:
         check_folder(folder, folder, "output folder")
         return Place(asked or usual, folder)
-    path = Path(named).expanduser()
+    path = paths.expanded(named, "output")
     check_file(path, "output")
     ending = format_of(path)
     if asked is not None and container(asked) != ending:
         allowed = f"{ending}, as the name {path.name!r} ends, or another name"
         raise InvalidRequest("audio_format", asked, allowed)
     beside = path.with_suffix(_SIDECAR)
-    if beside.exists() and not _is_sidecar(beside):
+    if paths.exists(beside) and not _is_sidecar(beside):
         allowed = f"a name beside which {beside.name!r} is free"
         raise InvalidOutput("output", path, f"has a {beside.name!r} beside it, not ours", allowed)
     return Place(asked or ending, path.parent, path)
@@ -91,7 +92,7 @@ def check_latents(named: str | None) -> Path | None:
     """The file for latents. Raises InvalidOutput."""
     if named is None:
         return None
-    path = Path(named).expanduser()
+    path = paths.expanded(named, "save_latents")
     if path.suffix.lower() != LATENTS:
         why = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
         raise InvalidOutput("save_latents", path, why, f"a name that ends in {LATENTS}")
@@ -107,7 +108,7 @@ def check_lrc(where: Place) -> None:
 
 def check_file(path: Path, field: str) -> None:
     """Raise InvalidOutput where no file can be written under this name."""
-    if path.is_dir():
+    if paths.is_dir(path):
         raise InvalidOutput(field, path, "is a folder", "the name of a file")
     check_folder(path.parent, path, field)
 
@@ -115,8 +116,8 @@ def check_file(path: Path, field: str) -> None:
 def check_folder(folder: Path, asked: Path, field: str) -> None:
     """Raise InvalidOutput where no file can be made in the folder, or the folder not be made."""
     allowed = "a place that can be written to"
-    there = next(step for step in (folder, *folder.absolute().parents) if step.exists())
-    if not there.is_dir():
+    there = next(step for step in (folder, *folder.absolute().parents) if paths.exists(step))
+    if not paths.is_dir(there):
         raise InvalidOutput(field, asked, f"cannot be written ({there} is no folder)", allowed)
     try:
         with tempfile.TemporaryFile(dir=there):

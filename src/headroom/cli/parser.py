@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn, cast, get_args
 
+from headroom import paths
 from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Kind
@@ -134,8 +135,12 @@ def engine_flags(args: argparse.Namespace) -> EngineFlags:
         raise InvalidRequest("device", args.device, "one of " + ", ".join(DEVICES))
     if args.dtype not in DTYPES:
         raise InvalidRequest("dtype", args.dtype, "one of " + ", ".join(DTYPES))
-    folder = None if args.checkpoint_dir is None else Path(args.checkpoint_dir).expanduser()
-    if folder is not None and not folder.is_dir():
+    folder = (
+        None
+        if args.checkpoint_dir is None
+        else paths.expanded(args.checkpoint_dir, "checkpoint_dir")
+    )
+    if folder is not None and not paths.is_dir(folder):
         raise InvalidRequest("checkpoint_dir", args.checkpoint_dir, "a folder that is there")
     threads = args.threads
     if threads is not None and not (threads.isdecimal() and int(threads) > 0):

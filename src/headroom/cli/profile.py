@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from headroom import paths
 from headroom.audio.files import probe
 from headroom.cli.generate import check_sources
 from headroom.cli.model import check_model, opening
@@ -108,7 +109,7 @@ def _compared(words: Sequence[str]) -> int:
 
     parser = Parser(f"acestep profile {COMPARE}", allow_abbrev=False)
     parser.add_argument("files", nargs=2, metavar="FILE.json", help="of --benchmark-output")
-    first, second = (read(Path(word).expanduser()) for word in parser.parse_args(words).files)
+    first, second = (read(paths.expanded(word, "file")) for word in parser.parse_args(words).files)
     sys.stdout.write(compared(first, second).lstrip("\n") + "\n")
     return 0
 
@@ -130,8 +131,8 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
         warmup=not args.no_warmup,
         detailed=args.detailed,
         llm_debug=args.llm_debug,
-        output=_path(args.benchmark_output),
-        plot=_path(args.plot),
+        output=_path("benchmark_output", args.benchmark_output),
+        plot=_path("plot", args.plot),
         audio_codes=_codes(args.audio_codes),
         source=source,
         query=QUERY if args.sample_query is None else args.sample_query,
@@ -251,13 +252,13 @@ def _recording(said: dict[str, object]) -> Path | None:
     spelt = next((name for name in said if field_of(name) == "source_audio"), None)
     if spelt is None:
         return None
-    path = Path(str(said.pop(spelt))).expanduser()
+    path = paths.expanded(str(said.pop(spelt)), "source_audio")
     probe(path, "source_audio")
     return path
 
 
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text).expanduser()
+def _path(field: str, text: str | None) -> Path | None:
+    return None if text is None else paths.expanded(text, field)
 
 
 def _codes(text: str | None) -> str | None:
@@ -267,7 +268,7 @@ def _codes(text: str | None) -> str | None:
     codes = text
     if text.startswith("@"):
         try:
-            codes = Path(text[1:]).expanduser().read_text("utf-8")
+            codes = paths.expanded(text[1:], "audio_codes").read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             allowed = f"{_SAID}, or @ and a file of them"
             raise InvalidRequest("audio_codes", text, allowed) from error

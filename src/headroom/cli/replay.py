@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from headroom import paths
 from headroom.audio.encode import FORMATS, Format, format_of
 from headroom.cli.output import Place, Saved, container, place, save
 from headroom.cli.parser import AUTO, EngineFlags
@@ -87,7 +88,7 @@ def _format_of_original(path: Path) -> Format | None:
     """By the name of the song, or of the song a sidecar lies beside."""
     beside = [path.with_suffix(f".{format}") for format in FORMATS]
     for song in beside if path.suffix.lower() == _SIDECAR else [path]:
-        if song.is_file():
+        if paths.is_file(song):
             try:
                 return format_of(song)
             except InvalidOutput:

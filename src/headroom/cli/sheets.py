@@ -8,9 +8,9 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from headroom import paths
 from headroom.cli.model import check_model, open_engine
 from headroom.cli.output import tell_notes
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
@@ -151,15 +151,16 @@ def _worked(
     work: Callable[[Engine, SheetWish, Tell, Stop], R],
 ) -> R:
     """Open an engine, hear the recording where one is named, and do it."""
-    if hears and not Path(wish.text).expanduser().is_file():
+    recording = paths.expanded(wish.text, "source") if hears else None
+    if recording is not None and not paths.is_file(recording):
         raise InvalidRequest("source", wish.text, "a recording that is there, or audio codes")
     check_model(flags.model, flags.checkpoint_dir, settings)
     with stoppable() as stop, shown(quiet, not settings.no_progress) as tell:
         engine = open_engine(flags, settings)
         if not quiet:
             tell_notes(engine.model.notes, set())
-        if hears:
-            wish = replace(wish, text=engine.hear(Path(wish.text).expanduser(), tell, stop))
+        if recording is not None:
+            wish = replace(wish, text=engine.hear(recording, tell, stop))
         return work(engine, wish, tell, stop)
 
 
@@ -185,7 +186,7 @@ def _from_file(text: str | None) -> str | None:
     if text is None or not text.startswith("@"):
         return text
     try:
-        return Path(text[1:]).expanduser().read_text("utf-8")
+        return paths.expanded(text[1:], "lyrics").read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest("lyrics", text, "words, or @ and a file of UTF-8 text") from error
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from headroom import paths
 from headroom.audio.tags import PROVENANCE, read_tags
 from headroom.errors import InvalidRequest, InvalidSource
 from headroom.memory.plan import Cut, Residency, Wish, Wishes
@@ -116,7 +117,7 @@ def check_sources(provenance: Provenance) -> None:
     """Raise InvalidSource for a file that is gone or holds other bytes than it did."""
     for source in provenance.sources:
         path = Path(source.path)
-        if not path.is_file():
+        if not paths.is_file(path):
             raise InvalidSource(source.field, path, "is not there", "the file it was made from")
         if file_sha256(path) != source.sha256:
             allowed = f"the file it was made from (sha256 {source.sha256[:12]}…)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from headroom import paths
 from headroom.settings import Settings
 from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight_files
 
@@ -130,7 +131,7 @@ def checkpoint_dirs(settings: Settings, flag: Path | None = None) -> tuple[Path,
     """
     places = [settings.checkpoints_dir, Path("checkpoints"), settings.cache_dir / "checkpoints"]
     if flag is not None:
-        places.insert(0, flag.expanduser())
+        places.insert(0, paths.expanded(flag, "checkpoint_dir"))
     return tuple({place.absolute(): None for place in places})
 
 
@@ -163,7 +164,7 @@ def best(items: Sequence[Installed]) -> Installed | None:
 
 def inspect(folder: Path, kind: Kind) -> tuple[str, ...]:
     """What is missing or torn in a model folder, from names, sizes and headers; () if whole."""
-    absent = [f"{name}: missing" for name in _FILES[kind] if not (folder / name).is_file()]
+    absent = [f"{name}: missing" for name in _FILES[kind] if not paths.is_file(folder / name)]
     try:
         names = weight_files(folder)
     except TornFile as error:
@@ -175,7 +176,7 @@ def inspect(folder: Path, kind: Kind) -> tuple[str, ...]:
 
 def _torn(folder: Path, names: Iterable[str]) -> Iterator[str]:
     for name in names:
-        if not (folder / name).is_file():
+        if not paths.is_file(folder / name):
             yield f"{name}: missing"
             continue
         try:
@@ -186,7 +187,7 @@ def _torn(folder: Path, names: Iterable[str]) -> Iterator[str]:
 
 def _scan(place: Path) -> Iterator[Installed]:
     try:
-        folders = sorted(path for path in place.iterdir() if path.is_dir())
+        folders = sorted(path for path in place.iterdir() if paths.is_dir(path))
     except OSError:
         return  # a place that is not there, or may not be read, holds nothing for us
     for folder in folders:
@@ -202,7 +203,7 @@ def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
     for name in _BESIDE[item.kind]:
         neighbour = item.folder.parent / name
         other = here.get(name)
-        if neighbour.is_dir() and not inspect(neighbour, MODELS[name].kind):
+        if paths.is_dir(neighbour) and not inspect(neighbour, MODELS[name].kind):
             beside.append((name, neighbour))
         elif other is not None and other.whole:
             beside.append((name, other.folder))
@@ -225,4 +226,4 @@ def _kind(folder: Path) -> Kind | None:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    return sum(path.stat().st_size for path in folder.iterdir() if paths.is_file(path))

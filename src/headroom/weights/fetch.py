@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from headroom import paths
 from headroom.errors import DownloadFailed, InvalidOutput, InvalidRequest
 from headroom.units import MIB, gib
 from headroom.weights.catalog import MODELS, Kind, Model, inspect
@@ -118,7 +119,7 @@ def verify(folder: Path, kind: Kind, count: Callable[[int], None] = lambda n: No
     kept = manifest.files if manifest else {}
     for name, one in kept.items():
         path = folder / name
-        if not path.is_file():
+        if not paths.is_file(path):
             faults.append(f"{name}: missing")
         elif path.stat().st_size != one.size:
             faults.append(f"{name}: {path.stat().st_size} bytes instead of {one.size}")
@@ -126,7 +127,9 @@ def verify(folder: Path, kind: Kind, count: Callable[[int], None] = lambda n: No
             faults.append(f"{name}: SHA-256 is {found}, it was {one.sha256}")
     named = {fault.partition(":")[0] for fault in faults}
     faults += [fault for fault in inspect(folder, kind) if fault.partition(":")[0] not in named]
-    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    files = [
+        path for path in folder.iterdir() if paths.is_file(path) and not path.name.startswith(".")
+    ]
     size = sum(path.stat().st_size for path in files)
     return Verified(folder, len(files), len(kept), size, tuple(faults))
 
@@ -201,10 +204,10 @@ def _room(into: Path, orders: Sequence[_Order], force: bool) -> None:
         for remote in order.files:
             target = into / order.model.name / remote.name
             there = [remote.part(target), *([] if force else [target])]
-            have = max((path.stat().st_size for path in there if path.is_file()), default=0)
+            have = max((path.stat().st_size for path in there if paths.is_file(path)), default=0)
             needed += max(remote.size - have, 0)
     place = into.absolute()
-    while not place.exists():
+    while not paths.exists(place):
         place = place.parent
     free = shutil.disk_usage(place).free
     if needed and needed + _MARGIN > free:
@@ -270,7 +273,7 @@ def _one(
         if sha256 is not None:
             return sha256, 0
     part = remote.part(target)
-    had = part.stat().st_size if part.is_file() else 0
+    had = part.stat().st_size if paths.is_file(part) else 0
     url = order.source.url(order.listing, remote)
     sha256 = fetch(order.source.client, url, remote, target, count)
     return sha256, max(remote.size - had, 0)
@@ -278,7 +281,7 @@ def _one(
 
 def _present(path: Path, remote: Remote) -> str | None:
     """SHA-256 of a file that is already the announced one; None where it must be fetched."""
-    if not path.is_file() or path.stat().st_size != remote.size:
+    if not paths.is_file(path) or path.stat().st_size != remote.size:
         return None
     sha256 = sha256_of(path)
     return sha256 if remote.fault(path, sha256) is None else None

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeGuard
 
+from headroom import paths
+
 SINGLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")
 INDEX = tuple(f"{name}.index.json" for name in SINGLE)
 
@@ -101,10 +103,10 @@ def weight_files(folder: Path) -> tuple[str, ...]:
     Raises TornFile for an index that cannot be read.
     """
     for name in SINGLE:
-        if (folder / name).is_file():
+        if paths.is_file(folder / name):
             return (name,)
     for name in INDEX:
-        if (folder / name).is_file():
+        if paths.is_file(folder / name):
             return tuple(sorted(set(read_index(folder / name).values())))
     return ()
 

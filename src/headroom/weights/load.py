@@ -20,6 +20,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from headroom import paths
 from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.weights.blank import shapes_only
 from headroom.weights.header import INDEX, SINGLE, Header, TornFile, read_header, read_index
@@ -76,7 +77,7 @@ class Checkpoint:
     def open(cls, folder: str | Path) -> Checkpoint:
         """Raises WeightsMissing without the folder, InvalidCheckpoint where files are torn."""
         folder = Path(folder)
-        if not folder.is_dir():
+        if not paths.is_dir(folder):
             how = f"fetch it with `acestep models download {folder.name}`"
             raise WeightsMissing(folder.name, [str(folder.parent)], how)
         return cls(folder, _strip(_read(folder)))
@@ -229,10 +230,10 @@ def _view(mapped: mmap.mmap, stored: Stored) -> Tensor:
 
 def _read(folder: Path) -> dict[str, Stored]:
     for name in SINGLE:
-        if (folder / name).is_file():
+        if paths.is_file(folder / name):
             return _stored(name, _header(folder, name))
     for name in INDEX:
-        if (folder / name).is_file():
+        if paths.is_file(folder / name):
             return _read_shards(folder, name)
     wanted = ", ".join((*SINGLE, *INDEX))
     raise InvalidCheckpoint(folder, [f"holds no weights; one of {wanted} is needed"])
@@ -243,7 +244,7 @@ def _read_shards(folder: Path, index: str) -> dict[str, Stored]:
         shards = read_index(folder / index)
     except TornFile as error:
         raise InvalidCheckpoint(folder, [str(error)]) from error
-    absent = [name for name in sorted(set(shards.values())) if not (folder / name).is_file()]
+    absent = [name for name in sorted(set(shards.values())) if not paths.is_file(folder / name)]
     if absent:
         raise InvalidCheckpoint(folder, [f"{name}: named by {index}, not there" for name in absent])
     held = {name: _stored(name, _header(folder, name)) for name in sorted(set(shards.values()))}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlencode, urljoin
 
+from headroom import paths
 from headroom.errors import DownloadFailed
 from headroom.weights.client import Client
 from headroom.weights.transfer import Remote
@@ -76,7 +77,7 @@ class HuggingFace:
         if self.cache is None or remote.sha256 is None:
             return None
         blob = self.cache / f"models--{repo.replace('/', '--')}" / "blobs" / remote.sha256
-        return blob if blob.is_file() else None
+        return blob if paths.is_file(blob) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from headroom import paths
 from headroom.errors import DownloadFailed, InvalidOutput
 from headroom.weights.client import Broken, Client
 from headroom.weights.manifest import CHUNK, git_sha1_of, sha256_of
@@ -61,7 +62,7 @@ def fetch(client: Client, url: str, remote: Remote, target: Path, count: Count) 
     where the disk takes no more.
     """
     part = remote.part(target)
-    continued = part.exists()
+    continued = paths.exists(part)
     try:
         sha256 = _fill(client, url, remote, part, count)
         fault = remote.fault(part, sha256)
@@ -163,6 +164,6 @@ def unwritable(target: Path, error: OSError) -> InvalidOutput:
     if error.errno == errno.ENOSPC:
         free = "the disk is full; what has come is kept and will be continued"
         why, allowed = f"cannot be finished: {free}", "a disk with room"
-    elif isinstance(error, PermissionError) and target.exists():
+    elif isinstance(error, PermissionError) and paths.exists(target):
         why += "; a program that uses this model may hold it open"
     return InvalidOutput("checkpoint_dir", target, why, allowed)

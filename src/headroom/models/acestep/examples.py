@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from headroom import paths
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.requests import TASKS, request_from
 from headroom.params.describe import TASK
@@ -26,7 +27,7 @@ def folder() -> Path:
     """Where the bundled examples are; absent in an installation that lacks them."""
     package = Path(str(files("headroom")))
     packaged = package / PLACE
-    return packaged if packaged.is_dir() else package.parents[1] / PLACE
+    return packaged if paths.is_dir(packaged) else package.parents[1] / PLACE
 
 
 def names() -> tuple[str, ...]:
@@ -71,12 +72,12 @@ def filled(said: Mapping[str, object], example: str | Path) -> dict[str, object]
 
 
 def _find(example: str | Path) -> Path:
-    given = Path(example).expanduser()
+    given = paths.expanded(example, "example")
     full = given if given.suffix == _ENDING else Path(f"{given}{_ENDING}")
     bundled = folder() / full.name
     is_name = full == Path(full.name)
     for path in (*([bundled] if is_name else []), given, full):
-        if path.is_file():
+        if paths.is_file(path):
             return path
     there = names()
     bundle = f"one of {', '.join(there)}, or " if there else ""

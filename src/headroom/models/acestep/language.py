@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from headroom import paths
 from headroom.errors import InvalidCheckpoint, LanguageModelFailed, WeightsMissing
 from headroom.hardware.machine import DType
 from headroom.memory.tiers import lm_size
@@ -69,7 +70,7 @@ class Language:
     def sheets(self) -> SheetWords:
         """What grammars of its vocabulary share. Raises InvalidCheckpoint."""
         own = self.folder / GENRES
-        if self._genres or not own.is_file():
+        if self._genres or not paths.is_file(own):
             return SheetWords(self.words, self._genres)
         try:
             return SheetWords(self.words, read_genres(own))

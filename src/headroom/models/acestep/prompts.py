@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from headroom import paths
 from headroom.errors import InvalidCheckpoint
 
 CAPTION_TOKENS = 256  # both limits include the appended id
@@ -105,7 +106,7 @@ class PromptTokenizer:
         from tokenizers import Tokenizer
 
         path = folder / "tokenizer.json"
-        if not path.is_file():
+        if not paths.is_file(path):
             raise InvalidCheckpoint(folder, ["tokenizer.json: not there"])
         try:
             json.loads(path.read_text("utf-8"))

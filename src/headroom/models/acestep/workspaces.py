@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from headroom import paths
 from headroom.models.acestep.measures import Measured
 
 FILE = Path(__file__).with_suffix(".json")
@@ -18,7 +19,7 @@ FILE = Path(__file__).with_suffix(".json")
 
 @cache
 def _rows() -> Mapping[str, tuple[tuple[int, ...], ...]]:
-    read = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
+    read = json.loads(FILE.read_text("utf-8")) if paths.is_file(FILE) else {}
     return {key: tuple(tuple(row) for row in rows) for key, rows in read.items()}
 
 
