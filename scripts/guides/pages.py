@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from guides import flags, samples, tiers
+from guides import flags, memory, samples, tiers
 from guides.contents import contents
 from guides.words import LANGUAGES, Words, words
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = "contents"  # the part that is made of the page itself
-GUIDES = ("GPU_COMPATIBILITY", "BENCHMARK")
+GUIDES = ("GPU_COMPATIBILITY", "MEMORY", "BENCHMARK")
 __all__ = ["GUIDES", "LANGUAGES", "PARTS", "filled", "path"]
 # What stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
 PARTS: Mapping[str, Callable[[Words], str]] = {
@@ -20,6 +20,8 @@ PARTS: Mapping[str, Callable[[Words], str]] = {
     "edges": tiers.table_of_edges,
     "axes": flags.table_of_axes,
     "flags": flags.tables_of_flags,
+    "models": memory.table_of_models,
+    "operations": memory.table_of_operations,
     "notes": samples.notes,
     "breakdown": samples.breakdown,
     "benchmark": samples.benchmark,

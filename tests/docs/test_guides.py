@@ -67,7 +67,7 @@ def test_a_guide_begins_with_its_title_and_the_links(guide: str, language: str) 
 def test_every_language_has_the_same_headings_parts_and_commands(guide: str, language: str) -> None:
     english, page = text(guide, "en"), text(guide, language)
     assert levels(page) == levels(english)
-    assert len(levels(page)) > 10
+    assert len(levels(page)) > 6
     marker = re.compile(r"<!-- [\w-]+:(?:begin|end) -->")
     assert marker.findall(page) == marker.findall(english)
     assert [typed(c) for c in commands(page)] == [typed(c) for c in commands(english)]
@@ -315,7 +315,7 @@ def known_flags() -> set[str]:
 @each
 def test_every_flag_that_is_named_is_one(guide: str, language: str) -> None:
     named = {*re.findall(r"(?<![\w-])--[a-z][a-z-]*", text(guide, language))}
-    assert len(named) > 15
+    assert len(named) > 5
     assert named - known_flags() == set()
 
 

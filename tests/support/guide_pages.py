@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("en", "zh", "ko", "pt")
-GUIDES = ("GPU_COMPATIBILITY", "BENCHMARK")
+GUIDES = ("GPU_COMPATIBILITY", "MEMORY", "BENCHMARK")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ASSIGNED = re.compile(r"([A-Z_]+)=(\S+)")
 
