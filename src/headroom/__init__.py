@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         DoesNotFit,
         HeadroomError,
         InvalidInput,
+        InvalidRequest,
         WeightsMissing,
     )
     from headroom.memory.plan import Plan
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from headroom.models.acestep.song import Song
     from headroom.params.clamp import Note
 
+__version__: str
+
 __all__ = [
     "Audio",
     "Cancelled",
@@ -48,6 +51,7 @@ __all__ = [
     "Extract",
     "HeadroomError",
     "InvalidInput",
+    "InvalidRequest",
     "Lego",
     "Note",
     "Plan",
@@ -69,6 +73,7 @@ _PLACES = {
         "DoesNotFit",
         "HeadroomError",
         "InvalidInput",
+        "InvalidRequest",
         "WeightsMissing",
     ),
     "headroom.memory.plan": ("Plan",),
@@ -86,6 +91,8 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _version()
     for module, names in _PLACES.items():
         if name in names:
             value: object = getattr(import_module(module), name)
@@ -94,5 +101,14 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("headroom-audio")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+unknown"
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

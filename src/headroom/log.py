@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import logging
 
+from headroom.terminal import visible
+
 log = logging.getLogger("headroom")
+
+
+def _visible(record: logging.LogRecord) -> bool:
+    """Lines that reach a terminal by any handler hold no control characters."""
+    record.msg, record.args = visible(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_visible)
 
 
 def show(level: str = "WARNING") -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from headroom import paths
 
+MOST = 1e9  # of any number here: more GiB, seconds or songs than there are, and exact in a float
 DEVICES = ("auto", "cuda", "mps", "xpu", "cpu", "simulated")
 SOURCES = ("auto", "huggingface", "modelscope")
 
@@ -18,7 +19,8 @@ class Setting:
     """One variable: its name, the names it replaces, what it holds and how it is read.
 
     `read` makes the value and raises ValueError for a text that is not `allowed`; `usual` is the
-    default in words.
+    default in words. A `secret` is never shown. What is `elsewhere` names a place, a host, or what
+    opens one: the `.env` of another user does not set it.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Setting:
     usual: str
     read: Callable[[str], object]
     secret: bool = False
+    elsewhere: bool = False
 
 
 def path(text: str) -> Path:
@@ -38,14 +41,14 @@ def path(text: str) -> Path:
 
 def amount(text: str) -> float:
     value = float(text)
-    if not (math.isfinite(value) and value > 0):
+    if not 0 < value <= MOST:
         raise ValueError(text)
     return value
 
 
 def count(text: str) -> int:
     value = int(text)
-    if value < 1:
+    if not 1 <= value <= MOST:
         raise ValueError(text)
     return value
 
@@ -65,7 +68,7 @@ def source(text: str) -> str:
 
 def device(text: str) -> str:
     kind, colon, index = text.lower().partition(":")
-    indexed = kind in ("cuda", "xpu") and index.isdecimal()
+    indexed = kind in ("cuda", "xpu") and re.fullmatch(r"[0-9]{1,3}", index) is not None
     if kind not in DEVICES or (colon and not indexed):
         raise ValueError(text)
     return text.lower()

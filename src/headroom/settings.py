@@ -2,8 +2,9 @@
 
 A setting is looked for in the environment, then in `.env`, in each place under its own name first
 and then under the older names it replaces. An empty value is no value. The environment is never
-changed. `Settings.rows` lists what holds and where it came from; `example` writes `.env.example`
-(`python -m headroom.settings > .env.example`).
+changed. A `.env` of the working folder that belongs to another user may set limits and preferences,
+but names no place outside the folder, no host and no token. `Settings.rows` lists what holds and
+where it came from; `example` writes `.env.example` (`python -m headroom.settings > .env.example`).
 """
 
 from __future__ import annotations
@@ -12,25 +13,28 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from headroom import paths
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidFile, InvalidRequest
 from headroom.setting import DEVICES, SOURCES, Setting, amount, count, path, switch, word
 from headroom.setting import device as device_word
 from headroom.setting import source as source_word
+from headroom.settings_file import ENVIRONMENT, FILE, EnvFile, misspelt, read_env
 from headroom.settings_memory import MemorySettings
 
-PREFIX = "HEADROOM_"
 # How a language model is asked for codes: as it was trained; or, to compare, as ACE-Step's switch
 # `use_legacy_cfg_prompt` has it, or as ACE-Step did until 2026-04-22.
 LMPrompt = Literal["current", "legacy", "closed"]
 LM_PROMPTS: tuple[LMPrompt, ...] = get_args(LMPrompt)
 DEFAULT = "default"
-_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_OF_ANOTHER = "the file belongs to another user; set it in the environment"
+_TORN = (
+    (re.compile(r"[\r\n]"), "(several lines)"),
+    (re.compile(r"[\ud800-\udfff]"), "(not text in UTF-8)"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class Settings(MemorySettings):
             "the path of a folder",
             "./checkpoints where there is one, else checkpoints in the cache folder",
             path,
+            elsewhere=True,
         ),
     ] = field(default_factory=lambda: _checkpoints(_cache(os.environ)))
     cache_dir: Annotated[
@@ -90,6 +95,7 @@ class Settings(MemorySettings):
             "the path of a folder",
             "headroom in the system's folder for caches",
             path,
+            elsewhere=True,
         ),
     ] = field(default_factory=lambda: _cache(os.environ))
     output_dir: Annotated[
@@ -101,6 +107,7 @@ class Settings(MemorySettings):
             "the path of a folder",
             "outputs",
             path,
+            elsewhere=True,
         ),
     ] = Path("outputs")
     model: Annotated[
@@ -178,6 +185,7 @@ class Settings(MemorySettings):
             "the path of a file of UTF-8 text",
             "genres_vocab.txt in the folder of the language model, where there is one",
             path,
+            elsewhere=True,
         ),
     ] = None
     lm_prompt: Annotated[
@@ -212,6 +220,7 @@ class Settings(MemorySettings):
             "none",
             str,
             secret=True,
+            elsewhere=True,
         ),
     ] = field(default=None, repr=False)
     no_progress: Annotated[
@@ -226,7 +235,13 @@ class Settings(MemorySettings):
         ),
     ] = False
     sources: tuple[tuple[str, str], ...] = ()  # (field, where its value came from); else default
-    unknown: tuple[str, ...] = ()  # HEADROOM_ variables that are no setting, with the nearest one
+    unknown: tuple[str, ...] = ()  # variables that look like ours and are not, with the nearest
+    ignored: tuple[str, ...] = ()  # what of `.env` is not used, and why
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever set these should hear, a sentence each."""
+        return self.unknown + self.ignored
 
     def vram_for(self, kind: str) -> float | None:
         """The GiB a device of that kind may use: the smallest limit that speaks of it, or None."""
@@ -267,23 +282,31 @@ def declared() -> Iterator[tuple[str, Setting]]:
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
     """The settings of this process: `os.environ`, then `env_file` (else `.env` if there is one).
 
-    Raises InvalidRequest naming variable, value and what is allowed, and for a file that is not
-    `NAME=value` lines in UTF-8.
+    A `.env` that cannot be read stops nothing; it is in `ignored`. Raises InvalidRequest naming
+    variable, value and what is allowed, and for an `env_file` that cannot be read.
     """
     environ = os.environ if environ is None else environ
-    places = {"environment": environ, ".env": _read_file(env_file)}
+    file, ignored = _read_file(env_file)
+    places = {ENVIRONMENT: environ, FILE: file.values}
     found: dict[str, Any] = {}
     sources: list[tuple[str, str]] = []
     for name, setting in declared():
         hit = _find(setting, places)
-        if hit is not None:
-            place, spelt, text = hit
-            found[name] = _value(setting, spelt, text)
-            sources.append((name, place if spelt == setting.name else f"{place} ({spelt})"))
+        if hit is None:
+            continue
+        place, spelt, text = hit
+        value = _value(setting, spelt, text)
+        if place == FILE and not file.trusted and setting.elsewhere and not _is_here(value):
+            ignored.append(f"{spelt} in {FILE} is not used: {_OF_ANOTHER}")
+            continue
+        found[name] = value
+        sources.append((name, place if spelt == setting.name else f"{place} ({spelt})"))
     if "cache_dir" not in found:
         found["cache_dir"] = _cache(environ)
     found.setdefault("checkpoints_dir", _checkpoints(found["cache_dir"]))
-    return Settings(**found, sources=tuple(sources), unknown=tuple(_unknown(places)))
+    every = [spelt for _, setting in declared() for spelt in (setting.name, *setting.replaces)]
+    unknown = (one for place, names in places.items() for one in misspelt(names, place, every))
+    return Settings(**found, sources=tuple(sources), unknown=tuple(unknown), ignored=tuple(ignored))
 
 
 def example() -> str:
@@ -307,50 +330,37 @@ def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[st
 
 
 def _value(setting: Setting, spelt: str, text: str) -> object:
+    # Text of another program may have got into a value by a quote that was never closed.
+    torn = next((words for sign, words in _TORN if sign.search(text)), None)
+    if torn is not None:
+        raise InvalidRequest(spelt, torn, setting.allowed)
     try:
         return setting.read(text)
     except (ValueError, InvalidRequest) as error:  # the latter: `~` where there is no home
         raise InvalidRequest(spelt, text, setting.allowed) from error
 
 
-def _unknown(places: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    every = {spelt for _, setting in declared() for spelt in (setting.name, *setting.replaces)}
-    for place, values in places.items():
-        # The environment holds what other programs want; a .env beside us is meant for us.
-        ours = PREFIX if place == "environment" else (PREFIX, "ACESTEP_", "MAX_")
-        for spelt in sorted(values):
-            if spelt.startswith(ours) and spelt not in every:
-                close = get_close_matches(spelt, sorted(every), n=1)
-                hint = f", did you mean {close[0]}?" if close else ""
-                yield f"{spelt} ({place}) is no setting{hint}"
+def _is_here(value: object) -> bool:
+    """Whether a value names a place in the working folder, links followed."""
+    return isinstance(value, Path) and paths.resolved(value).is_relative_to(paths.resolved("."))
 
 
-def _read_file(path: Path | None) -> dict[str, str]:
-    """The NAME=value lines of a file; {} where `.env` is not there and none was named."""
-    if path is None:
-        path = Path(".env")
-        if not paths.is_file(path):
-            return {}
+def _read_file(path: Path | None) -> tuple[EnvFile, list[str]]:
+    """What a file says, and sentences about what of it is not used.
+
+    Where none is named it is `.env`, which another program may have written as it likes.
+    """
+    named, path = path is not None, path or Path(FILE)
+    if not named and not paths.is_file(path):
+        return EnvFile(), []
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest("env file", str(path), "a file of UTF-8 text") from error
-    values: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise InvalidRequest(f"{path} line {number}", line, "NAME=value, or a # comment")
-        values[match[1]] = _unquoted(match[2])
-    return values
-
-
-def _unquoted(text: str) -> str:
-    """A value without its quotes, or without the comment behind it."""
-    quoted = re.fullmatch(r"""(["'])(.*?)\1\s*(?:#.*)?""", text)
-    return quoted[2] if quoted else re.split(r"(?:^|\s)#", text, maxsplit=1)[0].strip()
+        found = read_env(path)
+    except InvalidFile as error:
+        if named:
+            allowed = f"a file of NAME=value lines; this one {error.why}"
+            raise InvalidRequest("env file", str(path), allowed) from error
+        return EnvFile(), [f"{FILE} {error.why}"]
+    return replace(found, trusted=found.trusted or named), list(found.remarks)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
+from headroom import settings_file
 from headroom.errors import InvalidRequest
 from headroom.memory.precision import CONVERTED, SPELLINGS
+from headroom.setting import amount, count
+from headroom.setting import path as setting_path
 from headroom.settings import declared, example, load
 from headroom.settings_memory import QUANTIZATIONS
 
@@ -104,9 +108,141 @@ def test_a_file_may_have_quotes_comments_exports_and_a_byte_order_mark() -> None
     assert (found.model, found.output_dir, found.device) == ("my model # 1", Path("a#b"), "auto")
 
 
-def test_a_line_that_is_none_is_named() -> None:
-    with pytest.raises(InvalidRequest, match=r"\.env line 2: 'what is this' is not allowed"):
-        load({}, dotenv("HEADROOM_DEVICE=cpu\nwhat is this\n"))
+OTHERS = {
+    "several lines": b'KEY="-----BEGIN KEY-----\nSECRET\n-----END KEY-----"\n',
+    "a name with a hyphen": b"MY-VAR=SECRET\n",
+    "YAML": b"services:\n  web:\n    - SECRET: 'x\n",
+    "Latin-1": "NAME=Jos\u00e9 SECRET\n".encode("latin-1"),
+    "binary": bytes(range(256)) * 8 + b"SECRET\n",
+    "words": b"what is this SECRET\n",
+    "a quote that stays open": b'KEY="SECRET\n',
+}
+
+
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_another_programs_lines_stop_nothing_and_are_never_shown(text: bytes) -> None:
+    Path(".env").write_bytes(text + b"\nHEADROOM_MAX_DURATION=90\n")
+    found = load({})
+    assert found.max_duration == 90
+    assert "SECRET" not in repr(found)
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])
+def test_a_file_may_say_its_encoding(encoding: str) -> None:
+    Path(".env").write_bytes("# Notepad\nHEADROOM_MODEL=stra\u00dfe\n".encode(encoding))
+    assert load({}).model == "stra\u00dfe"
+
+
+def test_nothing_is_put_into_a_value() -> None:
+    dotenv("A=1\nHEADROOM_MODEL=${A}-$A\n")
+    assert load({"A": "2"}).model == "${A}-$A"
+
+
+def test_a_value_that_took_in_other_lines_is_refused_unseen() -> None:
+    dotenv('HEADROOM_MODEL="mine\nTOKEN=SECRET\nX="\n')
+    with pytest.raises(InvalidRequest, match=r"HEADROOM_MODEL: '\(several lines\)'") as error:
+        load({})
+    assert "SECRET" not in str(error.value) and "SECRET" not in repr(error.value.value)
+
+
+def test_bytes_of_another_encoding_in_a_value_of_ours_are_a_sentence() -> None:
+    Path(".env").write_bytes("HEADROOM_MODEL=Jos\u00e9\n".encode("latin-1"))
+    with pytest.raises(InvalidRequest, match=r"HEADROOM_MODEL: '\(not text in UTF-8\)'"):
+        load({})
+
+
+def test_a_line_of_ours_without_a_value_is_named() -> None:
+    dotenv("OTHER=1\n\nHEADROOM_DEVICE cpu\nHEADROOM_MODEL\n")
+    assert load({}).warnings == (
+        ".env line 3: HEADROOM_DEVICE is not NAME=value",
+        ".env line 4: HEADROOM_MODEL is not NAME=value",
+    )
+
+
+def test_a_file_that_is_too_large_or_no_file_is_not_read() -> None:
+    Path(".env").write_bytes(b"HEADROOM_DEVICE=cpu\n" + b"#" * (1 << 20))
+    assert load({}).device == "auto"
+    assert load({}).warnings == (".env is larger than 256 KiB, the most that is read",)
+    Path(".env").unlink()
+    Path(".env").mkdir()  # as a virtual environment may be called
+    assert load({}).warnings == ()
+
+
+def test_a_file_is_read_in_a_time_that_grows_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    dotenv("A=x" + " " * 200_000 + "y\nHEADROOM_DEVICE=cpu\n")
+    seen: list[int] = []
+    whole = settings_file.parse_stream
+    monkeypatch.setattr(
+        settings_file, "parse_stream", lambda s: seen.append(len(s.getvalue())) or whole(s)
+    )
+    assert load({}).device == "cpu"
+    assert seen[0] < 200  # blanks, for which the parser needs their number squared, are gone
+
+
+def of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on whoever runs this is somebody else than who made the files here."""
+    me = os.stat(".").st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: me + 1, raising=False)
+
+
+def test_a_file_of_another_user_sets_limits_and_preferences_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dotenv(
+        f"HEADROOM_MAX_DURATION=90\nHEADROOM_DEVICE=cpu\nHF_TOKEN=SECRET\n"
+        f"ACESTEP_OUTPUT_DIR={tmp_path.parent}\nHEADROOM_CACHE_DIR=../c\n"
+        "HEADROOM_CHECKPOINTS_DIR=models\n"
+    )
+    mine = load({})
+    assert (mine.hf_token, mine.output_dir, mine.ignored) == ("SECRET", tmp_path.parent, ())
+    of_another(monkeypatch)
+    found = load({"HEADROOM_GENRES_FILE": "/g"})
+    assert (found.max_duration, found.device, found.genres_file) == (90, "cpu", Path("/g"))
+    assert (found.hf_token, found.output_dir, found.source("hf_token")) == (
+        None, Path("outputs"), "default",
+    )  # fmt: skip
+    assert found.cache_dir != Path("../c")
+    assert found.checkpoints_dir == Path("models")  # in the folder: a preference
+    assert [one.split()[0] for one in found.ignored] == [
+        "HEADROOM_CACHE_DIR", "ACESTEP_OUTPUT_DIR", "HF_TOKEN",
+    ]  # fmt: skip
+    assert "belongs to another user" in found.ignored[0]
+    assert "SECRET" not in repr(found)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_that_leads_out_of_the_folder_is_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("songs").symlink_to(tmp_path.parent)
+    dotenv("HEADROOM_OUTPUT_DIR=songs/x\n")
+    assert load({}).output_dir == Path("songs/x")
+    of_another(monkeypatch)
+    assert load({}).output_dir == Path("outputs")
+
+
+def test_a_file_that_was_named_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_another(monkeypatch)
+    path = dotenv("HF_TOKEN=t\n")
+    assert load({}, path).hf_token == "t"
+
+
+def test_every_place_host_and_secret_is_declared_as_such() -> None:
+    for name, setting in declared():
+        if setting.read is setting_path or setting.secret or "://" in setting.allowed:
+            assert setting.elsewhere, name
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1e300", "inf", "-inf", "9" * 5000, "1e-400"])
+def test_a_number_that_no_machine_has_is_a_sentence(text: str) -> None:
+    numbers = [s for _, s in declared() if s.read in (amount, count)]
+    assert len(numbers) > 5
+    for setting in numbers:
+        with pytest.raises(InvalidRequest, match=f"{setting.name}: "):
+            load({setting.name: text})
+    with pytest.raises(InvalidRequest, match="HEADROOM_DEVICE: "):
+        load({"HEADROOM_DEVICE": f"cuda:{text}"})
 
 
 def test_a_file_that_was_named_must_be_there() -> None:
@@ -172,6 +308,29 @@ def test_a_misspelt_setting_is_noticed() -> None:
     assert load({"HEADROOM_DEVCE": "cpu", "ACESTEP_OTHER": "1"}).unknown == (
         "HEADROOM_DEVCE (environment) is no setting, did you mean HEADROOM_DEVICE?",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "meant"),
+    [
+        ("headroom_device", "environment", "HEADROOM_DEVICE"),
+        ("ACESTEP_DEVCE", "environment", "ACESTEP_DEVICE"),
+        ("MAX_CUDA_VRM", "environment", "MAX_CUDA_VRAM"),
+        ("HF_TOKN", ".env", "HF_TOKEN"),
+        ("MAX_CUDA_VRAMS", ".env", "MAX_CUDA_VRAM"),
+        ("HF_TOKN", "environment", None),
+        ("MAX_CONNECTIONS", ".env", None),
+        ("HF_API_TOKEN", ".env", None),
+        ("PYTORCH_ALLOC_CONF", ".env", None),
+        ("HEADROOM_" + "X" * 100_000, ".env", None),
+    ],
+)
+def test_a_name_is_ours_or_another_programs(name: str, place: str, meant: str | None) -> None:
+    if place == ".env":
+        dotenv(f"{name}=1\n")
+    said = load({name: "1"} if place == "environment" else {}).unknown
+    expected = f"{name} ({place}) is no setting, did you mean {meant}?"
+    assert said == (() if meant is None else (expected,))
 
 
 def test_an_unknown_key_of_the_file_is_noticed_where_it_looks_like_one_of_ours() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from headroom.terminal import visible
+
 ENDING = ".lrc"
 
 
@@ -18,8 +20,8 @@ class Timed:
 
 
 def lrc(lines: Iterable[Timed]) -> str:
-    """`[mm:ss.xx]text`, a line each; nothing for no lines."""
-    return "".join(f"{stamp(line.start)}{line.text}\n" for line in lines)
+    """`[mm:ss.xx]text`, a line each, control characters made visible; nothing for no lines."""
+    return "".join(f"{stamp(line.start)}{visible(line.text)}\n" for line in lines)
 
 
 def stamp(seconds: float) -> str:

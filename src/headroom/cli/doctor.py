@@ -124,7 +124,7 @@ def run(words: Sequence[str]) -> int:
 def examine(settings: Settings, folder: Path | None = None) -> Examined:
     """Ask everything once."""
     problems: list[str] = []
-    remarks = list(settings.unknown)
+    remarks = list(settings.warnings)
     packages = dict(_packages())
     problems += [f"{name} is not installed" for name, there in packages.items() if there is None]
     device = _device(settings, problems)

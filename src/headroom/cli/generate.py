@@ -35,7 +35,6 @@ from headroom.cli.output import (
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import has_bars, shown, stoppable
 from headroom.errors import Cancelled, InvalidRequest
-from headroom.log import log
 from headroom.models.acestep.examples import USUAL, filled
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.variants import offered
@@ -72,8 +71,6 @@ def run(words: Sequence[str]) -> int:
     parser = _parser(*_shown(words, settings))
     args, rest = parser.parse_known_args(words)
     fields = _fields(args, rest, parser)
-    for sentence in settings.unknown:
-        log.warning(sentence)
     flags = engine_flags(args)
     beside = Beside(check_latents(args.save_latents), args.lrc)
     told = Told(args.json, args.quiet or args.json, not settings.no_progress)

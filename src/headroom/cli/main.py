@@ -8,15 +8,18 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
+import headroom
+from headroom import terminal
 from headroom.errors import Cancelled, HeadroomError, InvalidRequest
-from headroom.log import show
+from headroom.log import log, show
+from headroom.settings import load
 
 PROGRAM = "acestep"
 STOPPED = 130
@@ -42,14 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program: `argv` without its name; the exit code. Prints, raises only what is a fault."""
     said = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in said if word not in VERBOSE]
+    quiet = words == said
     _forgive_old_terminals()
-    if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(help_text())
-        return 0
-    if words[0] == "--version":
-        sys.stdout.write(f"{PROGRAM} {_version()}\n")
-        return 0
-    return _guarded(lambda: _command(words[0])(words[1:]), words == said, argv is None)
+    with terminal.guarded():
+        if not words or words in (["-h"], ["--help"], ["help"]):
+            sys.stdout.write(help_text(_name()))
+            return 0
+        if words[0] in ("--version", "-V"):
+            sys.stdout.write(f"{_name()} {headroom.__version__}\n")
+            return 0
+        if words[0] in ("help", "-h", "--help"):  # of a command
+            words = [*words[1:], "--help"]
+        return _guarded(lambda: _run(words), quiet, argv is None)
 
 
 def download(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +64,13 @@ def download(argv: Sequence[str] | None = None) -> int:
     from headroom.cli.models import download_main
 
     _forgive_old_terminals()
-    return _guarded(lambda: download_main(argv), quiet=True, alone=argv is None)
+
+    def work() -> int:
+        _warn_about_settings()
+        return download_main(argv)
+
+    with terminal.guarded():
+        return _guarded(work, quiet=True, alone=argv is None)
 
 
 def models(words: Sequence[str]) -> int:
@@ -70,15 +83,35 @@ def models(words: Sequence[str]) -> int:
     return command.run(parser.parse_args(["models", *words]))
 
 
-def help_text() -> str:
-    """What `acestep` says without a command."""
+def help_text(name: str = PROGRAM) -> str:
+    """What `acestep` says without a command, under the name it was called by."""
     width = max(map(len, COMMANDS))
-    rows = "".join(f"  {name:<{width}}  {about}\n" for name, (_, about) in COMMANDS.items())
+    rows = "".join(f"  {word:<{width}}  {about}\n" for word, (_, about) in COMMANDS.items())
     return (
-        f"usage: {PROGRAM} COMMAND …\n\n{rows}\n"
-        f'  {PROGRAM} generate "slow bossa nova, nylon guitar" --duration 30 -o bossa.flac\n\n'
-        f"`{PROGRAM} COMMAND --help` lists a command's flags; --verbose works with all of them.\n"
+        f"usage: {name} COMMAND …\n\n{rows}\n"
+        f'  {name} generate "slow bossa nova, nylon guitar" --duration 30 -o bossa.flac\n\n'
+        f"`{name} help COMMAND` lists a command's flags; --verbose works with all of them.\n"
     )
+
+
+def _name() -> str:
+    """The name that the program was called by: `headroom`, else `acestep`."""
+    called = Path(sys.argv[0])
+    name = called.parent.name if called.name == "__main__.py" else called.stem
+    return "headroom" if name.startswith("headroom") else PROGRAM
+
+
+def _run(words: Sequence[str]) -> int:
+    run = _command(words[0])
+    _warn_about_settings()
+    return run(words[1:])
+
+
+def _warn_about_settings() -> None:
+    """Say what of the settings is not used."""
+    with suppress(InvalidRequest):  # a bad value is named by the command that needs it
+        for sentence in load().warnings:
+            log.warning(sentence)
 
 
 def _command(word: str) -> Run:
@@ -131,10 +164,3 @@ def _forgive_old_terminals() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-
-
-def _version() -> str:
-    try:
-        return version("headroom-audio")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "(not installed)"

@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from headroom import paths
+from headroom import paths, terminal
 from headroom import settings as environment
 from headroom.errors import HeadroomError, InvalidRequest, WeightsMissing
 from headroom.settings import Settings
@@ -169,7 +169,7 @@ def _list(wish: Wish, dirs: Sequence[Path], items: Sequence[Installed]) -> int:
         size = row["bytes"]
         assert isinstance(size, int)
         table.add_row(str(row["name"]), gib(size), str(row["state"]), str(row["about"]))
-    console = Console(highlight=False)
+    console = terminal.console(sys.stdout)
     console.print(table)
     for item in items:
         lacks = f"cannot be used without {' and '.join(item.lacks)}" if item.lacks else ""
@@ -218,7 +218,7 @@ def _download(
         task = progress.add_task("", total=None)
 
         def show(at: Transfer) -> None:
-            words = f"{at.model} {at.file}"
+            words = terminal.visible(f"{at.model} {at.file}")
             progress.update(task, description=words, completed=at.done, total=at.total)
 
         def say(sentence: str) -> None:
@@ -337,7 +337,7 @@ def _by_name(items: Sequence[Installed]) -> dict[str, Installed]:
 
 def _people() -> Console:
     """Where people read; standard output is for results."""
-    return Console(stderr=True)
+    return terminal.console(sys.stderr)
 
 
 @contextmanager
@@ -345,7 +345,11 @@ def _bar(wish: Wish, settings: Settings) -> Iterator[Progress]:
     """A bar of bytes on standard error, shown on a terminal only."""
     console = _people()
     hidden = wish.json or settings.no_progress or not console.is_terminal
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+    )
     with Progress(
         *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, disable=hidden
     ) as progress:

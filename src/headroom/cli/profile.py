@@ -22,7 +22,6 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.progress import shown, stoppable
 from headroom.engine.opening import Opening
 from headroom.errors import Cancelled, InvalidRequest
-from headroom.log import log
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import Param, union
@@ -88,8 +87,6 @@ def run(words: Sequence[str]) -> int:
     if words and words[0] == COMPARE:
         return _compared(words[1:])
     settings = load_settings()
-    for sentence in settings.unknown:
-        log.warning(sentence)
     options = parsed(words, settings)
     from headroom.profiler.face import Face
     from headroom.profiler.main import run as measure

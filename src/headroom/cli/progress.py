@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from headroom import terminal
 from headroom.runtime.events import (
     Event,
     Progress,
@@ -84,7 +85,6 @@ def _again(event: Replanned) -> str:
 
 @contextmanager
 def _bars() -> Iterator[Bars]:
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
@@ -96,7 +96,7 @@ def _bars() -> Iterator[Bars]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = terminal.console(sys.stderr)
     with Bars(*columns, console=console, transient=True) as progress:
         yield progress
 

@@ -22,13 +22,15 @@ def run(words: Sequence[str]) -> int:
     settings = load()
     rows = settings.rows()
     if args.json:
-        value = {"settings": [_json(row) for row in rows], "unknown": list(settings.unknown)}
+        value = {
+            "settings": [_json(row) for row in rows],
+            "unknown": list(settings.unknown),
+            "ignored": list(settings.ignored),
+        }
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
         return 0
     for row in rows:
         sys.stdout.write(_text(row))
-    for sentence in settings.unknown:
-        sys.stderr.write(f"note: {sentence}\n")
     return 0
 
 

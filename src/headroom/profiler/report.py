@@ -89,7 +89,14 @@ def stage_table(spans: Sequence[Span], planned: dict[str, float], wall: float) -
             gib(span.planned) if span.planned else DASH,
         )
     written = io.StringIO()
-    Console(file=written, width=WIDTH, color_system=None, legacy_windows=False).print(table)
+    Console(
+        file=written,
+        width=WIDTH,
+        color_system=None,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+    ).print(table)
     lines = [line.rstrip() for line in written.getvalue().splitlines()]
     tried = [f"  {s.stage}: out of memory {s.tried} times before it went" for s in spans if s.tried]
     return "\n".join([title("STAGES"), *lines, *tried])

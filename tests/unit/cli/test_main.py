@@ -69,10 +69,105 @@ def test_without_a_command_comes_the_help(cli: Cli) -> None:
     assert all(f"  {name} " in done.out for name in COMMANDS)
 
 
-def test_the_version_is_the_installed_one(cli: Cli) -> None:
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("bin/headroom", "headroom"),
+        ("Scripts\\headroom.exe" if sys.platform == "win32" else "headroom.exe", "headroom"),
+        ("src/headroom/__main__.py", "headroom"),
+        ("src/acestep/__main__.py", "acestep"),
+        ("acestep", "acestep"),
+        ("", "acestep"),
+    ],
+)
+def test_the_version_is_the_installed_one_under_the_name_that_was_called(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, flag: str, called: str, name: str
+) -> None:
     from importlib.metadata import version
 
-    assert cli("--version").out == f"acestep {version('headroom-audio')}\n"
+    monkeypatch.setattr(sys, "argv", [called])
+    assert cli(flag).out == f"{name} {version('headroom-audio')}\n"
+    assert cli("--help").out.startswith(f"usage: {name} COMMAND")
+
+
+def test_the_package_says_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    import headroom
+
+    assert headroom.__version__ == importlib.metadata.version("headroom-audio")
+    assert "__version__" in dir(headroom)
+
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    assert headroom.__version__ == "0+unknown"
+
+
+def test_help_is_a_command_too(cli: Cli) -> None:
+    assert cli("help") == cli("--help")
+    assert cli("help", "settings").out == cli("settings", "--help").out
+    assert cli("--help", "settings").out.startswith("usage: acestep settings")
+    assert "did you mean settings?" in cli("help", "setings").err
+
+
+def test_the_old_name_is_a_module_that_can_be_run() -> None:
+    import acestep.__main__
+
+    assert acestep.__main__.main is main
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["settings"],
+        ["models", "list"],
+        ["doctor", "--help"],
+        ["generate", "--help"],
+        ["plan", "--help"],
+        ["compose"],
+        ["generate", "x", "--duration=nan"],
+    ],
+)
+def test_a_misspelt_setting_is_said_once_by_every_command(
+    cli: Cli, home: Path, words: list[str]
+) -> None:
+    (home / ".env").write_text("HEADROOM_POLCY=adaptive\n")
+    done = cli(*words)
+    said = "WARNING: HEADROOM_POLCY (.env) is no setting, did you mean HEADROOM_POLICY?\n"
+    assert done.err.count("HEADROOM_POLCY") == 1
+    assert said in done.err
+
+
+def test_a_bad_setting_does_not_keep_the_help_from_being_read(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADROOM_DEVICE", "toaster")
+    assert cli("settings", "--help").code == 0
+    assert cli("help").code == 0
+
+
+@pytest.mark.parametrize("words", [["\x1b[31mred\x07"], ["models", "\x1b]0;title\x07"]])
+def test_what_is_said_of_what_was_said_steers_no_terminal(cli: Cli, words: list[str]) -> None:
+    done = cli(*words)
+    assert done.code == 2
+    assert "\x1b" not in done.err and "\x07" not in done.err
+    assert r"\x1b" in done.err
+
+
+def test_an_error_s_own_words_steer_no_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(words: object) -> int:
+        logging.getLogger("headroom").warning("of %s", "\x1b[2J")
+        raise InvalidRequest("x\x9b1m", 1, "what \x1b[8mhides\u202e it")
+
+    monkeypatch.setattr(program, "_command", lambda word: fail)
+    done = cli("generate")
+    assert done.err == (
+        "WARNING: of \\x1b[2J\nerror: x\\u009b1m: 1 is not allowed; allowed: "
+        "what \\x1b[8mhides\\u202e it.\n"
+    )
 
 
 def test_an_unknown_command_is_a_sentence_with_the_nearest(cli: Cli) -> None:
