@@ -64,7 +64,8 @@ def machine_here(settings: Settings) -> Machine:
 
     device = open_device(settings.device)
     cap = settings.vram_for(device.kind)
-    return probe(device) if cap is None else replace(probe(device), cap=int(cap * GIB))
+    machine = probe(device, settings.cache_dir)
+    return machine if cap is None else replace(machine, cap=int(cap * GIB))
 
 
 def terms_here(machine: Machine, settings: Settings) -> Terms:

@@ -27,9 +27,15 @@ from headroom.units import gib
 
 
 class HeadroomError(Exception):
-    """Root of the tree. `exit_code` is what the command line returns for it."""
+    """Root of the tree. `exit_code` is what the command line returns for it.
+
+    Copies and pickles hold the same attributes, whatever the arguments of the constructor.
+    """
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.args, self.__dict__)
 
 
 class InvalidInput(HeadroomError):
@@ -147,6 +153,19 @@ class Cancelled(HeadroomError):
     """The work was stopped from outside; nothing was left behind."""
 
 
+def _again(kind: type[HeadroomError], args: tuple[object, ...], state: dict[str, object]) -> object:
+    """An error as it was, made without its constructor."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
 def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
+    """The value as Python writes it, cut to `limit` characters; in words where it cannot be."""
+    if isinstance(value, str | bytes):
+        value = value[: limit + 1]  # not all of a long text is written out to be thrown away
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits; too deep a list
+        return f"a value of type {type(value).__name__} that is too long to be shown"
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -3,6 +3,7 @@ own; with the bundled small model."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -248,10 +249,10 @@ def test_older_prompts_are_behind_a_setting(
 ) -> None:
     said = {"thinking": True, "seed": 3, **GIVEN, **NOTHING_ELSE}
     today = planned(engine, **said)[0]
-    monkeypatch.setenv("HEADROOM_LM_PROMPT", "current")
-    assert planned(engine, **said)[0] == today
+    monkeypatch.setenv("HEADROOM_LM_PROMPT", "closed")
+    assert planned(engine, **said)[0] == today  # the settings of the engine are in force
     others = []
     for layout in ("legacy", "closed"):
-        monkeypatch.setenv("HEADROOM_LM_PROMPT", layout)
-        others.append(planned(engine, **said)[0])
+        settings = replace(engine.settings, lm_prompt=layout)
+        others.append(planned(Engine("cpu", "float32", settings=settings), **said)[0])
     assert today[0].codes != others[0][0].codes != others[1][0].codes != today[0].codes

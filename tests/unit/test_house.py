@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -142,3 +143,33 @@ def test_no_file_grows_past_four_hundred_lines() -> None:
         if (lines := len(file.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert long == {}
+
+
+def reads_of_the_environment(code: str) -> list[str]:
+    """What of a module makes settings out of the environment, or asks it for one of ours."""
+    tree = ast.parse(code)
+    imported = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "headroom.settings"
+        for alias in node.names
+    ]
+    asked = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    ours = re.compile("(HEADROOM|ACESTEP)_[A-Z_]+")
+    return [n for n in imported if n == "load"] + [a for a in asked if ours.fullmatch(a)]
+
+
+def test_below_the_engine_nobody_reads_the_environment_again() -> None:
+    assert reads_of_the_environment("from headroom.settings import load as x") == ["load"]
+    assert reads_of_the_environment('os.environ["HEADROOM_LM_PROMPT"]') == ["HEADROOM_LM_PROMPT"]
+    above = {"cli", "profiler", "ui", "service"}
+    files = [f for f in SRC.glob("headroom/*/**/*.py") if f.relative_to(SRC).parts[1] not in above]
+    assert len(files) > 100
+    found = {str(f.relative_to(SRC)): reads_of_the_environment(f.read_text("utf-8")) for f in files}
+    assert {name: said for name, said in found.items() if said} == {
+        str(Path("headroom", "engine", "engine.py")): ["load"]
+    }

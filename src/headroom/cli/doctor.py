@@ -178,7 +178,7 @@ def _device(settings: Settings, problems: list[str]) -> Device | None:
     except InvalidRequest as error:
         problems.append(str(error))
         return None
-    machine = probe(device)
+    machine = probe(device, settings.cache_dir)
     on = ("bfloat16", "float16", "fp8", "flash")
     words = tuple(name for name in on if getattr(machine.features, name))
     return Device(

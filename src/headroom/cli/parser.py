@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import NoReturn, cast, get_args
 
 from headroom import paths
+from headroom.engine.arguments import MOST_THREADS, check_threads
 from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Kind
 from headroom.memory.limits import Choices
-from headroom.setting import amount, maybe
+from headroom.setting import amount, device, maybe
 from headroom.settings import Settings
 from headroom.settings_memory import BACKENDS, POLICIES, PRECISION_WORDS, QUANTIZATIONS, Policy
 
@@ -130,9 +131,10 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
 
 def engine_flags(args: argparse.Namespace) -> EngineFlags:
     """Read them. Raises InvalidRequest for what can be seen to be wrong without loading torch."""
-    kind, _, index = args.device.lower().partition(":")
-    if kind not in DEVICES or (index and not index.isdecimal()):
-        raise InvalidRequest("device", args.device, "one of " + ", ".join(DEVICES))
+    try:
+        device(args.device)
+    except ValueError as error:
+        raise InvalidRequest("device", args.device, "one of " + ", ".join(DEVICES)) from error
     if args.dtype not in DTYPES:
         raise InvalidRequest("dtype", args.dtype, "one of " + ", ".join(DTYPES))
     folder = (
@@ -142,16 +144,13 @@ def engine_flags(args: argparse.Namespace) -> EngineFlags:
     )
     if folder is not None and not paths.is_dir(folder):
         raise InvalidRequest("checkpoint_dir", args.checkpoint_dir, "a folder that is there")
-    threads = args.threads
-    if threads is not None and not (threads.isdecimal() and int(threads) > 0):
-        raise InvalidRequest("threads", threads, "a whole number, at least 1")
     return EngineFlags(
         device=args.device,
         dtype=args.dtype,
         model=args.model or None,
         checkpoint_dir=folder,
         compile=args.compile,
-        threads=None if threads is None else int(threads),
+        threads=_threads(args.threads),
         policy=cast("Policy | None", _one_of("policy", args.policy, POLICIES)),
         choices=Choices(
             offload=_switch("offload", args.offload),
@@ -181,6 +180,15 @@ def _switch(field: str, text: str | None) -> bool | None:
         return None if text is None else maybe(text)
     except ValueError as error:
         raise InvalidRequest(field, text, "auto, on or off") from error
+
+
+def _threads(text: str | None) -> int | None:
+    if text is None:
+        return None
+    digits = text.isdecimal() and len(text) <= len(str(MOST_THREADS))
+    threads: int | str = int(text) if digits else text
+    check_threads(threads)
+    return int(threads)
 
 
 def _seconds(field: str, text: str | None) -> float | None:

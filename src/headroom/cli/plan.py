@@ -156,7 +156,7 @@ def _machine(vram: str | None, flags: EngineFlags, settings: Settings) -> Machin
         return card(cap)
     from headroom.hardware.probe import opened, probe
 
-    return probe(opened(settings, flags.device))
+    return probe(opened(settings, flags.device), settings.cache_dir)
 
 
 def gibibytes(text: str, field: str) -> float:

@@ -81,7 +81,7 @@ def open_device(word: str = AUTO, simulated_bytes: int = SIMULATED_BYTES) -> Dev
         kind = kinds[0]
     if kind not in kinds or (colon and kind not in ("cuda", "xpu")):
         _refuse(word, kinds)
-    if colon and not (number.isdecimal() and int(number) < _count(kind)):
+    if colon and not (number.isdecimal() and len(number) < 5 and int(number) < _count(kind)):
         _refuse(word, kinds)
     index = int(number) if colon else 0
     if kind == "cuda":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headroom.device import Device
+from headroom.engine.arguments import check_names, check_settings, check_terms, check_threads
 from headroom.engine.desk import Desk
 from headroom.engine.limits import batch_default, caps_of, limits, most_seconds
 from headroom.engine.record import record
@@ -39,7 +40,7 @@ from headroom.models.base import (
     Timestamps,
     Writer,
 )
-from headroom.models.registry import USUAL, open_family
+from headroom.models.registry import USUAL, check_family, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
@@ -72,8 +73,8 @@ class Engine:
     choices         what of the policy's row is to be otherwise
 
     What is left at its default is taken from `settings` (environment and `.env`) where they say
-    something. Raises InvalidRequest for a device or dtype that is not allowed. One render runs at
-    a time; other threads wait.
+    something; nothing below the engine reads the environment again. Raises InvalidRequest for an
+    argument that is not allowed. One render runs at a time; other threads wait.
     """
 
     def __init__(
@@ -91,15 +92,20 @@ class Engine:
         choices: Choices = NO_CHOICES,
         settings: Settings | None = None,
     ) -> None:
-        if dtype not in DTYPES:
+        if dtype not in tuple(DTYPES):
             raise InvalidRequest("dtype", dtype, "one of " + ", ".join(DTYPES))
-        if threads is not None and threads < 1:
-            raise InvalidRequest("threads", threads, "a whole number, at least 1")
-        self.settings = load() if settings is None else settings
-        self.device: Device = opened(self.settings, device)
-        machine = probe(self.device)
+        check_names(device, model, checkpoint_dir, compile)
+        check_family(family)
+        check_threads(threads)
+        self.settings = _loaded() if settings is None else settings
+        check_settings(self.settings)
+        policy = self.settings.policy if policy is None else policy
+        check_terms(policy, choices, wishes)
         said = choices_of(choices, self.settings)
-        found = terms(machine, policy or self.settings.policy, said)
+        check_terms(policy, said, wishes)
+        self.device: Device = opened(self.settings, device)
+        machine = probe(self.device, self.settings.cache_dir)
+        found = terms(machine, policy, said)
         self.terms = with_backend(found, said, machine.kind, self.device.can_capture())
         self.family = family
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
@@ -115,6 +121,7 @@ class Engine:
             None if otherwise else said.lm,
             self.terms.lms,
             self.terms.lm_backend,
+            self.settings,
         )
         self._desk = Desk(
             self.device, machine, self.terms, self.settings, said, wishes, threads,
@@ -377,3 +384,11 @@ class Engine:
     def _attention(self) -> str:
         numerics = self.model.numerics()
         return self.device.attention(numerics.dtype)
+
+
+def _loaded() -> Settings:
+    """The settings of this process; whoever set them hears what of them is not used."""
+    found = load()
+    for sentence in found.warnings:
+        log.warning(sentence)
+    return found

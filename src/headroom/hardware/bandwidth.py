@@ -17,7 +17,6 @@ import torch
 from headroom.device import Device
 from headroom.hardware.machine import card
 from headroom.log import log
-from headroom.settings import load
 from headroom.units import GIB, MIB
 
 FILE = "rates.json"
@@ -43,9 +42,14 @@ def assumed(device: Device) -> Rates:
     return Rates(like.copy_rate, like.memory_rate, like.matrix_rate)
 
 
-def measured(device: Device, folder: Path | None = None) -> Rates:
-    """Measured now, or read from the cache folder where this card was measured before."""
-    path = (load().cache_dir if folder is None else folder) / FILE
+def measured(device: Device, folder: Path | None) -> Rates:
+    """Measured now, or read from the cache folder where this card was measured before.
+
+    Without a folder nothing is remembered.
+    """
+    if folder is None:
+        return measure(device)
+    path = folder / FILE
     key = f"{device.name}, torch {torch.__version__}"
     known = _read(path)
     if key in known:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 
 from headroom.device import AUTO, SIMULATED_BYTES, Device, open_device, prepare_allocator
@@ -30,11 +32,12 @@ def opened(settings: Settings, word: str = AUTO) -> Device:
     return device
 
 
-def probe(device: Device) -> Machine:
-    """The machine around a device, as it is at this moment."""
+def probe(device: Device, cache_dir: Path | None = None) -> Machine:
+    """The machine around a device, as it is at this moment; its rates are remembered in
+    `cache_dir`, where there is one."""
     memory = psutil.virtual_memory()
     found = device.features()
-    rates = measured(device) if device.kind == "cuda" else assumed(device)
+    rates = measured(device, cache_dir) if device.kind == "cuda" else assumed(device)
     return Machine(
         name=device.name,
         kind=device.kind,

@@ -17,6 +17,7 @@ from headroom.memory.footprint import Footprint
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
 from headroom.params.request import Request
+from headroom.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,6 +100,7 @@ class Setup:
     compile     whether to compile what is called; None: where it pays
     lm          the language model asked for by name; None: the first of `lms` that is installed
     lm_backend  the loop that writes its codes, as `headroom.lm.backend` names it
+    settings    those in force; a family never reads the environment itself
     """
 
     device: Device
@@ -110,6 +112,7 @@ class Setup:
     lm: str | None = None
     lms: tuple[str, ...] = ()
     lm_backend: str = "pt"
+    settings: Settings = field(default_factory=Settings)
 
 
 class Model(Protocol[R, S]):

@@ -16,15 +16,19 @@ FAMILIES = {
 USUAL = "acestep"
 
 
+def check_family(name: object) -> None:
+    """Raise InvalidRequest for an unknown family."""
+    if name not in tuple(FAMILIES):
+        raise InvalidRequest("family", name, "one of " + ", ".join(FAMILIES))
+
+
 def open_family(name: str, setup: Setup) -> AnyModel:
     """The family, opened. Its module is imported now; its weights are not loaded.
 
     Raises InvalidRequest for an unknown family, and for one that is not on Python's path.
     """
-    place = FAMILIES.get(name)
-    if place is None:
-        raise InvalidRequest("family", name, "one of " + ", ".join(FAMILIES))
-    module, _, function = place.partition(":")
+    check_family(name)
+    module, _, function = FAMILIES[name].partition(":")
     try:
         opener = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:

@@ -8,11 +8,12 @@ import torch
 
 from headroom.engine.engine import Engine
 from headroom.errors import Cancelled, DoesNotFit, InvalidRequest, InvalidSource
+from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Wishes
 from headroom.models import registry
 from headroom.params.request import Request
 from headroom.runtime.events import Progress, StageDone, StageStarted
-from headroom.settings import load
+from headroom.settings import Settings, load
 from tone_model.model import ToneModel, _pitches
 from tone_model.requests import Tone
 
@@ -151,11 +152,40 @@ def test_settings_limit_and_fill_in():
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"dtype": "float8"}, "dtype"), ({"threads": 0}, "threads"), ({"device": "tpu"}, "device")],
+    [
+        ({"dtype": "float8"}, "dtype"),
+        ({"dtype": ["float32"]}, "dtype"),
+        ({"threads": 0}, "threads"),
+        ({"threads": "4"}, "threads"),
+        ({"threads": True}, "threads"),
+        ({"threads": 10**400}, "threads"),
+        ({"device": "tpu"}, "device"),
+        ({"device": "cuda:" + "9" * 5000}, "device"),
+        ({"device": None}, "device"),
+        ({"policy": "foo"}, "policy"),
+        ({"policy": ""}, "policy"),
+        ({"policy": ["published"]}, "policy"),
+        ({"model": 7}, "model"),
+        ({"checkpoint_dir": 7}, "checkpoint_dir"),
+        ({"compile": "yes"}, "compile"),
+        ({"compile": 1}, "compile"),
+        ({"choices": {"quantization": "int8"}}, "choices"),
+        ({"choices": Choices(quantization="int3")}, "quantization"),
+        ({"choices": Choices(lm_backend="onnx")}, "lm_backend"),
+        ({"choices": Choices(offload="no")}, "offload"),
+        ({"choices": Choices(lm=4)}, "lm_model"),
+        ({"wishes": None}, "wishes"),
+        ({"family": "none"}, "family"),
+        ({"family": ["acestep"]}, "family"),
+        ({"settings": {"policy": "adaptive"}}, "settings"),
+        ({"settings": Settings(policy="foo")}, "policy"),
+        ({"settings": Settings(quantization="int3")}, "quantization"),
+        ({"settings": Settings(lm_prompt="new")}, "lm_prompt"),
+    ],
 )
 def test_options_that_are_not_allowed_are_refused_when_constructing(options, field):
     with pytest.raises(InvalidRequest) as caught:
-        Engine(**({"device": "cpu"} | options), settings=load({}, None))
+        Engine(**({"device": "cpu", "settings": load({}, None)} | options))
     assert caught.value.field == field
 
 

@@ -21,7 +21,6 @@ from headroom.models.base import Score, Setup, SheetWish, SongSheet, Thought
 from headroom.params.request import Request
 from headroom.runtime.run import Run
 from headroom.settings import Settings
-from headroom.settings import load as load_settings
 from headroom.weights import catalog
 
 BUNDLED = Path(__file__).parent / "nano"
@@ -39,11 +38,10 @@ class LanguageActs:
     @cached_property
     def _languages(self) -> dict[str, Language]:
         setup = self._setup
-        settings = load_settings()
-        dirs = catalog.checkpoint_dirs(settings, setup.checkpoint_dir)
+        dirs = catalog.checkpoint_dirs(setup.settings, setup.checkpoint_dir)
         items = catalog.installed(dirs, BUNDLED)
         found = find_languages(items, setup.lm, setup.lms, self.bundled)
-        genres = _genres_of(settings)
+        genres = _genres_of(setup.settings)
         return {one.name: Language(one.name, one.folder, self.dtype, genres) for one in found}
 
     @property
@@ -66,7 +64,8 @@ class LanguageActs:
     def _language(self, name: str) -> Language:
         if name not in self._languages:
             how = f"fetch one with `acestep models download {catalog.USUAL_LM}`"
-            places = catalog.checkpoint_dirs(load_settings(), self._setup.checkpoint_dir)
+            setup = self._setup
+            places = catalog.checkpoint_dirs(setup.settings, setup.checkpoint_dir)
             raise WeightsMissing(name or "a planner language model", [str(p) for p in places], how)
         return self._languages[name]
 
@@ -81,7 +80,7 @@ class LanguageActs:
     ) -> tuple[Footprint, SongTask]:
         """What a request that asks for a language model needs of it, and the work."""
         assert isinstance(request, Text2Music)
-        layout = load_settings().lm_prompt
+        layout = self._setup.settings.lm_prompt
         task = song_task(request, seeds, most_seconds, self._language(language), layout)
         return self._thinks(task.cost, language), task
 

@@ -61,7 +61,6 @@ from headroom.params.knob import Limit
 from headroom.params.request import Request
 from headroom.runtime.compiled import Call, compile_calls
 from headroom.runtime.run import Run
-from headroom.settings import load as load_settings
 from headroom.weights import catalog
 from headroom.weights.blank import shapes_only
 from headroom.weights.load import Checkpoint, Recipe, check_complete, load
@@ -244,7 +243,7 @@ class AceStep(LanguageActs):
             calls = part.pieces()
         if isinstance(part, Decoder):
             calls = [(part, "wide")]
-        compile_calls(calls, self.device, load_settings().cache_dir)
+        compile_calls(calls, self.device, self._setup.settings.cache_dir)
         return part
 
     def _check(self) -> None:
@@ -285,7 +284,7 @@ def find(setup: Setup) -> catalog.Installed:
     Raises WeightsMissing for a name that is not installed or lacks what it needs, and
     InvalidCheckpoint for a damaged folder, also where the bundled model would stand in for it.
     """
-    dirs = catalog.checkpoint_dirs(load_settings(), setup.checkpoint_dir)
+    dirs = catalog.checkpoint_dirs(setup.settings, setup.checkpoint_dir)
     items = catalog.installed(dirs, BUNDLED)
     if setup.model is None:
         found = catalog.best(items)
