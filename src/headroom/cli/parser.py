@@ -185,10 +185,11 @@ def _switch(field: str, text: str | None) -> bool | None:
 def _threads(text: str | None) -> int | None:
     if text is None:
         return None
-    digits = text.isdecimal() and len(text) <= len(str(MOST_THREADS))
-    threads: int | str = int(text) if digits else text
-    check_threads(threads)
-    return int(threads)
+    # Not more digits than Python reads, nor than the largest number has.
+    number = int(text) if text.isdecimal() and len(text) <= len(str(MOST_THREADS)) else None
+    if number is None or not 1 <= number <= MOST_THREADS:
+        check_threads(text)
+    return number
 
 
 def _seconds(field: str, text: str | None) -> float | None:
