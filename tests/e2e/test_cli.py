@@ -186,7 +186,7 @@ def refused(cli: Cli, home: Path, words: tuple[str, ...], *said: str) -> None:
         ("--audio-cover-strength", "nan", "audio_cover_strength"),
         ("--dcw-scaler", "-0.1", "dcw_scaler"),
         ("--batch-size", "0", "batch_size"),
-        ("--seed", "-1", "seed"),
+        ("--seed", "-2", "seed"),
         ("--timesteps", "0.1,0.9", "timesteps"),
         ("--task", "dance", "task"),
         ("--lyrics", "@absent.txt", "lyrics"),
@@ -261,7 +261,7 @@ def test_what_the_recording_says_is_not_said_again(cli: Cli, home: Path) -> None
 
 def test_a_line_of_requests_that_is_wrong_is_named(cli: Cli, home: Path) -> None:
     for line, said in (
-        ('{"caption": "x", "duration": -1}', "r.jsonl line 2, duration: -1"),
+        ('{"caption": "x", "duration": -2}', "r.jsonl line 2, duration: -2"),
         ("{caption}", "r.jsonl line 2: '{caption}'"),
         ("[1]", "a JSON object, as in"),
     ):

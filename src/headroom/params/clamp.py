@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
 from headroom.params.describe import Param, describe
 from headroom.params.knob import Limit
+from headroom.params.note import Note as Note
 from headroom.params.read import validate
 from headroom.params.request import Request
 
 R = TypeVar("R", bound=Request)
 NO_LIMITS: Mapping[str, Limit] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something asked that is done otherwise. `used` is None where it is not used at all."""
-
-    field: str
-    asked: object
-    used: object
-    why: str
-
-    def sentence(self) -> str:
-        """One line for a person."""
-        used = "not used" if self.used is None else f"used {_shown(self.used)}"
-        return f"{self.field}: asked {_shown(self.asked)}, {used}: {self.why}."
 
 
 def change(param: Param, asked: object, limits: Mapping[str, Limit] = NO_LIMITS) -> Note | None:
@@ -92,10 +77,3 @@ def _shortened(text: str, most: int) -> str:
         if 2 * at >= most:
             return cut[:at].rstrip()
     return cut
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    text = str(value)
-    return text if len(text) <= 60 else text[:59] + "…"

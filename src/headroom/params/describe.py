@@ -158,9 +158,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 
 def _kind_words(param: Param) -> str:
     if param.choices:
-        few = len(param.choices) <= 20
-        shown = param.choices if few else (*param.choices[:8], f"… ({len(param.choices)} in all)")
-        return ("any of " if param.many else "one of ") + ", ".join(shown)
+        return ("any of " if param.many else "one of ") + ", ".join(param.choices)
     if param.kind is bool:
         return "true or false"
     if param.many:

@@ -39,8 +39,11 @@ class Knob:
     left_open for a field that may be None: who decides then, in words
     stand_in  for a field that may be None: the value taken where nobody decides (None: no value)
     old       old names; spelling with hyphens or in camelCase is understood anyway
-    old_open  a value that means None under an old name (never under the field's own)
-    old_words (old word, new word) for the values of a choice
+    open_values numbers and words that mean "decide for me", under any name of the field; a field
+              that may be None, or whose choices are words, knows `words.OPEN` besides
+    idle      values that other programs send with tasks that have no such field
+    units     words that may stand behind a number, lower case
+    old_words (other word, the word of the choice), in any case, spaces and hyphens alike
     old_switches (old boolean field, the choice it stands for)
     """
 
@@ -54,7 +57,9 @@ class Knob:
     left_open: str = ""
     stand_in: float | str | None = None
     old: tuple[str, ...] = ()
-    old_open: float | None = None
+    open_values: tuple[float | str, ...] = ()
+    idle: tuple[float | str, ...] = ()
+    units: tuple[str, ...] = ()
     old_words: tuple[tuple[str, str], ...] = ()
     old_switches: tuple[tuple[str, str], ...] = ()
 

@@ -4,14 +4,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from headroom.log import log
 from headroom.params.describe import TASK, Param, describe
 from headroom.params.knob import refuse
+from headroom.params.note import Note
+from headroom.params.words import folded, is_open_word, number_text
+
+_ON, _OFF = ("1", "true", "yes", "y", "on"), ("0", "false", "no", "n", "off", "")
+_SWITCH = (*_ON, *_OFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A name that other programs send and that no field answers to.
+
+    why      nothing comes of it, for the warning
+    usual    values that ask for nothing; they get no warning
+    texts    whether a text alone is meant: a field answers to the same name with a switch
+    """
+
+    why: str
+    usual: tuple[object, ...] = ()
+    texts: bool = False
+
+    def takes(self, value: object) -> bool:
+        """Whether this value is one of those that nothing comes of."""
+        if not self.texts:
+            return True
+        return isinstance(value, str) and not is_open_word(value) and folded(value) not in _SWITCH
+
+    def answer(self, name: str, value: object) -> None:
+        """A warning where something was asked."""
+        if value is not None and not any(_equal(value, one) for one in (*self.usual, "")):
+            log.warning(Note(name, value, None, self.why).sentence())
 
 
 class Request(BaseModel):
@@ -21,6 +54,7 @@ class Request(BaseModel):
     """
 
     groups: ClassVar[tuple[str, ...]] = ()  # the order of the headings, where it matters
+    unread: ClassVar[Mapping[str, Unread]] = {}  # names that no field answers to, snake case
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -48,9 +82,9 @@ def _params(model: type[BaseModel]) -> Mapping[str, Param]:
 
 @cache
 def _words(param: Param) -> Mapping[str, str]:
-    """The choices of a parameter by their case-folded spelling, old words included."""
-    new = {choice.casefold(): choice for choice in param.choices}
-    return {old.casefold(): word for old, word in param.knob.old_words} | new
+    """The choices of a parameter by their folded spelling, old words included."""
+    new = {folded(choice): choice for choice in param.choices}
+    return {folded(old): word for old, word in param.knob.old_words} | new
 
 
 def snake(name: str) -> str:
@@ -61,21 +95,28 @@ def snake(name: str) -> str:
 def canonical(model: type[BaseModel], data: Mapping[Any, Any]) -> dict[str, object]:
     """The mapping with every name and word as the model declares it.
 
-    Raises the validation error of an unknown name, and of a field given twice with two values.
+    What stands for "decide for me" is None where the field may be None, else left out; names that
+    no field answers to and that are known to be harmless are left out with a warning. Raises the
+    validation error of an unknown name, and of a field given twice with two values.
     """
     result: dict[str, object] = {}
     for spelt, value in data.items():
         name, value = _place(model, str(spelt), value)
-        if name in result and result[name] != value:
+        if not name or (value is None and name in result):
+            continue
+        if result.get(name) is not None and result[name] != value:
             raise refuse("one value for it, not two spellings that differ", field=name, value=value)
-        if name:
-            result[name] = value
+        result[name] = value
     return result
 
 
 def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, object]:
-    """Field and value for one entry; an empty name for an old switch that is off."""
+    """Field and value for one entry; an empty name where nothing is said with it."""
     name = spelt if spelt in model.model_fields else snake(spelt)
+    unread: Mapping[str, Unread] = getattr(model, "unread", {})
+    if name in unread and unread[name].takes(value):
+        unread[name].answer(spelt, value)
+        return "", None
     switch = _switches(model).get(name)
     if switch is not None:
         return switch if _is_on(spelt, value) else ("", None)
@@ -85,17 +126,45 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
     if field == TASK:
         return field, value
     param = _params(model)[field]
-    if name != field and _means_open(param, value):
-        return field, None
-    return field, _word(param, value)
+    if means_open(param, value):
+        return (field, None) if param.optional else ("", None)
+    return field, _word(param, number_text(param, value))
 
 
-def _means_open(param: Param, value: object) -> bool:
-    """Whether a value under an old name is the number that used to mean "decide for me"."""
-    try:
-        return param.knob.old_open is not None and float(str(value)) == param.knob.old_open
-    except ValueError:
+def means_open(param: Param, value: object) -> bool:
+    """Whether a value says that nobody chose one: None, the field's open values, and, but for free
+    text and files, the words of `words.OPEN`."""
+    if value is None or any(_equal(value, one) for one in param.knob.open_values):
+        return True
+    if param.many and isinstance(value, list | tuple) and value:
+        return all(means_open(replace(param, many=False), one) for one in value)
+    if not isinstance(value, str) or folded(value) in _words(param):
         return False
+    if param.kind is Path or (param.kind is str and not param.choices):
+        return value.strip() == "" and (param.optional or param.many or param.kind is Path)
+    return is_open_word(value)
+
+
+def asks_nothing(param: Param, value: object) -> bool:
+    """Whether a value asks for nothing where the field does not exist: open, the default, or what
+    other programs send idly."""
+    said = _word(param, number_text(param, value))
+    quiet = (param.default, *param.knob.idle)
+    return means_open(param, value) or any(_equal(said, one) for one in quiet)
+
+
+def _equal(value: object, known: object) -> bool:
+    """Whether a value, perhaps as text, is a known one; a switch is no number."""
+    if isinstance(value, bool) or isinstance(known, bool):
+        return str(value).casefold() == str(known).casefold()
+    if isinstance(known, int | float) and isinstance(value, str | int | float):
+        try:
+            return float(value) == known
+        except (ValueError, OverflowError):
+            return False
+    if isinstance(value, str) and isinstance(known, str):
+        return value.strip() == known
+    return value == known or (known == () and value in ([], ""))
 
 
 def _word(param: Param, value: object) -> object:
@@ -110,20 +179,19 @@ def _word(param: Param, value: object) -> object:
 
 
 def _word_of_one(param: Param, value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return value
-    if value == "" and param.optional:
-        return None
-    return _words(param).get(str(value).strip().casefold(), value)
+    return _words(param).get(folded(str(value)), value)
 
 
 def _is_on(name: str, value: object) -> bool:
-    on, off = (True, 1, "1", "true", "yes", "y", "on"), (False, 0, "0", "false", "no", "n", "off")
-    word = value.lower() if isinstance(value, str) else value
-    if word in on:
-        return True
-    if word in off or word is None:
+    if value is None:
         return False
+    word = str(int(value) if isinstance(value, bool) else value).strip().casefold()
+    if word in (*_ON, *_OFF):
+        return word in _ON
     raise refuse("true or false", field=name, value=value)
 
 

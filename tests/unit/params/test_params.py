@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -11,11 +12,12 @@ from pydantic import ValidationError
 from headroom.errors import InvalidRequest
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import describe, groups, stand_in, union
-from headroom.params.flags import caption
+from headroom.params.flags import caption, parse
 from headroom.params.knob import Choices, Knob, Limit, Many
 from headroom.params.narrow import narrow, schema, without
 from headroom.params.read import faults, read, validate
-from headroom.params.request import Request
+from headroom.params.request import Request, Unread
+from headroom.params.words import seconds_of
 
 
 class Tea(Request):
@@ -32,7 +34,8 @@ class Tea(Request):
             left_open="the leaf decides",
             stand_in=80,
             old=("water_heat", "temperature"),
-            old_open=-1,
+            open_values=(-1,),
+            units=("c", "degrees"),
         ),
     ] = None
     kind: Annotated[
@@ -77,10 +80,74 @@ def test_every_spelling_of_a_name_arrives_as_one() -> None:
     assert {validate(Tea, {name: 90}).heat for name in names} == {90.0}
 
 
-def test_an_old_number_for_decide_for_me_counts_only_under_an_old_name() -> None:
-    assert validate(Tea, {"water_heat": -1}).heat is None
-    assert validate(Tea, {"water_heat": "-1"}).heat is None
-    assert "heat: -1 is not allowed" in refused({"heat": -1})
+@pytest.mark.parametrize("name", ["heat", "water_heat", "temperature"])
+@pytest.mark.parametrize("value", [-1, -1.0, "-1", " -1.0 ", "", "auto", "None", "null", None])
+def test_decide_for_me_is_understood_under_any_name(name: str, value: object) -> None:
+    request = validate(Tea, {name: value})
+    assert request.heat is None and request.model_fields_set == {"heat"}
+
+
+def test_what_is_not_said_of_a_field_that_cannot_be_open_is_its_default() -> None:
+    nothing: dict[str, object] = {"cups": None, "sugar": "", "kind": "auto", "herbs": [None, ""]}
+    assert validate(Tea, nothing).model_fields_set == set()
+    assert validate(Tea, {"herbs": ""}).herbs == ()
+    assert validate(Tea, {"is_black": ""}).kind == "green"
+
+
+def test_a_value_goes_before_decide_for_me_under_another_name() -> None:
+    assert validate(Tea, {"heat": 90, "temperature": -1}).heat == 90
+    assert validate(Tea, {"heat": "", "temperature": 90}).heat == 90
+
+
+@pytest.mark.parametrize("written", ["90 C", "90c", " 90 degrees", "90.0", "9e1 c"])
+def test_a_number_may_carry_its_unit(written: str) -> None:
+    assert validate(Tea, {"heat": written}).heat == 90
+    assert "heat: '90 F' is not allowed" in refused({"heat": "90 F"})
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("1:30", 90), ("0:07.5", 7.5), ("1:02:03", 3723), ("-0:05", -5), ("90s", 90), ("90 sec", 90),
+     ("1m30s", 90), ("2 min", 120), ("1h 1m", 3660), ("12", None), ("1:75", None), 
+     ("1:70:00", None), ("", None), ("s", None), ("1:2:3:4", None), ("9" * 5000 + ":00", None)],
+)  # fmt: skip
+def test_times_may_be_written_as_a_clock(written: str, seconds: float | None) -> None:
+    assert seconds_of(written) == seconds
+
+
+class Clocked(Request):
+    task: Literal["clocked"] = "clocked"
+    length: Annotated[float, Limit(-600, 600, "so"), Knob("Time", "How long.", unit="s")] = 1.0
+
+
+def test_a_field_in_seconds_takes_a_clock_and_no_other_field_does() -> None:
+    assert validate(Clocked, {"length": "1:30"}).length == 90
+    assert parse(Clocked, ["--length=-0:05"]).length == -5
+    assert "heat: '1:30' is not allowed" in refused({"heat": "1:30"})
+
+
+class Old(Request):
+    task: Literal["old"] = "old"
+    unread: ClassVar[Mapping[str, Unread]] = {
+        "result": Unread("it is a result", (0,)),
+        "loud": Unread("it is a result", texts=True),
+    }
+    shout: Annotated[bool, Knob("Old", "Loud.", old=("loud",))] = False
+
+
+def test_a_name_that_no_field_answers_to_is_passed_over_or_answered(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headroom.log.log.propagate", True)
+    for quiet in (0, "0", None, ""):
+        assert validate(Old, {"result": quiet}) == Old()
+    assert not caplog.messages
+    assert validate(Old, {"result": 7, "loud": "very"}) == Old()
+    assert caplog.messages == [
+        "result: asked 7, not used: it is a result.",
+        "loud: asked very, not used: it is a result.",
+    ]
+    assert validate(Old, {"loud": "yes"}).shout
 
 
 def test_old_words_and_old_switches() -> None:
@@ -123,7 +190,6 @@ def test_an_unknown_name_gets_the_nearest_known_one() -> None:
         ({"heat": True}, "heat: True is not allowed"),
         ({"cups": 0}, "cups: 0 is not allowed; allowed: a whole number from 1 to 4."),
         ({"cups": 1.5}, "cups: 1.5 is not allowed"),
-        ({"cups": None}, "cups: None is not allowed"),
         ({"sugar": -0.1}, "sugar: -0.1 is not allowed"),
         ({"number": 10}, "number: 10 is not allowed; allowed: a whole number from 0 to 9"),
         ({"kind": "red"}, "kind: 'red' is not allowed; allowed: one of green, black."),

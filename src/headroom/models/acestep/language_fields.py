@@ -54,27 +54,47 @@ class LanguageFields(Fields):
     lm_temperature: Annotated[
         float,
         Limit(0, 2, "hotter than that it writes noise", least=0),
-        Knob(_GROUP, "How freely it writes; 0: always the likeliest.", step=0.01),
+        Knob(
+            _GROUP,
+            "How freely it writes; 0: always the likeliest.",
+            step=0.01,
+            old=("temperature",),
+        ),
     ] = 0.85
     lm_cfg_scale: Annotated[
         float,
         Limit(1, 3, "it was tried with scales of 1 to 3", least=0),
-        Knob(_GROUP, "How firmly codes follow the prompt; 1: no guidance.", step=0.1),
+        Knob(
+            _GROUP,
+            "How firmly codes follow the prompt; 1: no guidance.",
+            step=0.1,
+            old=("cfg_scale",),
+        ),
     ] = 2.0
     lm_top_k: Annotated[
         int,
         Limit(0, 1000, "there is no difference beyond", least=0),
-        Knob(_GROUP, "Draw from so many likeliest tokens; 0: from all.", step=1),
+        Knob(_GROUP, "Draw from so many likeliest tokens; 0: from all.", step=1, old=("top_k",)),
     ] = 0
     lm_top_p: Annotated[
         float,
         Limit(0, 1, "it is a share", least=0),
-        Knob(_GROUP, "Draw from the likeliest tokens that hold this share; 1: all.", step=0.01),
+        Knob(
+            _GROUP,
+            "Draw from the likeliest tokens that hold this share; 1: all.",
+            step=0.01,
+            old=("top_p",),
+        ),
     ] = 0.9
     lm_repetition_penalty: Annotated[
         float,
         Limit(1, 2, "beyond, nothing is said twice", least=0.1),
-        Knob(_GROUP, "Makes codes that were written less likely; 1: not at all.", step=0.01),
+        Knob(
+            _GROUP,
+            "Makes codes that were written less likely; 1: not at all.",
+            step=0.01,
+            old=("repetition_penalty",),
+        ),
     ] = 1.0
     lm_negative_prompt: Annotated[
         str, Knob(_GROUP, "What codes are guided away from.", lines=2)

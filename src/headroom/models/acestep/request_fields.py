@@ -6,6 +6,7 @@ A field that may be None is open: its knob says who decides then. No torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -13,18 +14,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES, known_key
-from headroom.params.knob import Choices, Knob, Limit, Many, refuse
-from headroom.params.request import Request
+from headroom.models.acestep.unread_names import UNREAD
+from headroom.params.knob import Knob, Limit, Many, refuse
+from headroom.params.request import Request, Unread
 
 SEEDS = 2**64
-_TRAINED = "the model was trained on songs of 10 to 600 s"
 SHARE = "it is a share of the whole"
 _SONGS = "one run makes at most 8 songs"
 _VARIANT = "the model variant decides"
 _DRAWN = "drawn at random"
 _NEXT = "follows from the seed of the song"
-_NOT_SAID = "not told to the model"
 PRESET = "the repaint mode decides"
 
 SEED = Limit(0, SEEDS - 1, "a seed has 64 bits", least=0, most=SEEDS - 1)
@@ -40,7 +39,10 @@ File = Annotated[Path, BeforeValidator(_not_empty)]
 
 
 class Fields(Request):
-    """What all requests share without it being a field: the order of the headings."""
+    """What all requests share without it being a field: the order of the headings, and the names
+    that no field answers to."""
+
+    unread: ClassVar[Mapping[str, Unread]] = UNREAD
 
     groups: ClassVar[tuple[str, ...]] = (
         "Song",
@@ -52,87 +54,6 @@ class Fields(Request):
         "Language model",
         "Output",
     )
-
-
-class SongFields(Fields):
-    """What the music is."""
-
-    caption: Annotated[
-        str,
-        Limit(0, 512, "captions are documented to have up to 512 characters"),
-        Knob("Song", "What the music should sound like.", lines=3, old=("prompt",)),
-    ] = ""
-    global_caption: Annotated[
-        str,
-        Knob("Song", "The whole song in words, for models made for single stems.", lines=2),
-    ] = ""
-    lyrics: Annotated[
-        str,
-        Limit(0, 4096, "lyrics are documented to have up to 4096 characters"),
-        Knob(
-            "Song",
-            "Words to sing, with section marks such as [Verse]; none, or [Instrumental], means no "
-            "voice.",
-            lines=10,
-            file=True,
-        ),
-    ] = ""
-    instrumental: Annotated[
-        bool, Knob("Song", "No voice, whatever the lyrics say.", old=("is_instrumental",))
-    ] = False
-    vocal_language: Annotated[
-        str,
-        Choices(LANGUAGES),
-        Knob("Song", "Language that is sung, as a code.", old=("language",)),
-    ] = "unknown"
-    bpm: Annotated[
-        int | None,
-        Limit(30, 300, "the model knows tempos of 30 to 300", above=0),
-        Knob("Song", "Tempo.", unit="beats a minute", step=1, left_open=_NOT_SAID),
-    ] = None
-    keyscale: Annotated[
-        str | None,
-        Choices(KEYS),
-        BeforeValidator(known_key),
-        Knob("Song", "Key of the music.", left_open=_NOT_SAID, old=("key_scale", "key")),
-    ] = None
-    timesignature: Annotated[
-        Literal["2", "3", "4", "6"] | None,
-        Knob(
-            "Song",
-            "Beats in a bar.",
-            left_open=_NOT_SAID,
-            old=("time_signature",),
-            old_words=(("2/4", "2"), ("3/4", "3"), ("4/4", "4"), ("6/8", "6")),
-        ),
-    ] = None
-    duration: Annotated[
-        float | None,
-        Limit(10, 600, _TRAINED, above=0),
-        Knob(
-            "Song",
-            "Length of the song.",
-            unit="s",
-            step=1,
-            left_open="as long as the source",
-            stand_in=30.0,
-            old=("audio_duration", "target_duration"),
-            old_open=-1,
-        ),
-    ] = None
-    instruction: Annotated[
-        str | None,
-        Knob("Song", "Instruction to the model, word for word.", left_open="that of the task"),
-    ] = None
-    reference_audio: Annotated[
-        tuple[File, ...],
-        Many(""),
-        Knob(
-            "Source",
-            "Recordings whose sound the song should have.",
-            old=("reference_audio_path", "ref_audio_path", "ref_audio"),
-        ),
-    ] = ()
 
 
 class DiffusionFields(Fields):
@@ -188,13 +109,23 @@ class DiffusionFields(Fields):
     seed: Annotated[
         int | None,
         SEED,
-        Knob("Diffusion", "Same seed, same song.", left_open=_DRAWN, old=("manual_seed",)),
+        Knob(
+            "Diffusion",
+            "Same seed, same song.",
+            left_open=_DRAWN,
+            old=("manual_seed",),
+            open_values=(-1,),
+        ),
     ] = None
     seeds: Annotated[
         tuple[Annotated[int, SEED], ...],
         Many(","),
         Limit(0, 8, _SONGS, follows="batch_size"),
-        Knob("Diffusion", "A seed for each song of the batch, instead of one."),
+        Knob(
+            "Diffusion",
+            "A seed for each song of the batch, instead of one.",
+            open_values=(-1,),
+        ),
     ] = ()
     noise: Annotated[
         Literal["headroom", "official"],
@@ -206,7 +137,9 @@ class DiffusionFields(Fields):
     retake_seed: Annotated[
         int | None,
         SEED,
-        Knob("Diffusion", "Seed of the second noise of a retake.", left_open=_NEXT),
+        Knob(
+            "Diffusion", "Seed of the second noise of a retake.", left_open=_NEXT, open_values=(-1,)
+        ),
     ] = None
     retake_variance: Annotated[
         float,
@@ -346,17 +279,29 @@ class OutputFields(Fields):
     normalization_db: Annotated[
         float,
         Limit(-60, 0, "above 0 dB the sound clips"),
-        Knob("Output", "Peak level of the song.", unit="dB", step=0.5),
+        Knob("Output", "Peak level of the song.", unit="dB", step=0.5, units=("db", "dbfs")),
     ] = -1.0
     fade_in: Annotated[
         float,
         Limit(0, 60, "a fade is at most a minute", least=0),
-        Knob("Output", "Length of the fade at the beginning.", unit="s", step=0.1),
+        Knob(
+            "Output",
+            "Length of the fade at the beginning.",
+            unit="s",
+            step=0.1,
+            old=("fade_in_duration",),
+        ),
     ] = 0.0
     fade_out: Annotated[
         float,
         Limit(0, 60, "a fade is at most a minute", least=0),
-        Knob("Output", "Length of the fade at the end.", unit="s", step=0.1),
+        Knob(
+            "Output",
+            "Length of the fade at the end.",
+            unit="s",
+            step=0.1,
+            old=("fade_out_duration",),
+        ),
     ] = 0.0
     audio_format: Annotated[
         Literal["wav", "wav24", "wav32", "flac", "ogg", "opus", "mp3"] | None,
@@ -377,6 +322,7 @@ class OutputFields(Fields):
             unit="kbit/s",
             step=8,
             left_open="the format's usual one",
-            old=("mp3_bitrate", "opus_bitrate"),
+            old=("mp3_bitrate", "opus_bitrate", "audio_bitrate"),
+            units=("k", "kb", "kbps", "kb/s", "kbit/s"),
         ),
     ] = None

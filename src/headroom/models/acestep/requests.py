@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headroom.log import log
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.request_fields import (
@@ -19,19 +20,20 @@ from headroom.models.acestep.request_fields import (
     DiffusionFields,
     GuidanceFields,
     OutputFields,
-    SongFields,
 )
+from headroom.models.acestep.song_fields import SongFields
 from headroom.models.acestep.source_fields import (
     CoverStrengthFields,
     RegionFields,
     SourceFields,
     TrackFields,
 )
-from headroom.models.acestep.vocabulary import METAS, TRACKS
-from headroom.params.describe import TASK
+from headroom.models.acestep.vocabulary import METAS, TRACK_WORDS, TRACKS
+from headroom.params.describe import TASK, Param, describe
 from headroom.params.knob import Choices, Knob, Limit, Many, refuse
+from headroom.params.note import Note
 from headroom.params.read import read
-from headroom.params.request import snake
+from headroom.params.request import asks_nothing, snake, spellings
 
 
 class Text2Music(
@@ -142,6 +144,7 @@ class Repaint(
         Knob(
             "Repaint",
             "Blend outside each side of the region, at 25 frames a second.",
+            idle=(10,),
             unit="frames",
             step=1,
             left_open=PRESET,
@@ -153,6 +156,7 @@ class Repaint(
         Knob(
             "Repaint",
             "Cross-fade to the samples of the recording on each side of the region.",
+            idle=(0,),
             unit="s",
             step=0.01,
             left_open=PRESET,
@@ -183,7 +187,12 @@ class Complete(OutputFields, GuidanceFields, DiffusionFields, SourceFields, Song
         tuple[str, ...],
         Many(",|"),
         Choices(TRACKS),
-        Knob("Source", "Instruments to add.", old=("track_classes", "instruments")),
+        Knob(
+            "Source",
+            "Instruments to add.",
+            old=("track_classes", "instruments"),
+            old_words=TRACK_WORDS,
+        ),
     ] = ()
 
 
@@ -198,6 +207,18 @@ TASKS: Mapping[str, type[AnyMusicRequest]] = {
     "complete": Complete,
 }
 
+_ELSEWHERE: Mapping[type[AnyMusicRequest], Mapping[str, Param]] = {
+    model: {
+        spelt: param
+        for other in TASKS.values()
+        for param in describe(other)
+        for spelt in (param.name, *param.knob.old)
+        if spelt not in spellings(model)
+    }
+    for model in TASKS.values()
+}
+"""For each request the names of fields that only other tasks have."""
+
 _USUAL = "text2music"
 _TASK_NAMES = (TASK, "task_type")
 _TASK_WORDS = {"text_to_music": "text2music", "txt2music": "text2music"}
@@ -205,19 +226,51 @@ _WITHOUT_CODES = ("cover_nofsq", "cover_no_fsq")  # a cover of the recording's o
 
 
 def _with_task(given: object) -> object:
-    """The mapping with its task under `task`, in today's words; text2music where none is named."""
+    """The mapping with its task under `task`, in today's words; text2music where none is named.
+
+    Of fields that only other tasks have, those are left out that ask for nothing.
+    """
     if not isinstance(given, Mapping):
         return given
-    rest = {name: value for name, value in given.items() if snake(str(name)) not in _TASK_NAMES}
+    rest = {str(n): value for n, value in given.items() if snake(str(n)) not in _TASK_NAMES}
     named = [value for name, value in given.items() if snake(str(name)) in _TASK_NAMES]
-    task = next((value for value in named if value is not None), _USUAL)
+    task = next((value for value in named if value not in (None, "")), _USUAL)
     if isinstance(task, str):
         word = snake(task.strip())
         if word in _WITHOUT_CODES:
             word = "cover"
             rest.setdefault("quantize_source", False)
         task = _TASK_WORDS.get(word, word)
+        if task == "cover" and _has(rest, "audio_codes") and not _has(rest, "source_audio"):
+            task = _USUAL  # a song from codes: the DiT covers them
+    model = TASKS.get(task) if isinstance(task, str) else None
+    if model is not None:
+        rest = {n: value for n, value in rest.items() if not _idle(model, n, value)}
     return {TASK: task, **rest}
+
+
+def _idle(model: type[AnyMusicRequest], name: str, value: object) -> bool:
+    """Whether an entry is left out: a field that only other tasks have, and nothing asked with it.
+
+    How a language model writes is a wish of programs, not of a song: it is left out with a warning.
+    """
+    field = _ELSEWHERE[model].get(snake(name))
+    if field is None:
+        return False
+    if asks_nothing(field, value):
+        return True
+    if field.name in LanguageFields.model_fields:
+        why = "a language model plans songs from words only"
+        log.warning(Note(name, value, None, why).sentence())
+        return True
+    return False
+
+
+def _has(given: Mapping[str, object], field: str) -> bool:
+    """Whether a field of text2music or of a cover is given a value, under any of its names."""
+    names = {old for model in (Text2Music, Cover) for old, name in spellings(model).items()
+             if name == field}  # fmt: skip
+    return any(value not in (None, "") for name, value in given.items() if snake(name) in names)
 
 
 MusicRequest = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from headroom.models.acestep.request_fields import SHARE, Fields, File
-from headroom.models.acestep.vocabulary import TRACKS
+from headroom.models.acestep.vocabulary import TRACK_WORDS, TRACKS
 from headroom.params.knob import Choices, Knob, Limit, refuse
 
 
@@ -71,12 +71,16 @@ class RegionFields(Fields):
             step=0.1,
             left_open="the end of the source",
             old=("repainting_end",),
-            old_open=-1,
+            open_values=(-1, 0),
         ),
     ] = None
     chunk_mask_mode: Annotated[
         Literal["explicit", "auto"],
-        Knob("Source", "explicit marks the region for the model; auto lets the model find it."),
+        Knob(
+            "Source",
+            "explicit marks the region for the model; auto lets the model find it.",
+            idle=("auto", "explicit"),
+        ),
     ] = "explicit"
 
     @model_validator(mode="after")
@@ -99,5 +103,6 @@ class TrackFields(Fields):
             "Instrument the task is about.",
             left_open="not named",
             old=("track_name",),
+            old_words=TRACK_WORDS,
         ),
     ] = None

@@ -1,4 +1,5 @@
-"""Words ACE-Step 1.5 was trained with: languages, keys, tracks, metadata. Data, no torch.
+"""Words ACE-Step 1.5 was trained with: languages, keys, tracks, metadata; and what other people
+and programs call them. Data, no torch.
 
 Source: ACE-Step 1.5, released constants.
 """
@@ -6,6 +7,7 @@ Source: ACE-Step 1.5, released constants.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 LANGUAGES: tuple[str, ...] = tuple(
     "ar az bg bn ca cs da de el en es fa fi fr he hi hr ht hu id is it ja ko la lt ms ne nl no pa "
@@ -24,19 +26,46 @@ TRACKS: tuple[str, ...] = tuple(
     .split()
 )  # fmt: skip
 
+TRACK_WORDS: tuple[tuple[str, str], ...] = tuple(
+    (word, track)
+    for track, words in (
+        ("woodwinds", "woodwind,winds,flute,clarinet,oboe,bassoon,sax,saxophone"),
+        ("brass", "horn,horns,brasses,trumpet,trombone,tuba,french horn"),
+        ("fx", "effects,effect,sfx,sound effects,sound fx"),
+        ("synth", "synths,synthesizer,synthesizers,synthesiser,synthesisers,pad,pads,synth pad,"
+                  "synth lead,arp"),
+        ("strings", "string,violin,violins,viola,cello,orchestra,string section"),
+        ("percussion", "percussions,perc"),
+        ("keyboard", "keyboards,keys,piano,pianos,organ,electric piano,grand piano,rhodes"),
+        ("guitar", "guitars,electric guitar,acoustic guitar,lead guitar,rhythm guitar"),
+        ("bass", "basses,bass guitar,bassline,bass line,electric bass"),
+        ("drums", "drum,drum kit,drumkit,drum set,kit,beat,beats"),
+        ("backing_vocals", "backing vocal,backing,backings,background vocals,background vocal,"
+                           "backup vocals,bgv,bvs,choir,harmony vocals,harmonies"),
+        ("vocals", "vocal,voice,voices,vox,singing,singer,lead vocals,lead vocal,main vocals"),
+    )
+    for word in words.split(",")
+)  # fmt: skip
+
 METAS = ("bpm", "duration", "keyscale", "timesignature")  # of a song sheet, beside its words
 
-_KEY = re.compile(r"([A-Ga-g])\s*([#b♯♭]?)\s*(major|minor|maj|min|m)?", re.IGNORECASE)
-_MINOR = ("minor", "min", "m")
+_KEY = re.compile(r"([A-Ga-g])(\s*[#♯♭]|[bB]|[\s_-]*(?:sharp|flat))?[\s_-]*([a-z]*)", re.IGNORECASE)
+_MODES = {"major": "major", "maj": "major", "minor": "minor", "min": "minor"}
+_SIGNS = {"sharp": "#", "flat": "b"}
 
 
 def key_of(text: str) -> str | None:
-    """A key in the model's words: `am`, `Am`, `A min` → `A minor`; None where it is none."""
-    found = _KEY.fullmatch(text.strip())
+    """A key in the model's words: `Am`, `a min` → `A minor`, `CM`, `c maj` → `C major`; None where
+    it is none. A single letter behind the note says the mode by its case."""
+    found = _KEY.fullmatch(unicodedata.normalize("NFKC", text).strip())
     if found is None:
         return None
-    mode = "minor" if (found[3] or "").lower() in _MINOR else "major"
-    key = f"{found[1].upper()}{found[2].lower()} {mode}"
+    note, sign, mode = found[1].upper(), (found[2] or "").strip(" \t_-").lower(), found[3]
+    if mode in ("m", "M"):
+        mode = "minor" if mode == "m" else "major"
+    else:
+        mode = _MODES.get(mode.lower() or "major", "")
+    key = f"{note}{_SIGNS.get(sign, sign)} {mode}"
     return key if key in KEYS else None
 
 

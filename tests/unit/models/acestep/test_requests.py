@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.codes_text import codes_in
+from headroom.models.acestep.language_names import LANGUAGE_WORDS
 from headroom.models.acestep.requests import (
     TASKS,
     AnyMusicRequest,
@@ -24,7 +25,8 @@ from headroom.models.acestep.requests import (
     Text2Music,
     request_from,
 )
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES, TRACKS
+from headroom.models.acestep.tasks import GENERATE
+from headroom.models.acestep.vocabulary import KEYS, LANGUAGES, TRACK_WORDS, TRACKS
 from headroom.params import flags
 from headroom.params.clamp import clamp
 from headroom.params.describe import Param, describe, union
@@ -231,8 +233,139 @@ def test_every_published_spelling_arrives_as_one(field: str) -> None:
         assert {known.get(snake(old)) for old in PUBLISHED[field].split()} == {field}
 
 
-def test_minus_one_was_a_length_left_open() -> None:
-    assert request_from({"audio_duration": -1.0}).duration is None
+OPEN: list[tuple[str, tuple[object, ...]]] = [
+    ("seed manual_seed", (-1, "-1", "", None)),
+    ("duration audio_duration targetDuration", (-1, -1.0, 0, "-1", "", "auto", None)),
+    ("bpm tempo", (0, "0", "", "auto", None, -1, "N/A")),
+    ("keyscale key key_scale keyScale", ("", "auto", "N/A", None, "unknown")),
+    ("timesignature time_signature", ("", "auto", None, 0)),
+    ("vocal_language language vocalLanguage", ("", "auto", None, "unknown", "N/A")),
+    ("seeds", (-1, "-1", [-1], "", None, [])),
+    ("reference_audio ref_audio referenceAudioPath", ("", None, [], [None])),
+    ("src_audio source ctx_audio_path", ("", None)),
+    ("repainting_start start", (0, 0.0, None, "")),
+    ("repainting_end end", (-1, 0, None, "")),
+    ("instruction", ("", None, GENERATE)),
+    ("inference_steps guidance_scale shift timesteps audio_format bitrate", ("", None, "auto")),
+    ("batch_size lm_top_k lm_top_p retake_seed lyrics caption audio_codes", (None, "")),
+]
+
+
+@pytest.mark.parametrize(("names", "values"), OPEN)
+def test_decide_for_me_is_an_open_field(names: str, values: tuple[object, ...]) -> None:
+    for name in names.split():
+        for value in values:
+            assert request_from({name: value}) == Text2Music(), (name, value)
+            assert ANY.validate_python({name: value}) == Text2Music(), (name, value)
+
+
+REFERENCE = json.loads((Path(__file__).parent / "generation_params.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_reference_writes_of_its_own_defaults_is_accepted_whole(
+    task: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headroom.log.log.propagate", True)
+    source = None if task == "text2music" else "a.wav"
+    request = request_from(REFERENCE | {"task_type": task, "src_audio": source})
+    assert request.task == task and not caplog.messages
+    said = (request.inference_steps, request.guidance_scale, request.shift, request.thinking)
+    assert said == (8, 7.0, 1.0, True)  # what is passed is what is used
+    assert (request.duration, request.bpm, request.keyscale, request.seed) == (None,) * 4
+    assert request.instruction is None and request.enable_normalization is True
+    assert request.dcw_enabled and request.guidance_variant == "apg"
+
+
+def test_what_the_reference_writes_back_is_answered(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headroom.log.log.propagate", True)
+    written = {"cot_bpm": 120, "cot_caption": "a song", "cot_keyscale": "C major", "bpm": 90}
+    request = request_from(REFERENCE | written | {"fade_out_duration": 2, "mp3_bitrate": "192k"})
+    assert isinstance(request, Text2Music)
+    assert (request.bpm, request.fade_out, request.bitrate) == (90, 2, 192)
+    assert request.use_cot_caption and request.keyscale is None
+    assert [m.partition(":")[0] for m in caplog.messages] == [
+        "cot_bpm", "cot_keyscale", "cot_caption",
+    ]  # fmt: skip
+    assert request_from({"cot_caption": "false"}).model_dump()["use_cot_caption"] is False
+
+
+def test_how_a_language_model_writes_is_answered_where_it_has_nothing_to_write(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headroom.log.log.propagate", True)
+    request = request_from({"task": "cover", "source": "a.wav", "lm_temperature": 0.5})
+    assert request == Cover(source_audio=Path("a.wav"))
+    assert [m.partition(":")[0] for m in caplog.messages] == ["lm_temperature"]
+
+
+def test_a_cover_of_codes_alone_is_a_song_from_codes() -> None:
+    request = request_from({"task_type": "cover", "audio_codes": "1,2", "src_audio": None})
+    assert request == Text2Music(audio_codes="1,2")
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [("en-US", "en"), ("zh-CN", "zh"), ("pt_BR", "pt"), ("English", "en"), ("jp", "ja"),
+     ("nb", "no"), ("NN-no", "no"), ("zh-Hant-TW", "zh"), ("zh-yue", "yue"), ("eng", "en"),
+     ("日本語", "ja"), ("Português (Brasil)", "pt"), ("haitian  creole", "ht"), ("es-419", "es")],
+)  # fmt: skip
+def test_a_language_is_known_by_many_names(written: str, code: str) -> None:
+    assert request_from({"language": written}).vocal_language == code
+    assert from_argv(["--vocal-language", written]).vocal_language == code
+
+
+@pytest.mark.parametrize("written", ["klingon", "xx-US", "no-way-this", "en-", "enen", "-"])
+def test_what_is_no_language_is_refused(written: str) -> None:
+    with pytest.raises(InvalidRequest, match="vocal_language"):
+        request_from({"language": written})
+
+
+@pytest.mark.parametrize(
+    ("written", "track"),
+    [("backing vocals", "backing_vocals"), ("Backing-Vocals", "backing_vocals"),
+     ("piano", "keyboard"), ("Lead Vocals", "vocals"), ("violin", "strings"), ("sfx", "fx"),
+     ("DRUM KIT", "drums"), ("bass guitar", "bass"), ("synth_lead", "synth")],
+)  # fmt: skip
+def test_a_track_is_known_by_many_names(written: str, track: str) -> None:
+    request = request_from({"task": "extract", "track_name": written, **SOURCE})
+    assert request.model_dump()["track"] == track
+    both = request_from({"task": "complete", "tracks": f"{written}|guitar", **SOURCE})
+    assert both.model_dump()["tracks"] == (track, "guitar")
+
+
+def test_words_for_tracks_and_languages_lead_to_what_the_model_knows() -> None:
+    assert {track for _, track in TRACK_WORDS} == set(TRACKS)
+    assert len({word for word, _ in TRACK_WORDS}) == len(TRACK_WORDS)
+    assert set(LANGUAGE_WORDS.values()) == set(LANGUAGES)
+    assert all(LANGUAGE_WORDS[code] == code for code in LANGUAGES)
+
+
+@pytest.mark.parametrize("written", ["4/4", "4", 4, 4.0, "4 / 4", " 4/4 "])
+def test_a_time_signature_is_known_by_many_names(written: object) -> None:
+    assert request_from({"time_signature": written}).timesignature == "4"
+
+
+def test_numbers_as_people_write_them() -> None:
+    request = request_from(
+        {"bpm": "120 BPM", "duration": "1:30", "fade_in": "1.5s", "normalization_db": "-3 dB"}
+    )
+    assert (request.bpm, request.duration, request.fade_in) == (120, 90, 1.5)
+    assert request.normalization_db == -3
+    assert from_argv(["--duration", "1:30", "--tempo", "99bpm"]).duration == 90
+    assert from_argv(["--duration", "-1", "--seed", "-1"]) == Text2Music()
+    region = request_from({"task": "repaint", "start": "0:05", "end": "1:00", **SOURCE})
+    assert isinstance(region, Repaint) and (region.start, region.end) == (5, 60)
+
+
+def test_the_short_names_of_the_language_model_are_taken_in_every_command() -> None:
+    short = ["--temperature", "0.5", "--top-k", "3", "--top-p", "0.8", "--cfg-scale", "1.5"]
+    long = [word.replace("--", "--lm-") for word in short]
+    assert from_argv(short) == from_argv(long) == Text2Music(
+        lm_temperature=0.5, lm_top_k=3, lm_top_p=0.8, lm_cfg_scale=1.5
+    )  # fmt: skip
 
 
 def test_a_source_has_many_old_names() -> None:
@@ -247,7 +380,22 @@ def test_a_cover_without_codes_is_a_cover() -> None:
 
 @pytest.mark.parametrize(
     ("written", "key"),
-    [("Am", "A minor"), ("f# MIN", "F# minor"), ("C Major", "C major"), ("B♭", "B♭ major")],
+    [
+        ("Am", "A minor"),
+        ("f# MIN", "F# minor"),
+        ("C Major", "C major"),
+        ("B♭", "B♭ major"),
+        ("CM", "C major"),
+        ("Cm", "C minor"),
+        ("C maj", "C major"),
+        ("F♯ minor", "F♯ minor"),
+        ("Db major", "Db major"),
+        ("C# Minor", "C# minor"),
+        ("e flat", "Eb major"),
+        ("c-sharp-minor", "C# minor"),
+        ("Bbm", "Bb minor"),
+        ("F＃ minor", "F# minor"),
+    ],
 )
 def test_a_key_is_known_by_many_names(written: str, key: str) -> None:
     assert request_from({"keyscale": written}).keyscale == key
@@ -311,7 +459,6 @@ NONSENSE: list[tuple[dict[str, object], str]] = [
     ({"task": "sing"}, "task: 'sing' is not allowed; allowed: one of text2music, cover, repaint"),
     ({"task": 3}, "task: 3 is not allowed"),
     ({"duration": -5}, "duration: -5 is not allowed; allowed: a number from 10 to 600 s"),
-    ({"duration": 0}, "duration: 0 is not allowed"),
     ({"duration": float("nan")}, "duration: nan is not allowed"),
     ({"duration": float("-inf")}, "duration: -inf is not allowed"),
     ({"duration": "long"}, "duration: 'long' is not allowed"),
@@ -325,9 +472,9 @@ NONSENSE: list[tuple[dict[str, object], str]] = [
     ({"retake_variance": -0.1}, "retake_variance: -0.1 is not allowed"),
     ({"latent_rescale": 0}, "latent_rescale: 0 is not allowed"),
     ({"normalization_db": "loud"}, "normalization_db: 'loud' is not allowed"),
-    ({"bpm": 0}, "bpm: 0 is not allowed"),
     ({"batch_size": 0}, "batch_size: 0 is not allowed"),
-    ({"seed": -1}, "seed: -1 is not allowed; allowed: a whole number from 0 to"),
+    ({"seed": -2}, "seed: -2 is not allowed; allowed: a whole number from 0 to"),
+    ({"reference_audio": ["a", ""]}, "reference_audio: '' is not allowed; allowed: paths of"),
     ({"seed": 2**64}, f"seed: {2**64} is not allowed"),
     ({"seeds": "1,x"}, "seeds: 'x' is not allowed; allowed: whole numbers"),
     ({"seeds": "-4"}, "seeds: '-4' is not allowed"),
@@ -336,25 +483,27 @@ NONSENSE: list[tuple[dict[str, object], str]] = [
     ({"timesignature": "5"}, "timesignature: '5' is not allowed; allowed: one of 2, 3, 4, 6"),
     ({"audio_format": "../../x"}, "audio_format: '../../x' is not allowed; allowed: one of wav"),
     ({"infer_method": "ddim"}, "infer_method: 'ddim' is not allowed; allowed: one of ode, sde."),
-    ({"timesteps": ""}, "timesteps: () is not allowed; allowed: numbers from 1 down to 0"),
     ({"timesteps": "0.5,0.9"}, "timesteps: (0.5, 0.9) is not allowed"),
     ({"timesteps": [1, 1]}, "timesteps: (1.0, 1.0) is not allowed"),
     ({"timesteps": [1.5, 0.5]}, "timesteps: (1.5, 0.5) is not allowed"),
     ({"timesteps": [0]}, "timesteps: (0.0,) is not allowed"),
     ({"cfg_interval_start": 0.9, "cfg_interval_end": 0.1}, "at most cfg_interval_end (0.1)"),
     ({"audio_codes": "la la"}, "text with at least one <|audio_code_N|>"),
-    ({"lyrics": None}, "lyrics: None is not allowed; allowed: text of up to 4096 characters."),
-    ({"global_caption": None}, "global_caption: None is not allowed; allowed: text."),
-    ({"reference_audio": ""}, "reference_audio: '' is not allowed; allowed: paths of files."),
     ({"duratoin": 30}, "duratoin: 30 is not allowed; allowed: a known field (did you mean"),
     ({"start": 3}, "start: 3 is not allowed; allowed: only with task repaint or lego, not"),
     ({"task": "cover"}, "source_audio: None is not allowed; allowed: the path of a file, which"),
-    ({"task": "cover", "source": ""}, "source_audio: '' is not allowed"),
+    ({"task": "cover", "source": ""}, "source_audio: None is not allowed; allowed: the path of"),
+    ({"task": "cover", "src_audio": None}, "source_audio: None is not allowed"),
+    ({"key": "Si bemol"}, "'Si bemol' is not allowed; allowed: one of " + ", ".join(KEYS)),
+    ({"language": "klingon"}, "allowed: one of " + ", ".join(LANGUAGES)),
+    ({"timesignature": "12/8"}, "timesignature: '12/8' is not allowed"),
+    ({"duration": "1:75"}, "duration: '1:75' is not allowed"),
+    ({"bpm": "120 MPH"}, "bpm: '120 MPH' is not allowed"),
     ({"task": "cover", "track": "drums", **SOURCE}, "only with task lego or extract, not cover"),
     ({"task": "repaint", "start": 9, "end": 3, **SOURCE}, "start: 9.0 is not allowed;"),
     ({"task": "repaint", "start": 3, "end": 3, **SOURCE}, "below the end (3 s)"),
     ({"task": "repaint", "end": -4, **SOURCE}, "end: -4.0 is not allowed; allowed: a time after 0"),
-    ({"task": "lego", "track": "kazoo", **SOURCE}, "track: 'kazoo' is not allowed; allowed: one"),
+    ({"task": "lego", "track": "kazoo", **SOURCE}, "allowed: one of " + ", ".join(TRACKS)),
     ({"task": "complete", "tracks": "drums|kazoo", **SOURCE}, "allowed: any of woodwinds, brass"),
 ]  # fmt: skip
 
