@@ -89,7 +89,7 @@ def ours(turn: Turn, folder: Path, word: str):
 
     turn.mark("import")
     device = open_device("cpu")
-    setup = Setup(device, probe(device), NAME, folder, word, compile=False)
+    setup = Setup(device, probe(device), NAME, folder, word)
     model = open_model(setup)
     turn.mark("open")
     loaders = model.loaders()

@@ -256,7 +256,7 @@ def _make(
     with stoppable() as stop:
         engine = open_engine(flags, settings)
         if not told.quiet:
-            tell_notes(engine.model.notes, known)
+            tell_notes(engine.notes, known)
         with shown(told.quiet, told.bars) as tell:
             results = engine.generate_batch(requests, tell, stop)
             if beside.lrc:

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "score": ("headroom.cli.sheets:score", "how well a recording fits words"),
         "profile": ("headroom.cli.profile:run", "where the time and the memory of a run go"),
         "plan": ("headroom.cli.plan:run", "what a song would take, on this card or on any"),
+        "compile": ("headroom.cli.compile:run", "compile what runs often, and see if it pays"),
         "models": ("headroom.cli.main:models", "list, download and verify model folders"),
         "settings": ("headroom.cli.settings:run", "every setting, its value, where it came from"),
         "doctor": ("headroom.cli.doctor:run", "what this machine has, and what is missing"),

@@ -43,6 +43,7 @@ from headroom.models.base import (
 from headroom.models.registry import USUAL, check_family, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
+from headroom.runtime.compile_choice import CompileChoice
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
 from headroom.runtime.pool import PartStatus, Pool
 from headroom.runtime.run import Run
@@ -108,6 +109,12 @@ class Engine:
         found = terms(machine, policy, said)
         self.terms = with_backend(found, said, machine.kind, self.device.can_capture())
         self.family = family
+        self._compile = CompileChoice(
+            self.device,
+            said.compile if compile is None else compile,
+            promised=bool(self.terms.compile) and machine.kind == "cuda",
+            folder=self.settings.cache_dir,
+        )
         folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
         otherwise = said.lm == "none" or any(n.field == "lm_model" for n in self.terms.notes)
@@ -117,7 +124,7 @@ class Engine:
             name,
             folder,
             DTYPES[dtype],
-            compile,
+            self._compile,
             None if otherwise else said.lm,
             self.terms.lms,
             self.terms.lm_backend,
@@ -135,6 +142,13 @@ class Engine:
     def model(self) -> AnyModel:
         """The model, opened when first asked for. Raises WeightsMissing."""
         return open_family(self.family, self._setup)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What holds for every request: of the model, of the policy, of compiling."""
+        why = self._compile.why_not(self.model.name, self.model.numerics().dtype)
+        compiling = () if why is None else (Note("compile", True, False, why),)
+        return (*self.model.notes, *self.terms.notes, *compiling)
 
     @property
     def machine(self) -> Machine:
@@ -370,7 +384,7 @@ class Engine:
                 songs=one.songs,
                 plan=plan,
                 report=told,
-                notes=(*self.model.notes, *self.terms.notes, *planned.notes, *one.notes),
+                notes=(*self.notes, *planned.notes, *one.notes),
                 provenance=tuple(
                     made.model_copy(update={"song": i, "seed": songs[i].seed})
                     for i in range(last - len(one.songs), last)

@@ -17,6 +17,7 @@ from headroom.memory.footprint import Footprint
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
 from headroom.params.request import Request
+from headroom.runtime.compile_choice import CompileChoice
 from headroom.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Setup:
     model       the folder asked for by name; None: the family's best that is installed
     checkpoint_dir  where model folders are; None: what the settings say
     dtype       None: what the machine is fast at
-    compile     whether to compile what is called; None: where it pays
+    compile     says whether to compile what is called; None: never
     lm          the language model asked for by name; None: the first of `lms` that is installed
     lm_backend  the loop that writes its codes, as `headroom.lm.backend` names it
     settings    those in force; a family never reads the environment itself
@@ -108,7 +109,7 @@ class Setup:
     model: str | None = None
     checkpoint_dir: Path | None = None
     dtype: DType | None = None
-    compile: bool | None = None
+    compile: CompileChoice | None = None
     lm: str | None = None
     lms: tuple[str, ...] = ()
     lm_backend: str = "pt"

@@ -159,7 +159,7 @@ def _detailed(engine: Engine, request: AnyMusicRequest, face: Face) -> dict[str,
 
 def _opened(options: Options, face: Face) -> Engine:
     engine = options.opening.open()
-    face.notes((*engine.model.notes, *engine.terms.notes))
+    face.notes(engine.notes)
     return engine
 
 

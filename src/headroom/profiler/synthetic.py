@@ -128,7 +128,7 @@ class Drawn(Blank):
 
     def __init__(self, name: str, setup: Setup) -> None:
         super().__init__(name, setup)
-        self.compile = bool(setup.compile)
+        self.compile = setup.compile is not None and setup.compile.decide(name, self.dtype)
 
     @property
     def notes(self) -> tuple[Note, ...]:

@@ -56,7 +56,7 @@ class Work:
     device    auto, or the device that is asked for; what is no CUDA card is simulated
     model     the DiT; its sizes alone where it is not installed
     duration  of a song, s; `steps`: None as the variant has it
-    compile   whether to compile what is called, on a real card
+    compile   whether to compile what is called, on a real card; None: where it pays
     threads   of the host, each process; None: as torch has them
     """
 
@@ -70,7 +70,7 @@ class Work:
     dtype: str = "auto"
     checkpoint_dir: str | None = None
     steps: int | None = None
-    compile: bool = False
+    compile: bool | None = None
     skip_compile: bool = False
     threads: int | None = None
 

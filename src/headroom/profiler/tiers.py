@@ -89,7 +89,7 @@ def work_of(size: float, options: Options) -> Work:
         dtype=opening.dtype,
         checkpoint_dir=None if folder is None else str(folder.absolute()),
         steps=steps,
-        compile=bool(compile),
+        compile=compile,
         skip_compile=options.tier_skip_compile,
         threads=opening.threads,
     )

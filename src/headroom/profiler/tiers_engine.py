@@ -128,8 +128,8 @@ class TierEngine(Engine):
         self.device.synchronize()
 
 
-def compiles(work: Work, card: Card) -> bool:
-    """Whether to compile: where it was asked for, on a real card, and unless it is to be skipped
-    where the tier converts nothing."""
+def compiles(work: Work, card: Card) -> bool | None:
+    """Whether to compile; None: where it pays. Never on a simulated card, and not where it is to
+    be skipped because the tier converts nothing."""
     skipped = work.skip_compile and published(work.vram).quantization == "none"
-    return work.compile and card.real and not skipped
+    return work.compile if card.real and not skipped else False

@@ -37,7 +37,7 @@ from headroom.models.acestep.thinking_cost import WRITE
 from headroom.profiler.options import SEED
 from headroom.profiler.synthetic import name_of
 from headroom.profiler.tier_types import Case, StageBytes, Status, TierRow, Work
-from headroom.profiler.tiers_engine import Card, TierEngine, card_for, compiles
+from headroom.profiler.tiers_engine import Card, TierEngine, card_for
 from headroom.profiler.tiers_table import Published, detected, planned, published
 from headroom.runtime.events import Event, Replanned
 from headroom.settings import Settings
@@ -260,7 +260,7 @@ def _told(
         lm_loop=found.lm_backend if case.use_lm else None,
         offload=_offload(found),
         quantization=None if found.quantization == "none" else found.quantization,
-        compiled=compiles(work, card),
+        compiled=engine.model.numerics().compiled,
         init_seconds=tried.init_seconds,
     )
     if plan is not None:

@@ -67,7 +67,7 @@ from headroom.hardware.probe import probe
 from headroom.models.acestep.model import NANO, open_model
 from headroom.models.base import Setup
 device = open_device("cpu")
-model = open_model(Setup(device, probe(device), NANO, compile=False))
+model = open_model(Setup(device, probe(device), NANO))
 for load in model.loaders().values():
     load()
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])

@@ -88,7 +88,7 @@ class AceStep(LanguageActs):
         beside = dict(item.beside)
         self.vae_folder, self.text_folder = beside[catalog.VAE], beside[catalog.TEXT_ENCODER]
         self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
-        self.compile = bool(setup.compile)
+        self.compile = setup.compile is not None and setup.compile.decide(self.name, self.dtype)
         self.device = setup.device.torch
         raw = read_json(self.folder)
         self.config: AceStepConfig = dit_config(raw, self.folder)

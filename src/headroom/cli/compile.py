@@ -1,0 +1,113 @@
+"""`acestep compile`: fill the cache of compiled code, and find out whether it pays here.
+
+It makes the same song in processes of their own, in turn eager and compiled, as whole processes:
+what loading compiled code costs is in the figure. The result is remembered, and decides whether
+later runs compile (`headroom.runtime.compile_choice`).
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from headroom.cli.model import check_model, open_engine
+from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
+from headroom.errors import InvalidOutput, InvalidRequest
+from headroom.settings import load
+
+USAGE = "acestep compile [--duration S] [--rounds N] [FLAGS]"
+SECONDS = 30.0  # of the song: if it pays for a short one, it pays more for a longer one
+ROUNDS = 3
+MOST_ROUNDS = 99
+
+
+def run(words: Sequence[str]) -> int:
+    """`acestep compile …`; the exit code. Raises HeadroomError."""
+    parser = Parser("acestep compile", USAGE, "Compile what runs often, and see if it pays here.")
+    parser.allow_abbrev = False
+    parser.add_argument("--duration", default=f"{SECONDS:g}", help="of the song, s")
+    parser.add_argument("--rounds", default=str(ROUNDS), help="songs with and without")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    own, others = parser.parse_known_args(spelt(words))
+    add_engine_flags(parser)
+    args = parser.parse_args(others)
+    flags = engine_flags(args)
+    if flags.compile is not None:
+        raise InvalidRequest("compile", flags.compile, "no --compile here: both are tried")
+    duration = _number("duration", own.duration, 10, 600)
+    rounds = round(_number("rounds", own.rounds, 1, MOST_ROUNDS))
+    settings = load()
+    check_model(flags.model, flags.checkpoint_dir, settings)
+    engine = open_engine(flags, settings)
+
+    from headroom.runtime import compile_choice
+    from headroom.runtime.compiled import compiler
+
+    if compiler(engine.device.torch) is None:
+        sys.stderr.write(f"no compiler for {engine.device.torch.type} was found.\n")
+        return 1
+    name = compile_choice.key(engine.device, engine.model.name, engine.model.numerics().dtype)
+    sys.stderr.write("compiling (the first time takes a minute or more) …\n")
+    times: dict[bool, list[float]] = {False: [], True: []}
+    with TemporaryDirectory() as folder:
+        code, _ = _song(others, duration, True, Path(folder))
+        for number in range(rounds):
+            for compiled in (False, True):
+                code, seconds = (code, 0.0) if code else _song(
+                    others, duration, compiled, Path(folder)
+                )  # fmt: skip
+                if code:
+                    return code
+                times[compiled].append(seconds)
+            sys.stderr.write(f"round {number + 1} of {rounds}: {_said(times)}\n")
+    pair = compile_choice.Pair(
+        statistics.median(times[False]), statistics.median(times[True]), duration
+    )
+    try:
+        compile_choice.remember(settings.cache_dir, name, pair)
+    except OSError as error:
+        why = f"cannot be written ({error.strerror or error})"
+        allowed = "a folder that can be written"
+        raise InvalidOutput("cache_dir", settings.cache_dir, why, allowed) from error
+    if own.json:
+        sys.stdout.write(json.dumps({**asdict(pair), "pays": pair.pays, "for": name}) + "\n")
+    else:
+        kept = "later runs compile" if pair.pays else "later runs do not compile"
+        sys.stdout.write(f"a song of {duration:g} s: {_said(times)}; {kept}.\n")
+    return 0
+
+
+def _song(words: Sequence[str], duration: float, compiled: bool, folder: Path) -> tuple[int, float]:
+    """Make a song in a process of its own → its exit code, and the seconds it took in all."""
+    how = "--compile" if compiled else "--no-compile"
+    command = [
+        sys.executable, "-m", "headroom", "generate", *words, how,
+        "--caption", "a song", "--duration", f"{duration:g}", "--seed", "0",
+        "--output", str(folder / f"{time.monotonic_ns()}.wav"), "--quiet",
+    ]  # fmt: skip
+    began = time.perf_counter()
+    code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+    return code, time.perf_counter() - began
+
+
+def _said(times: dict[bool, list[float]]) -> str:
+    eager, compiled = (statistics.median(times[kind]) for kind in (False, True))
+    return f"{compiled:.1f} s compiled, {eager:.1f} s without"
+
+
+def _number(field: str, text: str, low: float, high: float) -> float:
+    """A number somebody wrote. Raises InvalidRequest."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise InvalidRequest(field, text, f"a number from {low:g} to {high:g}")
+    return value

@@ -1,0 +1,120 @@
+"""Whether a process computes with compiled code, decided once when its model is opened.
+
+Compiled code gives other bytes than eager code for the same seed, so the choice must not change
+within a process, and must not depend on how a run happens to go. It rests on what `acestep compile`
+measured on this machine: whole processes that made one song each, eager and compiled, with the
+compiled code already on disk. Where nothing was measured, or compiling was not faster over one
+song, a process is eager. A song records the choice, and a replay repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from headroom.device import Device
+from headroom.errors import InvalidFile
+from headroom.files import read_json
+from headroom.log import log
+from headroom.runtime.compiled import compiler
+
+FILE = "compiled.json"
+FASTER = 0.97  # of the eager time: less than this much saved may be noise
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Medians of whole processes that made one song of `duration` seconds, in seconds."""
+
+    eager: float
+    compiled: float
+    duration: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether a process that makes one such song ends sooner compiled."""
+        return self.compiled < FASTER * self.eager
+
+
+@dataclass(frozen=True, slots=True)
+class CompileChoice:
+    """What somebody said about compiling, and where measurements are kept.
+
+    wish      True or False as somebody said; None: where it pays
+    promised  whether the card's tier compiles by default, so that leaving it out needs a reason
+    folder    the cache folder; None: nothing was measured
+    """
+
+    device: Device
+    wish: bool | None = None
+    promised: bool = False
+    folder: Path | None = None
+
+    def decide(self, model: str, dtype: str) -> bool:
+        """Whether to compile a model in a precision."""
+        return self._why_not(model, dtype) is None
+
+    def why_not(self, model: str, dtype: str) -> str | None:
+        """Why a model is not compiled although that was asked for or promised, or None."""
+        wanted = self.promised if self.wish is None else self.wish
+        return self._why_not(model, dtype) if wanted else None
+
+    def _why_not(self, model: str, dtype: str) -> str | None:
+        if self.wish is False:
+            return "it was not wanted"
+        if compiler(self.device.torch) is None:
+            return f"no compiler for {self.device.torch.type} was found"
+        if self.wish:
+            return None
+        pair = recall(self.folder, key(self.device, model, dtype))
+        if pair is None:
+            return "it has not been tried on this machine: `acestep compile` does that once"
+        if not pair.pays:
+            return (
+                f"a song of {pair.duration:g} s took {pair.compiled:.1f} s compiled and "
+                f"{pair.eager:.1f} s without, everything included"
+            )
+        return None
+
+
+def key(device: Device, model: str, dtype: str) -> str:
+    """What a measurement holds for: it is made again for another card, model or version."""
+    return ", ".join(
+        (model, dtype, device.name, platform.system(), f"torch {torch.__version__}",
+         f"headroom {metadata.version('headroom-audio')}")
+    )  # fmt: skip
+
+
+def recall(folder: Path | None, name: str) -> Pair | None:
+    """What was measured under a key, or None; a file that cannot be read counts as none."""
+    found = _read(folder).get(name)
+    try:
+        return Pair(**found) if isinstance(found, dict) else None
+    except TypeError:  # fields of another version
+        return None
+
+
+def remember(folder: Path, name: str, pair: Pair) -> None:
+    """Keep a measurement. Raises OSError where the folder cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**_read(folder), name: asdict(pair)}, indent=1)
+    part = folder / f"{FILE}.part"
+    part.write_text(text, "utf-8")
+    part.replace(folder / FILE)
+
+
+def _read(folder: Path | None) -> dict[str, object]:
+    if folder is None:
+        return {}
+    try:
+        found = read_json(folder / FILE)
+    except InvalidFile as error:
+        if not error.missing:
+            log.debug("what was measured of compiling is not used: %s", error)
+        return {}
+    return found if isinstance(found, dict) else {}
