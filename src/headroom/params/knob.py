@@ -19,10 +19,21 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+_DIGITS = 10**18  # of a whole number: more than anything that is counted here
+
 
 def refuse(allowed: str, **more: object) -> PydanticCustomError:
     """An error of validation that already knows its words; `field` and `value` may be given too."""
+    if "value" in more:
+        more["value"] = Refused(more["value"])
     return PydanticCustomError("headroom", "allowed: {allowed}", {"allowed": allowed, **more})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Refused:
+    """A value on its way through pydantic, which would write it out, and cannot write them all."""
+
+    value: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,8 @@ class Limit:
         result = inner(value)
         if not isinstance(result, int | float):
             return result
+        if isinstance(result, int) and abs(result) >= _DIGITS and self.most is None:
+            raise PydanticCustomError("beyond", "too many digits")
         if self.above is not None and not result > self.above:
             raise PydanticCustomError("below", "not above {above}", {"above": self.above})
         if self.least is not None and not result >= self.least:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
 from headroom.errors import InvalidRequest
-from headroom.params.describe import TASK, describe
+from headroom.params.describe import TASK
 from headroom.params.request import Request, snake, spellings
+from headroom.params.request import faults as faults
 
 R = TypeVar("R", bound=Request)
 Family = Mapping[str, type[Request]]
@@ -18,15 +16,7 @@ Family = Mapping[str, type[Request]]
 
 def validate(model: type[R], given: Mapping[str, object]) -> R:
     """The request a mapping stands for. Raises InvalidRequest: field, value, what is allowed."""
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        raise faults(model, error)[0] from error
-
-
-def faults(model: type[BaseModel], error: ValidationError) -> tuple[InvalidRequest, ...]:
-    """Every fault of a validation error as a sentence; there is at least one."""
-    return tuple(_fault(model, detail) for detail in error.errors(include_url=False))
+    return model.model_validate(dict(given))
 
 
 def read(family: Family, given: Mapping[str, object], usual: str) -> Request:
@@ -34,7 +24,7 @@ def read(family: Family, given: Mapping[str, object], usual: str) -> Request:
 
     Raises InvalidRequest, also for a field that only other tasks have: the sentence names them.
     """
-    rest = dict(given)
+    rest = {str(name): value for name, value in given.items()}
     task = rest.pop(TASK, usual)
     model = family.get(task) if isinstance(task, str) else None
     if model is None:
@@ -51,16 +41,3 @@ def check_belongs(family: Family, task: str, name: str, value: object) -> None:
     others = [other for other, model in family.items() if snake(name) in spellings(model)]
     if others:
         raise InvalidRequest(name, value, f"only with task {' or '.join(others)}, not {task}")
-
-
-def _fault(model: type[BaseModel], detail: ErrorDetails) -> InvalidRequest:
-    context = detail.get("ctx", {})
-    place = [str(part) for part in detail["loc"]]
-    field = str(context.get("field", place[0] if place else "request"))
-    value = context.get("value", detail["input"])
-    if detail["type"] == "missing":
-        value = None
-    if detail["type"] == "headroom":
-        return InvalidRequest(field, value, str(context["allowed"]))
-    param = next((p for p in describe(model) if p.name == field), None)
-    return InvalidRequest(field, value, param.allowed() if param else detail["msg"])

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
+from headroom.errors import InvalidRequest
 from headroom.log import log
 from headroom.params.describe import TASK, Param, describe
-from headroom.params.knob import refuse
+from headroom.params.knob import Refused, refuse
 from headroom.params.note import Note
 from headroom.params.words import folded, is_open_word, number_text
+from headroom.terminal import visible
 
 _ON, _OFF = ("1", "true", "yes", "y", "on"), ("0", "false", "no", "n", "off", "")
 _SWITCH = (*_ON, *_OFF)
@@ -51,6 +61,9 @@ class Request(BaseModel):
     """What somebody asks of a model. Subclasses declare the fields, once.
 
     An unknown name is refused with the nearest known one. Not-a-number and infinity are nonsense.
+    However a request is made (the constructor, `model_validate`, JSON, as a member of a union, a
+    copy with other values), what is refused raises InvalidRequest; its `__cause__` is pydantic's
+    error, of which `faults` tells every fault.
     """
 
     groups: ClassVar[tuple[str, ...]] = ()  # the order of the headings, where it matters
@@ -61,6 +74,75 @@ class Request(BaseModel):
     @classmethod
     def _old_spellings(cls, data: object) -> object:
         return canonical(cls, data) if isinstance(data, Mapping) else data
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[BaseModel], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The usual schema, all validators in it, with our errors around it."""
+        return core_schema.no_info_wrap_validator_function(cls._in_our_words, handler(source))
+
+    @classmethod
+    def _in_our_words(
+        cls, value: object, inner: core_schema.ValidatorFunctionWrapHandler
+    ) -> object:
+        with our_words(cls):
+            return inner(value)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As pydantic's. Raises InvalidRequest, for what is no JSON too."""
+        with our_words(cls):
+            return super().model_validate_json(json_data, **options)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same request with other values, checked as those of a new one.
+
+        Raises InvalidRequest.
+        """
+        if not update:
+            return super().model_copy(deep=deep)
+        kept = {name: getattr(self, name) for name in self.model_fields_set}
+        with our_words(type(self)):
+            said = canonical(type(self), update)
+        made = type(self).model_validate(kept | said)
+        return made.model_copy(deep=deep)
+
+    if not TYPE_CHECKING:  # a type checker knows from the configuration that nothing can be set
+
+        def __setattr__(self, name: str, value: object) -> None:
+            try:
+                super().__setattr__(name, value)
+            except ValidationError as error:
+                raise InvalidRequest(name, value, _FROZEN) from error
+
+        def __delattr__(self, name: str) -> None:
+            try:
+                super().__delattr__(name)
+            except ValidationError as error:
+                raise InvalidRequest(name, None, _FROZEN) from error
+
+
+_FIELDS = 'values by the names of fields, as in {"caption": "…"}'
+_FROZEN = "what it was made with: model_copy(update={…}) makes another request"
+
+
+@contextmanager
+def our_words(model: type[BaseModel]) -> Iterator[None]:
+    """A block whose errors of validation are raised as InvalidRequest: the first fault's."""
+    try:
+        yield
+    except ValidationError as error:
+        raise faults(model, error)[0] from error
+    except PydanticCustomError as error:  # of `refuse`, outside a validation
+        said = error.context or {}
+        value = said["value"].value
+        raise InvalidRequest(str(said["field"]), value, str(said["allowed"])) from error
+
+
+def faults(model: type[BaseModel], error: ValidationError) -> tuple[InvalidRequest, ...]:
+    """Every fault of a validation error as a sentence; there is at least one."""
+    return tuple(_fault(model, detail) for detail in error.errors(include_url=False))
 
 
 @cache
@@ -122,13 +204,28 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
         return switch if _is_on(spelt, value) else ("", None)
     field = spellings(model).get(name)
     if field is None:
-        raise refuse(nearest(model, name), field=spelt, value=value)
+        raise refuse(nearest(model, name), field=visible(spelt), value=value)
     if field == TASK:
         return field, value
     param = _params(model)[field]
+    if isinstance(value, str) and param.kind is not Path:
+        value = _whole(field, value)
     if means_open(param, value):
         return (field, None) if param.optional else ("", None)
     return field, _word(param, number_text(param, value))
+
+
+def _whole(field: str, text: str) -> str:
+    """The text, its surrogates put together in pairs. Raises the validation error of a lone one,
+    which is half a letter: no tokenizer and no file takes it."""
+    if not any("\ud800" <= letter <= "\udfff" for letter in text):
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise refuse(
+            "text of whole letters, without lone surrogates", field=field, value=text
+        ) from error
 
 
 def means_open(param: Param, value: object) -> bool:
@@ -202,3 +299,20 @@ def nearest(model: type[BaseModel], name: str) -> str:
     if close:
         return f"a known field (did you mean {known.get(close[0], close[0])!r}?)"
     return "the fields of this request: " + ", ".join(n for n in model.model_fields)
+
+
+def _fault(model: type[BaseModel], detail: ErrorDetails) -> InvalidRequest:
+    context = detail.get("ctx", {})
+    place = [str(part) for part in detail["loc"]]
+    field = str(context.get("field", place[0] if place else "request"))
+    said = context.get("value")
+    value = said.value if isinstance(said, Refused) else detail["input"]
+    if detail["type"] == "missing":
+        value = None
+    if detail["type"] == "headroom":
+        return InvalidRequest(field, value, str(context["allowed"]))
+    param = next((p for p in describe(model) if p.name == field), None)
+    if param is not None:
+        return InvalidRequest(field, value, param.allowed())
+    words = {"json_invalid": f"a JSON object ({detail['msg']})", "model_type": _FIELDS}
+    return InvalidRequest(field, value, words.get(detail["type"], detail["msg"]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from headroom.errors import InvalidRequest
 from headroom.params.clamp import Note, clamp
@@ -64,6 +65,10 @@ class Tea(Request):
 class Milk(Request):
     task: Literal["milk"] = "milk"
     cow: Annotated[Path, Knob("Source", "Which.", flag="from")]
+
+
+class Words(Request):
+    note: Annotated[str, Limit(0, 99, "a line"), Knob("Words", "What to say.")] = ""
 
 
 FAMILY: dict[str, type[Request]] = {"tea": Tea, "milk": Milk}
@@ -349,11 +354,76 @@ def test_a_family_is_read_by_task() -> None:
 
 
 def test_every_fault_can_be_told() -> None:
-    with pytest.raises(ValidationError) as error:
+    with pytest.raises(InvalidRequest, match="cups") as error:
         Tea.model_validate({"cups": 0, "sugar": -1})
-    assert [fault.field for fault in faults(Tea, error.value)] == ["cups", "sugar"]
+    assert isinstance(error.value.__cause__, ValidationError)
+    assert [fault.field for fault in faults(Tea, error.value.__cause__)] == ["cups", "sugar"]
+
+
+MAKERS: dict[str, Callable[[dict[str, object]], object]] = {
+    "constructor": lambda said: Tea(**said),  # type: ignore[arg-type]
+    "model_validate": Tea.model_validate,
+    "model_validate_json": lambda said: Tea.model_validate_json(json.dumps(said)),
+    "model_copy": lambda said: Tea(cups=2).model_copy(update=said),
+    "union": lambda said: TypeAdapter(
+        Annotated[Tea | Milk, Field(discriminator="task")]
+    ).validate_python({"task": "tea", **said}),
+    "validate": lambda said: validate(Tea, said),
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"cupps": 3}, "cupps: 3 is not allowed; allowed: a known field (did you mean 'cups'?)."),
+        ({"cups": "many"}, "cups: 'many' is not allowed; allowed: a whole number"),
+        ({"cups": 10**400}, "cups: 1000"),
+        ({"sugar": -1}, "sugar: -1"),
+    ],
+)
+def test_however_a_request_is_made_errors_are_ours(
+    maker: str, said: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        MAKERS[maker](said)
+    assert sentence in str(error.value)
+
+
+def test_what_is_no_mapping_or_no_json_is_a_sentence() -> None:
+    with pytest.raises(InvalidRequest, match="request: 3 is not allowed; allowed: values by the"):
+        Tea.model_validate(3)
+    for text in ("{", "[" * 100_000, b"\xff"):
+        with pytest.raises(InvalidRequest, match=r"request: .* a JSON object"):
+            Tea.model_validate_json(text)
+    with pytest.raises(InvalidRequest, match="3: 1 is not allowed"):
+        read(FAMILY, {3: 1}, "tea")  # type: ignore[dict-item]
+
+
+def test_a_copy_with_other_values_is_a_request_of_its_own() -> None:
+    tea = Tea(cups=2)
+    copied = tea.model_copy(update={"sugar": 1})
+    assert copied == Tea(cups=2, sugar=1) and copied.model_fields_set == {"cups", "sugar"}
+    assert tea.model_copy() == tea and tea.model_copy(deep=True) == tea
+    assert tea.model_copy(update={"Sugar": 1}, deep=True) == copied
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udcffb", "\udfb5\ud83c"])
+def test_half_a_letter_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"note: .* without lone surrogates") as error:
+        Words(note=text)
+    str(error.value).encode()  # can be written anywhere
+    with pytest.raises(InvalidRequest, match=r"a known field|the fields of this request"):
+        Words.model_validate({text: 1})
+
+
+def test_two_halves_of_a_letter_are_a_letter() -> None:
+    assert Words(note="\ud83c\udfb5").note == "\U0001f3b5"
 
 
 def test_a_request_is_frozen() -> None:
-    with pytest.raises(ValidationError):
-        Tea().cups = 2
+    for change in ("cups", "anything"):
+        with pytest.raises(InvalidRequest, match=rf"{change}: 2 .* model_copy"):
+            setattr(Tea(), change, 2)
+        with pytest.raises(InvalidRequest, match=rf"{change}: .* model_copy"):
+            delattr(Tea(), change)

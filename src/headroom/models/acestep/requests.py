@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias, cast
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
+from headroom.errors import InvalidRequest
 from headroom.log import log
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.language_fields import LanguageFields
@@ -273,8 +280,19 @@ def _has(given: Mapping[str, object], field: str) -> bool:
     return any(value not in (None, "") for name, value in given.items() if snake(name) in names)
 
 
+def _of_its_task(given: object, inner: ValidatorFunctionWrapHandler) -> object:
+    """The request of a mapping's own task. Raises InvalidRequest."""
+    try:
+        return inner(_with_task(given))
+    except ValidationError as error:  # no request was tried: those raise InvalidRequest
+        if not isinstance(given, Mapping):
+            raise InvalidRequest("request", given, "a mapping of fields to values") from error
+        task = cast("Mapping[str, object]", _with_task(given))[TASK]
+        raise InvalidRequest(TASK, task, "one of " + ", ".join(TASKS)) from error
+
+
 MusicRequest = Annotated[
-    Annotated[AnyMusicRequest, Field(discriminator=TASK)], BeforeValidator(_with_task)
+    Annotated[AnyMusicRequest, Field(discriminator=TASK)], WrapValidator(_of_its_task)
 ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.codes_text import codes_in
@@ -514,7 +514,14 @@ def test_nonsense_is_refused_in_a_sentence(said: dict[str, object], sentence: st
         request_from(said)
     assert sentence in str(error.value)
     assert error.value.exit_code == 2
-    with pytest.raises(ValidationError):  # the body of an HTTP request goes this way
+    with pytest.raises(InvalidRequest) as error:  # the body of an HTTP request goes this way
+        ANY.validate_python(said)
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("said", [{"task": "soup"}, {"task": ["cover"]}, 3, "cover", None])
+def test_what_is_no_request_at_all_is_refused_in_a_sentence(said: object) -> None:
+    with pytest.raises(InvalidRequest, match=r"^(task|request): "):
         ANY.validate_python(said)
 
 
