@@ -260,13 +260,12 @@ def _told(
         lm_loop=found.lm_backend if case.use_lm else None,
         offload=_offload(found),
         quantization=None if found.quantization == "none" else found.quantization,
-        compiled=engine.model.numerics().compiled,
         init_seconds=tried.init_seconds,
     )
     if plan is not None:
         decode = plan.stage(DECODE)
         said = replace(
-            said, planned_peak=plan.peak, expected_seconds=plan.seconds, tile=decode.tile,
+            said, compiled=engine.model.numerics().compiled, planned_peak=plan.peak, expected_seconds=plan.seconds, tile=decode.tile,
             leaves=decode.leaves, decoded_on_host=decode.host, pieces=plan.stage(DENOISE).pieces,
         )  # fmt: skip
     if plan is None or result is None:
