@@ -265,7 +265,8 @@ def _told(
     if plan is not None:
         decode = plan.stage(DECODE)
         said = replace(
-            said, compiled=engine.model.numerics().compiled, planned_peak=plan.peak, expected_seconds=plan.seconds, tile=decode.tile,
+            said, compiled=engine.model.numerics().compiled,
+            planned_peak=plan.peak, expected_seconds=plan.seconds, tile=decode.tile,
             leaves=decode.leaves, decoded_on_host=decode.host, pieces=plan.stage(DENOISE).pieces,
         )  # fmt: skip
     if plan is None or result is None:
