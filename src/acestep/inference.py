@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from acestep.inference_types import (
     CreateSampleResult,
@@ -22,18 +22,22 @@ from acestep.inference_types import (
     UnderstandResult,
 )
 from acestep.lyric_alignment import alignment_inputs
-from headroom.errors import HeadroomError
+from headroom.audio.claims import check_folder
+from headroom.engine.names import Wanted
+from headroom.errors import HeadroomError, InvalidOutput
 from headroom.memory.footprint import DECODE
 from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.parts import CONDITION, DENOISE
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.thinking_cost import THINK, WRITE
 from headroom.models.base import SheetWish, SongSheet
+from headroom.params.clamp import Note
 from headroom.runtime.events import Event, Progress
 
 if TYPE_CHECKING:
     from acestep.handler import AceStepHandler
     from acestep.llm_inference import LLMHandler
+    from headroom.audio.encode import Format
     from headroom.engine.result import Result
 
 __all__ = [
@@ -70,14 +74,19 @@ def generate_music(
         ready = llm_handler is not None and llm_handler.llm_initialized
         request = _request(params, config, ready)
         engine = dit_handler.engine_for(llm_handler)
+        if save_dir is not None:
+            check_folder(Path(save_dir), "save_dir")
         if ready and llm_handler is not None:
             llm_handler.share(engine)
         result = engine.generate(request, _listener(progress))
     except HeadroomError as error:
         return GenerationResult(status_message=f"error: {error}", success=False, error=str(error))
     _write_back(params, result)
-    audios = [_audio(result, i, params, config, save_dir) for i in range(len(result.audios))]
-    notes = "; ".join(note.sentence() for note in result.notes)
+    audios = [_audio(result, i, params, config) for i in range(len(result.audios))]
+    said = list(result.notes)
+    if save_dir is not None:
+        said += _write(result, audios, Path(save_dir), config, engine.settings.output_dir)
+    notes = "; ".join(note.sentence() for note in said)
     return GenerationResult(
         audios=audios,
         status_message=notes or "done",
@@ -268,12 +277,9 @@ def _write_back(params: GenerationParams, result: Result) -> None:
 
 
 def _audio(
-    result: Result,
-    index: int,
-    params: GenerationParams,
-    config: GenerationConfig,
-    save_dir: str | None,
+    result: Result, index: int, params: GenerationParams, config: GenerationConfig
 ) -> dict[str, Any]:
+    """A song as ACE-Step's programs know it; its `path` is empty until it is written."""
     import torch
 
     audio, seed = result.audios[index], result.seeds[index]
@@ -281,23 +287,50 @@ def _audio(
     told = {**params.to_dict(), "seed": seed, "audio_codes": codes}
     key = str(uuid.uuid5(uuid.NAMESPACE_OID, repr(sorted(told.items(), key=lambda x: x[0]))))
     tensor = torch.as_tensor(audio.samples).clone()
-    silent = bool(tensor.abs().max() == 0)
-    path = ""
-    if save_dir is not None and not silent:
-        from headroom.engine.save import Page, save
-
-        Path(save_dir).mkdir(parents=True, exist_ok=True)
-        page = Page(audio, result.provenance[index], {})
-        target = Path(save_dir) / f"{key}.{config.audio_format}"
-        path = str(save((page,), target, None, None)[0])
     return {
-        "path": path,
+        "path": "",
         "tensor": tensor,
         "key": key,
         "sample_rate": audio.rate,
         "params": told,
-        "silent": silent,
+        "silent": bool(tensor.abs().max() == 0),
     }
+
+
+def _write(
+    result: Result,
+    audios: Sequence[dict[str, Any]],
+    folder: Path,
+    config: GenerationConfig,
+    spare: Path,
+) -> list[Note]:
+    """Write each song that is not silent, where it can be; notes of what went elsewhere.
+
+    Where no place takes a song its `path` stays empty: the sound is in its tensor all the same.
+    """
+    from headroom.engine.save import Page, rescue, save
+
+    notes = []
+    kind = cast("Format", config.audio_format)  # the request was read with it
+    for audio, made, told in zip(result.audios, result.provenance, audios, strict=True):
+        if told["silent"]:
+            continue
+        page = Page(audio, made, {})
+        target = folder / f"{told['key']}.{'wav' if kind.startswith('wav') else kind}"
+
+        def to(path: Path, page: Page = page) -> tuple[Path, ...]:
+            return save((page,), Wanted(path, given=False, field="save_dir"), kind)
+
+        try:
+            try:
+                paths = to(target)
+            except InvalidOutput as error:
+                paths, note = rescue(target, (spare,), error, to)
+                notes.append(note)
+            told["path"] = str(paths[0])
+        except InvalidOutput as error:
+            notes.append(Note("save_dir", str(folder), None, f"the file {error.why}"))
+    return notes
 
 
 def _extra(result: Result, seconds: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from acestep.inference import (
     understand_music,
 )
 from acestep.llm_inference import LLMHandler
+from headroom.audio.claims import Claim
 from headroom.models.acestep.codes_text import codes_from_text
 
 
@@ -149,3 +151,38 @@ def test_importing_loads_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_songs_are_written_as_every_format_and_kept_where_they_can_be(
+    handlers: tuple[AceStepHandler, LLMHandler],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dit_handler, _ = handlers
+    params = GenerationParams(caption="x", duration=10, inference_steps=1, use_cot_metas=False)
+    config = GenerationConfig(batch_size=1, audio_format="wav32", seeds=[5])
+    made = [
+        generate_music(dit_handler, None, params, config, save_dir=str(tmp_path / "a"))
+        for _ in range(2)
+    ]
+    assert all(one.success for one in made), made[0].error
+    first, second = (Path(one.audios[0]["path"]) for one in made)
+    assert soundfile.info(first).subtype == "FLOAT" and first.suffix == ".wav"
+    assert second.stem == f"{first.stem}-2"  # the first is not replaced
+    (tmp_path / "file").touch()
+    refused = generate_music(dit_handler, None, params, config, save_dir=str(tmp_path / "file"))
+    assert not refused.success and "save_dir" in str(refused.error)
+
+    begin = Claim.begin
+
+    def full(claim: Claim) -> Path:
+        if claim.target.parent.name == "a":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return begin(claim)
+
+    monkeypatch.setattr(Claim, "begin", full)
+    monkeypatch.chdir(tmp_path)
+    kept = generate_music(dit_handler, None, params, config, save_dir=str(tmp_path / "a"))
+    assert kept.success and Path(kept.audios[0]["path"]).is_file()
+    assert kept.audios[0]["path"] in kept.status_message
+    assert "no room is left" in kept.status_message

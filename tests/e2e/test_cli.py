@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from headroom.models.acestep.model import BUNDLED, NANO
+from headroom.models.acestep.vocabulary import TRACKS
 from unit.cli.conftest import Cli, cli, home  # fixtures
 
 __all__ = ["cli", "home"]
@@ -26,6 +28,7 @@ __all__ = ["cli", "home"]
 TEN = ("--duration", "10", "--threads", "1")
 RATE = 48_000
 TURBO = "acestep-v15-turbo"
+STEMS = [track.replace("_", "-") for track in TRACKS]
 
 
 def files(folder: Path) -> list[str]:
@@ -348,12 +351,15 @@ def mounted(home: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_is_said_and_nothing_is_left(
+def test_a_full_disk_is_said_and_the_song_is_kept_elsewhere(
     cli: Cli, home: Path, mounted: Callable[[str], Path]
 ) -> None:
     song = mounted("size=1m") / "new" / "song.wav"
-    words = ("x", *TEN, "--inference-steps", "1", "-o", str(song))
-    refused(cli, home, words, f"output: {str(song)!r}", "no room is left on the disk")
+    done = cli("generate", "x", *TEN, "--inference-steps", "1", "-o", str(song), "--quiet")
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{Path('outputs') / 'song.wav'}  seed ")
+    assert "no room is left on the disk" in done.err
+    assert str(home / "outputs" / "song.wav") in done.err
     assert not song.parent.exists()
 
 
@@ -367,6 +373,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(encode, "_encode", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
     latents = ("--save-latents", "l.safetensors")
     words = ("x", *TEN, "--inference-steps", "1", "-o", "song.wav", *latents)
     refused(cli, home, words, "output: 'song.wav'", "no room is left on the disk")
@@ -402,6 +409,38 @@ def test_a_place_that_cannot_take_a_song_is_named(
     (home / "file").touch()
     (home / "theirs.json").write_text("{}")
     refused(cli, home, ("x", "-o", named), f"output: {named!r}", said)
+
+
+def test_what_is_there_is_kept(cli: Cli, home: Path, sounds: Path) -> None:
+    short = ("x", *TEN, "--inference-steps", "1", "--quiet")
+    shutil.copy(sounds / "good.wav", home / "mine.wav")
+    (home / "song-2.wav").write_bytes(b"mine")
+    refused(cli, home, ("x", "-o", "mine.wav"), "output: 'mine.wav'", "did not make it", "--force")
+    edit = ("x", "--task", "repaint", "--source", "mine.wav", "-o", "mine.wav")
+    refused(cli, home, edit, "output: 'mine.wav' is the source_audio of this very request")
+    assert cli("generate", *short, "--seeds", "1,2", "-o", "song.wav").code == 0
+    assert (home / "song-2.wav").read_bytes() == b"mine"
+    assert files(home) == [
+        "mine.wav", "song-2.wav", "song-3.json", "song-3.wav", "song.json", "song.wav",
+    ]  # fmt: skip
+    before = (home / "song.wav").read_bytes()
+    done = cli("generate", *short[:-1], "--seed", "3", "-o", "song.wav", "--json")
+    (output,) = json.loads(done.out)["outputs"]
+    (note,) = [n for n in json.loads(done.out)["notes"] if n["field"] == "output"]
+    assert (output["path"], note["used"]) == ("song-4.wav", "song-4.wav")
+    assert (home / "song.wav").read_bytes() == before
+    done = cli("generate", *short, "--seed", "1", "-o", "song.wav", "--force")
+    assert done.out == "song.wav  seed 1, 10 s\n"
+    assert (home / "song.wav").read_bytes() != before
+
+
+def test_every_track_of_a_recording_in_one_run(cli: Cli, home: Path, sounds: Path) -> None:
+    words = ("--task", "extract", "--track", "all", "--source", str(sounds / "good.wav"))
+    flags = ("--inference-steps", "1", "--threads", "1", "--seed", "4", "--quiet")
+    done = cli("generate", *words, *flags, "-o", "stems.wav")
+    assert done.code == 0, done.err
+    assert {p.name for p in home.glob("*.wav")} == {f"stems-{one}.wav" for one in STEMS}
+    assert len(done.out.splitlines()) == len(STEMS)
 
 
 # --- stopping -----------------------------------------------------------------------------

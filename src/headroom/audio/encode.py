@@ -86,6 +86,7 @@ def write(
     bitrate: int | None = None,
     tags: Mapping[str, str] | None = None,
     field: str = "output",
+    force: bool = True,
 ) -> Path:
     """Write a file, whole or not at all; missing folders are made. Returns `path`.
 
@@ -94,6 +95,7 @@ def write(
     bitrate  kbit/s of mp3 (constant; the nearest there is, usually 192) and opus (usually 128);
              the others have none and take no notice of it
     tags     see `headroom.audio.tags.write_tags`
+    force    whether a file of that name is replaced; else it is refused
 
     Samples outside ±1 are clipped to it. Integers are the nearest to sample · 2^(bits − 1), without
     dither. Equal audio, tags and library versions give equal bytes, in every format. Raises
@@ -106,7 +108,7 @@ def write(
     kind = _KINDS[format or format_of(path, field)]
     _check_holds(kind, audio, path, field)
     finite(audio, str(path))
-    with replacing(path, field) as temp:
+    with replacing(path, field, force) as temp:
         try:
             _encode(temp, audio, kind, bitrate)
             _check_written(temp, audio, kind)

@@ -57,11 +57,16 @@ class Audio:
         format: Format | None = None,
         bitrate: int | None = None,
         tags: Mapping[str, str] | None = None,
+        *,
+        force: bool = False,
     ) -> Path:
-        """Write to a file, whose name decides the format; see `headroom.audio.files.write`."""
+        """Write to a file, whose name decides the format; see `headroom.audio.files.write`.
+
+        A file that is there is replaced with `force`; without it, InvalidOutput is raised.
+        """
         from headroom.audio.files import write
 
-        return write(path, self, format, bitrate, tags)
+        return write(path, self, format, bitrate, tags, force=force)
 
 
 def stereo(audio: Audio) -> Audio:

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 from headroom import paths
 from headroom.audio.encode import Format
-from headroom.audio.files import probe
 from headroom.cli import replay
 from headroom.cli.model import check_model, open_engine, variant_in_use
+from headroom.cli.orders import Order, order, orders_for, place_of
 from headroom.cli.output import (
-    Place,
+    Latents,
     Saved,
     check_latents,
-    check_lrc,
-    place,
+    held_latents,
     reports,
     save,
     tell_json,
@@ -33,16 +34,21 @@ from headroom.cli.output import (
     tell_songs,
 )
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
+from headroom.cli.play import Player, find_player
 from headroom.cli.progress import has_bars, shown, stoppable
-from headroom.errors import Cancelled, InvalidRequest
+from headroom.engine.names import Names, inputs_of
+from headroom.errors import Cancelled, HeadroomError, InvalidOutput, InvalidRequest
 from headroom.models.acestep.examples import USUAL, filled
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.variants import offered
-from headroom.params.describe import Param, describe, stand_in, union
+from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given
 from headroom.params.read import Family
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
+
+if TYPE_CHECKING:
+    from headroom.engine.result import Result
 
 USAGE = "acestep generate [CAPTION] [FLAGS]"
 
@@ -57,11 +63,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """What is wanted beside the songs: a file of their latents, their lines as LRC."""
+class Files:
+    """What is wanted of files: latents and lines beside the songs, whether what is there may be
+    replaced, and how the songs are played when they are written."""
 
     latents: Path | None = None
     lrc: bool = False
+    force: bool = False
+    player: Player | None = None
 
 
 def run(words: Sequence[str]) -> int:
@@ -72,21 +81,21 @@ def run(words: Sequence[str]) -> int:
     args, rest = parser.parse_known_args(words)
     fields = _fields(args, rest, parser)
     flags = engine_flags(args)
-    beside = Beside(check_latents(args.save_latents), args.lrc)
+    player = find_player() if args.play else None
+    files = Files(check_latents(args.save_latents), args.lrc, args.force, player)
     told = Told(args.json, args.quiet or args.json, not settings.no_progress)
     if args.replay is not None:
-        return _replay(args, fields, flags, beside, settings, told)
+        return _replay(args, fields, flags, files, settings, told)
     if args.requests is not None:
-        return _several(args, fields, flags, settings, told)
+        return _several(args, fields, flags, files, settings, told)
     if not fields:
         raise InvalidRequest("caption", "", 'words, as in `acestep generate "slow bossa nova"`')
     example = fields.pop("example", None)
-    request = request_from(fields if example is None else filled(fields, str(example)))
-    where = _place(args.output, request, settings)
-    if beside.lrc:
-        check_lrc(where)
-    check_sources(request)
-    return _make((request,), (where,), beside, flags, settings, told)
+    wished = fields if example is None else filled(fields, str(example))
+    orders = orders_for(wished, args.output, settings, args.force)
+    if len(orders) > 1 and files.latents is not None:
+        raise InvalidRequest("save_latents", args.save_latents, "with one request only")
+    return _make(tuple((one,) for one in orders), files, flags, settings, told)
 
 
 # --- what was said ----------------------------------------------------------------------
@@ -97,6 +106,8 @@ def _parser(params: Sequence[Param], family: Family) -> Parser:
     parser = Parser("acestep generate", USAGE, about, allow_abbrev=False)
     files = parser.add_argument_group("Files")
     files.add_argument("-o", "--output", metavar="FILE", help="the song; its ending decides")
+    files.add_argument("--force", action="store_true", help="replace the file that -o names")
+    files.add_argument("--play", action="store_true", help="play the songs when they are written")
     files.add_argument("--save-latents", metavar="FILE.safetensors", help="noise and latents too")
     files.add_argument("--lrc", action="store_true", help="when each line is sung, as song.lrc")
     files.add_argument("--replay", metavar="FILE", help="make this song, or sidecar, again")
@@ -169,23 +180,6 @@ def _shown(words: Sequence[str], settings: Settings) -> tuple[tuple[Param, ...],
     return tuple(found[p.name] for p in everything if p.name in found), tasks
 
 
-# --- before anything is loaded ------------------------------------------------------------
-
-
-def check_sources(request: AnyMusicRequest) -> None:
-    """Raise InvalidSource for a recording that is not there or cannot be opened."""
-    for param in describe(type(request)):
-        value = getattr(request, param.name)
-        if param.kind is Path and value is not None:
-            for path in value if isinstance(value, tuple) else (value,):
-                probe(path, param.name)
-
-
-def _place(named: str | None, request: AnyMusicRequest, settings: Settings) -> Place:
-    usual = cast("Format", stand_in(type(request), "audio_format"))
-    return place(named, request.audio_format, usual, settings.output_dir)
-
-
 # --- the three ways ------------------------------------------------------------------------
 
 
@@ -193,6 +187,7 @@ def _several(
     args: argparse.Namespace,
     fields: Mapping[str, object],
     flags: EngineFlags,
+    files: Files,
     settings: Settings,
     told: Told,
 ) -> int:
@@ -203,14 +198,13 @@ def _several(
         raise InvalidRequest(name, value, "to stand in the file that --requests names")
     if args.save_latents is not None:
         raise InvalidRequest("save_latents", args.save_latents, "with one request only")
+    if args.force:
+        raise InvalidRequest("force", True, "with a file that -o names, not with --requests")
     requests = read_requests(Path(args.requests))
     folder = settings.output_dir if args.output is None else paths.expanded(args.output, "output")
-    places = []
-    for request in requests:
-        usual = cast("Format", stand_in(type(request), "audio_format"))
-        places.append(place(None, request.audio_format, usual, folder))
-        check_sources(request)
-    return _make(requests, tuple(places), Beside(lrc=args.lrc), flags, settings, told)
+    places = replace(settings, output_dir=folder)
+    orders = tuple(order(one, place_of(one, None, places, False), settings) for one in requests)
+    return _make((orders,), files, flags, settings, told)
 
 
 def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
@@ -244,58 +238,102 @@ def _request(line: str, where: str) -> AnyMusicRequest:
 
 
 def _make(
-    requests: tuple[AnyMusicRequest, ...],
-    places: tuple[Place, ...],
-    beside: Beside,
+    groups: Sequence[Sequence[Order]],
+    files: Files,
     flags: EngineFlags,
     settings: Settings,
     told: Told,
 ) -> int:
-    check_model(flags.model, flags.checkpoint_dir, settings)
+    """Make the songs of each group in one pass, and write them before the next begins."""
     known: set[str] = set()
-    with stoppable() as stop:
+    saved: list[Saved] = []
+    spare = (settings.output_dir,)
+    with ExitStack() as held, _always_told(saved, told, known), stoppable() as stop:
+        names = [[held.enter_context(one.names(files.lrc)) for one in group] for group in groups]
+        inputs = inputs_of(groups[0][0].request)
+        latents = held.enter_context(held_latents(files.latents, inputs, files.force))
+        check_model(flags.model, flags.checkpoint_dir, settings)
         engine = open_engine(flags, settings)
         if not told.quiet:
             tell_notes(engine.notes, known)
-        with shown(told.quiet, told.bars) as tell:
-            results = engine.generate_batch(requests, tell, stop)
-            if beside.lrc:
-                results = tuple(engine.timed(result, tell, stop) for result in results)
-        if stop():
-            raise Cancelled("stopped before the songs were written")
-        saved = [
-            save(result, where, request.caption or request.task, beside.latents)
-            for request, result, where in zip(requests, results, places, strict=True)
-        ]
-    return _told(saved, told, known)
+        for group, places in zip(groups, names, strict=True):
+            with shown(told.quiet, told.bars) as tell:
+                results = engine.generate_batch([one.request for one in group], tell, stop)
+                if files.lrc:
+                    results = tuple(engine.timed(result, tell, stop) for result in results)
+            if stop():
+                raise Cancelled("stopped before the songs were written")
+            made = [one.as_asked(result) for one, result in zip(group, results, strict=True)]
+            formats = [one.place.format for one in group]
+            _save_all(list(zip(made, places, formats, strict=True)), latents, spare, saved)
+    return _told(saved, told, known, files.player)
+
+
+def _save_all(
+    made: Sequence[tuple[Result, Names, Format]],
+    latents: Latents | None,
+    spare: Sequence[Path],
+    saved: list[Saved],
+) -> None:
+    """Write every result, those behind one that cannot be written too. Raises InvalidOutput."""
+    failed: list[InvalidOutput] = []
+    for result, names, format in made:
+        try:
+            saved.append(save(result, names, format, latents, spare))
+        except InvalidOutput as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _replay(
     args: argparse.Namespace,
     fields: Mapping[str, object],
     flags: EngineFlags,
-    beside: Beside,
+    files: Files,
     settings: Settings,
     told: Told,
 ) -> int:
     replay.check_alone(fields, flags, args.requests)
-    song = replay.find(paths.expanded(args.replay, "replay"), args.output, settings.output_dir)
-    if beside.lrc:
-        check_lrc(song.place)
-    check_model(song.provenance.model, flags.checkpoint_dir, settings)
-    with stoppable() as stop:
+    path = paths.expanded(args.replay, "replay")
+    song = replay.find(path, args.output, settings.output_dir, args.force)
+    known: set[str] = set()
+    saved: list[Saved] = []
+    with ExitStack() as held, stoppable() as stop:
+        wanted = song.place.wanted(f"{song.name} again", song.provenance.seed, files.lrc)
+        names = held.enter_context(Names(wanted))
+        names.hold(1)
+        latents = held.enter_context(held_latents(files.latents, {"replay": (path,)}, files.force))
+        check_model(song.provenance.model, flags.checkpoint_dir, settings)
         with shown(told.quiet, told.bars) as tell:
-            saved = replay.again(song, flags, tell, stop, beside.latents, beside.lrc)
-    return _told([saved], told, set())
+            result = replay.again(song, flags, tell, stop, files.lrc)
+        made = [(result, names, song.place.format)]
+        _save_all(made, latents, (settings.output_dir,), saved)
+    return _told(saved, told, known, files.player)
 
 
-def _told(saved: Sequence[Saved], told: Told, known: set[str]) -> int:
+@contextmanager
+def _always_told(saved: Sequence[Saved], told: Told, known: set[str]) -> Iterator[None]:
+    """Say what was written, also where something ends the rest."""
+    try:
+        yield
+    except (HeadroomError, KeyboardInterrupt):
+        if saved:
+            _told(saved, told, known)
+        raise
+
+
+def _told(saved: Sequence[Saved], told: Told, known: set[str], player: Player | None = None) -> int:
     if told.json:
         tell_json(saved)
-        return 0
-    if not told.quiet:
+    else:
         for one in saved:
-            tell_notes(one.result.notes, known)
-        tell_report(reports(saved), stages=has_bars(told.bars))
-    tell_songs(saved)
+            said = () if told.quiet else one.result.notes
+            tell_notes((*said, *(one.notes if one.rescued or not told.quiet else ())), known)
+        if not told.quiet:
+            tell_report(reports(saved), stages=has_bars(told.bars))
+        tell_songs(saved)
+    if player is not None:
+        sys.stdout.flush()
+        player.play([path for one in saved for path in one.paths])
     return 0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headroom import paths
+from headroom.audio.claims import WRITABLE, Claim, named, resolved
 from headroom.audio.encode import Format, format_of
 from headroom.audio.lrc import ENDING as LRC
+from headroom.engine.names import NOTHING_READ, Inputs, Names, Wanted, check_inputs
 from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.params.clamp import Note
 from headroom.units import clock, gib
@@ -23,37 +26,45 @@ if TYPE_CHECKING:
     from headroom.engine.result import Report, Result, StageReport
 
 LATENTS = ".safetensors"
-_SIDECAR = ".json"
+_MADE_BY = "headroom"
 _LONGEST = 40  # characters of a caption in a file's name
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request's songs go: the file somebody named, else new names in a folder."""
+    """Where a request's songs go: the file somebody named, else new names in a folder.
+
+    force   whether an earlier file of that name is replaced
+    suffix  a word behind the name, which tells it from others of the run
+    """
 
     format: Format
     folder: Path
     named: Path | None = None
+    force: bool = False
+    suffix: str = ""
 
-    def path(self, words: str, seed: int, songs: int) -> Path:
-        """The first song's file. A name that nobody gave is one that is not in use."""
-        if self.named is not None:
-            return self.named
-        stem, ending = f"{slug(words)}-{seed}", f".{container(self.format)}"
-        number = 1
-        while True:
-            path = self.folder / (f"{stem}-{number}{ending}" if number > 1 else stem + ending)
-            if not any(paths.exists(used) for used in _written(path, songs)):
-                return path
-            number += 1
+    def wanted(self, words: str, seed: int, lrc: bool, inputs: Inputs = NOTHING_READ) -> Wanted:
+        """The first song's name, and what may be done for it."""
+        ending = f"-{self.suffix}" if self.suffix else ""
+        if self.named is None:
+            name = f"{slug(words)}{ending}-{seed}.{container(self.format)}"
+            return Wanted(self.folder / name, given=False, lrc=lrc)
+        if ending:
+            path = self.named.with_stem(self.named.stem + ending)
+            return Wanted(path, given=False, lrc=lrc)
+        return Wanted(self.named, force=self.force, lrc=lrc, inputs=inputs)
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A result and the file of each of its songs."""
+    """A result and the file of each of its songs. `rescued`: they are not where they were to be;
+    the notes say where and why."""
 
     result: Result
     paths: tuple[Path, ...]
+    notes: tuple[Note, ...] = ()
+    rescued: bool = False
 
     def has_lines(self, song: int) -> bool:
         """Whether an LRC file lies beside it."""
@@ -61,38 +72,44 @@ class Saved:
         return bool(timed) and bool(timed[song].lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """The file for latents, held; `replaces`: what has its name now."""
+
+    claim: Claim
+    replaces: bool
+
+
 def container(format: Format) -> Format:
     """The format as its files end: the three kinds of wav are one."""
     return "wav" if format.startswith("wav") else format
 
 
-def place(named: str | None, asked: Format | None, usual: Format, folder: Path) -> Place:
-    """Where to write, checked by writing: `named` by somebody, else below `folder`.
+def place(
+    name: str | None, asked: Format | None, usual: Format, folder: Path, force: bool = False
+) -> Place:
+    """Where to write, checked by writing: `name` by somebody, else below `folder`.
 
     `asked` is the format somebody asked for, `usual` that of names nobody gave. Raises
     InvalidOutput and InvalidRequest; leaves nothing behind.
     """
-    if named is None:
+    if name is None:
         check_folder(folder, folder, "output folder")
         return Place(asked or usual, folder)
-    path = paths.expanded(named, "output")
+    path = paths.expanded(name, "output")
     check_file(path, "output")
     ending = format_of(path)
     if asked is not None and container(asked) != ending:
         allowed = f"{ending}, as the name {path.name!r} ends, or another name"
         raise InvalidRequest("audio_format", asked, allowed)
-    beside = path.with_suffix(_SIDECAR)
-    if paths.exists(beside) and not _is_sidecar(beside):
-        allowed = f"a name beside which {beside.name!r} is free"
-        raise InvalidOutput("output", path, f"has a {beside.name!r} beside it, not ours", allowed)
-    return Place(asked or ending, path.parent, path)
+    return Place(asked or ending, path.parent, path, force)
 
 
-def check_latents(named: str | None) -> Path | None:
+def check_latents(name: str | None) -> Path | None:
     """The file for latents. Raises InvalidOutput."""
-    if named is None:
+    if name is None:
         return None
-    path = paths.expanded(named, "save_latents")
+    path = paths.expanded(name, "save_latents")
     if path.suffix.lower() != LATENTS:
         why = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
         raise InvalidOutput("save_latents", path, why, f"a name that ends in {LATENTS}")
@@ -100,31 +117,34 @@ def check_latents(named: str | None) -> Path | None:
     return path
 
 
-def check_lrc(where: Place) -> None:
-    """Raise InvalidOutput where no LRC file can be beside the first song."""
-    if where.named is not None:
-        check_file(where.named.with_suffix(LRC), "lrc")
+@contextmanager
+def held_latents(path: Path | None, inputs: Inputs, force: bool) -> Iterator[Latents | None]:
+    """Hold the file for latents. Raises InvalidOutput for one that is not this program's."""
+    if path is None:
+        yield None
+        return
+    check_inputs(path, Wanted(path, force=force, inputs=inputs, field="save_latents"))
+    with named(path, "save_latents", force, _is_latents) as (held, replaces):
+        yield Latents(held, replaces)
 
 
 def check_file(path: Path, field: str) -> None:
     """Raise InvalidOutput where no file can be written under this name."""
-    if paths.is_dir(path):
-        raise InvalidOutput(field, path, "is a folder", "the name of a file")
-    check_folder(path.parent, path, field)
+    check_folder(resolved(path, field).parent, path, field)
 
 
 def check_folder(folder: Path, asked: Path, field: str) -> None:
     """Raise InvalidOutput where no file can be made in the folder, or the folder not be made."""
-    allowed = "a place that can be written to"
-    there = next(step for step in (folder, *folder.absolute().parents) if paths.exists(step))
-    if not paths.is_dir(there):
-        raise InvalidOutput(field, asked, f"cannot be written ({there} is no folder)", allowed)
     try:
+        steps = (folder, *folder.absolute().parents)
+        there = next(step for step in steps if os.path.lexists(step))
         with tempfile.TemporaryFile(dir=there):
             pass
-    except OSError as error:
-        why = f"cannot be written ({error.strerror or error})"
-        raise InvalidOutput(field, asked, why, allowed) from error
+    except (OSError, ValueError) as error:
+        why = f"cannot be written ({getattr(error, 'strerror', None) or error})"
+        if isinstance(error, NotADirectoryError):
+            why = f"cannot be written ({there} is no folder)"
+        raise InvalidOutput(field, asked, why, WRITABLE) from error
 
 
 def slug(words: str) -> str:
@@ -135,16 +155,59 @@ def slug(words: str) -> str:
     return text or "song"
 
 
-def save(result: Result, where: Place, words: str, latents: Path | None = None) -> Saved:
-    """Write the songs, and the latents where wanted: all of it or nothing. Raises InvalidOutput."""
-    from headroom.audio.atomic import replacing
+def save(
+    result: Result, names: Names, format: Format, latents: Latents | None, spare: Sequence[Path]
+) -> Saved:
+    """Write the songs under the names that are held, and the latents where wanted.
 
-    path = where.path(words, result.seeds[0], len(result.seeds))
-    with ExitStack() as places:
-        if latents is not None:
-            temp = places.enter_context(replacing(latents, "save_latents"))
-            temp.write_bytes(_latents(result))
-        return Saved(result, result.save(path, where.format))
+    What cannot be written there goes beside it under another name, else into the first of the
+    `spare` folders, else into the system's for temporary files; a note says where it is. Raises
+    InvalidOutput where nothing can be written anywhere.
+    """
+    from headroom.engine.save import rescue
+
+    wanted = names.wanted
+
+    def to(path: Path) -> tuple[Path, ...]:
+        with Names(replace(wanted, path=path, given=False)) as others:
+            return result.save_as(others, format)
+
+    try:
+        songs, notes, rescued = result.save_as(names, format), names.notes, False
+    except InvalidOutput as error:
+        names.close()
+        songs, where = rescue(wanted.path, spare, error, to)
+        notes, rescued = (where,), True
+    note = None if latents is None else _save_latents(result, latents, spare)
+    if note is not None:
+        notes, rescued = (*notes, note), True
+    return Saved(result, songs, notes, rescued)
+
+
+def _save_latents(result: Result, latents: Latents, spare: Sequence[Path]) -> Note | None:
+    """Write them; a note where they are not where they were to be."""
+    from headroom.engine.save import rescue
+
+    held, content = latents.claim, _latents(result)
+
+    def write(held: Claim, replaces: bool) -> None:
+        try:
+            held.begin().write_bytes(content)
+            held.publish(replaces)
+        except OSError as error:
+            raise held.fault(error) from error
+
+    def to(path: Path) -> tuple[Path, ...]:
+        with named(path, held.field, False, lambda there: True) as (other, _):
+            write(other, False)
+            return (other.asked,)
+
+    try:
+        write(held, latents.replaces)
+    except InvalidOutput as error:
+        held.release()
+        return rescue(held.asked, spare, error, to)[1]
+    return None
 
 
 def _latents(result: Result) -> bytes:
@@ -152,20 +215,14 @@ def _latents(result: Result) -> bytes:
     from safetensors.torch import save as pack
 
     kept = {n: t.float().contiguous() for n, t in result.kept.items() if n in ("noise", "latents")}
-    return pack(kept)
+    return pack(kept, metadata={_MADE_BY: "latents"})
 
 
-def _written(path: Path, songs: int) -> Iterable[Path]:
-    """Every file that saving that many songs under this name makes."""
-    for number in range(1, songs + 1):
-        song = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        yield from (song, song.with_suffix(_SIDECAR), song.with_suffix(LRC))
-
-
-def _is_sidecar(path: Path) -> bool:
+def _is_latents(path: Path) -> bool:
+    """Whether this program wrote a file of latents: the first bytes of its header say so."""
     try:
         with path.open("rb") as file:
-            return b'"provenance"' in file.read(200)
+            return f'"__metadata__":{{"{_MADE_BY}":"latents"}}'.encode() in file.read(400)
     except OSError:
         return False
 
@@ -229,7 +286,8 @@ def as_json(saved: Sequence[Saved]) -> dict[str, object]:
                 {"path": str(path), "seed": seed, "duration": audio.seconds, **lines}
                 | {"request": index}
             )
-        notes += [{**_object(note_json(note)), "request": index} for note in one.result.notes]
+        said = (*one.result.notes, *one.notes)
+        notes += [{**_object(note_json(note)), "request": index} for note in said]
     return {"outputs": outputs, "report": _report(reports(saved)), "notes": notes}
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from headroom import paths
 from headroom.audio.files import probe
-from headroom.cli.generate import check_sources
 from headroom.cli.model import check_model, opening
 from headroom.cli.models import bundled
+from headroom.cli.orders import check_sources
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import shown, stoppable
 from headroom.engine.opening import Opening

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from headroom import paths
 from headroom.audio.encode import FORMATS, Format, format_of
-from headroom.cli.output import Place, Saved, container, place, save
+from headroom.cli.output import Place, container, place
 from headroom.cli.parser import AUTO, EngineFlags
 from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
 from headroom.models.acestep.requests import Text2Music
@@ -18,6 +18,7 @@ from headroom.runtime.events import Stop, Tell
 
 if TYPE_CHECKING:
     from headroom.engine.provenance import Provenance
+    from headroom.engine.result import Result
 
 _SIDECAR = ".json"
 
@@ -45,7 +46,7 @@ def check_alone(fields: Mapping[str, object], flags: EngineFlags, requests: str 
         raise InvalidRequest(name, value, "nothing with --replay, which takes it from the song")
 
 
-def find(path: Path, output: str | None, folder: Path) -> Again:
+def find(path: Path, output: str | None, folder: Path, force: bool = False) -> Again:
     """Read how the song was made and check where it goes. Raises InvalidSource, InvalidOutput."""
     from headroom.engine.provenance import read
 
@@ -54,22 +55,20 @@ def find(path: Path, output: str | None, folder: Path) -> Again:
     usual = _format_of_original(path) or recorded or _usual()
     if recorded is not None and container(recorded) == container(usual):
         usual = recorded
-    where = place(output, None, usual, folder)
+    where = place(output, None, usual, folder, force)
     if recorded is not None and container(recorded) == container(where.format):
-        where = Place(recorded, where.folder, where.named)
+        where = replace(where, format=recorded)
     return Again(provenance, path.stem, where)
 
 
-def again(
-    song: Again, flags: EngineFlags, tell: Tell, stop: Stop, latents: Path | None, timed: bool
-) -> Saved:
-    """Make and write it. Raises what `headroom.engine.replay` and saving raise."""
+def again(song: Again, flags: EngineFlags, tell: Tell, stop: Stop, timed: bool) -> Result:
+    """Make it. Raises what `headroom.engine.replay` raises."""
     from headroom.engine.replay import replay
 
     result = replay(song.provenance, flags.device, flags.checkpoint_dir, tell, stop, timed)
     if stop():
         raise Cancelled("stopped before the song was written")
-    return save(result, song.place, f"{song.name} again", latents)
+    return result
 
 
 def _usual() -> Format:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from headroom.audio.files import Format
 from headroom.audio.wave import Audio
+from headroom.engine.names import Names, Wanted, inputs_of
 from headroom.engine.provenance import Provenance
-from headroom.engine.save import Page, note_json, plain, save
+from headroom.engine.save import Page, note_json, plain, save, write_all
 from headroom.memory.plan import Plan
 from headroom.models.base import Song, Timestamps
 from headroom.params.clamp import Note
@@ -113,18 +114,34 @@ class Result:
         return tuple(song.seed for song in self.songs)
 
     def save(
-        self, path: str | Path, format: Format | None = None, bitrate: int | None = None
+        self,
+        path: str | Path,
+        format: Format | None = None,
+        bitrate: int | None = None,
+        *,
+        force: bool = False,
     ) -> tuple[Path, ...]:
         """Write every song and its sidecar: `name.flac`, `name-2.flac`, …; all of them or none.
 
-        Where its lines are timed and there are some, `name.lrc` too.
+        Where its lines are timed and there are some, `name.lrc` too. What is None is as the
+        request says, and the format else as the name says.
 
-        What is None is as the request says, and the format else as the name says. Raises
-        InvalidOutput.
+        No file that is there is replaced: where an earlier song has the name, the next free
+        number is taken, as the paths that are returned say. `force` replaces the song at `path`
+        and its own sidecar and lines. Raises InvalidOutput, also for a file of others at `path`.
         """
-        asked = self.request if isinstance(self.request, _Written) else None
-        kind = format or (asked.audio_format if asked else None)
-        rate = bitrate or (asked.bitrate if asked else None)
+        pages = self.pages()
+        lrc = any(page.lrc for page in pages)
+        inputs = inputs_of(self.request)
+        wanted = Wanted(Path(path), force=force, lrc=lrc, inputs=inputs)
+        return save(pages, wanted, *self._kind(format, bitrate))
+
+    def save_as(self, names: Names, format: Format) -> tuple[Path, ...]:
+        """The same under names that are held already."""
+        return write_all(self.pages(), names, format, self._kind(format, None)[1])
+
+    def pages(self) -> tuple[Page, ...]:
+        """What is to be written, song by song."""
         extras: dict[str, JsonValue] = {
             "notes": [note_json(note) for note in self.notes],
             "report": plain(asdict(self.report)),
@@ -132,8 +149,12 @@ class Result:
         }
         texts = [one.lrc for one in self.timestamps] or [""] * len(self.audios)
         songs = zip(self.audios, self.provenance, texts, strict=True)
-        pages = tuple(Page(audio, made, extras, text) for audio, made, text in songs)
-        return save(pages, Path(path), kind, rate)
+        return tuple(Page(audio, made, extras, text) for audio, made, text in songs)
+
+    def _kind(self, format: Format | None, bitrate: int | None) -> tuple[Format | None, int | None]:
+        asked = self.request if isinstance(self.request, _Written) else None
+        kind = format or (asked.audio_format if asked else None)
+        return kind, bitrate or (asked.bitrate if asked else None)
 
 
 @runtime_checkable

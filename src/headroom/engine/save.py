@@ -1,29 +1,30 @@
 """Write the songs of a result: all of them whole, or none.
 
-Every file is written beside its place and renamed when all are complete. A failure, a full disk
-or Ctrl-C leaves what was there before.
+Every file is written beside its place and gets its name when all are complete. A failure, a full
+disk or Ctrl-C leaves what was there before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from headroom.audio.atomic import replacing
+from headroom.audio.claims import Claim
 from headroom.audio.files import Format, format_of, write
-from headroom.audio.lrc import ENDING as LRC
 from headroom.audio.tags import COMMENT, PROVENANCE, TITLE
 from headroom.audio.wave import Audio
+from headroom.engine.names import LRC_SHA256, Names, Spot, Wanted
 from headroom.engine.provenance import Provenance
 from headroom.errors import InvalidOutput
+from headroom.log import log
 from headroom.params.clamp import Note
-
-SIDECAR = ".json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +40,92 @@ class Page:
 
 def save(
     pages: Sequence[Page],
-    path: Path,
+    wanted: Wanted,
     format: Format | None = None,
     bitrate: int | None = None,
-    field: str = "output",
 ) -> tuple[Path, ...]:
     """Write `name.flac`, `name-2.flac`, … and beside each its sidecar `name.json`, and its
-    `name.lrc`.
+    `name.lrc`; where a name is in use the next free number is taken, and a warning says so.
 
     The format is decided by the name where `format` is None. The provenance is in the tags and in
-    the sidecar. Files of these names are replaced, missing folders made. Returns the audio files.
-    Raises InvalidOutput for a place or format that cannot be written.
+    the sidecar. Missing folders are made. Returns the audio files. Raises InvalidOutput for a
+    place or format that cannot be written, and for files of others in the way.
     """
-    kind = format_of(path, field) if format is None else format
-    targets = tuple(_numbered(path, i) for i in range(len(pages)))
-    if any(target.with_suffix(SIDECAR) == target for target in targets):
-        allowed = "a name that does not end in .json, which is the sidecar's"
-        raise InvalidOutput(field, path, "is the name of its own sidecar", allowed)
-    with ExitStack() as places:
-        for page, target in zip(pages, targets, strict=True):
-            temp = places.enter_context(replacing(target, field))
+    kind = format_of(wanted.path, wanted.field) if format is None else format
+    with Names(wanted) as names:
+        paths = write_all(pages, names, kind, bitrate)
+        for note in names.notes:
+            log.warning(note.sentence())
+        return paths
+
+
+def write_all(
+    pages: Sequence[Page], names: Names, format: Format, bitrate: int | None = None
+) -> tuple[Path, ...]:
+    """The same under names that are held already."""
+    spots = names.hold(len(pages))
+    field = names.wanted.field
+    written: list[tuple[Claim, bool]] = []
+    for page, spot in zip(pages, spots, strict=True):
+        written += _write(page, spot, format, bitrate, field)
+    _publish(written)
+    return tuple(spot.song.asked for spot in spots)
+
+
+def rescue(
+    path: Path,
+    spare: Sequence[Path],
+    error: InvalidOutput,
+    write: Callable[[Path], tuple[Path, ...]],
+) -> tuple[tuple[Path, ...], Note]:
+    """Write elsewhere what could not be written as `path`: beside it under another name, in one
+    of the `spare` folders, in the system's folder for temporary files.
+
+    `write` tries one place. Returns the files, and a note that says where they are and why. Raises
+    `error` where no place takes them.
+    """
+    for folder in (path.parent, *spare, Path(tempfile.gettempdir())):
+        with suppress(InvalidOutput):
+            made = write(folder / path.name)
+            why = f"the file {error.why}; what was made is kept as {str(made[0].absolute())!r}"
+            return made, Note(error.field, str(path), str(made[0]), why)
+    raise error
+
+
+def _write(
+    page: Page, spot: Spot, format: Format, bitrate: int | None, field: str
+) -> list[tuple[Claim, bool]]:
+    """Write the parts of one song; which, and whether each may replace what has its name."""
+    texts = [(spot.sidecar, _sidecar(page))]
+    if page.lrc and spot.lrc is not None:
+        texts.append((spot.lrc, page.lrc))
+    try:
+        write(spot.song.begin(), page.audio, format, bitrate, _tags(page.provenance), field)
+        for beside, text in texts:
+            beside.begin().write_bytes(text.encode("utf-8"))
+    except InvalidOutput as error:  # of the part: say the file that was asked for
+        raise InvalidOutput(field, spot.song.asked, error.why, error.allowed) from error
+    except OSError as error:
+        raise spot.song.fault(error) from error
+    return [(one, one in spot.replaces) for one in (spot.song, *(beside for beside, _ in texts))]
+
+
+def _publish(written: Sequence[tuple[Claim, bool]]) -> None:
+    """Give all parts their names, or none of them: what replaces a file, which cannot be undone,
+    comes last."""
+    new: list[Claim] = []
+    try:
+        for held, replaces in sorted(written, key=lambda one: one[1]):
             try:
-                write(temp, page.audio, kind, bitrate, _tags(page.provenance), field)
-            except InvalidOutput as error:  # of the file beside: say the one that was asked for
-                raise InvalidOutput(field, target, error.why, error.allowed) from error
-            beside = places.enter_context(replacing(target.with_suffix(SIDECAR), field))
-            beside.write_text(_sidecar(page), encoding="utf-8")
-            if page.lrc:
-                lines = places.enter_context(replacing(target.with_suffix(LRC), field))
-                lines.write_bytes(page.lrc.encode("utf-8"))
-    return targets
+                held.publish(replaces)
+            except OSError as error:
+                raise held.fault(error) from error
+            if not replaces:
+                new.append(held)
+    except BaseException:
+        for held in new:
+            held.withdraw()
+        raise
 
 
 def note_json(note: Note) -> JsonValue:
@@ -89,10 +146,6 @@ def plain(value: object) -> JsonValue:
     return str(value)
 
 
-def _numbered(path: Path, index: int) -> Path:
-    return path if index == 0 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
-
-
 def _tags(made: Provenance) -> dict[str, str]:
     title = next(
         (c for a in made.requests if isinstance(c := a.values.get("caption"), str) and c), ""
@@ -107,4 +160,6 @@ def _tags(made: Provenance) -> dict[str, str]:
 
 def _sidecar(page: Page) -> str:
     value = {"provenance": page.provenance.model_dump(mode="json"), **page.extras}
+    if page.lrc:
+        value[LRC_SHA256] = hashlib.sha256(page.lrc.encode("utf-8")).hexdigest()
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"

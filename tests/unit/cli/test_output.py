@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import pytest
 from safetensors.torch import load_file
 
+from headroom.audio.claims import Claim
 from headroom.cli import output
 from headroom.cli.output import (
     Place,
@@ -16,12 +17,14 @@ from headroom.cli.output import (
     as_json,
     check_latents,
     container,
+    held_latents,
     place,
     save,
     slug,
     tell_report,
 )
 from headroom.engine.engine import Engine
+from headroom.engine.names import Names, Wanted
 from headroom.engine.result import Report, Result, StageReport
 from headroom.errors import InvalidOutput, InvalidRequest
 from tone_model.requests import Tone
@@ -55,19 +58,18 @@ def test_a_caption_becomes_a_name(words: str, part: str) -> None:
 
 
 def test_a_name_nobody_gave_is_never_one_in_use(tmp_path: Path) -> None:
-    where = Place("flac", tmp_path)
-    assert where.path("Jazz", 7, 2) == tmp_path / "jazz-7.flac"
     (tmp_path / "jazz-7-2.json").touch()  # the sidecar the second song would replace
-    assert where.path("Jazz", 7, 2) == tmp_path / "jazz-7-3.flac"
-    assert where.path("Jazz", 7, 1) == tmp_path / "jazz-7.flac"
-    (tmp_path / "jazz-7.json").touch()
-    assert where.path("Jazz", 7, 1) == tmp_path / "jazz-7-3.flac"
+    wanted = Place("flac", tmp_path).wanted("Jazz", 7, lrc=False)
+    with Names(wanted) as names, Names(wanted) as others:
+        found = [spot.song.asked.name for spot in names.hold(2)]
+        assert found == ["jazz-7.flac", "jazz-7-3.flac"] and names.notes == ()
+        assert others.hold(1)[0].song.asked.name == "jazz-7-4.flac"
 
 
 def test_a_name_somebody_gave_is_taken_as_it_is(tmp_path: Path) -> None:
     named = tmp_path / "mine.wav"
-    named.touch()
-    assert place(str(named), None, "flac", tmp_path).path("Jazz", 7, 2) == named
+    wanted = place(str(named), None, "flac", tmp_path).wanted("Jazz", 7, lrc=False)
+    assert wanted == Wanted(named)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,10 @@ def test_the_name_and_the_request_decide_the_format(
 ) -> None:
     where = place(str(tmp_path / named) if named else None, asked, "flac", tmp_path)
     assert where.format == found
-    assert where.path("x", 1, 1).suffix.lower() in (f".{container(where.format)}", ".oga")
+    assert where.wanted("x", 1, lrc=False).path.suffix.lower() in (
+        f".{container(where.format)}",
+        ".oga",
+    )
     assert files(tmp_path) == []
 
 
@@ -120,15 +125,6 @@ def test_a_folder_that_takes_no_file_is_refused_and_named(
     assert files(tmp_path) == []
 
 
-def test_somebody_elses_json_is_not_replaced_and_our_own_is(tmp_path: Path) -> None:
-    beside = tmp_path / "a.json"
-    beside.write_text('{"mine": 1}')
-    with pytest.raises(InvalidOutput, match=r"'a\.json'"):
-        place(str(tmp_path / "a.wav"), None, "flac", tmp_path)
-    beside.write_text('{\n "provenance": {}}')
-    assert place(str(tmp_path / "a.wav"), None, "flac", tmp_path).format == "wav"
-
-
 def test_latents_go_into_a_safetensors_file_only(tmp_path: Path) -> None:
     assert check_latents(None) is None
     assert check_latents(str(tmp_path / "l.safetensors")) == tmp_path / "l.safetensors"
@@ -138,17 +134,76 @@ def test_latents_go_into_a_safetensors_file_only(tmp_path: Path) -> None:
             check_latents(str(tmp_path / name))
 
 
-def test_songs_and_latents_are_written_together(tmp_path: Path, result: Result) -> None:
-    where = Place("wav", tmp_path / "new")
-    saved = save(result, where, "A tone", tmp_path / "l.safetensors")
-    assert [path.name for path in saved.paths] == ["a-tone-5.wav", "a-tone-5-2.wav"]
+def written(
+    result: Result, folder: Path, latents: Path, spare: Sequence[Path], force: bool = False
+) -> Saved:
+    """Songs as `new/x.wav` in the folder, and the latents."""
+    wanted = Wanted(folder / "new" / "x.wav", force=force)
+    with Names(wanted) as names, held_latents(latents, {}, force) as held:
+        names.hold(2)
+        return save(result, names, "wav", held, spare)
+
+
+def test_songs_and_latents_are_written(tmp_path: Path, result: Result) -> None:
+    saved = written(result, tmp_path, tmp_path / "l.safetensors", ())
+    assert saved.paths == (tmp_path / "new" / "x.wav", tmp_path / "new" / "x-2.wav")
+    assert not saved.rescued and saved.notes == ()
     tensors = load_file(tmp_path / "l.safetensors")
     assert {name: (t.shape[0], str(t.dtype)) for name, t in tensors.items()} == {
         "latents": (2, "torch.float32")
     }
 
 
-def test_a_failure_leaves_neither_songs_nor_latents(
+def test_latents_replace_nothing_without_force(tmp_path: Path, result: Result) -> None:
+    latents = tmp_path / "l.safetensors"
+    latents.write_bytes(b"theirs")
+    with pytest.raises(InvalidOutput, match=r"save_latents: .*did not make it"):
+        written(result, tmp_path, latents, ())
+    assert latents.read_bytes() == b"theirs"
+    assert files(tmp_path) == ["l.safetensors"]
+    written(result, tmp_path, latents, (), force=True)
+    before = latents.read_bytes()
+    assert load_file(latents)["latents"].shape[0] == 2
+    written(result, tmp_path, latents, ())
+    assert latents.read_bytes() == before
+    assert load_file(tmp_path / "l-2.safetensors")["latents"].shape[0] == 2
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """No file can be written in folders of these names any more."""
+    begin = Claim.begin
+
+    def full(claim: Claim) -> Path:
+        part = begin(claim)
+        if claim.target.parent.name in names:
+            part.write_bytes(b"RIFF")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return part
+
+    monkeypatch.setattr(Claim, "begin", full)
+
+
+def test_what_cannot_be_written_is_kept_elsewhere_and_the_place_is_said(
+    tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output.tempfile, "tempdir", str(tmp_path / "temporary"))
+    spare = (tmp_path / "outputs",)
+    broken(monkeypatch, "new")
+    saved = written(result, tmp_path, tmp_path / "new" / "l.safetensors", spare)
+    assert saved.rescued and saved.paths == (spare[0] / "x.wav", spare[0] / "x-2.wav")
+    for note, name in zip(saved.notes, ("x.wav", "l.safetensors"), strict=True):
+        assert "no room is left on the disk" in note.sentence()
+        assert str(spare[0] / name) in note.sentence()
+    assert load_file(spare[0] / "l.safetensors")["latents"].shape[0] == 2
+    assert as_json([saved])["notes"][-1]["sentence"] == saved.notes[-1].sentence()
+    broken(monkeypatch, "new", "outputs")
+    saved = written(result, tmp_path, tmp_path / "l.safetensors", spare)
+    assert saved.paths[0] == tmp_path / "temporary" / "x.wav"
+    assert files(tmp_path / "temporary") == ["x-2.json", "x-2.wav", "x.json", "x.wav"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failure_everywhere_leaves_nothing(
     tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import headroom.audio.encode as encode
@@ -157,8 +212,9 @@ def test_a_failure_leaves_neither_songs_nor_latents(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(encode, "_encode", full)
+    monkeypatch.setattr(output.tempfile, "tempdir", str(tmp_path / "temporary"))
     with pytest.raises(InvalidOutput, match="no room is left"):
-        save(result, Place("wav", tmp_path / "new"), "x", tmp_path / "l.safetensors")
+        written(result, tmp_path, tmp_path / "l.safetensors", (tmp_path / "outputs",))
     assert files(tmp_path) == []
 
 

@@ -26,7 +26,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_new_song_has_the_format_of_the_old_one(song: Path, tmp_path: Path, name: str) -> None:
     again = find(song / name, None, tmp_path)
     assert (again.place.format, again.name) == ("mp3", "a")
-    assert again.place.path("a again", 5, 1) == tmp_path / "a-again-5.mp3"
+    assert again.place.wanted("a again", 5, lrc=False).path == tmp_path / "a-again-5.mp3"
     assert again.provenance.seed == 5
 
 

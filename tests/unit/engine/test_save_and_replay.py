@@ -197,7 +197,7 @@ def test_a_failure_while_writing_leaves_the_place_as_it_was(tmp_path, monkeypatc
 
     monkeypatch.setattr(save, "write", fails)
     with pytest.raises(type(error) if isinstance(error, Exception) else error) as caught:
-        result.save(tmp_path / "tone.flac")
+        result.save(tmp_path / "tone.flac", force=True)
     assert inside(tmp_path) == ["tone.flac"]
     assert (tmp_path / "tone.flac").read_bytes() == b"old"
     if isinstance(caught.value, InvalidOutput):

@@ -24,6 +24,7 @@ from headroom.errors import InvalidRequest, InvalidSource
 from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_in
 from headroom.models.acestep.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
 from headroom.models.acestep.prompts import INSTRUMENTAL, Metas, stems_caption
+from headroom.models.acestep.regions import MOST_SECONDS, growth
 from headroom.models.acestep.requests import (
     AnyMusicRequest,
     Complete,
@@ -49,7 +50,6 @@ from headroom.params.clamp import Note
 from headroom.params.describe import stand_in
 
 LEAST_FRAMES = 128  # shorter latents are filled with silence; the model saw none
-MOST_SECONDS = 600
 _NO_VOICE = ("", "[inst]", "[instrumental]")
 
 
@@ -192,23 +192,12 @@ def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:
         why = f"the model was trained up to {_most()}; the rest is left out"
         notes.append(Note("source_audio", f"{info.seconds:.1f} s", _most(), why))
         samples = MOST_SECONDS * SAMPLE_RATE
-    before = after = 0
+    before = after = 0.0
     if isinstance(request, (Repaint, Lego)):
-        seconds = samples / SAMPLE_RATE
-        before = round(max(0.0, -request.start) * SAMPLE_RATE)
-        end = seconds if request.end is None else request.end
-        after = round(max(0.0, end - seconds) * SAMPLE_RATE)
-        if request.end is None and request.start >= seconds:
-            allowed = f"less than the length of the source ({seconds:.2f} s), or an end beyond it"
-            raise InvalidRequest("start", request.start, allowed)
-        if request.start > seconds:
-            why = "the region begins at the end of the source, or there would be a gap"
-            notes.append(Note("start", request.start, round(seconds, 3), why))
-        if before + samples + after > MOST_SECONDS * SAMPLE_RATE:
-            allowed = f"a region with which the song stays within {_most()}"
-            field, value = ("end", request.end) if after else ("start", request.start)
-            raise InvalidRequest(field, value, allowed)
-    return Source(str(path), samples, before, after)
+        before, after, said = growth(request, samples / SAMPLE_RATE)
+        notes += said
+    rounded = round(before * SAMPLE_RATE), round(after * SAMPLE_RATE)
+    return Source(str(path), samples, *rounded)
 
 
 def _region(request: AnyMusicRequest, source: Source | None, length: Length) -> Region | None:

@@ -12,10 +12,10 @@ from headroom.lm.fill import Filled, fill
 from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.codes_text import CODEBOOK, codes_in, codes_to_text
-from headroom.models.acestep.compose import MOST_SECONDS
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.prompts import INSTRUMENTAL
+from headroom.models.acestep.regions import MOST_SECONDS
 from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.scoring import ScoreTask
 from headroom.models.acestep.sheet import (

@@ -1,0 +1,249 @@
+"""The names of a run's songs: found together before the work, and held until they are written.
+
+Beside a song `name.flac` lie its sidecar `name.json` and, where its lines are timed, `name.lrc`;
+further songs are `name-2.flac`, … . Only a song that somebody named may be replaced, with `force`,
+and with it its own sidecar and lines; every other file that is there keeps its name and its bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self, TypeAlias
+
+from headroom.audio.claims import IN_USE, NEW_NAME, Claim, claim, numbered, sweep
+from headroom.audio.lrc import ENDING as LRC
+from headroom.audio.tags import PROVENANCE, read_tags
+from headroom.errors import InvalidFile, InvalidOutput, InvalidSource
+from headroom.files import parse_json, read_bytes, read_json
+from headroom.params.clamp import Note
+from headroom.params.describe import describe
+from headroom.params.request import Request
+
+SIDECAR = ".json"
+LRC_SHA256 = "lrc_sha256"
+"""Where a sidecar says which bytes of the LRC file beside it are this program's."""
+
+Inputs: TypeAlias = Mapping[str, tuple[Path, ...]]
+NOTHING_READ: Inputs = MappingProxyType({})
+
+EARLIER_SONG = "an earlier song has that name, which --force (force=True) replaces"
+OTHERS_SIDECAR = "the sidecar of another song has that name"
+OTHER_RUN = "another run is writing a file of that name"
+TAKEN = "that name is in use"
+_MOST = 100_000  # names tried
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where songs are to go.
+
+    path    of the first song
+    given   whether somebody gave that name; else it is where the search for a free one begins
+    force   whether a song of the given name is replaced
+    lrc     whether there may be LRC files beside the songs
+    inputs  files the request reads, by field
+    field   what errors call it
+    """
+
+    path: Path
+    given: bool = True
+    force: bool = False
+    lrc: bool = False
+    inputs: Inputs = dataclasses.field(default_factory=dict)
+    field: str = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """The names of one song and of what lies beside it. `replaces`: those of its own files that
+    are there and may be replaced."""
+
+    song: Claim
+    sidecar: Claim
+    lrc: Claim | None
+    replaces: tuple[Claim, ...] = ()
+
+
+class Names:
+    """The names of songs, each held from `hold` until `close`, or the end of a `with` block."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.notes: tuple[Note, ...] = ()
+        self._spots: list[Spot] = []
+        self._held = ExitStack()
+        self._tried = 0
+        self._why = TAKEN
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of every name."""
+        self._held.close()
+        self._spots.clear()
+        self._tried = 0
+
+    def hold(self, songs: int) -> list[Spot]:
+        """The names of so many songs. Raises InvalidOutput."""
+        if self.wanted.path.suffix.lower() in (SIDECAR, LRC):
+            ending = self.wanted.path.suffix.lower()
+            allowed = f"a name that does not end in {ending}, which is for the file beside a song"
+            why = "is the name of its own sidecar"
+            raise InvalidOutput(self.wanted.field, self.wanted.path, why, allowed)
+        while len(self._spots) < songs:
+            self._tried += 1
+            if self._tried > _MOST:
+                why = f"and {_MOST} names like it are in use"
+                raise InvalidOutput(self.wanted.field, self.wanted.path, why, NEW_NAME)
+            found = self._try(self._tried)
+            if isinstance(found, Spot):
+                self._spots.append(found)
+            elif self._tried == 1:
+                self._why = found
+        sweep(self._spots[0].song.target.parent)
+        self.notes = tuple(self._said())
+        return self._spots[:songs]
+
+    def _said(self) -> list[Note]:
+        """A note for each song that is not called what the given name promises."""
+        if not self.wanted.given:
+            return []
+        pairs = ((numbered(self.wanted.path, i), s) for i, s in enumerate(self._spots, start=1))
+        return [
+            Note(self.wanted.field, asked.name, spot.song.asked.name, self._why)
+            for asked, spot in pairs
+            if asked != spot.song.asked
+        ]
+
+    def _try(self, number: int) -> Spot | str:
+        """The names of a song, held; or why they cannot be had."""
+        path = numbered(self.wanted.path, number)
+        given = number == 1 and self.wanted.given
+        if not given and any(map(os.path.lexists, _all_names(path))):
+            return TAKEN
+        if given:
+            check_inputs(self.wanted.path, self.wanted)
+        with ExitStack() as held:
+            names = _all_names(path) if self.wanted.lrc else _all_names(path)[:2]
+            claims: list[Claim] = []
+            for name in names:
+                one = claim(name, "lrc" if name.suffix == LRC else self.wanted.field)
+                if one is None:
+                    return OTHER_RUN
+                held.callback(one.release)
+                claims.append(one)
+            spot = Spot(claims[0], claims[1], claims[2] if self.wanted.lrc else None)
+            if any(one.in_use for one in claims):
+                if not given:
+                    return TAKEN
+                found = _given(spot, self.wanted)
+                if isinstance(found, str):
+                    return found
+                spot = found
+            self._held.push(held.pop_all())
+            return spot
+
+
+def inputs_of(request: Request) -> Inputs:
+    """The files a request reads, by field."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for param in describe(type(request)):
+        value = getattr(request, param.name)
+        if param.kind is Path and value:
+            found[param.name] = value if isinstance(value, tuple) else (value,)
+    return found
+
+
+def check_inputs(path: Path, wanted: Wanted) -> None:
+    """Raise InvalidOutput for a name that leads to a file the request reads, without `force`."""
+    for name, files in wanted.inputs.items():
+        for file in files:
+            with suppress(OSError, ValueError):  # one of them is not there: another file then
+                if os.path.samefile(path, file) and not wanted.force:
+                    raise InvalidOutput(
+                        wanted.field, path, f"is the {name} of this very request", NEW_NAME
+                    )
+
+
+def is_ours(song: Path) -> bool:
+    """Whether this program made a song, by its tags."""
+    with suppress(InvalidSource):
+        return bool(read_tags(song).get(PROVENANCE))
+    return False
+
+
+def _given(spot: Spot, wanted: Wanted) -> Spot | str:
+    """The names, where what is there may be replaced; or why others are to be taken.
+
+    Raises InvalidOutput where somebody must decide: for files that are not this program's.
+    """
+    replaces = spot.song.in_use
+    if replaces and not wanted.force:
+        if not is_ours(spot.song.target):
+            raise InvalidOutput(wanted.field, wanted.path, IN_USE, NEW_NAME)
+        return EARLIER_SONG
+    own = _own_sidecar(spot.song.target, spot.sidecar.target) if replaces else None
+    if spot.sidecar.in_use and own is None:
+        if not replaces and _is_sidecar(spot.sidecar.target):
+            return OTHERS_SIDECAR
+        raise _not_its_own(spot.sidecar, wanted)
+    if spot.lrc is not None and spot.lrc.in_use and not _own_lrc(own, spot.lrc.target):
+        raise _not_its_own(spot.lrc, wanted)
+    every = (spot.song, spot.sidecar, spot.lrc)
+    in_use = tuple(one for one in every if one is not None and one.in_use)
+    return replace(spot, replaces=in_use)
+
+
+def _not_its_own(beside: Claim, wanted: Wanted) -> InvalidOutput:
+    why = f"has {beside.asked.name!r} beside it, which is not its own"
+    allowed = f"a name beside which {beside.asked.name!r} is free"
+    return InvalidOutput(wanted.field, wanted.path, why, allowed)
+
+
+def _all_names(song: Path) -> tuple[Path, Path, Path]:
+    """A song's file, its sidecar's, and that of its lines."""
+    return song, song.with_suffix(SIDECAR), song.with_suffix(LRC)
+
+
+def _is_sidecar(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b'"provenance"' in file.read(200)
+    except OSError:
+        return False
+
+
+def _own_sidecar(song: Path, sidecar: Path) -> dict[str, object] | None:
+    """What a sidecar says that tells of this very song; None for any other file."""
+    try:
+        made = parse_json(read_tags(song).get(PROVENANCE, ""))
+        said = read_json(sidecar)
+    except (InvalidSource, InvalidFile, ValueError):
+        return None
+    return said if isinstance(said, dict) and said.get("provenance") == made else None
+
+
+def _own_lrc(sidecar: Mapping[str, object] | None, lrc: Path) -> bool:
+    """Whether a song's sidecar says that these are its lines, unchanged."""
+    if sidecar is None:
+        return False
+    try:
+        return hashlib.sha256(read_bytes(lrc, 1 << 20)).hexdigest() == sidecar.get(LRC_SHA256)
+    except InvalidFile:
+        return False
