@@ -11,10 +11,11 @@ from headroom.profiler.trace import Overhead, Span
 from headroom.units import gib
 
 WIDTH = 100
-NAME, TIME = 35, 15  # columns of the breakdown
+NAME, TIME, SHARE = 35, 14, 6  # columns of the breakdown
 RULE = "  " + "─" * 61
 BAR = 30  # letters of a stage's bar
 DASH = "—"
+NO_SHARE = "  —"  # where the published table has it
 LOPSIDED = 2.0  # times as long, from where on one side is where to look
 
 
@@ -25,18 +26,18 @@ def title(text: str) -> str:
 
 def breakdown_table(parts: Breakdown, dit: bool = True) -> str:
     """TIME COSTS BREAKDOWN. `dit` false: a run that made no song."""
-    lines = [title("TIME COSTS BREAKDOWN"), _row("Component", "Time (s)", "% of Total"), RULE]
+    lines = [title("TIME COSTS BREAKDOWN"), _row("Component", "Time (s)", " % of Total"), RULE]
     lines += [_timed("LLM Planning (total)", parts.lm, parts)]
     lines += [_timed("  ├─ Token generation", parts.generation, parts)]
     lines += [_timed("  ├─ Constrained decoding", parts.grammar, parts)]
     if parts.guidance is None:
-        lines += [_row("  └─ CFG overhead", DASH, DASH)]
+        lines += [_row("  └─ CFG overhead", DASH, NO_SHARE)]
     else:
         lines += [_timed("  └─ CFG overhead", parts.guidance, parts)]
     if dit:
         lines += [_timed("DiT Diffusion (total)", parts.dit, parts)]
-        lines += [_row("  ├─ Per-step average", f"{parts.per_step:.2f}", DASH)]
-        lines += [_row("  └─ Steps", str(parts.steps), DASH)]
+        lines += [_row("  ├─ Per-step average", f"{parts.per_step:.2f}", NO_SHARE)]
+        lines += [_row("  └─ Steps", str(parts.steps), NO_SHARE)]
         lines += [_timed("VAE Decode", parts.vae, parts)]
         lines += [_timed("Audio Save", parts.save, parts)]
     lines += [_timed("Other / Overhead", parts.other, parts), RULE]
@@ -50,7 +51,7 @@ def _row(name: str, time: str, share: str) -> str:
 
 def _timed(name: str, seconds: float, parts: Breakdown) -> str:
     share = 100 * seconds / parts.wall if parts.wall else 0.0
-    return _row(name, f"{seconds:.2f}", f"{share:5.1f}%")
+    return _row(name, f"{seconds:.2f}", f"{share:.1f}%".rjust(SHARE))
 
 
 def _said_of(parts: Breakdown) -> Iterator[str]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.cells import cell_len
+
 from headroom.profiler.tier_types import TierRow, TierTest, capabilities
 from headroom.profiler.tiers_table import published
 from headroom.units import GIB, clock
 
-SIGNS = {"ok": "✅ OK", "failed": "❌ FAILED", "does not fit": "➖ NO ROOM"}
+SIGNS = {"ok": "✅ OK", "failed": "❌ FAILED", "does not fit": "➖ NO FIT"}
 DASH = "—"
-ROW = "  {:<7} {:<10} {:<7} {:<9} {:<10} {:<12} {}"
-HEAD = ROW.format("VRAM", "Tier", "LM", "Duration", "Status", "Peak VRAM", "Notes")
+STATUS = 9  # columns of a terminal, in which a sign takes two
+ROW = "  {:<7} {:<10} {:<7} {:<10} {} {:<12} {}"
+HEAD = ROW.format("VRAM", "Tier", "LM", "Duration", "Status".ljust(STATUS), "Peak VRAM", "Notes")
 CAPABILITY = "  {:<45} {:<10} {:>5}"
+CAPABILITY_HEAD = "  {:<45} {:<10} {}".format("Capability", "Min Tier", "VRAM")
 BATCH = "  {:<7} {:<10} {:<18} {:<10} {:<20} {:<10} {}"
 BATCH_HEAD = BATCH.format(
     "VRAM", "Tier", "Max Batch (no LM)", "Peak VRAM", "Max Batch (with LM)", "Peak VRAM",
@@ -43,25 +47,25 @@ def printed(test: TierTest) -> str:
 def _results(test: TierTest) -> Iterator[str]:
     yield from _title("TIER TEST RESULTS", 100)
     yield HEAD
-    yield "  " + "─" * 98
+    yield "  " + "─" * 78
     for row in test.rows:
         lm = DASH if row.lm is None else row.lm
         named = () if row.test_variant == "default" else (row.test_variant,)
         notes = ", ".join((*named, *row.notes))
         yield ROW.format(
-            _size(row), row.tier, lm, f"{row.duration:g}s", SIGNS[row.status], _peak(row), notes
+            _size(row), row.tier, lm, f"{row.duration:g}s", _status(row), _peak(row), notes
         )
 
 
 def _boundary(test: TierTest) -> Iterator[str]:
     yield from _title("BOUNDARY ANALYSIS", 17)
-    yield CAPABILITY.format("Capability", "Min Tier", "VRAM")
-    yield "  " + "-" * 62
+    yield CAPABILITY_HEAD
+    yield "  " + "-" * 60
     for one in capabilities(test.rows):
         least = one.least
         tier, size = (DASH, DASH) if least is None else (least.tier, _size(least))
         yield CAPABILITY.format(one.name, tier, size)
-    yield "  " + "-" * 62
+    yield "  " + "-" * 60
     if test.rows:
         words = {"seconds": test.rows[0].duration, "model": test.rows[0].model}
         yield from ("  " + line.format(**words) for line in EMPIRICAL)
@@ -109,6 +113,12 @@ def _title(words: str, width: int) -> tuple[str, str]:
 
 def _size(row: TierRow) -> str:
     return f"{row.vram_gb:g}GB"
+
+
+def _status(row: TierRow) -> str:
+    """Its sign and word, padded by what they take of a terminal."""
+    said = SIGNS[row.status]
+    return said + " " * (STATUS - cell_len(said))
 
 
 def _peak(row: TierRow) -> str:

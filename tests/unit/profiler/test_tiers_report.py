@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from headroom.engine.opening import Opening
 from headroom.engine.terms import NO_CHOICES
@@ -29,6 +30,8 @@ ROW = TierRow(
     8, "tier4", "default", True, 1, 30.0, "ok", simulated=True, lm="0.6B", lm_backend="vllm",
     offload="cpu+dit", quantization="int8", tile=256, frames=750, measured_peak=7 * GIB, songs=1,
 )  # fmt: skip
+
+PRINTED = Path(__file__).with_name("printed")  # what the published guides show
 
 
 def options(**said: object) -> Options:
@@ -106,7 +109,7 @@ def test_the_tables_have_the_documented_columns_and_words() -> None:
     assert lines[4].split()[:7] == ["4GB", "tier1", "—", "30s", "✅", "OK", "7.0GB"]
     assert lines[4].endswith("simulated, VAE decoded on CPU, offload on")
     assert lines[5].endswith("simulated, vllm backend, tiled VAE chunk=256, offload on")
-    assert "no-offload, no room" in lines[7] and "NO ROOM" in lines[7]
+    assert "no-offload, no room" in lines[7] and "NO FIT" in lines[7]
     at = lines.index("BOUNDARY ANALYSIS")
     assert lines[at + 2].split() == ["Capability", "Min", "Tier", "VRAM"]
     assert lines[at + 4].split() == ["No", "INT8", "Quantization", "tier4", "8GB"]
@@ -114,6 +117,37 @@ def test_the_tables_have_the_documented_columns_and_words() -> None:
     assert lines[at + 5].split(least) == ["  ", lines[at + 5].split(least)[1]]
     assert lines[at + 5].split()[-2:] == ["tier6b", "20GB"]
     assert lines[-1] == "4 of 5 rows OK in 1:01. 1 have no room, where none is promised."
+
+
+def test_the_tables_are_laid_out_as_they_were_published() -> None:
+    """To the character, but for the notes, which the published guide has in Chinese."""
+    published = (PRINTED / "tier_test.txt").read_text("utf-8").splitlines()
+    rows = []
+    for line in published[4:]:
+        size, tier, lm, _, _, _, peak, *_ = line.split()
+        rows.append(replace(
+            ROW, vram_gb=float(size[:-2]), tier=tier, lm=None if lm == "—" else lm,
+            measured_peak=round(float(peak[:-2]) * GIB),
+        ))  # fmt: skip
+    lines = printed(TierTest(tuple(rows), 1.0)).splitlines()
+    notes = published[2].index("Notes")
+    assert lines[:4] == published[:4]
+    shown = [line[: notes - 1] for line in lines[4 : len(published)]]  # ✅ is two columns wide
+    assert shown == [line[: notes - 1] for line in published[4:]]
+
+
+def test_the_boundaries_are_laid_out_as_they_were_published() -> None:
+    published = (PRINTED / "boundary.txt").read_text("utf-8").splitlines()
+    row = replace(ROW, vram_gb=20, tier="tier6b", quantization=None, offload="none", lm="1.7B")
+    lines = printed(TierTest((row,), 1.0, boundary=True)).splitlines()
+    at = lines.index("BOUNDARY ANALYSIS")
+    assert lines[at : at + len(published)] == published
+
+
+def test_the_columns_line_up_whatever_the_status() -> None:
+    bad = [replace(ROW, status=status, faults=("x",)) for status in ("failed", "does not fit")]  # type: ignore[arg-type]
+    lines = printed(TierTest((ROW, *bad), 1.0)).splitlines()[4:7]
+    assert len({cell_len(line[: line.index("7.0GB")]) for line in lines}) == 1
 
 
 def test_batches_are_summed_up_with_and_without_a_language_model() -> None:
