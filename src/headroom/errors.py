@@ -49,7 +49,7 @@ class InvalidRequest(InvalidInput):
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field, self.value, self.allowed = field, value, allowed
-        super().__init__(f"{field}: {_short(value)} is not allowed; allowed: {allowed}.")
+        super().__init__(f"{field}: {shown(value)} is not allowed; allowed: {allowed}.")
 
 
 class InvalidFile(InvalidInput):
@@ -73,9 +73,9 @@ class InvalidCheckpoint(InvalidInput):
 
     def __init__(self, folder: str | Path, faults: list[str]) -> None:
         self.folder, self.faults = str(folder), tuple(faults)
-        shown = "\n  ".join(faults[:20])
+        listed = "\n  ".join(fault[:400] for fault in faults[:20])
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-        super().__init__(f"checkpoint: {self.folder!r} cannot be used:\n  {shown}{more}")
+        super().__init__(f"checkpoint: {self.folder!r} cannot be used:\n  {listed}{more}")
 
 
 class InvalidOutput(InvalidInput):
@@ -160,7 +160,7 @@ def _again(kind: type[HeadroomError], args: tuple[object, ...], state: dict[str,
     return error
 
 
-def _short(value: object, limit: int = 80) -> str:
+def shown(value: object, limit: int = 80) -> str:
     """The value as Python writes it, cut to `limit` characters; in words where it cannot be."""
     if isinstance(value, str | bytes):
         value = value[: limit + 1]  # not all of a long text is written out to be thrown away

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from headroom.errors import InvalidFile
 from headroom.units import KIB, MIB, gib
@@ -24,7 +24,7 @@ CONFIG_BYTES = MIB
 ENV_BYTES = 256 * KIB
 LINES_BYTES = 16 * MIB  # one record a line, each read by itself
 
-_LFS = b"version https://git-lfs.github.com/spec/"
+_LFS = b"version https://git-lfs.github.com/"
 _KINDS = (
     (stat.S_ISDIR, "is a folder"),
     (stat.S_ISFIFO, "is a pipe"),
@@ -34,7 +34,7 @@ _KINDS = (
 )
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file, opened for reading bytes. Raises InvalidFile for anything else."""
     # Non-blocking, as it may have become a pipe since it was looked at.
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -94,7 +94,7 @@ def read_json(path: Path, limit: int = JSON_BYTES) -> object:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise InvalidFile(path, f"is not JSON ({error})") from error
+        raise InvalidFile(path, f"is not JSON: {error}") from error
 
 
 def parse_json(text: str | bytes) -> object:

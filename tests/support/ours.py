@@ -12,11 +12,11 @@ from headroom.models.acestep.codes import Codes
 from headroom.models.acestep.config import (
     AceStepConfig,
     dit_config,
-    read_json,
     text_encoder_config,
 )
 from headroom.models.acestep.dit import CrossCache, DiT, Layout, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.nn.config_fields import read_config
 from headroom.nn.qwen3 import Qwen3
 from headroom.weights.load import Checkpoint, load
 from support.oracle import Tree
@@ -80,13 +80,13 @@ def parts(config: AceStepConfig) -> dict[str, tuple[str, nn.Module]]:
 
 def load_ours(tree: Tree, dtype: torch.dtype | None = None) -> Ours:
     """Every network of the tree; `dtype` None keeps what the files store."""
-    config = dit_config(read_json(tree.dit), tree.dit)
+    config = dit_config(read_config(tree.dit), tree.dit)
     file = Checkpoint.open(tree.dit)
     modules = parts(config)
     for prefix, module in modules.values():
         own = {prefix + name for name in module.state_dict()}
         load(module, file, prefix=prefix, unused=set(file.stored) - own, dtype=dtype)
-    sizes = text_encoder_config(read_json(tree.text), tree.text)
+    sizes = text_encoder_config(read_config(tree.text), tree.text)
     with torch.device("meta"):
         text = text_encoder(sizes)
     load(text, Checkpoint.open(tree.text), dtype=dtype)

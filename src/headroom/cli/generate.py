@@ -7,7 +7,7 @@ song are checked first.
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,7 +37,8 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.play import Player, find_player
 from headroom.cli.progress import has_bars, shown, stoppable
 from headroom.engine.names import Names, inputs_of
-from headroom.errors import Cancelled, HeadroomError, InvalidOutput, InvalidRequest
+from headroom.errors import Cancelled, HeadroomError, InvalidFile, InvalidOutput, InvalidRequest
+from headroom.files import LINES_BYTES, parse_json, read_text
 from headroom.models.acestep.examples import USUAL, filled
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.variants import offered
@@ -50,6 +51,7 @@ from headroom.settings import load as load_settings
 if TYPE_CHECKING:
     from headroom.engine.result import Result
 
+MOST_LINES = 10_000  # of a file of requests
 USAGE = "acestep generate [CAPTION] [FLAGS]"
 
 
@@ -210,11 +212,14 @@ def _several(
 def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
     """The requests of a file with one JSON object a line. Raises InvalidRequest naming the line."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        allowed = f"a file of JSON objects, one a line ({reason})"
+        # Not `splitlines`: U+2028 and others may stand in a JSON text as they are.
+        lines = re.split(r"\r\n|\n|\r", read_text(path, LINES_BYTES))
+    except InvalidFile as error:
+        allowed = f"a file of JSON objects, one a line (it {error.why})"
         raise InvalidRequest("requests", str(path), allowed) from error
+    if len(lines) > MOST_LINES:
+        allowed = f"a file of at most {MOST_LINES} lines (it has {len(lines)})"
+        raise InvalidRequest("requests", str(path), allowed)
     found = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -226,7 +231,7 @@ def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
 
 def _request(line: str, where: str) -> AnyMusicRequest:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError as error:
         raise InvalidRequest(where, line, f"a JSON object ({error})") from error
     if not isinstance(value, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from headroom.cli.parser import EngineFlags
 from headroom.engine.opening import Opening
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.variants import Variant, variant_of
+from headroom.nn.config_fields import read_config
 from headroom.settings import Settings
 from headroom.weights.catalog import Installed, best, checkpoint_dirs, installed
 
@@ -51,8 +51,7 @@ def variant_in_use(words: Sequence[str], settings: Settings) -> Variant | None:
     item = best(named if args.model else items)
     if item is None:
         return None
-    config = json.loads((item.folder / "config.json").read_text("utf-8"))
-    return variant_of(config, item.folder)
+    return variant_of(read_config(item.folder), item.folder)
 
 
 def opening(flags: EngineFlags, settings: Settings) -> Opening:

@@ -25,7 +25,7 @@ from headroom.errors import Cancelled, InvalidRequest
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import Param, union
-from headroom.params.flags import add_flags, given, unknown_flag
+from headroom.params.flags import add_flags, given, text_of, unknown_flag
 from headroom.profiler.options import (
     MODES,
     QUERY,
@@ -262,13 +262,7 @@ def _codes(text: str | None) -> str | None:
     """Audio codes, or those of the file behind an @. Raises InvalidRequest."""
     if text is None:
         return None
-    codes = text
-    if text.startswith("@"):
-        try:
-            codes = paths.expanded(text[1:], "audio_codes").read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            allowed = f"{_SAID}, or @ and a file of them"
-            raise InvalidRequest("audio_codes", text, allowed) from error
+    codes = text_of("audio_codes", text)
     if not codes_in(codes):
         raise InvalidRequest("audio_codes", text, _SAID)
     return codes

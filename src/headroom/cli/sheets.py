@@ -17,6 +17,7 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.progress import shown, stoppable
 from headroom.errors import InvalidRequest
 from headroom.models.base import Score, SheetWish, SongSheet
+from headroom.params.flags import text_of
 from headroom.runtime.events import Stop, Tell
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
@@ -43,7 +44,7 @@ def compose(words: Sequence[str]) -> int:
         group.add_argument(f"--{name}", metavar="VALUE", help=f"{name} that it must have")
     args, rest = parser.parse_known_args(spelt(words))
     text = _text(rest, "caption")
-    lyrics = _from_file(args.lyrics)
+    lyrics = None if args.lyrics is None else text_of("lyrics", args.lyrics)
     given = {name: getattr(args, name) for name in GIVEN if getattr(args, name) is not None}
     act = "inspire" if lyrics is None else "format"
     wish = SheetWish(act, text, instrumental=args.instrumental, given=given)
@@ -73,7 +74,7 @@ def score(words: Sequence[str]) -> int:
     names = ("caption", *GIVEN)
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     wish = SheetWish("score", text, given=given)
-    sung = _from_file(args.lyrics)
+    sung = None if args.lyrics is None else text_of("lyrics", args.lyrics)
     wish = wish if sung is None else replace(wish, lyrics=sung)
     hears = "<|audio_code_" not in text and not _are_numbers(text)
 
@@ -180,15 +181,6 @@ def _text(rest: Sequence[str], field: str) -> str:
     if not rest:
         raise InvalidRequest(field, "", "something to read")
     return " ".join(rest)
-
-
-def _from_file(text: str | None) -> str | None:
-    if text is None or not text.startswith("@"):
-        return text
-    try:
-        return paths.expanded(text[1:], "lyrics").read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest("lyrics", text, "words, or @ and a file of UTF-8 text") from error
 
 
 def _are_numbers(text: str) -> bool:

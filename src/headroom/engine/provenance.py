@@ -8,22 +8,23 @@ whole pass is recorded, since the songs that were rendered beside one decide its
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from headroom import paths
 from headroom.audio.tags import PROVENANCE, read_tags
-from headroom.errors import InvalidRequest, InvalidSource
+from headroom.errors import InvalidFile, InvalidRequest, InvalidSource
+from headroom.files import JSON_BYTES, open_regular, parse_json, read_text
 from headroom.memory.plan import Cut, Residency, Wish, Wishes
+from headroom.memory.precision import PRECISIONS
 from headroom.models.base import AnyModel
 from headroom.params.read import validate
 from headroom.params.request import Request
 
 R = TypeVar("R", bound=Request)
+_MOST, _MOST_THREADS = (1 << 31) - 1, 4096  # of a count that a file states
 WRITTEN_HERE = "a song or a sidecar that this program wrote"
 
 
@@ -43,8 +44,8 @@ class CutOf(_Recorded):
     """How one stage was cut."""
 
     stage: str
-    pieces: int
-    tile: int | None
+    pieces: int = Field(ge=1, le=_MOST)
+    tile: int | None = Field(ge=1, le=_MOST)
 
 
 class Pinned(_Recorded):
@@ -52,11 +53,18 @@ class Pinned(_Recorded):
 
     dtype: Literal["float32", "bfloat16", "float16"]
     compiled: bool
-    threads: int
+    threads: int = Field(ge=1, le=_MOST_THREADS)
     matmul: str  # torch's float32 matrix product: highest, high or medium
     cuts: tuple[CutOf, ...]
     converted: dict[str, str] = {}  # precision of every part whose weights are not as released
     on_host: tuple[str, ...] = ()  # parts that computed on the host beside a device
+
+    @field_validator("converted")
+    @classmethod
+    def _are_known(cls, value: dict[str, str]) -> dict[str, str]:
+        if not set(value.values()) <= set(PRECISIONS):
+            raise ValueError("precisions that nobody knows")
+        return value
 
 
 class WeightFile(_Recorded):
@@ -82,8 +90,8 @@ class Provenance(_Recorded):
     format: Literal[1] = 1
     family: str
     model: str
-    requests: tuple[Asked, ...]
-    song: int
+    requests: tuple[Asked, ...] = Field(min_length=1)
+    song: int = Field(ge=0, le=_MOST)
     seed: int
     numerics: Pinned
     device: str
@@ -117,9 +125,13 @@ def check_sources(provenance: Provenance) -> None:
     """Raise InvalidSource for a file that is gone or holds other bytes than it did."""
     for source in provenance.sources:
         path = Path(source.path)
-        if not paths.is_file(path):
-            raise InvalidSource(source.field, path, "is not there", "the file it was made from")
-        if file_sha256(path) != source.sha256:
+        try:
+            with open_regular(path) as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except InvalidFile as error:
+            why = "is not there" if error.missing else error.why
+            raise InvalidSource(source.field, path, why, "the file it was made from") from error
+        if digest != source.sha256:
             allowed = f"the file it was made from (sha256 {source.sha256[:12]}…)"
             raise InvalidSource(source.field, path, "has changed since", allowed)
 
@@ -153,10 +165,9 @@ def read(path: str | Path, field: str = "replay") -> Provenance:
     if where.suffix.lower() != ".json":
         return _parse(read_tags(where, field).get(PROVENANCE, ""), where, field)
     try:
-        text = where.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-        raise InvalidSource(field, where, why, WRITTEN_HERE) from error
+        text = read_text(where, JSON_BYTES)
+    except InvalidFile as error:
+        raise InvalidSource(field, where, error.why, WRITTEN_HERE) from error
     return _parse(text, where, field)
 
 
@@ -165,7 +176,7 @@ def _parse(text: str, where: Path, field: str) -> Provenance:
     if not text:
         raise InvalidSource(field, where, "does not say how it was made", WRITTEN_HERE)
     try:
-        found = json.loads(text)
+        found = parse_json(text)
         inner = found.get("provenance", found) if isinstance(found, dict) else found
         return Provenance.model_validate(inner)
     except (ValueError, RecursionError) as error:  # no JSON, or not of this shape

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from headroom import paths
 from headroom.device import Device
 from headroom.engine.provenance import (
     Asked,
@@ -94,7 +95,8 @@ def _asked(request: Request) -> Asked:
 
 
 def _weights(folder: Path) -> Iterator[WeightFile]:
-    for path in sorted({p for pattern in WEIGHT_FILES for p in folder.glob(pattern)}):
+    there = {p for pattern in WEIGHT_FILES for p in folder.glob(pattern) if paths.is_file(p)}
+    for path in sorted(there):
         digest = sampled_sha256(path)
         yield WeightFile(
             folder=folder.name, name=path.name, size=path.stat().st_size, sha256=digest

@@ -10,6 +10,7 @@ from headroom.device import present
 from headroom.engine.engine import Engine
 from headroom.engine.provenance import Provenance, check_sources, differences, read, requests_of
 from headroom.engine.result import Result
+from headroom.errors import InvalidRequest
 from headroom.memory.limits import Choices
 from headroom.params.clamp import Note
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
@@ -64,7 +65,8 @@ def _only(results: Sequence[Result], provenance: Provenance) -> Result:
             break
         index -= len(result.songs)
     else:
-        raise RuntimeError(f"song {provenance.song} is not in the recorded pass")
+        made = sum(len(result.songs) for result in results)
+        raise InvalidRequest("replay", provenance.song, f"the number of one of {made} songs")
     now = result.provenance[index]
     notes = tuple(Note(*change, WHY) for change in differences(provenance, now))
     return replace(

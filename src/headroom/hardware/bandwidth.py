@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 
 from headroom.device import Device
+from headroom.errors import InvalidFile
+from headroom.files import read_json
 from headroom.hardware.machine import card
 from headroom.log import log
 from headroom.units import GIB, MIB
@@ -52,8 +54,9 @@ def measured(device: Device, folder: Path | None) -> Rates:
     path = folder / FILE
     key = f"{device.name}, torch {torch.__version__}"
     known = _read(path)
-    if key in known:
-        return Rates(**known[key])
+    before = _rates(known.get(key))
+    if before is not None:
+        return before
     found = measure(device)
     log.debug("measured %s: %s", key, found)
     try:
@@ -90,9 +93,19 @@ def _best(device: Device, work: Callable[[], object]) -> float:
     return max(min(times), 1e-9)
 
 
-def _read(path: Path) -> dict[str, dict[str, float]]:
+def _rates(value: object) -> Rates | None:
+    """What was remembered of a card; None for anything that `measured` did not write."""
+    names = [field.name for field in fields(Rates)]
+    if not isinstance(value, dict) or sorted(value) != sorted(names):
+        return None
+    if not all(isinstance(rate, float) and 0 < rate < 1e18 for rate in value.values()):
+        return None
+    return Rates(**value)
+
+
+def _read(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        found = read_json(path)
+    except InvalidFile:
         return {}
     return found if isinstance(found, dict) else {}

@@ -7,17 +7,17 @@ Reads the `AutoencoderOobleck` format of config.json.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from headroom.errors import InvalidCheckpoint
+from headroom.nn.config_fields import LARGEST, ConfigFields, read_config
 
 DILATIONS = (1, 3, 9)  # of the three residual units of a block
 KERNEL = 7  # of a residual unit's first convolution
 DEEP_BLOCKS = 2  # decoder blocks with heavy weights and few rows; the others are cut finer
+WIDEST = 1 << 14  # of any row of channels
 _UNIT_REACH = KERNEL // 2 * sum(DILATIONS)
 
 
@@ -99,54 +99,32 @@ class OobleckConfig:
     @classmethod
     def read(cls, folder: Path) -> OobleckConfig:
         """From config.json of a VAE folder; InvalidCheckpoint where it is missing or wrong."""
-        try:
-            raw = json.loads((folder / "config.json").read_text("utf-8"))
-        except OSError as error:
-            raise InvalidCheckpoint(folder, [f"config.json: {error.strerror or error}"]) from error
-        except ValueError as error:
-            raise InvalidCheckpoint(folder, [f"config.json: not JSON ({error})"]) from error
-        if not isinstance(raw, dict):
-            raise InvalidCheckpoint(folder, ["config.json: holds no object"])
-        return cls.parse(raw, folder)
+        return cls.parse(read_config(folder), folder)
 
     @classmethod
     def parse(cls, raw: Mapping[str, object], where: str | Path = "config.json") -> OobleckConfig:
         """From the fields of config.json; InvalidCheckpoint names every field at fault."""
-        faults: list[str] = []
+        fields = ConfigFields(raw, where)
         config = cls(
-            encoder_width=_size(raw, "encoder_hidden_size", faults),
-            ratios=_sizes(raw, "downsampling_ratios", faults),
-            multiples=_sizes(raw, "channel_multiples", faults),
-            decoder_width=_size(raw, "decoder_channels", faults),
-            latent_channels=_size(raw, "decoder_input_channels", faults),
-            audio_channels=_size(raw, "audio_channels", faults),
-            sample_rate=_size(raw, "sampling_rate", faults),
+            encoder_width=fields.size("encoder_hidden_size", most=WIDEST),
+            ratios=fields.sizes("downsampling_ratios", most=64),
+            multiples=fields.sizes("channel_multiples", most=1024),
+            decoder_width=fields.size("decoder_channels", most=WIDEST),
+            latent_channels=fields.size("decoder_input_channels", most=WIDEST),
+            audio_channels=fields.size("audio_channels", most=16),
+            sample_rate=fields.size("sampling_rate", most=768_000),
         )
-        if not faults and len(config.ratios) != len(config.multiples):
-            faults.append("config.json: downsampling_ratios and channel_multiples differ in length")
-        if not faults and any(ratio % 2 for ratio in config.ratios):
-            faults.append(f"config.json: downsampling_ratios {config.ratios} must be even")
-        if not faults and config.encoder_width != 2 * config.latent_channels:
-            faults.append(
-                f"config.json: encoder_hidden_size is {config.encoder_width}; mean and scale of "
+        fields.check()
+        if len(config.ratios) != len(config.multiples):
+            fields.fault("downsampling_ratios and channel_multiples differ in length")
+        if any(ratio % 2 for ratio in config.ratios):
+            fields.fault(f"downsampling_ratios {config.ratios} must be even")
+        if config.hop > LARGEST:
+            fields.fault(f"downsampling_ratios are {config.hop} samples a frame; up to {LARGEST}")
+        if config.encoder_width != 2 * config.latent_channels:
+            fields.fault(
+                f"encoder_hidden_size is {config.encoder_width}; mean and scale of "
                 f"{config.latent_channels} latent channels need {2 * config.latent_channels}"
             )
-        if faults:
-            raise InvalidCheckpoint(where, faults)
+        fields.check()
         return config
-
-
-def _size(raw: Mapping[str, object], name: str, faults: list[str]) -> int:
-    value = raw.get(name)
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    faults.append(f"config.json: {name} is {value!r}; a positive whole number is needed")
-    return 1
-
-
-def _sizes(raw: Mapping[str, object], name: str, faults: list[str]) -> tuple[int, ...]:
-    value = raw.get(name)
-    if isinstance(value, list) and value and all(type(v) is int and v > 0 for v in value):
-        return tuple(value)
-    faults.append(f"config.json: {name} is {value!r}; a list of positive whole numbers is needed")
-    return (2,)

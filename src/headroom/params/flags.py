@@ -13,7 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from headroom.errors import InvalidRequest
+from headroom import paths
+from headroom.errors import InvalidFile, InvalidRequest
+from headroom.files import read_text
 from headroom.params.describe import TASK, Param, describe, groups
 from headroom.params.read import Family, validate
 from headroom.params.request import Request
@@ -55,7 +57,9 @@ def given(namespace: argparse.Namespace, params: Iterable[Param]) -> dict[str, o
     for param in params:
         for name in (param.name, *param.knob.old):
             if name in said:
-                found[name] = _text(name, said[name]) if param.knob.file else said[name]
+                value = said[name]
+                is_text = param.knob.file and isinstance(value, str)
+                found[name] = text_of(name, value) if is_text else value
         found |= {old: said[old] for old, _ in param.knob.old_switches if old in said}
     return found
 
@@ -183,14 +187,17 @@ def _metavar(param: Param) -> str:
     return f"{word}{param.split[0]}…" if param.many and param.split else word
 
 
-def _text(name: str, value: object) -> object:
-    if not isinstance(value, str) or not value.startswith("@"):
+def text_of(name: str, value: str) -> str:
+    """What a flag says: `@FILE` the text of the file, `@@` a plain `@`, anything else itself.
+
+    Raises InvalidRequest for a file that cannot be read as UTF-8 text of at most 1 MiB.
+    """
+    if not value.startswith("@"):
         return value
     if value.startswith("@@"):
         return value[1:]
     try:
-        return Path(value[1:]).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        allowed = f"text, or @FILE of a file that can be read ({reason})"
+        return read_text(paths.expanded(value[1:], name))
+    except InvalidFile as error:
+        allowed = f"text, or @ and a file of UTF-8 text (that one {error.why})"
         raise InvalidRequest(name, value, allowed) from error

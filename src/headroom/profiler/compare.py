@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidFile, InvalidRequest
+from headroom.files import read_json
 from headroom.profiler.record import FORMAT
 from headroom.profiler.report import DASH, title
 
@@ -30,14 +30,16 @@ def read(path: Path) -> Side:
     """A file that `--benchmark-output` wrote. Raises InvalidRequest."""
     allowed = "a file that `acestep profile --benchmark-output` wrote"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no JSON"
-        raise InvalidRequest("compare", str(path), f"{allowed} ({reason})") from error
+        found = read_json(path)
+    except InvalidFile as error:
+        raise InvalidRequest("compare", str(path), f"{allowed} (it {error.why})") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InvalidRequest("compare", str(path), allowed)
-    figures = dict(_figures(found))
-    return Side(path, str(found["mode"]), _about(found), figures)
+    try:
+        return Side(path, str(found["mode"]), _about(found), dict(_figures(found)))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        why = f"{allowed} (its figures are not in the places where it writes them)"
+        raise InvalidRequest("compare", str(path), why) from error
 
 
 def compared(a: Side, b: Side) -> str:

@@ -1,10 +1,12 @@
 """Where the weights are: which models exist, which are whole here, how they come, how they load.
 
-    header.py    what a safetensors file holds, read from its first bytes
-    catalog.py   the released models as data; what is installed, and what of it is torn
-    fetch.py     downloading, resumed and checked; verifying what is there
-    load.py      a folder's tensors, mapped, into modules built on `meta`
-    silence.py   the latent of silence every DiT folder carries
+    header.py      what a safetensors file holds, read from its first bytes
+    catalog.py     the released models as data; what is installed, and what of it is torn
+    fetch.py       downloading, resumed and checked; verifying what is there
+    checkpoint.py  a folder's tensors by name, mapped
+    match.py       what a network needs, held against what the headers say
+    load.py        the tensors put into modules that were built on `meta`
+    silence.py     the latent of silence every DiT folder carries
 
-Importing this package imports no torch: only load.py and silence.py need it.
+Importing this package imports no torch: only the last four need it.
 """

@@ -6,7 +6,6 @@ rounded; they are for showing and for a first look at the disk, never for a chec
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,8 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from headroom import paths
+from headroom.errors import InvalidFile
+from headroom.files import CONFIG_BYTES, read_json
 from headroom.settings import Settings
 from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight_files
 
@@ -188,7 +189,7 @@ def _torn(folder: Path, names: Iterable[str]) -> Iterator[str]:
 def _scan(place: Path) -> Iterator[Installed]:
     try:
         folders = sorted(path for path in place.iterdir() if paths.is_dir(path))
-    except (OSError, ValueError):  # the latter for a NUL in its name
+    except OSError:
         return  # a place that is not there, or may not be read, holds nothing for us
     for folder in folders:
         known = MODELS.get(folder.name)
@@ -215,12 +216,12 @@ def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
 def _kind(folder: Path) -> Kind | None:
     """What an unknown folder's config.json describes: a DiT, or by its name a language model."""
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        config = read_json(folder / "config.json", CONFIG_BYTES)
+    except InvalidFile:
         return None
     if not isinstance(config, dict):
         return None
-    if "audio_acoustic_hidden_dim" in config or config.get("model_type") == "acestep":
+    if config.get("audio_acoustic_hidden_dim") is not None or config.get("model_type") == "acestep":
         return "dit"
     return "lm" if folder.name.startswith(LM_PREFIX) else None
 

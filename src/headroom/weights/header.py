@@ -7,15 +7,18 @@ it. Source: the safetensors format description.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeGuard
+from typing import BinaryIO, TypeGuard
 
 from headroom import paths
+from headroom.errors import InvalidFile, shown
+from headroom.files import LFS_WHY, is_lfs_pointer, open_regular, parse_json, read_json
+from headroom.units import MIB, gib
 
 SINGLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")
 INDEX = tuple(f"{name}.index.json" for name in SINGLE)
@@ -25,7 +28,14 @@ _BITS = {
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
-_LARGEST_HEADER = 100 << 20  # the format's own limit
+_FORMATS_LIMIT = 100_000_000
+# The largest released model has 150 KB, and what a header says takes thirty times its bytes in
+# memory once it is read.
+LARGEST_HEADER = 2 * MIB
+_LARGEST_INDEX = 2 * MIB
+_MOST_SHARDS = 1000
+_MOST_DIMS = 8
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 
 
 class TornFile(Exception):
@@ -56,20 +66,15 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of a safetensors file, held against the file's size; raises TornFile."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8:
-                raise TornFile(f"{path.name}: {size} bytes, too short to be a safetensors file")
-            if not 2 <= length <= _LARGEST_HEADER:
-                raise TornFile(f"{path.name}: not a safetensors file (header of {length} bytes)")
-            if 8 + length > size:
-                raise TornFile(
-                    f"{path.name}: cut off in its header, {size} of at least {8 + length} bytes"
-                )
-            raw = file.read(length)
+        with open_regular(path) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            raw = _raw_header(path.name, file, size)
+    except InvalidFile as error:
+        raise TornFile(f"{path.name}: {error.why}") from error
     except OSError as error:
         raise TornFile(f"{path.name}: {error.strerror or error}") from error
+    length = len(raw)
     entries, data_bytes = _parse(path.name, raw, 8 + length)
     whole = 8 + length + data_bytes
     if size != whole:
@@ -81,26 +86,26 @@ def read_header(path: Path) -> Header:
 def read_index(path: Path) -> dict[str, str]:
     """Tensor name → shard name of an index.json; raises TornFile. No file but the index is read."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise TornFile(f"{path.name}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise TornFile(f"{path.name}: not JSON ({error})") from error
+        value = read_json(path, _LARGEST_INDEX)
+    except InvalidFile as error:
+        raise TornFile(f"{path.name}: {error.why}") from error
     shards = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(shards, dict) or not shards:
         raise TornFile(f"{path.name}: no weight_map that names a shard for each tensor")
     for key, shard in shards.items():
         # The name comes from outside: it may only name a neighbour of the index.
         if not isinstance(shard, str) or not shard.endswith(".safetensors") or _leaves(shard):
-            raise TornFile(f"{path.name}: {key} is said to lie in {shard!r}, not in a shard here")
+            raise TornFile(
+                f"{path.name}: {shown(key)} is said to lie in {shown(shard)}, not in a shard here"
+            )
     return shards
 
 
 def weight_files(folder: Path) -> tuple[str, ...]:
     """Names of the safetensors files a folder's weights are in, whether or not they are there.
 
-    A single file is preferred to an index beside it. Empty: the folder holds neither.
-    Raises TornFile for an index that cannot be read.
+    A single file is preferred to an index beside it, an index to shards without one. Empty: the
+    folder holds none of them. Raises TornFile for an index that cannot be read.
     """
     for name in SINGLE:
         if paths.is_file(folder / name):
@@ -108,16 +113,56 @@ def weight_files(folder: Path) -> tuple[str, ...]:
     for name in INDEX:
         if paths.is_file(folder / name):
             return tuple(sorted(set(read_index(folder / name).values())))
-    return ()
+    return shards_without_index(folder)
+
+
+def shards_without_index(folder: Path) -> tuple[str, ...]:
+    """All shards of the set in a folder, by the numbers in their names (`-00001-of-00003`).
+
+    Those that the numbers promise and that are not there are named too. Empty: there are none.
+    Raises TornFile where there is more than one set.
+    """
+    try:
+        found = [m for m in map(_SHARD.fullmatch, sorted(p.name for p in folder.iterdir())) if m]
+    except OSError as error:
+        raise TornFile(f"{folder.name}: {error.strerror or error}") from error
+    sets = sorted({(m[1], int(m[3])) for m in found})
+    if not sets:
+        return ()
+    stem, count = sets[0]
+    if len(sets) > 1 or not 1 <= count <= _MOST_SHARDS:
+        said = ", ".join(m[0] for m in found[:3])
+        raise TornFile(f"{said}: not one set of up to {_MOST_SHARDS} shards, and no index")
+    return tuple(f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1))
 
 
 def _leaves(name: str) -> bool:
     return "/" in name or "\\" in name or ":" in name or name.startswith(".")
 
 
+def _raw_header(name: str, file: BinaryIO, size: int) -> bytes:
+    head = file.read(64)
+    if is_lfs_pointer(head):
+        raise TornFile(f"{name}: {LFS_WHY}")
+    length = int.from_bytes(head[:8], "little")
+    if size < 8:
+        raise TornFile(f"{name}: {size} bytes, too short to be a safetensors file")
+    if not 2 <= length <= _FORMATS_LIMIT:
+        raise TornFile(f"{name}: not a safetensors file (header of {length} bytes)")
+    if 8 + length > size:
+        raise TornFile(f"{name}: cut off in its header, {size} of at least {8 + length} bytes")
+    if length > LARGEST_HEADER:
+        raise TornFile(
+            f"{name}: a header of {gib(length)}, more than any model has; up to "
+            f"{gib(LARGEST_HEADER)} is read"
+        )
+    file.seek(8)
+    return file.read(length)
+
+
 def _parse(name: str, raw: bytes, data: int) -> tuple[dict[str, Entry], int]:
     try:
-        table = json.loads(raw)
+        table = parse_json(raw)
     except ValueError as error:
         raise TornFile(f"{name}: header is not JSON ({error})") from error
     if not isinstance(table, dict):
@@ -137,21 +182,18 @@ def _parse(name: str, raw: bytes, data: int) -> tuple[dict[str, Entry], int]:
 
 
 def _entry(name: str, key: str, value: object, data: int) -> tuple[Entry, tuple[int, int]]:
-    fault = TornFile(f"{name}: header describes {key!r} as {str(value)[:80]}, which cannot be")
-    if not isinstance(value, dict):
-        raise fault
-    dtype, shape, span = value.get("dtype"), value.get("shape"), value.get("data_offsets")
-    if not isinstance(dtype, str) or dtype not in _BITS:
-        raise fault
-    if not _counts(shape) or not _counts(span) or len(span) != 2:
-        raise fault
-    start, stop = span
-    if stop - start != prod(shape) * _BITS[dtype] // 8:
-        raise fault
-    return Entry(tuple(shape), dtype, data + start, stop - start), (start, stop)
+    if isinstance(value, dict):
+        dtype, shape, span = value.get("dtype"), value.get("shape"), value.get("data_offsets")
+        if isinstance(dtype, str) and dtype in _BITS and _counts(shape) and _counts(span):
+            start, stop = span if len(span) == 2 else (0, -1)
+            if stop - start == prod(shape) * _BITS[dtype] // 8:
+                return Entry(tuple(shape), dtype, data + start, stop - start), (start, stop)
+    raise TornFile(f"{name}: header describes {shown(key)} as {shown(value)}, which cannot be")
 
 
 def _counts(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value
+    return (
+        isinstance(value, list)
+        and len(value) <= _MOST_DIMS
+        and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
     )

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import pickle
 import struct
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from headroom.errors import InvalidCheckpoint
+from headroom.errors import InvalidCheckpoint, InvalidFile
+from headroom.files import read_bytes
+from headroom.units import KIB, MIB, gib
 
 FILE = "silence_latent.pt"
 _CHANNELS = 64
+_LARGEST = 16 * MIB  # 600 s in double precision are half of it
+_LARGEST_PICKLE = 64 * KIB
+_MOST_ENTRIES = 64
+_ENTRY = b"PK\1\2"  # begins each entry of a zip file's directory
 # What torch's reader raises for a torn file depends on where it is torn.
 _TORN = (
     RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
-    ArithmeticError, struct.error,
+    ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 
 
@@ -28,13 +36,14 @@ def load_silence(folder: str | Path, channels: int = _CHANNELS) -> Tensor:
     """The folder's silence as [1, T, channels] in the file's precision, contiguous.
 
     Raises InvalidCheckpoint where it is missing or anything but a [1, channels, T] tensor of
-    finite numbers. Only plain tensors are unpickled, never code.
+    finite numbers. Only plain tensors are unpickled, never code, and nothing is unpacked.
     """
-    path = Path(folder) / FILE
     try:
-        value: object = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InvalidCheckpoint(folder, [f"{FILE}: {error.strerror or error}"]) from error
+        data = read_bytes(Path(folder) / FILE, _LARGEST)
+        _check_container(data)
+        value: object = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+    except InvalidFile as error:
+        raise InvalidCheckpoint(folder, [f"{FILE}: {error.why}"]) from error
     except pickle.UnpicklingError as error:
         why = "holds more than plain tensors, or is no torch file"
         raise InvalidCheckpoint(folder, [f"{FILE}: {why}"]) from error
@@ -50,16 +59,36 @@ def silence_frames(silence: Tensor, frames: int) -> Tensor:
     return (silence if repeats <= 1 else silence.repeat(1, repeats, 1))[:, :frames]
 
 
+def _check_container(data: bytes) -> None:
+    """Raise what `_TORN` names unless this is a torch file that holds as much as it takes.
+
+    torch unpacks compressed entries, whatever their size; what it writes itself is not compressed.
+    """
+    if data.count(_ENTRY) > _MOST_ENTRIES:
+        raise ValueError(f"it has more than {_MOST_ENTRIES} entries")
+    with zipfile.ZipFile(BytesIO(data)) as container:
+        entries = container.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError("it is compressed")
+    pickled = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
+    if pickled > _LARGEST_PICKLE or sum(entry.file_size for entry in entries) > len(data):
+        raise ValueError(f"it holds a pickle larger than {gib(_LARGEST_PICKLE)}, or overlaps")
+
+
 def _rows(value: object, folder: str | Path, channels: int) -> Tensor:
     wanted = f"[1, {channels}, frames]"
     if not isinstance(value, Tensor):
         fault = f"holds a {type(value).__name__}, not a tensor"
     elif value.ndim != 3 or value.shape[:2] != (1, channels) or value.shape[2] == 0:
         fault = f"{list(value.shape)} in the file, {wanted} is needed"
-    elif value.layout is not torch.strided or not value.is_floating_point():
-        fault = f"holds {value.layout} {value.dtype}, plain floating-point numbers are needed"
+    elif value.layout is not torch.strided or not value.is_floating_point() or value.is_meta:
+        where = "numbers without values" if value.is_meta else f"{value.layout} {value.dtype}"
+        fault = f"holds {where}, plain floating-point numbers are needed"
+    elif value.untyped_storage().nbytes() < value.numel() * value.itemsize:
+        # Strides of 0: a few numbers that stand for any number of frames.
+        fault = f"{list(value.shape)} out of {value.untyped_storage().nbytes()} bytes"
     elif not bool(value.isfinite().all()):
         fault = "holds numbers that are not finite"
     else:
-        return value.transpose(1, 2).contiguous()
+        return value.detach().transpose(1, 2).contiguous()
     raise InvalidCheckpoint(folder, [f"{FILE}: {fault}"])

@@ -17,12 +17,13 @@ from headroom.memory.footprint import Way
 from headroom.memory.plan import Plan
 from headroom.models.acestep import blueprint, footprint, workspaces
 from headroom.models.acestep.acts import BUNDLED
-from headroom.models.acestep.config import dit_config, read_json, text_encoder_config
+from headroom.models.acestep.config import dit_config, text_encoder_config
 from headroom.models.acestep.dit import DiT
 from headroom.models.acestep.measures import Measured
 from headroom.models.acestep.parts import DENOISE
 from headroom.models.acestep.released import released_lm
 from headroom.models.acestep.thinking_cost import METADATA_TOKENS
+from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck import Decoder
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.profiler import synthetic, tiers_engine
@@ -195,7 +196,7 @@ NANO = BUNDLED / "acestep-v15-nano"
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Card:
     """A card that counts as real: its tensors have values. The released sizes are small here."""
-    dit, text = read_json(NANO), read_json(BUNDLED / "Qwen3-Embedding-0.6B")
+    dit, text = read_config(NANO), read_config(BUNDLED / "Qwen3-Embedding-0.6B")
     lm = replace(released_lm("0.6B"), sizes=text_encoder_config(text).sizes, layers=2)
     for module in (blueprint, synthetic):
         monkeypatch.setattr(module, "released_lm", lambda size: lm)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def test_frames_repeat_beyond_the_length(tmp_path: Path) -> None:
         (torch.zeros(1, 64, 0), r"\[1, 64, 0\] in the file"),
         (torch.zeros(1, 64, 9, dtype=torch.int8), "int8"),
         (torch.full((1, 64, 9), torch.nan), "not finite"),
+        (torch.full((1, 64, 9), -torch.inf), "not finite"),
+        (torch.zeros(1, 64, 9, dtype=torch.complex64), "complex64"),
+        (torch.zeros(1, 64, 9, dtype=torch.bool), "bool"),
+        (torch.zeros(1, 64, 9).to_sparse(), "sparse"),
+        (torch.zeros(1, 64, 9, device="meta"), "numbers without values"),
+        (torch.zeros(1, 1, 1).expand(1, 64, 10**12), r"\[1, 64, 10+\] out of 4 bytes"),
+        (torch.zeros(1, 64, 1).expand(1, 64, 9), r"\[1, 64, 9\] out of 256 bytes"),
     ],
 )
 def test_anything_else_is_refused(tmp_path: Path, value: object, why: str) -> None:
@@ -62,8 +70,48 @@ def test_code_in_the_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not (tmp_path / "owned").exists()
 
 
+def test_gradients_are_left_behind(tmp_path: Path) -> None:
+    silence = load_silence(put(tmp_path, torch.nn.Parameter(torch.ones(1, 64, 2))))
+    assert not silence.requires_grad and silence.shape == (1, 2, 64)
+
+
+def repacked(folder: Path, more: dict[str, bytes], method: int) -> None:
+    """The file again with other entries, packed otherwise."""
+    with zipfile.ZipFile(folder / FILE) as whole:
+        entries = {name: whole.read(name) for name in whole.namelist()} | more
+    with zipfile.ZipFile(folder / FILE, "w", method) as container:
+        for name, data in entries.items():
+            container.writestr(name, data)
+
+
+def test_a_file_holds_as_much_as_it_takes(tmp_path: Path) -> None:
+    put(tmp_path, torch.zeros(1, 64, 4000))
+    repacked(tmp_path, {}, zipfile.ZIP_STORED)
+    assert load_silence(tmp_path).shape == (1, 4000, 64), "packed again it is the same"
+    repacked(tmp_path, {}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(InvalidCheckpoint, match="it is compressed"):
+        load_silence(tmp_path)
+    put(tmp_path, torch.zeros(1, 64, 4))
+    repacked(tmp_path, {"silence_latent/data.pkl": b"]" * 70_000}, zipfile.ZIP_STORED)
+    with pytest.raises(InvalidCheckpoint, match="a pickle larger than 64 KiB"):
+        load_silence(tmp_path)
+    repacked(tmp_path, {f"{n}": b"" for n in range(70)}, zipfile.ZIP_STORED)
+    with pytest.raises(InvalidCheckpoint, match="more than 64 entries"):
+        load_silence(tmp_path)
+    with (tmp_path / FILE).open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InvalidCheckpoint, match="larger than 16 MiB"):
+        load_silence(tmp_path)
+
+
+def test_a_pointer_of_git_lfs_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(InvalidCheckpoint, match="is a git-lfs pointer"):
+        load_silence(tmp_path)
+
+
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(InvalidCheckpoint, match=r"silence_latent\.pt: No such file"):
+    with pytest.raises(InvalidCheckpoint, match=r"silence_latent\.pt: cannot be read \(No such"):
         load_silence(tmp_path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from headroom.errors import InvalidRequest, WeightsMissing
+from headroom.errors import InvalidFile, InvalidRequest, WeightsMissing
 from headroom.hardware.machine import DType
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.language import Language, find_languages, read_genres
@@ -120,7 +120,6 @@ def _genres_of(settings: Settings) -> tuple[str, ...]:
         return ()
     try:
         return read_genres(path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        allowed = f"a file with a line for each choice of genres ({why})"
+    except InvalidFile as error:
+        allowed = f"a file with a line for each choice of genres (it {error.why})"
         raise InvalidRequest(settings.spelt("genres_file"), str(path), allowed) from error

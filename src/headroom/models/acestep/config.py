@@ -7,17 +7,19 @@ token that the 2B files carry but never use.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
-from headroom.errors import InvalidCheckpoint
+from headroom.nn.config_fields import LAYERS, VOCABULARY, ConfigFields
 
 LATENT_RATE = 25  # latent frames a second
 CODE_FRAMES = 5  # latent frames one 5 Hz code stands for
 SAMPLE_RATE = 48_000
 HOP = SAMPLE_RATE // LATENT_RATE  # samples a latent frame
+LARGEST_CODEBOOK = 1 << 20
+SLIDING, FULL = "sliding_attention", "full_attention"  # in `layer_types`
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,99 +77,100 @@ class TextEncoderConfig:
     vocabulary: int
 
 
-def read_json(folder: Path) -> dict[str, object]:
-    """config.json of a checkpoint folder; InvalidCheckpoint where there is none or it is torn."""
-    path = folder / "config.json"
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InvalidCheckpoint(folder, [f"config.json: {error.strerror or error}"]) from error
-    except ValueError as error:
-        raise InvalidCheckpoint(folder, [f"config.json: not JSON ({error})"]) from error
-    if not isinstance(value, dict):
-        raise InvalidCheckpoint(folder, ["config.json: holds no object"])
-    return value
-
-
-class _Fields:
-    """Typed reading of a config, with a fault a field."""
-
-    def __init__(self, raw: Mapping[str, object], folder: str | Path) -> None:
-        self.raw, self.folder = raw, folder
-
-    def number(self, name: str, default: float | None = None) -> float:
-        value = self.raw.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise InvalidCheckpoint(
-                self.folder, [f"config.json: {name} is {value!r}; a positive number is needed"]
-            )
-        return value
-
-    def size(self, name: str, default: int | None = None) -> int:
-        return int(self.number(name, default))
-
-    def blocks(self, prefix: str, fallback: BlockSizes | None = None) -> BlockSizes:
-        def size(name: str, other: int | None) -> int:
-            return self.size(f"{prefix}{name}", other)
-
-        return BlockSizes(
-            width=size("hidden_size", fallback.width if fallback else None),
-            hidden=size("intermediate_size", fallback.hidden if fallback else None),
-            heads=size("num_attention_heads", fallback.heads if fallback else None),
-            kv_heads=size("num_key_value_heads", fallback.kv_heads if fallback else None),
-            head_dim=self.size("head_dim", 128),
-            eps=self.number("rms_norm_eps", 1e-6),
-            theta=self._theta(),
-        )
-
-    def _theta(self) -> float:
-        # transformers 5 moved the base frequency into a table of its own.
-        rope = self.raw.get("rope_parameters")
-        if "rope_theta" not in self.raw and isinstance(rope, Mapping):
-            return _Fields(rope, self.folder).number("rope_theta", 1e6)
-        return self.number("rope_theta", 1e6)
-
-
 def dit_config(raw: Mapping[str, object], folder: str | Path = "") -> AceStepConfig:
-    """The sizes a DiT folder's config.json states. Fields that only training reads are ignored."""
-    fields = _Fields(raw, folder)
-    dit = fields.blocks("")
-    layers = fields.size("num_hidden_layers")
-    window = fields.size("sliding_window", 128) if raw.get("use_sliding_window", True) else None
-    kinds = raw.get("layer_types")
-    if not isinstance(kinds, list):
-        kinds = ["sliding_attention" if i % 2 == 0 else "full_attention" for i in range(layers)]
-    levels = raw.get("fsq_input_levels", (8, 8, 8, 5, 5, 5))
-    if not isinstance(levels, (list, tuple)) or not all(isinstance(n, int) for n in levels):
-        raise InvalidCheckpoint(folder, [f"config.json: fsq_input_levels is {levels!r}"])
+    """The sizes a DiT folder's config.json states. Fields that only training reads are ignored.
+
+    Raises InvalidCheckpoint with every field that is missing or out of bounds.
+    """
+    fields = ConfigFields(raw, folder)
+    dit = _blocks(fields, "")
+    layers = fields.size("num_hidden_layers", most=LAYERS)
     latent = fields.size("audio_acoustic_hidden_dim", 64)
-    return AceStepConfig(
+    found = AceStepConfig(
         dit=dit,
-        encoder=fields.blocks("encoder_", dit),
+        encoder=_blocks(fields, "encoder_", dit),
         dit_layers=layers,
-        lyric_layers=fields.size("num_lyric_encoder_hidden_layers", 8),
-        timbre_layers=fields.size("num_timbre_encoder_hidden_layers", 4),
-        pooler_layers=fields.size("num_attention_pooler_hidden_layers", 2),
-        windows=tuple(window if str(kind).startswith("sliding") else None for kind in kinds),
+        lyric_layers=fields.size("num_lyric_encoder_hidden_layers", 8, most=LAYERS),
+        timbre_layers=fields.size("num_timbre_encoder_hidden_layers", 4, most=LAYERS),
+        pooler_layers=fields.size("num_attention_pooler_hidden_layers", 2, most=LAYERS),
+        windows=_windows(fields, layers),
         in_channels=fields.size("in_channels", 3 * latent),
         latent_channels=latent,
-        patch=fields.size("patch_size", 2),
+        patch=fields.size("patch_size", 2, most=64),
         text_width=fields.size("text_hidden_dim", 1024),
         timbre_frames=fields.size("timbre_fix_frame", 750),
-        pool=fields.size("pool_window_size", CODE_FRAMES),
-        levels=tuple(levels),
-        timbre_cls="encoder_hidden_size" in raw,
-        turbo=bool(raw.get("is_turbo", False)),
-        stems=bool(raw.get("is_lego_sft", False)),
-        version=str(raw.get("model_version", "")),
+        pool=fields.size("pool_window_size", CODE_FRAMES, most=64),
+        levels=fields.sizes("fsq_input_levels", (8, 8, 8, 5, 5, 5), least=2, most=1 << 12),
+        timbre_cls="encoder_hidden_size" in fields,
+        turbo=fields.flag("is_turbo", False),
+        stems=fields.flag("is_lego_sft", False),
+        version=fields.word("model_version"),
     )
+    if found.in_channels != 3 * latent:
+        fields.fault(f"in_channels is {found.in_channels}; song, source and mask need {3 * latent}")
+    if prod(found.levels) > LARGEST_CODEBOOK:
+        fields.fault(f"fsq_input_levels are more than {LARGEST_CODEBOOK} codes")
+    fields.check()
+    return found
 
 
 def text_encoder_config(raw: Mapping[str, object], folder: str | Path = "") -> TextEncoderConfig:
-    """The sizes a Qwen3 folder's config.json states."""
-    fields = _Fields(raw, folder)
-    return TextEncoderConfig(
-        sizes=fields.blocks(""),
-        layers=fields.size("num_hidden_layers"),
-        vocabulary=fields.size("vocab_size"),
+    """The sizes a Qwen3 folder's config.json states. Raises InvalidCheckpoint as `dit_config`."""
+    fields = ConfigFields(raw, folder)
+    found = TextEncoderConfig(
+        sizes=_blocks(fields, ""),
+        layers=fields.size("num_hidden_layers", most=LAYERS),
+        vocabulary=fields.size("vocab_size", most=VOCABULARY),
     )
+    fields.check()
+    return found
+
+
+def _blocks(fields: ConfigFields, prefix: str, fallback: BlockSizes | None = None) -> BlockSizes:
+    def size(name: str, other: int | None) -> int:
+        return fields.size(f"{prefix}{name}", other)
+
+    heads = size("num_attention_heads", fallback.heads if fallback else None)
+    kv_heads = size("num_key_value_heads", fallback.kv_heads if fallback else None)
+    head_dim = fields.size("head_dim", 128, most=1024)
+    if heads % kv_heads:
+        fields.fault(
+            f"{prefix}num_attention_heads is {heads}; a multiple of "
+            f"{prefix}num_key_value_heads, {kv_heads}, is needed"
+        )
+    if head_dim % 2:
+        fields.fault(f"head_dim is {head_dim}; an even number is needed")
+    return BlockSizes(
+        width=size("hidden_size", fallback.width if fallback else None),
+        hidden=size("intermediate_size", fallback.hidden if fallback else None),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        eps=fields.number("rms_norm_eps", 1e-6, most=1.0),
+        theta=_theta(fields),
+    )
+
+
+def _theta(fields: ConfigFields) -> float:
+    # transformers 5 moved the base frequency into a table of its own.
+    table = fields.raw.get("rope_parameters")
+    if "rope_theta" in fields or table is None:
+        return fields.number("rope_theta", 1e6, least=1.0, most=1e12)
+    if not isinstance(table, Mapping):
+        fields.fault("rope_parameters is no object")
+        return 1.0
+    inner = ConfigFields(table, fields.folder)
+    theta = inner.number("rope_theta", 1e6, least=1.0, most=1e12)
+    fields.faults += inner.faults
+    return theta
+
+
+def _windows(fields: ConfigFields, layers: int) -> tuple[int | None, ...]:
+    """How far each layer looks; None: everywhere. Where no list says it, every second one."""
+    sliding = fields.flag("use_sliding_window", True)
+    window = fields.size("sliding_window", 128) if sliding else None
+    kinds = fields.words("layer_types", (SLIDING, FULL), most=4 * LAYERS)
+    kinds = kinds or tuple(SLIDING if i % 2 == 0 else FULL for i in range(layers))
+    if len(kinds) < layers:
+        fields.fault(f"layer_types has {len(kinds)} entries for {layers} layers")
+    return tuple(window if kind == SLIDING else None for kind in kinds)

@@ -7,13 +7,13 @@ the ACE-Step 1.5 repository). A file of somebody's own may hold any field of any
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from headroom import paths
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidFile, InvalidRequest
+from headroom.files import TEXT_BYTES, read_json
 from headroom.models.acestep.requests import TASKS, request_from
 from headroom.params.describe import TASK
 from headroom.params.request import snake, spellings
@@ -86,12 +86,10 @@ def _find(example: str | Path) -> Path:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InvalidRequest("example", str(path), f"a file ({error.strerror})") from error
-    except ValueError as error:
-        why = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise InvalidRequest("example", str(path), f"a file with a JSON object ({why})") from error
+        value = read_json(path, TEXT_BYTES)
+    except InvalidFile as error:
+        allowed = f"a file with a JSON object (it {error.why})"
+        raise InvalidRequest("example", str(path), allowed) from error
     if not isinstance(value, dict):
         raise InvalidRequest("example", str(path), 'a file with a JSON object, {"caption": "…"}')
     return value

@@ -10,25 +10,37 @@ import torch
 from torch import nn
 
 from headroom import paths
-from headroom.errors import InvalidCheckpoint, LanguageModelFailed, WeightsMissing
+from headroom.errors import (
+    InvalidCheckpoint,
+    InvalidFile,
+    LanguageModelFailed,
+    WeightsMissing,
+)
+from headroom.files import LINES_BYTES, read_text
 from headroom.hardware.machine import DType
 from headroom.memory.tiers import lm_size
-from headroom.models.acestep.config import TextEncoderConfig, read_json, text_encoder_config
+from headroom.models.acestep.checks import spare_note
+from headroom.models.acestep.config import TextEncoderConfig, text_encoder_config
 from headroom.models.acestep.encoders import layer_sizes
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.sheet_grammar import SheetWords
+from headroom.models.acestep.tokenizer_file import check_rows
 from headroom.nn.causal import CausalLM
+from headroom.nn.config_fields import read_config
 from headroom.params.clamp import Note
 from headroom.weights import catalog
 from headroom.weights.blank import shapes_only
 from headroom.weights.load import Checkpoint, check_complete, load
 
+MOST_GENRES = 500_000
 GENRES = "genres_vocab.txt"  # in its folder, where there is one: a line for each choice of genres
 
 
 def read_genres(path: Path) -> tuple[str, ...]:
-    """The lines of a list of genres. Raises OSError and UnicodeDecodeError."""
-    lines = path.read_text("utf-8-sig").splitlines()
+    """The lines of a list of genres, at most 500,000. Raises InvalidFile."""
+    lines = read_text(path, LINES_BYTES).splitlines()
+    if len(lines) > MOST_GENRES:
+        raise InvalidFile(path, f"has {len(lines)} lines; up to {MOST_GENRES} are read")
     return tuple(line.strip() for line in lines if line.strip())
 
 
@@ -45,15 +57,16 @@ class Language:
         self.name, self.folder = name, folder
         self.dtype: DType = "float32" if dtype == "float16" else dtype
         why = "the language model's activations go beyond what float16 can hold"
-        self.notes = () if dtype == self.dtype else (Note("dtype", dtype, self.dtype, why),)
-        raw = read_json(folder)
+        notes = [] if dtype == self.dtype else [Note("dtype", dtype, self.dtype, why)]
+        raw = read_config(folder)
         kind = raw.get("model_type")
         if kind != "qwen3":
             why = f"config.json: model_type is {kind!r}; a language model here is 'qwen3'"
             raise InvalidCheckpoint(folder, [why])
         self.config: TextEncoderConfig = text_encoder_config(raw, folder)
         with shapes_only():
-            check_complete(self._file, {"": self._built()}, unused=("lm_head.weight",))
+            spare = check_complete(self._file, {"": self._built()}, unused=("lm_head.weight",))
+        self.notes = (*notes, *([spare_note(folder, spare)] if spare else []))
 
     @cached_property
     def words(self) -> Words:
@@ -64,6 +77,7 @@ class Language:
                 f"tokenizer.json: codes up to {words.codes.stop}, and {self.config.vocabulary} rows"
             )
             raise InvalidCheckpoint(self.folder, [why])
+        check_rows(self.folder, words.tokenizer, self.config.vocabulary)
         return words
 
     @cached_property
@@ -74,8 +88,8 @@ class Language:
             return SheetWords(self.words, self._genres)
         try:
             return SheetWords(self.words, read_genres(own))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidCheckpoint(self.folder, [f"{GENRES}: {error}"]) from error
+        except InvalidFile as error:
+            raise InvalidCheckpoint(self.folder, [f"{GENRES}: {error.why}"]) from error
 
     def load(self, dtype: torch.dtype) -> nn.Module:
         """The network, its weights mapped."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.codes_text import CODEBOOK
 from headroom.models.acestep.lm_prompts import END, PAD, START, THINK, THOUGHT
+from headroom.models.acestep.tokenizer_file import open_tokenizer
 
 CODE = "<|audio_code_{}|>"
 Marks = npt.NDArray[np.bool_]
@@ -37,6 +37,8 @@ class Tokenizer(Protocol):
     def id_to_token(self, id: int, /) -> str | None: ...
 
     def token_to_id(self, token: str, /) -> int | None: ...
+
+    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]: ...
 
     def get_vocab_size(self, with_added_tokens: bool = True) -> int: ...
 
@@ -68,7 +70,7 @@ class Words:
         known = {name: at for name, at in ids.items() if at is not None}
         first = known[CODE.format(0)]
         count = min(codebook, tokenizer.get_vocab_size() - first)
-        if tokenizer.token_to_id(CODE.format(count - 1)) != first + count - 1:
+        if count < 1 or tokenizer.token_to_id(CODE.format(count - 1)) != first + count - 1:
             raise InvalidCheckpoint(where, ["tokenizer.json: its audio codes are not one run"])
         marks = (known[name] for name in (END, THINK, THOUGHT, START, PAD))
         return cls(
@@ -83,20 +85,7 @@ class Words:
     @classmethod
     def open(cls, folder: Path, codebook: int = CODEBOOK) -> Words:
         """From tokenizer.json of a model folder. Raises InvalidCheckpoint."""
-        from tokenizers import Tokenizer as Library
-
-        path = folder / "tokenizer.json"
-        try:
-            json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
-        try:
-            library = Library.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
-        library.no_truncation()
-        library.no_padding()
-        return cls.of(library, codebook, folder)
+        return cls.of(open_tokenizer(folder), codebook, folder)
 
     @property
     def text(self) -> slice:

@@ -15,6 +15,7 @@ from headroom.hardware.machine import DType, Machine, fast_dtype
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.acts import BUNDLED as BUNDLED
 from headroom.models.acestep.acts import LanguageActs
+from headroom.models.acestep.checks import check_latents, check_text, spare_note
 from headroom.models.acestep.codes import Codes
 from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.components import Networks
@@ -22,7 +23,6 @@ from headroom.models.acestep.compose import compose
 from headroom.models.acestep.config import (
     AceStepConfig,
     dit_config,
-    read_json,
     text_encoder_config,
 )
 from headroom.models.acestep.dit import DiT, TimePath
@@ -53,6 +53,7 @@ from headroom.models.base import (
     Setup,
     Timestamps,
 )
+from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import prepare
@@ -90,12 +91,14 @@ class AceStep(LanguageActs):
         self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
         self.compile = setup.compile is not None and setup.compile.decide(self.name, self.dtype)
         self.device = setup.device.torch
-        raw = read_json(self.folder)
+        raw = read_config(self.folder)
         self.config: AceStepConfig = dit_config(raw, self.folder)
         self.variant: Variant = variant_of(raw, self.folder)
-        self.text_config = text_encoder_config(read_json(self.text_folder), self.text_folder)
+        self.text_config = text_encoder_config(read_config(self.text_folder), self.text_folder)
         self.vae_config = OobleckConfig.read(self.vae_folder)
-        self._check()
+        check_latents(self.config, self.vae_config, self.vae_folder)
+        check_text(self.config, self.text_config, self.text_folder)
+        self._spare = self._check()
 
     # --- what the engine asks ------------------------------------------------------------
 
@@ -106,7 +109,7 @@ class AceStep(LanguageActs):
     @property
     def notes(self) -> tuple[Note, ...]:
         if not self.bundled:
-            return ()
+            return self._spare
         why = (
             "no other model is installed; it is small and its weights are random, so it makes "
             "noise: fetch the real one with `acestep models download acestep-v15-turbo`"
@@ -197,7 +200,11 @@ class AceStep(LanguageActs):
     @cached_property
     def assets(self) -> Assets:
         silence = load_silence(self.folder, self.config.latent_channels)
-        return Assets(self.config, silence, PromptTokenizer.open(self.text_folder))
+        return Assets(
+            self.config,
+            silence,
+            PromptTokenizer.open(self.text_folder, self.text_config.vocabulary),
+        )
 
     @cached_property
     def _own(self) -> Checkpoint:
@@ -246,17 +253,23 @@ class AceStep(LanguageActs):
         compile_calls(calls, self.device, self._setup.settings.cache_dir)
         return part
 
-    def _check(self) -> None:
-        """Hold every file against the networks by its header, before anything is loaded."""
+    def _check(self) -> tuple[Note, ...]:
+        """Hold every file against the networks by its header, before anything is loaded.
+
+        A note for each file with tensors that no network needs.
+        """
         c, vae = self.config, self.vae_config
         with shapes_only():
             own = Whole(c)
             text = text_encoder(self.text_config)
             codec = {"encoder.": Encoder(vae), "decoder.": Decoder(vae)}
         unused = () if c.timbre_cls else (_UNUSED_2B,)
-        check_complete(self._own, {"": own}, unused=unused)
-        check_complete(self._text, {"": text}, unused=("lm_head.weight",))
-        check_complete(self._vae, codec, recipes=dict.fromkeys(codec, folded))
+        spare = {
+            self.folder: check_complete(self._own, {"": own}, unused=unused),
+            self.text_folder: check_complete(self._text, {"": text}, unused=("lm_head.weight",)),
+            self.vae_folder: check_complete(self._vae, codec, recipes=dict.fromkeys(codec, folded)),
+        }
+        return tuple(spare_note(folder, names) for folder, names in spare.items() if names)
 
 
 class Whole(Conditioner):

@@ -6,15 +6,13 @@ literal marker in the template; truncation keeps that last id.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from headroom import paths
-from headroom.errors import InvalidCheckpoint
+from headroom.models.acestep.tokenizer_file import check_ends, check_rows, open_tokenizer
 
 CAPTION_TOKENS = 256  # both limits include the appended id
 LYRIC_TOKENS = 2048
@@ -102,22 +100,12 @@ class PromptTokenizer:
         self.encoder = encoder
 
     @classmethod
-    def open(cls, folder: Path) -> PromptTokenizer:
-        from tokenizers import Tokenizer
-
-        path = folder / "tokenizer.json"
-        if not paths.is_file(path):
-            raise InvalidCheckpoint(folder, ["tokenizer.json: not there"])
-        try:
-            json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise InvalidCheckpoint(folder, [f"tokenizer.json: {error}"]) from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+    def open(cls, folder: Path, rows: int | None = None) -> PromptTokenizer:
+        """From the folder, for an encoder with so many embeddings. Raises InvalidCheckpoint."""
+        tokenizer = open_tokenizer(folder)
+        if rows is not None:
+            check_rows(folder, tokenizer, rows)
+            check_ends(folder, tokenizer, rows)
         return cls(tokenizer)
 
     def caption(self, prompt: str) -> list[int]:

@@ -22,6 +22,7 @@ from headroom.models.acestep.requests import (
     Repaint,
     Text2Music,
 )
+from headroom.nn.config_fields import ConfigFields
 from headroom.params.clamp import Note
 from headroom.params.describe import TASK, Param, describe
 from headroom.params.knob import Limit
@@ -117,16 +118,20 @@ def variant_of(config: Mapping[str, object], folder: str | Path) -> Variant:
 
     A folder with a released name is that variant unless its config contradicts it; any other is
     told by `is_turbo`, `model_version` and `encoder_hidden_size` (XL), and keeps its own name.
+    Raises InvalidCheckpoint where these fields hold something else than they should.
     """
     name = Path(folder).name
-    version = str(config.get("model_version", "")).lower()
-    turbo = bool(config.get("is_turbo", "turbo" in (version or name)))
-    large = "encoder_hidden_size" in config
+    fields = ConfigFields(config, folder)
+    version = fields.word("model_version").lower()
+    turbo = fields.flag("is_turbo", "turbo" in (version or name))
+    large = "encoder_hidden_size" in fields
+    stems = fields.flag("is_lego_sft", False)
+    fields.check()
     known = VARIANTS.get(name)
     if known is None or (known.kind == "turbo", known.large) != (turbo, large):
         known = _TURBO if turbo else _SFT if "sft" in (version or name) else _BASE
         known = replace(known, name=name, large=large)
-    if config.get("is_lego_sft"):
+    if stems:
         known = replace(known, stems=True, tasks=tuple(TASKS))
     return known
 

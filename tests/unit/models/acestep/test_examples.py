@@ -199,7 +199,7 @@ def test_without_the_bundled_ones_a_path_still_works(
 @pytest.mark.parametrize(
     ("content", "field", "why"),
     [
-        (b'{"caption": ', "example", "a JSON object (Expecting value: line 1 column 13"),
+        (b'{"caption": ', "example", "(it is not JSON: Expecting value: line 1 column 13"),
         (b"\xff\xfe{}", "example", "not UTF-8 text"),
         (b'["caption"]', "example", "a JSON object"),
         (b"", "example", "a JSON object"),

@@ -1,0 +1,48 @@
+"""What is checked of a model's folders together when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from headroom.errors import InvalidCheckpoint
+from headroom.models.acestep.config import HOP, SAMPLE_RATE, AceStepConfig, TextEncoderConfig
+from headroom.nn.oobleck_layout import OobleckConfig
+from headroom.params.clamp import Note
+from headroom.weights.checkpoint import name_of
+
+CHANNELS = 2  # of a song's audio
+_NAMED = 3  # tensors of a note
+
+
+def check_latents(config: AceStepConfig, vae: OobleckConfig, folder: Path) -> None:
+    """Raise InvalidCheckpoint where a VAE makes no sound of what the DiT makes."""
+    pairs = (
+        ("decoder_input_channels", vae.latent_channels, config.latent_channels),
+        ("samples a latent frame", vae.hop, HOP),
+        ("sampling_rate", vae.sample_rate, SAMPLE_RATE),
+        ("audio_channels", vae.audio_channels, CHANNELS),
+    )
+    faults = [_other(name, found, wanted) for name, found, wanted in pairs if found != wanted]
+    if faults:
+        raise InvalidCheckpoint(folder, faults)
+
+
+def check_text(config: AceStepConfig, text: TextEncoderConfig, folder: Path) -> None:
+    """Raise InvalidCheckpoint where the DiT cannot read what the text encoder says."""
+    if text.sizes.width != config.text_width:
+        raise InvalidCheckpoint(
+            folder, [_other("hidden_size", text.sizes.width, config.text_width)]
+        )
+
+
+def spare_note(folder: Path, names: Sequence[str]) -> Note:
+    """That a folder's file holds tensors that no network here needs."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    first = ", ".join(name_of(name) for name in names[:_NAMED])
+    why = f"no network here needs {first}{more}"
+    return Note("weights", f"{len(names)} tensors of {folder.name}", None, why)
+
+
+def _other(name: str, found: int, wanted: int) -> str:
+    return f"config.json: {name} is {found}; the DiT needs {wanted}"

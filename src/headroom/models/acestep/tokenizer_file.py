@@ -1,0 +1,81 @@
+"""tokenizer.json of a model folder, opened for whoever reads or writes text. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from headroom.errors import InvalidCheckpoint, InvalidFile, shown
+from headroom.files import read_bytes
+from headroom.units import MIB
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+NAME = "tokenizer.json"
+# The released ones have up to 24 MiB, a million commas and a quarter of a million brackets.
+_LARGEST = 48 * MIB
+_MOST = {b",": 4_000_000, b"[": 1_000_000, b"{": 1_000_000}
+_ADDED = re.compile(rb'"id"\s*:\s*(\d{1,12})\s*,\s*"content"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+class Vocabulary(Protocol):
+    """What is asked of a tokenizer to know its ids."""
+
+    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]: ...
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer, as long a text as there is in, as many ids out. Raises InvalidCheckpoint."""
+    from tokenizers import Tokenizer
+
+    try:
+        data = read_bytes(folder / NAME, _LARGEST).removeprefix(b"\xef\xbb\xbf")
+    except InvalidFile as error:
+        raise _fault(folder, "not there" if error.missing else error.why) from error
+    if any(data.count(mark) > most for mark, most in _MOST.items()):
+        raise _fault(folder, "holds more than any tokenizer does")
+    try:
+        tokenizer = Tokenizer.from_buffer(data)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode("a é\n1")  # what is missing of its model shows only now
+    except Exception as error:  # the library raises nothing narrower
+        raise _fault(folder, f"is no tokenizer ({str(error)[:120]})") from error
+    _check_added(folder, data, tokenizer)
+    return tokenizer
+
+
+def check_rows(folder: Path, tokenizer: Vocabulary, rows: int) -> None:
+    """Raise InvalidCheckpoint where a tokenizer has ids for which a network has no row."""
+    top = max(tokenizer.get_vocab(True).values(), default=-1)
+    if not 0 <= top < rows:
+        raise _fault(folder, f"ids up to {top}, and vocab_size in config.json is {rows}")
+
+
+def check_ends(folder: Path, tokenizer: Tokenizer, rows: int) -> None:
+    """The same of the ids that it puts around any text."""
+    around = tokenizer.encode("").ids
+    if any(number >= rows for number in around):
+        raise _fault(folder, f"ends every text with the ids {around}, and there are {rows}")
+
+
+def _check_added(folder: Path, data: bytes, tokenizer: Tokenizer) -> None:
+    """Raise InvalidCheckpoint for an added token that the library gave another id than the file.
+
+    It does so where the ids are not those that come next.
+    """
+    for number, content in _ADDED.findall(data):
+        try:
+            token: str = json.loads(content)
+        except ValueError:
+            continue  # not what the library read here
+        found = tokenizer.token_to_id(token)
+        if found != int(number):
+            raise _fault(folder, f"{shown(token)} is said to be {int(number)}, and is {found}")
+
+
+def _fault(folder: Path, why: str) -> InvalidCheckpoint:
+    return InvalidCheckpoint(folder, [f"{NAME}: {why}"])

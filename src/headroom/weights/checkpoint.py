@@ -1,0 +1,280 @@
+"""The tensors of a model folder, mapped, not copied: single file, shards with or without an index.
+
+A mapped file stays open while a tensor of it lives: on Windows it cannot be deleted, renamed or
+replaced until then (on Linux and macOS it can, and the tensors keep the old contents).
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from headroom import paths
+from headroom.errors import InvalidCheckpoint, WeightsMissing, shown
+from headroom.weights.header import (
+    INDEX,
+    SINGLE,
+    Header,
+    TornFile,
+    read_header,
+    read_index,
+    shards_without_index,
+)
+
+_DTYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2, "F8_E8M0": torch.float8_e8m0fnu, "I16": torch.int16,
+    "U16": torch.uint16, "F16": torch.float16, "BF16": torch.bfloat16, "I32": torch.int32,
+    "U32": torch.uint32, "F32": torch.float32, "I64": torch.int64, "U64": torch.uint64,
+    "F64": torch.float64, "C64": torch.complex64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One tensor of a checkpoint as its header states it; `start` is its first byte in `file`."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    start: int
+    nbytes: int
+    file: str
+
+
+class Checkpoint:
+    """The tensors of one folder, single file or shards. Opening it reads headers only.
+
+    Names lose what training wraps around a network: `module.` in front, `_orig_mod.` anywhere,
+    and `model.` where all names start with it (a language model's `lm_head.` apart).
+    """
+
+    def __init__(self, folder: Path, stored: Mapping[str, Stored]) -> None:
+        self.folder = folder
+        self.stored: Mapping[str, Stored] = MappingProxyType(dict(stored))
+        self._maps: dict[str, mmap.mmap] = {}
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Checkpoint:
+        """Raises WeightsMissing without the folder, InvalidCheckpoint where files are torn."""
+        folder = Path(folder)
+        if not paths.is_dir(folder):
+            how = f"fetch it with `acestep models download {folder.name}`"
+            raise WeightsMissing(folder.name, [str(folder.parent)], how)
+        return cls(folder, _plain_names(folder, _read(folder)))
+
+    def tensor(self, key: str) -> Tensor:
+        """The tensor of the file, mapped: no byte is read until it is used.
+
+        What is written to it stays in this process.
+        """
+        stored = self._known(key)
+        mapped = self._map(stored.file)
+        if stored.start + stored.nbytes > len(mapped):
+            raise self._shorter(stored)
+        return _view(mapped, stored)
+
+    def read(self, key: str, room: Tensor | None = None) -> Tensor:
+        """The tensor of the file, read into memory of its own, or into `room` (bytes, enough).
+
+        For what is not kept as it is stored: of a mapping, every page that was looked at would
+        stay in the process beside what was made of it.
+        """
+        stored = self._known(key)
+        raw = torch.empty(stored.nbytes, dtype=torch.uint8) if room is None else room
+        raw = raw[: stored.nbytes]
+        try:
+            with (self.folder / stored.file).open("rb") as file:
+                file.seek(stored.start)
+                got = file.readinto(raw.numpy().data) if stored.nbytes else 0
+        except OSError as error:
+            raise InvalidCheckpoint(self.folder, [f"{stored.file}: {error}"]) from error
+        if got < stored.nbytes:
+            raise self._shorter(stored)
+        return raw.view(stored.dtype).view(stored.shape)
+
+    def expect(self, key: str, shape: tuple[int, ...]) -> Tensor:
+        """The floating-point tensor of a name that stands alone.
+
+        InvalidCheckpoint names both shapes, or the kind of numbers that is there.
+        """
+        stored = self.stored.get(key)
+        if stored is not None and (fault := mismatch(key, stored, shape)):
+            raise InvalidCheckpoint(self.folder, [fault])
+        return self.tensor(key)
+
+    def below(self, prefix: str) -> Iterator[str]:
+        """Names that start with the prefix, in full."""
+        return (key for key in self.stored if key.startswith(prefix))
+
+    def nbytes(self, prefix: str = "") -> int:
+        """Bytes of all tensors below the prefix, as stored."""
+        return sum(self.stored[key].nbytes for key in self.below(prefix))
+
+    def close(self) -> None:
+        """Let go of the files. Tensors that were taken keep their own mapping of them."""
+        self._maps.clear()
+
+    def _known(self, key: str) -> Stored:
+        stored = self.stored.get(key)
+        if stored is None:
+            raise InvalidCheckpoint(self.folder, [f"{name_of(key)}: missing"])
+        return stored
+
+    def _shorter(self, stored: Stored) -> InvalidCheckpoint:
+        """The file was whole when its header was read."""
+        return InvalidCheckpoint(self.folder, [f"{stored.file}: has become shorter"])
+
+    def _map(self, name: str) -> mmap.mmap:
+        if name not in self._maps:
+            try:
+                with (self.folder / name).open("rb") as file:
+                    # Copy on write: what is written to a tensor never reaches the file.
+                    self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            except (OSError, ValueError) as error:
+                raise InvalidCheckpoint(self.folder, [f"{name}: {error}"]) from error
+        return self._maps[name]
+
+
+def mismatch(
+    key: str, found: Stored, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+) -> str | None:
+    """What keeps a stored tensor from being one of this shape and of dtype's kind; else None."""
+    if found.shape != shape:
+        return f"{name_of(key)}: {list(found.shape)} in the file, the network wants {list(shape)}"
+    return wrong_kind(key, found, dtype)
+
+
+def wrong_kind(key: str, found: Stored, dtype: torch.dtype) -> str | None:
+    """The fault of a stored tensor whose numbers are of another kind than dtype's; else None."""
+    has, wants = kind_of(found.dtype), kind_of(dtype)
+    if has == wants:
+        return None
+    return f"{name_of(key)}: {has} in the file, the network wants {wants}"
+
+
+def kind_of(dtype: torch.dtype) -> str:
+    """The kind of numbers a type holds, in words."""
+    if dtype.is_floating_point:
+        return "floating-point numbers"
+    if dtype.is_complex:
+        return "complex numbers"
+    return "booleans" if dtype is torch.bool else "whole numbers"
+
+
+def name_of(key: str) -> str:
+    """A tensor's name in a sentence: as it is where it can be printed, else escaped."""
+    return key if key.isprintable() and len(key) <= 120 else shown(key, 120)
+
+
+def _view(mapped: mmap.mmap, stored: Stored) -> Tensor:
+    """A tensor over its bytes of the file, with a storage of its own that holds the mapping.
+
+    The mapping is not closed by hand anywhere: torch would not notice.
+    """
+    if stored.nbytes == 0:
+        return torch.empty(stored.shape, dtype=stored.dtype)
+    if stored.start % stored.dtype.itemsize:  # the format does not promise that they are aligned
+        raw = torch.frombuffer(mapped, dtype=torch.uint8, offset=stored.start, count=stored.nbytes)
+        return raw.clone().view(stored.dtype).view(stored.shape)
+    count = stored.nbytes // stored.dtype.itemsize
+    flat = torch.frombuffer(mapped, dtype=stored.dtype, offset=stored.start, count=count)
+    return flat.view(stored.shape)
+
+
+def _read(folder: Path) -> dict[str, Stored]:
+    for name in SINGLE:
+        if paths.is_file(folder / name):
+            return _stored(name, _header(folder, name))
+    for name in INDEX:
+        if paths.is_file(folder / name):
+            return _read_shards(folder, name)
+    found = _read_numbered(folder)
+    if not found:
+        wanted = ", ".join((*SINGLE, *INDEX))
+        raise InvalidCheckpoint(folder, [f"holds no weights; one of {wanted} is needed"])
+    return found
+
+
+def _read_shards(folder: Path, index: str) -> dict[str, Stored]:
+    try:
+        shards = read_index(folder / index)
+    except TornFile as error:
+        raise InvalidCheckpoint(folder, [str(error)]) from error
+    absent = [name for name in sorted(set(shards.values())) if not paths.is_file(folder / name)]
+    if absent:
+        raise InvalidCheckpoint(folder, [f"{name}: named by {index}, not there" for name in absent])
+    held = {name: _stored(name, _header(folder, name)) for name in sorted(set(shards.values()))}
+    faults = [
+        f"{name_of(key)}: not in {shard}, where {index} says it is"
+        for key, shard in shards.items()
+        if key not in held[shard]
+    ]
+    if faults:
+        raise InvalidCheckpoint(folder, faults)
+    everything = {key: stored for part in held.values() for key, stored in part.items()}
+    return everything | {key: held[shard][key] for key, shard in shards.items()}
+
+
+def _read_numbered(folder: Path) -> dict[str, Stored]:
+    """Shards that no index speaks of, all of a set; {} where there are none."""
+    try:
+        names = shards_without_index(folder)
+    except TornFile as error:
+        raise InvalidCheckpoint(folder, [str(error)]) from error
+    absent = [f"{name}: missing" for name in names if not paths.is_file(folder / name)]
+    if absent:
+        raise InvalidCheckpoint(folder, absent)
+    found: dict[str, Stored] = {}
+    for name in names:
+        part = _stored(name, _header(folder, name))
+        twice = sorted(found.keys() & part.keys())
+        if twice:
+            faults = [f"{name_of(key)}: in {found[key].file} and in {name}" for key in twice]
+            raise InvalidCheckpoint(folder, faults)
+        found |= part
+    return found
+
+
+def _header(folder: Path, name: str) -> Header:
+    try:
+        return read_header(folder / name)
+    except TornFile as error:
+        raise InvalidCheckpoint(folder, [str(error)]) from error
+
+
+def _stored(file: str, header: Header) -> dict[str, Stored]:
+    return {
+        key: Stored(entry.shape, _DTYPES[entry.dtype], entry.start, entry.nbytes, file)
+        for key, entry in header.entries.items()
+    }
+
+
+def _plain_names(folder: Path, stored: dict[str, Stored]) -> dict[str, Stored]:
+    """The tensors under the network's own names."""
+    found: dict[str, Stored] = {}
+    twice = []
+    for key, value in stored.items():
+        name = _unwrapped(key)
+        if name in found:
+            twice.append(f"{name_of(name)}: there twice, as {name_of(key)} too")
+        found[name] = value
+    if twice:
+        raise InvalidCheckpoint(folder, twice)
+    wrapped = [key for key in found if not key.startswith("lm_head.")]
+    if not wrapped or not all(key.startswith("model.") for key in wrapped):
+        return found
+    return {key.removeprefix("model."): value for key, value in found.items()}
+
+
+def _unwrapped(key: str) -> str:
+    """A name without what `torch.compile` and parallel training put into it."""
+    key = key.replace("_orig_mod.", "")
+    while key.startswith("module."):
+        key = key.removeprefix("module.")
+    return key
