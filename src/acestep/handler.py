@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acestep.asked import drawn_seed, said_seeds
+from acestep.folders import available, checkpoints
+from acestep.later import NoAdapters
+from acestep.music_call import BATCH, MusicCall, as_method
 from headroom import paths
-from headroom.errors import HeadroomError
+from headroom.engine.opening import Opening
+from headroom.errors import HeadroomError, InvalidRequest
 from headroom.memory.limits import Choices
+from headroom.models.acestep.tasks import GENERATE, TASKS
 from headroom.settings import load
+from headroom.weights.catalog import VAE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,15 +25,31 @@ if TYPE_CHECKING:
     from acestep.llm_inference import LLMHandler
     from headroom.engine.engine import Engine
 
+NOT_READY = "Model not fully initialized"
+SAMPLE_RATE = 48_000
+NO_CHOICES = Choices()
 
-class AceStepHandler:
+
+class NotReady(HeadroomError):
+    """A handler at work before `initialize_service`, or after one that failed."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{NOT_READY}: call initialize_service first.")
+
+
+class AceStepHandler(NoAdapters):
     """Holds how the engine is to be opened. Opening happens in `initialize_service`."""
 
     def __init__(self, persistent_storage_path: str | None = None) -> None:
         self.persistent_storage_path = persistent_storage_path
-        self._device, self._model, self._folder = "auto", "", Path("checkpoints")
-        self._compile: bool | None = None
-        self._choices = self._opened_with = Choices()
+        self.device = "auto"
+        self.sample_rate, self.batch_size = SAMPLE_RATE, BATCH
+        self.offload_to_cpu = self.offload_dit_to_cpu = self.compiled = False
+        self.quantization: str | None = None
+        self.last_init_params: dict[str, Any] | None = None
+        self._root: Path | None = None
+        self._opening: Opening | None = None
+        self._opened: Opening | None = None
         self._engine: Engine | None = None
 
     @property
@@ -33,35 +57,223 @@ class AceStepHandler:
         """Whether a service was opened."""
         return self._engine is not None
 
+    @property
+    def model(self) -> object | None:
+        """The model, once a service was opened."""
+        return None if self._engine is None else self._engine.model
+
+    @property
+    def config(self) -> object | None:
+        """What the model's config.json says, once a service was opened."""
+        return getattr(self.model, "config", None)
+
+    @property
+    def dtype(self) -> object:
+        """The precision the model computes in; fp32 before a service was opened."""
+        import torch
+
+        if self._engine is None:
+            return torch.float32
+        return getattr(torch, self._engine.model.numerics().dtype)
+
     def initialize_service(
         self,
-        project_root: str,
-        config_path: str,
+        project_root: str | None,
+        config_path: str | None,
         device: str = "auto",
+        component_device_map: object = None,
         use_flash_attention: bool = False,
         compile_model: bool = False,
         offload_to_cpu: bool = False,
         offload_dit_to_cpu: bool = False,
         quantization: str | None = None,
         prefer_source: str | None = None,
+        use_mlx_dit: bool = True,
+        vae_checkpoint: str | None = None,
+        vae_variant: str | None = None,
     ) -> tuple[str, bool]:
-        """Open the model; a message, and whether it worked. Nothing is loaded before it is used.
+        """Open a model, in place of one that was opened before; a message, and whether it worked.
 
-        Attention takes the fastest kernel there is, whatever `use_flash_attention` says.
+        Nothing is loaded before it is used. Attention takes the fastest kernel there is, whatever
+        `use_flash_attention` says; the DiT computes through torch, whatever `use_mlx_dit` says.
         """
-        self._device, self._model = device, Path(config_path).name
-        self._folder = Path(project_root) / "checkpoints"
-        self._compile = compile_model or None
-        self._choices = Choices(
+        self._close()
+        self.device = device
+        self.offload_to_cpu, self.offload_dit_to_cpu = offload_to_cpu, offload_dit_to_cpu
+        self.quantization, self.compiled = quantization, compile_model
+        self._root = Path(project_root) if project_root else None
+        choices = Choices(
             offload=offload_to_cpu or None,
             offload_dit=offload_dit_to_cpu or None,
             quantization=quantization,
         )
         try:
+            _check_alone(component_device_map, vae_checkpoint or vae_variant)
+            self._opening = Opening(
+                settings=load(),
+                device=device,
+                model=Path(config_path or "").name or None,
+                checkpoint_dir=checkpoints(self._root),
+                compile=compile_model or None,
+                choices=choices,
+            )
             opened = self.engine_for(None)
         except HeadroomError as error:
+            self._close()
             return f"error: {error}", False
+        self.last_init_params = {
+            "project_root": project_root,
+            "config_path": config_path,
+            "device": device,
+            "use_flash_attention": use_flash_attention,
+            "compile_model": compile_model,
+            "offload_to_cpu": offload_to_cpu,
+            "offload_dit_to_cpu": offload_dit_to_cpu,
+            "quantization": quantization,
+            "use_mlx_dit": use_mlx_dit,
+            "prefer_source": prefer_source,
+            "vae_checkpoint": vae_checkpoint or vae_variant,
+        }
         return f"{opened.model.name} on {opened.machine.describe()}", True
+
+    def engine_for(self, language: LLMHandler | None) -> Engine:
+        """The engine, with a language model where one is initialised.
+
+        Raises NotReady before a service was opened, and HeadroomError.
+        """
+        wanted = self._opening
+        if wanted is None:
+            raise NotReady
+        if language is not None and language.llm_initialized:
+            wanted = replace(wanted, choices=language.choices(wanted.choices))
+        elif self._engine is not None:  # one with a language model does as well
+            return self._engine
+        if self._engine is not None and self._opened == wanted:
+            return self._engine
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        engine = wanted.open()
+        assert engine.model.name  # opening it says what is missing
+        self._engine, self._opened = engine, wanted
+        return engine
+
+    def _close(self) -> None:
+        """Forget the model, and all it holds."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = self._opening = self._opened = None
+
+    # --- songs -----------------------------------------------------------------------------
+
+    def generate_music(self, *args: Any, **named: Any) -> dict[str, Any]:
+        """Songs without a language model: `audios` (`tensor` [2, samples], `sample_rate`),
+        `status_message`, `extra_outputs`, `success` and `error`.
+
+        It takes the fields of `acestep.music_call.MusicCall`.
+        """
+        from acestep.inference import generate_music
+
+        call = MusicCall(*args, **named)
+        try:
+            params, config = call.params(), call.config()
+        except HeadroomError as error:
+            return _failed(error)
+        made = generate_music(self, None, params, config, progress=call.progress)
+        songs = [{name: one[name] for name in ("tensor", "sample_rate")} for one in made.audios]
+        return {**made.to_dict(), "audios": songs}
+
+    generate_music.__signature__ = as_method()  # type: ignore[attr-defined]
+
+    def prepare_seeds(
+        self, actual_batch_size: int, seed: object, use_random_seed: bool
+    ) -> tuple[list[int], str]:
+        """A seed for each song, and all of them as text: those that were said, others drawn.
+
+        Raises InvalidRequest for what is not a number.
+        """
+        said = () if use_random_seed else said_seeds(seed)
+        padded = (*said, *(None,) * actual_batch_size)[:actual_batch_size]
+        seeds = [drawn_seed() if one is None else one for one in padded]
+        return seeds, ", ".join(map(str, seeds))
+
+    def generate_instruction(
+        self,
+        task_type: str,
+        track_name: str | None = None,
+        complete_track_classes: Sequence[str] | None = None,
+    ) -> str:
+        """The instruction of a task, with its tracks in it; that of a song for an unknown task."""
+        task = TASKS.get(task_type)
+        if task is None:
+            return GENERATE
+        named = [track_name] if track_name else []
+        return task.instruct(complete_track_classes or [] if task.name == "complete" else named)
+
+    # --- recordings ------------------------------------------------------------------------
+
+    def convert_src_audio_to_codes(self, audio_file: str | Path | None) -> str:
+        """The audio codes of a recording as text; a sentence that begins with ❌ where it fails."""
+        if audio_file is None:
+            return "❌ no recording is given"
+        try:
+            return self.engine_for(None).hear(audio_file)
+        except HeadroomError as error:
+            return f"❌ {error}"
+
+    def process_src_audio(self, audio_file: str | Path | None) -> Tensor | None:
+        """A recording as [2, samples] at 48 kHz; None where there is none. Raises InvalidSource."""
+        if audio_file is None:
+            return None
+        from headroom.audio.files import read
+        from headroom.audio.resample import resample
+        from headroom.audio.wave import clamped, stereo
+
+        return clamped(resample(stereo(read(audio_file)), SAMPLE_RATE)).samples
+
+    def process_reference_audio(self, audio_file: str | Path | None) -> Tensor | None:
+        """The 30 s of a recording that are heard for its timbre, [2, samples]; None where there is
+        none. Raises InvalidSource."""
+        if audio_file is None:
+            return None
+        from headroom.audio.files import read
+        from headroom.audio.reference import reference_cuts
+
+        audio = read(audio_file, "reference_audio")
+        return reference_cuts(audio, drawn_seed(), audio_file).samples
+
+    def is_silence(self, audio: Tensor) -> bool:
+        """Whether every sample is below 1e-6 in magnitude."""
+        from headroom.audio.wave import SILENCE
+
+        return bool((audio.abs() < SILENCE).all())
+
+    # --- what is here ----------------------------------------------------------------------
+
+    def is_turbo_model(self) -> bool:
+        """Whether the model that was opened is a turbo one."""
+        variant = getattr(self.model, "variant", None)
+        return getattr(variant, "kind", None) == "turbo"
+
+    def is_flash_attention_available(self, device: str | None = None) -> bool:
+        """Whether torch's own flash attention can be used on a device."""
+        import torch
+
+        kind = str(device or self.device or "auto").partition(":")[0]
+        return kind in ("auto", "cuda") and torch.cuda.is_available()
+
+    def get_available_checkpoints(self) -> list[str]:
+        """The folders that are looked into for models, those that are there."""
+        from headroom.weights.catalog import checkpoint_dirs
+
+        places = checkpoint_dirs(load(), checkpoints(self._root))
+        return [str(place) for place in places if paths.is_dir(place)]
+
+    def get_available_acestep_v15_models(self) -> list[str]:
+        """Names of the models that can be opened, in order of the alphabet."""
+        return available(checkpoints(self._root), "dit")
+
+    # --- what is sung when, and how well ---------------------------------------------------
 
     def get_lyric_timestamp(
         self,
@@ -99,26 +311,53 @@ class AceStepHandler:
             custom_layers_config,
         )
 
-    def engine_for(self, language: LLMHandler | None) -> Engine:
-        """The engine, with a language model where one is initialised. Raises HeadroomError."""
-        from headroom.engine.engine import Engine
+    def get_lyric_score(
+        self,
+        pred_latent: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_attention_mask: Tensor,
+        context_latents: Tensor,
+        lyric_token_ids: Tensor,
+        vocal_language: str = "en",
+        inference_steps: int = 8,
+        seed: int | None = 42,
+        custom_layers_config: Mapping[int, Sequence[int]] | None = None,
+    ) -> dict[str, Any]:
+        """How well what the heads look at follows the words, 0 to 1, from a row of
+        `extra_outputs`: `lm_score` in pure noise, `dit_score` in the song itself one step before
+        the end; `success` and `error`.
+        """
+        from acestep.lyric_alignment import scores
 
-        choices = self._choices
-        if language is not None and language.llm_initialized:
-            choices = language.choices(choices)
-        if self._engine is not None and self._opened_with == choices:
-            return self._engine
-        if self._engine is not None:
-            self._engine.close()
-        folder = self._folder if paths.is_dir(self._folder) else None
-        self._engine = Engine(
-            device=self._device,
-            model=self._model or None,
-            checkpoint_dir=folder,
-            compile=self._compile,
-            choices=choices,
-            settings=load(),
+        return scores(
+            self._engine,
+            {
+                "pred_latent": pred_latent,
+                "encoder_hidden_states": encoder_hidden_states,
+                "context_latents": context_latents,
+            },
+            encoder_attention_mask,
+            lyric_token_ids,
+            inference_steps,
+            seed,
+            custom_layers_config,
         )
-        self._opened_with = choices
-        assert self._engine.model.name  # opening it says what is missing
-        return self._engine
+
+
+def _check_alone(component_device_map: object, vae: str | None) -> None:
+    """Raise InvalidRequest for parts on devices of their own, and for another VAE."""
+    if component_device_map is not None:
+        allowed = "None: all parts work on one device"
+        raise InvalidRequest("component_device_map", component_device_map, allowed)
+    if vae not in (None, "", VAE, "official"):
+        raise InvalidRequest("vae_checkpoint", vae, f"{VAE}, the one that was released first")
+
+
+def _failed(error: HeadroomError) -> dict[str, Any]:
+    return {
+        "audios": [],
+        "status_message": f"error: {error}",
+        "extra_outputs": {},
+        "success": False,
+        "error": str(error),
+    }

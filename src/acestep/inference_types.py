@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from acestep.told import Told
+from headroom.models.acestep.lm_prompts import NOTHING
+from headroom.models.acestep.tasks import GENERATE
+
 
 @dataclass
-class GenerationParams:
-    """What is asked of one generation; names and defaults are ACE-Step's."""
+class GenerationParams(Told):
+    """What is asked of one generation; names, order and defaults are ACE-Step's.
+
+    An attribute that nobody set reads as ACE-Step's default and leaves the choice to the model:
+    `shift` reads as 1.0 and is 3.0 on turbo. A value that is passed is used, also where it equals
+    that default.
+    """
 
     task_type: str = "text2music"
-    instruction: str = "Fill the audio semantic mask based on the given conditions:"
+    instruction: str = GENERATE
     reference_audio: str | None = None
     src_audio: str | None = None
     audio_codes: str = ""
     caption: str = ""
+    global_caption: str = ""
     lyrics: str = ""
     instrumental: bool = False
     vocal_language: str = "unknown"
@@ -23,24 +34,54 @@ class GenerationParams:
     keyscale: str = ""
     timesignature: str = ""
     duration: float = -1.0
+    enable_normalization: bool = True
+    normalization_db: float = -1.0
+    fade_in_duration: float = 0.0
+    fade_out_duration: float = 0.0
+    latent_shift: float = 0.0
+    latent_rescale: float = 1.0
     inference_steps: int = 8
     seed: int = -1
     guidance_scale: float = 7.0
     use_adg: bool = False
+    guidance_variant: str | None = None
+    guidance_params: dict[str, Any] | None = None
     cfg_interval_start: float = 0.0
     cfg_interval_end: float = 1.0
     shift: float = 1.0
     infer_method: str = "ode"
+    sampler_mode: str = "euler"
+    velocity_norm_threshold: float = 0.0
+    velocity_ema_factor: float = 0.0
+    dcw_enabled: bool | None = None
+    dcw_mode: str = "double"
+    dcw_scaler: float = 0.05
+    dcw_high_scaler: float = 0.02
+    dcw_wavelet: str = "haar"
     timesteps: list[float] | None = None
     repainting_start: float = 0.0
     repainting_end: float = -1
+    chunk_mask_mode: str = "auto"
+    repaint_latent_crossfade_frames: int = 10
+    repaint_wav_crossfade_sec: float = 0.0
+    repaint_mode: str = "balanced"
+    repaint_strength: float = 0.5
+    retake_seed: str | int | None = None
+    retake_variance: float = 0.0
+    flow_edit_morph: bool = False
+    flow_edit_source_caption: str = ""
+    flow_edit_source_lyrics: str = ""
+    flow_edit_n_min: float = 0.0
+    flow_edit_n_max: float = 1.0
+    flow_edit_n_avg: int = 1
     audio_cover_strength: float = 1.0
+    cover_noise_strength: float = 0.0
     thinking: bool = True
     lm_temperature: float = 0.85
     lm_cfg_scale: float = 2.0
     lm_top_k: int = 0
     lm_top_p: float = 0.9
-    lm_negative_prompt: str = "NO USER INPUT"
+    lm_negative_prompt: str = NOTHING
     use_cot_metas: bool = True
     use_cot_caption: bool = True
     use_cot_lyrics: bool = False
@@ -60,16 +101,25 @@ class GenerationParams:
 
 
 @dataclass
-class GenerationConfig:
-    """How many songs, with which seeds, into which files."""
+class GenerationConfig(Told):
+    """How many songs, with which seeds, into which files.
 
-    batch_size: int = 2
+    seeds            one or several, as numbers or as text with commas; songs beyond them, and
+                     those whose seed is below 0, get one that is drawn
+    batch_size       None: one song
+    mp3_bitrate      of an mp3 file, such as `128k`
+    mp3_sample_rate  of an mp3 file, Hz
+    """
+
+    batch_size: int | None = 2
     allow_lm_batch: bool = False
     use_random_seed: bool = True
-    seeds: list[int] | int | None = None
+    seeds: Sequence[int | float | str] | int | float | str | None = None
     lm_batch_chunk_size: int = 8
     constrained_decoding_debug: bool = False
     audio_format: str = "flac"
+    mp3_bitrate: str = "128k"
+    mp3_sample_rate: int = 48_000
 
     def to_dict(self) -> dict[str, Any]:
         """All fields."""

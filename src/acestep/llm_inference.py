@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from acestep.codes_plan import Plan, failed, planned
+from acestep.folders import available
+from acestep.gpu_config import machine_here
+from acestep.llm_prompts import Prompts
+from acestep.sheets import NOT_READY, Drawn, as_dict, formatting, inspiring, understanding
 from headroom import paths
+from headroom.engine.opening import Opening
 from headroom.errors import HeadroomError
 from headroom.memory.limits import Choices
+from headroom.models.acestep.lm_prompts import NOTHING
 from headroom.settings import load
+from headroom.units import GIB
+from headroom.weights.catalog import USUAL_LM
 
 if TYPE_CHECKING:
     from headroom.engine.engine import Engine
 
-PREFIX = "acestep-5Hz-lm-"
 NO_CHOICES = Choices()
+SMALL_GB = 8.0  # of a card, below which ACE-Step calls it one of low memory
 
 
-class LLMHandler:
+class LLMHandler(Prompts):
     """Holds which language model is to be used. It is loaded when it is first at work."""
 
     def __init__(self, persistent_storage_path: str | None = None) -> None:
@@ -44,8 +54,11 @@ class LLMHandler:
         offload_to_cpu: bool = False,
         dtype: object = None,
     ) -> tuple[str, bool]:
-        """Choose a model folder; a message, and whether it is there and whole."""
-        self._name = Path(lm_model_path or f"{PREFIX}1.7B").name
+        """Choose a model folder, in place of one that was chosen before; a message, and whether it
+        is there and whole. It computes in the precision of the model it works for, whatever `dtype`
+        says."""
+        self.unload()
+        self._name = Path(lm_model_path or USUAL_LM).name
         self._folder = Path(checkpoint_dir)
         self.llm_backend, self.device, self.offload_to_cpu = backend, device, offload_to_cpu
         try:
@@ -53,9 +66,10 @@ class LLMHandler:
         except HeadroomError as error:
             self.unload()
             return f"error: {error}", False
-        self.llm_initialized = language
         if not language:
+            self.unload()
             return f"error: {self._name} is not in {checkpoint_dir}", False
+        self.llm_initialized = True
         return f"{self._name} is ready ({backend})", True
 
     def unload(self) -> None:
@@ -64,21 +78,13 @@ class LLMHandler:
             self._engine.close()
         self._engine, self.llm_initialized = None, False
 
-    def get_available_5hz_lm_models(self) -> list[str]:
-        """Names of the language models in the checkpoint folder."""
-        if not paths.is_dir(self._folder):
-            return []
-        return sorted(p.name for p in self._folder.iterdir() if p.name.startswith(PREFIX))
-
     def engine(self) -> Engine:
         """An engine with this language model. Raises HeadroomError."""
-        from headroom.engine.engine import Engine
-
         if self._engine is None:
             folder = self._folder if paths.is_dir(self._folder) else None
-            self._engine = Engine(
-                device=self.device, checkpoint_dir=folder, choices=self.choices(), settings=load()
-            )
+            self._engine = Opening(
+                load(), device=self.device, checkpoint_dir=folder, choices=self.choices()
+            ).open()
         return self._engine
 
     def share(self, engine: Engine) -> None:
@@ -86,3 +92,122 @@ class LLMHandler:
         if self._engine is not None and self._engine is not engine:
             self._engine.close()
         self._engine = engine
+
+    def get_available_5hz_lm_models(self) -> list[str]:
+        """Names of the language models that can be opened, in order of the alphabet."""
+        return available(self._folder if paths.is_dir(self._folder) else None, "lm")
+
+    def get_gpu_memory_utilization(
+        self,
+        model_path: str | None = None,
+        minimal_gpu: float = SMALL_GB,
+        min_ratio: float = 0.2,
+        max_ratio: float = 0.9,
+    ) -> tuple[float, bool]:
+        """The share of the card that is planned with, and whether the card is a small one."""
+        machine = machine_here(load())
+        ratio = machine.budget / machine.total
+        return min(max(ratio, min_ratio), max_ratio), machine.limit / GIB < minimal_gpu
+
+    # --- texts -----------------------------------------------------------------------------
+
+    def understand_audio_from_codes(
+        self,
+        audio_codes: str,
+        temperature: float = 0.3,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        use_constrained_decoding: bool = True,
+        constrained_decoding_debug: bool = False,
+    ) -> tuple[dict[str, Any], str]:
+        """What codes are, by the names of a song sheet and with lyrics, and a message; an empty
+        dict where there are none."""
+        if self.llm_initialized and not (audio_codes or "").strip():
+            return {}, "error: no audio codes are given"
+        drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
+        return as_dict(self, understanding(audio_codes), drawn)
+
+    def create_sample_from_query(
+        self,
+        query: str,
+        instrumental: bool = False,
+        vocal_language: str | None = None,
+        temperature: float = 0.85,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        use_constrained_decoding: bool = True,
+        constrained_decoding_debug: bool = False,
+    ) -> tuple[dict[str, Any], str]:
+        """The same of a song that is invented from a line of text, and whether nobody sings."""
+        drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
+        return as_dict(self, inspiring(query, instrumental, vocal_language), drawn)
+
+    def format_sample_from_input(
+        self,
+        caption: str,
+        lyrics: str,
+        user_metadata: Mapping[str, Any] | None = None,
+        temperature: float = 0.85,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        use_constrained_decoding: bool = True,
+        constrained_decoding_debug: bool = False,
+    ) -> tuple[dict[str, Any], str]:
+        """The same of a caption and lyrics that are said better; metadata that are given stay."""
+        drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
+        return as_dict(self, formatting(caption, lyrics, user_metadata), drawn)
+
+    # --- metadata and codes ----------------------------------------------------------------
+
+    def generate_with_stop_condition(
+        self,
+        caption: str,
+        lyrics: str,
+        infer_type: str,
+        temperature: float = 0.85,
+        cfg_scale: float = 1.0,
+        negative_prompt: str = NOTHING,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        use_constrained_decoding: bool = True,
+        constrained_decoding_debug: bool = False,
+        target_duration: float | None = None,
+        user_metadata: Mapping[str, Any] | None = None,
+        use_cot_metas: bool = True,
+        use_cot_caption: bool = True,
+        use_cot_language: bool = True,
+        batch_size: int | None = None,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[..., object] | None = None,
+    ) -> dict[str, Any]:
+        """Metadata of a song (`infer_type` "dit"), and its audio codes ("llm_dit"); nothing is
+        rendered. See `acestep.codes_plan.planned` for the answer."""
+        from acestep.inference import listener
+
+        if not self.llm_initialized:
+            return failed(NOT_READY)
+        plan = Plan(
+            infer_type, caption, lyrics, target_duration, user_metadata or {}, batch_size, seeds,
+            temperature, cfg_scale, negative_prompt, top_k, top_p, repetition_penalty,
+            use_constrained_decoding, use_cot_metas, use_cot_caption, use_cot_language,
+        )  # fmt: skip
+        return planned(self.engine(), plan, listener(progress))
+
+    def generate_from_formatted_prompt(
+        self,
+        formatted_prompt: str,
+        cfg: Mapping[str, Any] | None = None,
+        use_constrained_decoding: bool = True,
+        constrained_decoding_debug: bool = False,
+        stop_at_reasoning: bool = False,
+    ) -> tuple[str, str]:
+        """No text, and a sentence that says what to call instead."""
+        return "", (
+            "error: prompts are not continued as they stand here; call "
+            "generate_with_stop_condition, understand_audio_from_codes, create_sample_from_query "
+            "or format_sample_from_input"
+        )

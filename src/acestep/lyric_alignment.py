@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from headroom.engine.result import Result
     from headroom.models.acestep.model import AceStep
     from headroom.models.acestep.timestamps import Timing
+    from headroom.models.base import Timestamps
 
 NOT_READY = "Model not initialized"
 
@@ -61,13 +63,9 @@ def timestamps(
 
     tensors  by their old names: latents, condition rows and context, [1, length, width] each
     """
-    from headroom.models.acestep.model import AceStep
-
-    if engine is None or not isinstance(engine.model, AceStep):
-        return _error(NOT_READY)
     try:
-        asked = _timing(engine.model, tensors, mask, ids, seconds, steps, seed, heads)
-        found = engine.time(asked)
+        asked = _timing(_model(engine), tensors, mask, ids, steps, seed, heads, seconds)
+        found = _timed(engine, asked)
     except HeadroomError as error:
         return _error(str(error))
     if not found.lines:
@@ -81,17 +79,55 @@ def timestamps(
     }
 
 
+def scores(
+    engine: Engine | None,
+    tensors: Mapping[str, Tensor],
+    mask: Tensor,
+    ids: Tensor,
+    steps: int,
+    seed: int | None,
+    heads: Mapping[int, Sequence[int]] | None,
+) -> dict[str, Any]:
+    """The answer of `AceStepHandler.get_lyric_score`; takes the same, and nothing is raised."""
+    found: dict[str, float] = {}
+    try:
+        asked = _timing(_model(engine), tensors, mask, ids, steps, seed, heads)
+        for name, level in (("lm_score", 1.0), ("dit_score", asked.level)):
+            told = _timed(engine, replace(asked, level=level, scored=True))
+            if told.score is None:
+                raise HeadroomError("; ".join(note.sentence() for note in told.notes))
+            found[name] = round(told.score, 4)
+    except HeadroomError as error:
+        return {"lm_score": 0.0, "dit_score": 0.0, "success": False, "error": str(error)}
+    return {**found, "success": True, "error": None}
+
+
+def _model(engine: Engine | None) -> AceStep:
+    """The model of an engine. Raises HeadroomError where there is none of this family."""
+    from headroom.models.acestep.model import AceStep
+
+    if engine is None or not isinstance(engine.model, AceStep):
+        raise HeadroomError(NOT_READY)
+    return engine.model
+
+
+def _timed(engine: Engine | None, asked: Timing) -> Timestamps:
+    assert engine is not None  # `_model` has looked
+    return engine.time(asked)
+
+
 def _timing(
     model: AceStep,
     tensors: Mapping[str, Tensor],
     mask: Tensor,
     ids: Tensor,
-    seconds: float,
     steps: int,
     seed: int | None,
     heads: Mapping[int, Sequence[int]] | None,
+    seconds: float | None = None,
 ) -> Timing:
-    """The same as work. Raises InvalidRequest for what does not go together."""
+    """The same as work, of the first `seconds`. Raises InvalidRequest for what does not go
+    together."""
     from headroom.models.acestep.config import LATENT_RATE
     from headroom.models.acestep.sung import sung
     from headroom.models.acestep.timestamps import SEED, Timing, check_heads, heads_of
@@ -109,7 +145,9 @@ def _timing(
         raise InvalidRequest("context_latents", len(context), f"{len(latents)} frames")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InvalidRequest("inference_steps", steps, "a whole number, at least 1")
-    kept = min(len(latents), round(seconds * LATENT_RATE))
+    kept = len(latents)
+    if seconds is not None:
+        kept = min(kept, round(seconds * LATENT_RATE))
     if kept < 1:
         raise InvalidRequest("total_duration_seconds", seconds, "a length above 0")
     if heads is not None:

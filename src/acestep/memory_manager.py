@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import ParamSpec, TypeVar, overload
+from typing import ParamSpec, TypeVar, cast, overload
 
 import psutil
 
 from acestep.gpu_config import machine_here, terms_here
+from acestep.limited_call import inside_limits
 from headroom.engine.limits import caps_of
 from headroom.log import log
 from headroom.memory.limits import limits
@@ -34,7 +35,11 @@ LEAST_FREE_SHARE = 0.05
 
 @dataclass
 class MemoryConfig:
-    """What the environment and `.env` ask for. Sizes in GB, lengths in seconds."""
+    """What the environment and `.env` ask for. Sizes in GB, lengths in seconds.
+
+    `max_duration_seconds` and `max_batch_size` are for requests as they usually are here: with a
+    language model where one is loaded. `without_lm` are both of them for requests that use none.
+    """
 
     max_memory_gb: float
     min_free_ram_gb: float
@@ -43,6 +48,7 @@ class MemoryConfig:
     offload_to_cpu: bool
     offload_dit_to_cpu: bool
     enable_lm: bool
+    without_lm: tuple[float, int]
     aggressive_gc: bool = True
     clear_cuda_cache: bool = True
     pre_check_memory: bool = True
@@ -53,7 +59,8 @@ class MemoryConfig:
         settings = load()
         machine = machine_here(settings)
         found = terms_here(machine, settings)
-        most = limits(found, found.init_lm, *caps_of(settings))
+        caps = caps_of(settings)
+        most, without = (limits(found, lm, *caps) for lm in (found.init_lm, False))
         total = psutil.virtual_memory().total / GIB
         return cls(
             max_memory_gb=machine.limit / GIB,
@@ -63,7 +70,15 @@ class MemoryConfig:
             offload_to_cpu=bool(found.offload),
             offload_dit_to_cpu=bool(found.offload_dit),
             enable_lm=found.init_lm,
+            without_lm=(_most(without, "duration"), int(_most(without, "batch_size"))),
         )
+
+    def most(self, use_lm: bool | None) -> tuple[float, int]:
+        """Longest song and most songs of a request that uses a language model or does not; None:
+        as requests usually are here."""
+        if use_lm is False:
+            return self.without_lm
+        return self.max_duration_seconds, self.max_batch_size
 
 
 def _most(tighter: Mapping[str, Limit], field: str) -> float:
@@ -116,16 +131,18 @@ class MemoryManager:
         return self.can_generate(estimated_memory_gb)
 
     def validate_generation_params(
-        self, duration: float, batch_size: int
+        self, duration: float, batch_size: int, use_lm: bool | None = None
     ) -> tuple[float, int, str]:
-        """Length and songs inside the limits, and a warning where they were not."""
+        """Length and songs inside the limits, and a warning where they were not. `use_lm` says
+        whether the request uses a language model; None: as requests usually do here."""
         said = []
-        if duration > self.config.max_duration_seconds:
-            said.append(f"duration {duration:g} s is cut to {self.config.max_duration_seconds:g} s")
-            duration = self.config.max_duration_seconds
-        if batch_size > self.config.max_batch_size:
-            said.append(f"batch size {batch_size} is cut to {self.config.max_batch_size}")
-            batch_size = self.config.max_batch_size
+        seconds, songs = self.config.most(use_lm)
+        if duration > seconds:
+            said.append(f"duration {duration:g} s is cut to {seconds:g} s")
+            duration = seconds
+        if batch_size > songs:
+            said.append(f"batch size {batch_size} is cut to {songs}")
+            batch_size = songs
         return duration, batch_size, " | ".join(said)
 
     def get_generation_constraints(self) -> dict[str, object]:
@@ -211,7 +228,11 @@ def memory_limit_decorator(
 def memory_limit_decorator(
     required_gb: float | Callable[P, R] = 1.0,
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
-    """Around a function that generates; with or without an argument."""
+    """Around a function that generates; with or without an argument.
+
+    What it is called with is brought inside the limits first, with a warning: lengths and numbers
+    of songs under any of their names, also in objects that have them, which are copied.
+    """
     if callable(required_gb):
         return _limited(required_gb, 1.0)
     needed = required_gb
@@ -221,8 +242,12 @@ def memory_limit_decorator(
 def _limited(function: Callable[P, R], needed: float) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **named: P.kwargs) -> R:
-        with get_memory_manager().generation_context(needed):
-            return function(*args, **named)
+        manager = get_memory_manager()
+        inside = inside_limits(function, args, named, manager.validate_generation_params)
+        for warning in inside.warnings:
+            log.warning("%s", warning)
+        with manager.generation_context(needed):
+            return cast("Callable[..., R]", function)(*inside.args, **inside.named)
 
     return call
 

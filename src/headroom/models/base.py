@@ -230,11 +230,15 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Timestamps:
-    """When the lines of a song are sung, and every token of its lyrics, in order."""
+    """When the lines of a song are sung, and every token of its lyrics, in order.
+
+    score  how well what was looked at follows the words, 0 to 1, where that alone was asked for
+    """
 
     lines: tuple[Timed, ...]
     tokens: tuple[Timed, ...] = ()
     notes: tuple[Note, ...] = ()
+    score: float | None = None
 
     @property
     def lrc(self) -> str:

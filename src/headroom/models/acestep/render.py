@@ -64,8 +64,8 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
     """The audio of each song. All songs have equal `sampling`; lengths may differ.
 
     Keeps `noise` and `latents` [B, T, 64] on the run, and what the latents were made from:
-    `context` [B, T, 128], source before mask, and `condition` with `condition_mask`, see
-    `Conditions.per_song`.
+    `context` [B, T, 128], source before mask, `source` [B, T, 64], the recording's own latents
+    (silence without one), and `condition` with `condition_mask`, see `Conditions.per_song`.
     """
     material = _material(songs, run, assets)
     latents = _latents(songs, run, assets, material)
@@ -94,6 +94,7 @@ def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material
     run.keep("condition", rows)
     run.keep("condition_mask", own)
     run.keep("context", torch.cat((material.channels, material.mask), dim=-1))
+    run.keep("source", material.silence if material.sources is None else material.sources)
     times = run.stage(
         SCHEDULE, lambda step, parts: parts.of(TIME, TimePath)(songs[0].sampling.times)
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from headroom.errors import InvalidRequest
 from headroom.models.acestep.alignment import Consensus, Floats, probabilities, warp
 from headroom.models.acestep.config import LATENT_RATE, AceStepConfig
 from headroom.models.acestep.dit import DiT, TimePath
+from headroom.models.acestep.lyric_score import Mean, lyric_score
 from headroom.models.acestep.parts import DIT, SCHEDULE, TIME
 from headroom.models.acestep.prompts import LYRIC_TOKENS, PromptTokenizer, lyric_prompt
 from headroom.models.acestep.song import Song
@@ -35,6 +37,15 @@ SEED = 42  # of the noise
 Heads = Mapping[int, Sequence[int]]
 """Layer to heads, both from 0."""
 HEADS: Heads = MappingProxyType({2: (6,), 3: (10, 11), 4: (3,), 5: (8, 9), 6: (8,)})
+
+
+class Watcher(Protocol):
+    """Who is told what heads look at."""
+
+    def add(self, probabilities: Tensor) -> None: ...
+
+
+W = TypeVar("W", bound=Watcher)
 
 
 def heads_of(config: AceStepConfig) -> Heads:
@@ -59,6 +70,7 @@ class Timing:
     condition  its rows [L, E], lyrics first
     context    [T, 128]
     level      the time of the schedule it is noised to
+    scored     how well the heads follow the words is asked for, and no times
     official   whether the noise is drawn as the reference draws it, as the song's was
     """
 
@@ -71,6 +83,7 @@ class Timing:
     heads: Heads
     official: bool = False
     seed: int = SEED
+    scored: bool = False
 
     @property
     def layers(self) -> int:
@@ -114,15 +127,22 @@ def time_words(task: Timing, run: Run, config: AceStepConfig) -> Timestamps:
         return Timestamps((), (), _notes(task, True))
     times = run.stage(SCHEDULE, lambda step, parts: parts.of(TIME, TimePath)((task.level,)))
 
-    def work(step: Step, parts: Parts) -> Consensus:
-        here = times[0].to(step.device), times[1].to(step.device)
-        return watched(task, parts.of(DIT, DiT), here, step)
+    def look(into: W) -> W:
+        def work(step: Step, parts: Parts) -> W:
+            here = times[0].to(step.device), times[1].to(step.device)
+            return watched(task, parts.of(DIT, DiT), here, step, into)
 
-    return told(task, run.stage(ALIGN, work).scores(), config.patch / LATENT_RATE)
+        return run.stage(ALIGN, work)
+
+    if task.scored:
+        score = lyric_score(look(Mean()).energy(), task.sung.texts)
+        return Timestamps((), (), _notes(task, True), score)
+    return told(task, look(Consensus()).scores(), config.patch / LATENT_RATE)
 
 
-def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step) -> Consensus:
-    """What the heads look at, of the frames that are the song and the rows that are lyrics."""
+def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step, into: W) -> W:
+    """`into` with what the heads look at, of the frames that are the song and the rows that are
+    lyrics."""
     device, frames = step.device, len(task.latents)
     layout = dit.layout([frames])
     if task.official:
@@ -136,15 +156,14 @@ def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step) ->
     cross = dit.condition(rows.to(device), [len(rows)], layers=task.layers)
     tokens = -(-task.kept // dit.config.patch)
     modulation, _ = dit.modulation(*times).at(0)
-    found = Consensus()
     for layer, q in enumerate(dit.queries(x, context, modulation, cross, layout)):
         step.progress(layer, task.layers)
         for head in task.heads.get(layer, ()):
             lyrics = slice(*task.sung.rows)
-            found.add(probabilities(q[:tokens], cross.keys[layer], head, lyrics))
+            into.add(probabilities(q[:tokens], cross.keys[layer], head, lyrics))
         del q  # the next layer needs the room
     step.progress(task.layers, task.layers)
-    return found
+    return into
 
 
 def told(task: Timing, scores: Floats | None, seconds: float) -> Timestamps:

@@ -1,0 +1,163 @@
+"""From a result of headroom to what ACE-Step's programs read: songs, tensors, times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from acestep.audio_utils import generate_uuid_from_params
+from acestep.inference_types import GenerationConfig, GenerationParams
+from acestep.lyric_alignment import alignment_inputs
+from headroom.errors import InvalidRequest
+from headroom.memory.footprint import DECODE
+from headroom.models.acestep.codes_text import codes_to_text
+from headroom.models.acestep.parts import CONDITION, DENOISE
+from headroom.models.acestep.thinking_cost import THINK, WRITE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headroom.audio.files import Format
+    from headroom.engine.engine import Engine
+    from headroom.engine.result import Result
+    from headroom.models.acestep.song import Song
+
+MP3_RATES = (44_100, 48_000)
+METADATA = ("bpm", "keyscale", "timesignature")
+
+
+def write_back(params: GenerationParams, result: Result) -> None:
+    """What the language model decided, where ACE-Step's programs look for it."""
+    found = metadata(result)
+    if found is None:
+        return
+    params.cot_bpm, params.cot_keyscale = found["bpm"], found["keyscale"] or ""
+    params.cot_timesignature = found["timesignature"] or ""
+    params.cot_duration = found["duration"]
+    params.cot_vocal_language = found["language"] or "unknown"
+    params.cot_caption = found["caption"] or ""
+
+
+def metadata(result: Result) -> dict[str, Any] | None:
+    """The sheet of the first song where a language model planned it, else None."""
+    song = result.songs[0]
+    metas = getattr(song, "metas", None)
+    if result.thought is None or metas is None:
+        return None
+    return {
+        **{name: getattr(metas, name) for name in METADATA},
+        "duration": metas.seconds,
+        "language": getattr(song, "language", None),
+        "caption": getattr(song, "caption", None),
+    }
+
+
+def audio_of(result: Result, index: int, params: GenerationParams) -> dict[str, Any]:
+    """One song of `audios`; nothing is saved yet, and its `path` is empty."""
+    import torch
+
+    audio, seed = result.audios[index], result.seeds[index]
+    codes = codes_to_text(getattr(result.songs[index], "codes", ()))
+    told = {**params.to_dict(), "seed": seed, "audio_codes": codes}
+    key = generate_uuid_from_params(told)
+    tensor = torch.as_tensor(audio.samples).clone()
+    silent = bool(tensor.abs().max() == 0)
+    return {
+        "path": "",
+        "tensor": tensor,
+        "key": key,
+        "sample_rate": audio.rate,
+        "params": told,
+        "silent": silent,
+    }
+
+
+def saved(result: Result, index: int, folder: Path, key: str, config: GenerationConfig) -> str:
+    """Write one song and its sidecar below a folder; the path. Raises InvalidOutput."""
+    from headroom.audio.resample import resample
+    from headroom.engine.save import Page, save
+
+    audio = result.audios[index]
+    if config.audio_format == "mp3" and config.mp3_sample_rate:
+        audio = resample(audio, int(config.mp3_sample_rate))
+    kind = cast("Format", config.audio_format)
+    ending = "wav" if kind.startswith("wav") else kind
+    folder.mkdir(parents=True, exist_ok=True)
+    page = Page(audio, result.provenance[index], {})
+    bitrate = getattr(result.request, "bitrate", None)
+    return str(save((page,), folder / f"{key}.{ending}", kind, bitrate)[0])
+
+
+def check_output(config: GenerationConfig) -> None:
+    """Raise InvalidRequest, before any work, for a rate of mp3 files that there is not."""
+    if config.mp3_sample_rate not in (None, *MP3_RATES):
+        allowed = " or ".join(map(str, MP3_RATES))
+        raise InvalidRequest("mp3_sample_rate", config.mp3_sample_rate, allowed)
+
+
+def extra_outputs(engine: Engine, result: Result, seconds: float) -> dict[str, Any]:
+    """What is measured and drawn beside the sound, on the host; `seconds` of the whole call."""
+    return {
+        "seed_value": ", ".join(map(str, result.seeds)),
+        "lm_metadata": metadata(result),
+        "time_costs": _times(result, seconds),
+        **_latents(result),
+        **alignment_inputs(engine, result),
+    }
+
+
+def _times(result: Result, seconds: float) -> dict[str, float]:
+    thought: dict[str, float] = {}
+    for stage in result.thought.stages if result.thought else ():
+        thought[stage.stage] = thought.get(stage.stage, 0.0) + stage.seconds  # some come twice
+    took = {s.stage: s.seconds for s in result.report.stages}
+    return {
+        "lm_phase1_time": thought.get(THINK, 0.0),
+        "lm_phase2_time": thought.get(WRITE, 0.0),
+        "lm_total_time": sum(thought.values()),
+        "dit_encoder_time_cost": took.get(CONDITION, 0.0),
+        "dit_model_time_cost": took.get(DENOISE, 0.0),
+        "dit_vae_decode_time_cost": took.get(DECODE, 0.0),
+        "dit_offload_time_cost": sum(s.loading for s in result.report.stages),
+        "dit_total_time_cost": result.report.seconds,
+        "pipeline_total_time": seconds,
+    }
+
+
+def _latents(result: Result) -> dict[str, Any]:
+    """Latents and masks of all songs, zero beyond each one's frames.
+
+    pred_latents    [B, T, 64], before they were shifted and scaled for the decoder
+    target_latents  [B, T, 64] of the source, silence where there is none; under two names
+    src_latents     [B, T, 64], what the source channels held
+    chunk_masks     [B, T], whether a frame was to be made; numbers where one of them is 2, which
+                    lets the model find the region itself
+    latent_masks    [B, T], 1 for the frames of a song
+    spans           ("repainting" or "full", first frame, last frame + 1) of each song
+    """
+    if "context" not in result.kept:
+        return {"pred_latents": result.kept.get("latents")}
+    channels, mask = result.kept["context"].chunk(2, dim=-1)
+    asked = mask[..., 0]
+    return {
+        "pred_latents": result.kept["latents"],
+        "target_latents": result.kept["source"],
+        "target_latents_input": result.kept["source"],
+        "src_latents": channels,
+        "chunk_masks": asked if asked.max() > 1 else asked.bool(),
+        "latent_masks": _lengths(result, asked.shape[1]),
+        "spans": [_span(cast("Song", song)) for song in result.songs],
+    }
+
+
+def _lengths(result: Result, longest: int) -> Tensor:
+    import torch
+
+    frames = torch.tensor([cast("Song", song).frames for song in result.songs])
+    return (torch.arange(longest) < frames.unsqueeze(1)).long()
+
+
+def _span(song: Song) -> tuple[str, int, int]:
+    if song.region is None:
+        return "full", 0, song.frames
+    return "repainting", song.region.start, song.region.stop

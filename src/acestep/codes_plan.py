@@ -1,0 +1,124 @@
+"""`LLMHandler.generate_with_stop_condition`: metadata, and audio codes, of a caption and lyrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+from headroom.errors import HeadroomError, InvalidRequest
+from headroom.models.acestep.codes_text import codes_in
+from headroom.models.acestep.requests import Text2Music, request_from
+from headroom.models.acestep.thinking_cost import THINK, WRITE
+from headroom.runtime.events import Event
+
+if TYPE_CHECKING:
+    from headroom.engine.engine import Engine
+
+PHASES = ("dit", "llm_dit")  # metadata alone; codes too
+GIVEN = ("bpm", "duration", "keyscale", "timesignature", "language", "caption")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked, by the names of a request; None: as the request has it.
+
+    infer_type  one of `PHASES`
+    given       metadata the user said; a `duration` there, or `target_duration`, is the length
+    """
+
+    infer_type: str
+    caption: str
+    lyrics: str
+    target_duration: float | None
+    given: Mapping[str, Any]
+    batch_size: int | None
+    seeds: Sequence[int] | None
+    lm_temperature: float
+    lm_cfg_scale: float
+    lm_negative_prompt: str
+    lm_top_k: int | None
+    lm_top_p: float | None
+    lm_repetition_penalty: float
+    use_constrained_decoding: bool
+    use_cot_metas: bool
+    use_cot_caption: bool
+    use_cot_language: bool
+
+    def request(self) -> Text2Music:
+        """The same as a request. Raises InvalidRequest."""
+        if self.infer_type not in PHASES:
+            raise InvalidRequest("infer_type", self.infer_type, " or ".join(PHASES))
+        said: dict[str, Any] = {"caption": self.caption, "lyrics": self.lyrics}
+        same = (f.name for f in fields(self) if f.name.startswith(("lm_", "use_")))
+        said |= {name: value for name in same if (value := getattr(self, name)) is not None}
+        said["thinking" if self.infer_type == "llm_dit" else "plan_metadata"] = True
+        if self.target_duration is not None and self.target_duration > 0:
+            said["duration"] = self.target_duration
+        for name, value in self.given.items():
+            if name in GIVEN and value not in (None, "", "N/A"):
+                said[name] = value
+        if self.seeds:
+            said["seeds"] = tuple(self.seeds)
+        elif self.batch_size:
+            said["batch_size"] = self.batch_size
+        return cast("Text2Music", request_from(said))
+
+
+def planned(engine: Engine, plan: Plan, listener: Callable[[Event], None]) -> dict[str, Any]:
+    """The answer: `metadata` and `audio_codes` (lists for more songs than one), `success`, `error`,
+    `extra_outputs` with `time_costs` in seconds and the number of codes."""
+    try:
+        request = plan.request()
+        requests, report = engine.think(request, listener)
+    except HeadroomError as error:
+        return failed(str(error))
+    stages = report.stages if report else ()
+    first, second = (sum(s.seconds for s in stages if s.stage == name) for name in (THINK, WRITE))
+    made = [cast("Text2Music", one) for one in requests]
+    if report is None:  # one request for all its songs
+        made = made[:1] * request.songs
+    metadata = [_metadata(one) for one in made]
+    codes = [one.audio_codes for one in made] if plan.infer_type == "llm_dit" else [""] * len(made)
+    counts = [len(codes_in(text)) for text in codes]
+    costs = {"phase1_time": first, "phase2_time": second, "total_time": first + second}
+    extra: dict[str, Any] = {"time_costs": costs}
+    if len(made) == 1:
+        extra["codes_count"] = counts[0]
+    else:
+        extra |= {"codes_counts": counts, "total_codes": sum(counts)}
+    return {
+        "metadata": metadata[0] if len(made) == 1 else metadata,
+        "audio_codes": codes[0] if len(made) == 1 else codes,
+        "success": True,
+        "error": None,
+        "extra_outputs": extra,
+    }
+
+
+def failed(why: str) -> dict[str, Any]:
+    """The answer where nothing came of it."""
+    costs = {"phase1_time": 0.0, "phase2_time": 0.0, "total_time": 0.0}
+    return {
+        "metadata": {},
+        "audio_codes": "",
+        "success": False,
+        "error": why,
+        "extra_outputs": {"time_costs": costs},
+    }
+
+
+def _metadata(request: Text2Music) -> dict[str, Any]:
+    """What is known of a song, by the names of a song sheet."""
+    seconds = request.duration
+    if seconds is None and request.audio_codes:
+        seconds = len(codes_in(request.audio_codes)) / 5
+    found = {
+        "bpm": request.bpm,
+        "caption": request.caption or None,
+        "duration": None if seconds is None else round(seconds),
+        "keyscale": request.keyscale,
+        "language": None if request.vocal_language == "unknown" else request.vocal_language,
+        "timesignature": request.timesignature,
+    }
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,109 @@
+"""The arguments of a call, brought inside the limits of this machine. No torch."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from headroom.models.acestep.requests import Text2Music
+from headroom.params.request import snake, spellings
+
+
+class Validate(Protocol):
+    """Length and songs, and whether a language model is used → both inside limits, a warning."""
+
+    def __call__(
+        self, duration: float, batch_size: int, use_lm: bool | None = None
+    ) -> tuple[float, int, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Arguments as a function is to be called with, and what was changed about them."""
+
+    args: tuple[Any, ...]
+    named: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+def inside_limits(
+    function: Callable[..., object],
+    args: Sequence[Any],
+    named: Mapping[str, Any],
+    validate: Validate,
+) -> Call:
+    """The arguments with lengths and numbers of songs cut to the limits.
+
+    They are known by their names in the function's signature, or among the arguments it takes
+    under any name; in an object they are known by the names of its attributes, and a copy of it
+    is handed on. Arguments that do not fit the function are handed on as they are.
+    """
+    try:
+        bound = inspect.signature(function).bind(*args, **named)
+    except (TypeError, ValueError):
+        return Call(tuple(args), dict(named), ())
+    extra = next(
+        (p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD), None
+    )
+    places = [bound.arguments, *([bound.arguments[extra]] if extra in bound.arguments else [])]
+    use_lm = next((use for place in places if (use := _uses_lm(place)) is not None), None)
+    warnings: list[str] = []
+    for place in places:
+        for name, value in list(place.items()):
+            if _kind(name) is not None:
+                place[name] = _cut(name, value, use_lm, validate, warnings)
+            elif _is_settings(value):
+                place[name] = _cut_object(value, use_lm, validate, warnings)
+    return Call(bound.args, bound.kwargs, tuple(warnings))
+
+
+def _kind(name: str) -> str | None:
+    """`duration`, `batch_size`, or None: what a name means."""
+    field = spellings(Text2Music).get(snake(name))
+    return field if field in ("duration", "batch_size") else None
+
+
+def _is_settings(value: object) -> bool:
+    return hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value)
+
+
+def _cut(
+    name: str, value: object, use_lm: bool | None, validate: Validate, warnings: list[str]
+) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if _kind(name) == "duration":
+        found: float
+        found, _, warning = validate(value, 1, use_lm)
+    else:
+        _, found, warning = validate(0.0, int(value), use_lm)
+    if warning:
+        warnings.append(warning)
+    return found if warning else value
+
+
+def _cut_object(
+    settings: object, use_lm: bool | None, validate: Validate, warnings: list[str]
+) -> object:
+    changes = {}
+    for name, value in vars(settings).items():
+        inside = _cut(name, value, use_lm, validate, warnings) if _kind(name) else value
+        if inside is not value:
+            changes[name] = inside
+    if not changes:
+        return settings
+    settings = copy.copy(settings)
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    return settings
+
+
+def _uses_lm(place: Mapping[str, Any]) -> bool | None:
+    """Whether a call says that it uses a language model: by `thinking`, itself or in an object."""
+    if isinstance(place.get("thinking"), bool):
+        return bool(place["thinking"])
+    found = (getattr(v, "thinking", None) for v in place.values() if _is_settings(v))
+    return next((use for use in found if isinstance(use, bool)), None)

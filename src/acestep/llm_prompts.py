@@ -1,0 +1,115 @@
+"""The prompts of the language model as ACE-Step's programs build them, and the reading of its text.
+
+The literal texts stand in `headroom.models.acestep.lm_prompts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from headroom.models.acestep import lm_prompts as texts
+from headroom.models.acestep.codes_text import codes_in, codes_to_text
+from headroom.models.acestep.lm_prompts import NOTHING
+from headroom.models.acestep.prompts import INSTRUMENTAL
+from headroom.models.acestep.sheet import read
+from headroom.models.acestep.vocabulary import METAS
+
+
+class Prompts:
+    """Methods of `LLMHandler` that make and read text. Building a prompt raises ValueError before a
+    model was initialised."""
+
+    llm_initialized: bool
+
+    def build_formatted_prompt(
+        self,
+        caption: str,
+        lyrics: str = "",
+        is_negative_prompt: bool = False,
+        generation_phase: str = "cot",
+        negative_prompt: str = NOTHING,
+    ) -> str:
+        """Caption and lyrics, behind which metadata are written; or what those are guided away
+        from: the negative prompt in place of the caption, or no caption."""
+        self._check_ready()
+        if not is_negative_prompt:
+            return texts.generating(caption, lyrics)
+        if generation_phase != "cot":
+            return texts.frame(texts.GENERATE, caption)
+        if texts.is_said(negative_prompt):
+            return texts.generating(negative_prompt, lyrics)
+        return texts.frame(texts.GENERATE, f"# Lyric\n{lyrics}\n")
+
+    def build_formatted_prompt_with_cot(
+        self,
+        caption: str,
+        lyrics: str,
+        cot_text: str,
+        is_negative_prompt: bool = False,
+        negative_prompt: str = NOTHING,
+    ) -> str:
+        """The same with metadata (`<think>` … `</think>`), behind which codes are written; or what
+        those are guided away from."""
+        self._check_ready()
+        if is_negative_prompt:
+            return texts.away_from(negative_prompt)
+        return f"{texts.generating(caption, lyrics)}{cot_text}\n\n"
+
+    def build_formatted_prompt_for_understanding(
+        self,
+        audio_codes: str,
+        is_negative_prompt: bool = False,
+        negative_prompt: str = NOTHING,
+    ) -> str:
+        """Codes whose meaning is asked for."""
+        self._check_ready()
+        if is_negative_prompt:
+            return texts.frame(texts.UNDERSTAND, negative_prompt.strip() and negative_prompt)
+        return texts.frame(texts.UNDERSTAND, audio_codes)
+
+    def build_formatted_prompt_for_inspiration(
+        self,
+        query: str,
+        instrumental: bool = False,
+        is_negative_prompt: bool = False,
+        negative_prompt: str = NOTHING,
+    ) -> str:
+        """A line of text that a song is to be made of."""
+        self._check_ready()
+        if is_negative_prompt:
+            return texts.frame(texts.INSPIRE, negative_prompt.strip() and negative_prompt)
+        return texts.inspiring(query, instrumental)
+
+    def build_formatted_prompt_for_format(
+        self,
+        caption: str,
+        lyrics: str,
+        is_negative_prompt: bool = False,
+        negative_prompt: str = NOTHING,
+    ) -> str:
+        """A caption and lyrics that are to be said better."""
+        self._check_ready()
+        if is_negative_prompt:
+            return texts.frame(texts.FORMAT, negative_prompt.strip() and negative_prompt)
+        return texts.formatting(caption, lyrics, INSTRUMENTAL)
+
+    def parse_lm_output(self, output_text: str) -> tuple[dict[str, Any], str]:
+        """Metadata of a text the model wrote, and its audio codes as they are written.
+
+        `bpm` and `duration` are whole numbers; what is not known, or not a value of its field, is
+        absent.
+        """
+        sheet = read(output_text)
+        found = {field.name: getattr(sheet, field.name) for field in fields(sheet)}
+        codes = codes_in(output_text) if "<|audio_code_" in output_text else ()
+        return {n: v for n, v in found.items() if v is not None}, codes_to_text(codes)
+
+    def has_all_metas(self, user_metadata: Mapping[str, object] | None) -> bool:
+        """Whether tempo, key, time signature and length are all given."""
+        return user_metadata is not None and set(METAS) <= set(user_metadata)
+
+    def _check_ready(self) -> None:
+        if not self.llm_initialized:
+            raise ValueError("no language model is initialised: call initialize first")

@@ -1,0 +1,171 @@
+"""`acestep.model_downloader` as programs for ACE-Step know it, over `acestep models`.
+
+Functions that fetch return whether it worked and a message, and raise nothing for what fails.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from headroom.cli.models import Wish, bundled, carry_out, download_main
+from headroom.errors import HeadroomError
+from headroom.settings import load
+from headroom.weights import catalog
+from headroom.weights.catalog import BUNDLE, LM_PREFIX, MODELS, USUAL_DIT, USUAL_LM, VAE
+
+MAIN = "main"
+MAIN_MODEL_REPO = BUNDLE
+MAIN_MODEL_COMPONENTS = [name for name, model in MODELS.items() if model.repo == BUNDLE]
+SUBMODEL_REGISTRY = {name: model.repo for name, model in MODELS.items() if model.repo != BUNDLE}
+DEFAULT_LM_MODEL = USUAL_LM
+DEFAULT_VAE_VARIANT = VAE
+
+
+def get_project_root() -> Path:
+    """The folder the program was started in."""
+    return Path.cwd()
+
+
+def get_checkpoints_dir(custom_dir: str | None = None) -> Path:
+    """The folder that models are fetched to: the one that is named, or as the settings say."""
+    return Path(custom_dir) if custom_dir else catalog.checkpoint_dirs(load())[0]
+
+
+def check_model_exists(model_name: str, checkpoints_dir: str | Path | None = None) -> bool:
+    """Whether a model is there and whole."""
+    return model_name in _whole(checkpoints_dir)
+
+
+def check_main_model_exists(checkpoints_dir: str | Path | None = None) -> bool:
+    """Whether all parts of the main model are."""
+    return set(MAIN_MODEL_COMPONENTS) <= _whole(checkpoints_dir)
+
+
+def list_available_models() -> dict[str, str]:
+    """Names that can be fetched, and the repository of each."""
+    return {MAIN: MAIN_MODEL_REPO, **SUBMODEL_REGISTRY}
+
+
+def download_main_model(
+    checkpoints_dir: str | Path | None = None,
+    force: bool = False,
+    token: str | None = None,
+    prefer_source: str | None = None,
+) -> tuple[bool, str]:
+    """Fetch the usual DiT and language model with what they need."""
+    return _fetch(MAIN, checkpoints_dir, force, token, prefer_source)
+
+
+def download_submodel(
+    model_name: str,
+    checkpoints_dir: str | Path | None = None,
+    force: bool = False,
+    token: str | None = None,
+    prefer_source: str | None = None,
+) -> tuple[bool, str]:
+    """Fetch one other model, alone."""
+    if model_name not in SUBMODEL_REGISTRY:
+        return False, f"unknown model {model_name!r}; known: {', '.join(SUBMODEL_REGISTRY)}"
+    return _fetch(model_name, checkpoints_dir, force, token, prefer_source)
+
+
+def download_all_models(
+    checkpoints_dir: str | Path | None = None, force: bool = False, token: str | None = None
+) -> tuple[bool, list[str]]:
+    """Fetch everything; whether all of it came, and a message for each."""
+    results = [_fetch(n, checkpoints_dir, force, token, None) for n in list_available_models()]
+    return all(ok for ok, _ in results), [message for _, message in results]
+
+
+def ensure_main_model(
+    checkpoints_dir: str | Path | None = None,
+    token: str | None = None,
+    prefer_source: str | None = None,
+) -> tuple[bool, str]:
+    """Fetch the main model unless it is there."""
+    if check_main_model_exists(checkpoints_dir):
+        return True, "the main model is there"
+    return download_main_model(checkpoints_dir, False, token, prefer_source)
+
+
+def ensure_lm_model(
+    model_name: str | None = None,
+    checkpoints_dir: str | Path | None = None,
+    token: str | None = None,
+    prefer_source: str | None = None,
+) -> tuple[bool, str]:
+    """Fetch a language model unless it is there; a size will do as its name."""
+    wanted = model_name or DEFAULT_LM_MODEL
+    known = [name for name in MODELS if name.startswith(LM_PREFIX)]
+    name = next((n for n in known if wanted in (n, n.removeprefix(LM_PREFIX))), wanted)
+    return _ensure(name, known, checkpoints_dir, token, prefer_source)
+
+
+def ensure_dit_model(
+    model_name: str | None = None,
+    checkpoints_dir: str | Path | None = None,
+    token: str | None = None,
+    prefer_source: str | None = None,
+) -> tuple[bool, str]:
+    """Fetch a DiT unless it is there."""
+    known = [name for name, model in MODELS.items() if model.kind == "dit"]
+    return _ensure(model_name or USUAL_DIT, known, checkpoints_dir, token, prefer_source)
+
+
+def print_model_list() -> None:
+    """Print the names that can be fetched, and their repositories."""
+    for name, repo in list_available_models().items():
+        sys.stdout.write(f"{name}: {repo}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `acestep-download`; its exit code."""
+    return download_main(argv)
+
+
+def _whole(checkpoints_dir: str | Path | None) -> set[str]:
+    """Names of the models that are there and whole, in one folder or where the settings say."""
+    folder = None if checkpoints_dir is None else Path(checkpoints_dir)
+    dirs = catalog.checkpoint_dirs(load()) if folder is None else (folder,)
+    items = catalog.installed(dirs, bundled())
+    return {item.name for item in items if item.whole and not item.bundled}
+
+
+def _ensure(
+    name: str,
+    known: Sequence[str],
+    checkpoints_dir: str | Path | None,
+    token: str | None,
+    prefer_source: str | None,
+) -> tuple[bool, str]:
+    if name not in known:
+        return False, f"unknown model {name!r}; known: {', '.join(known)}"
+    if check_model_exists(name, checkpoints_dir):
+        return True, f"{name} is there"
+    wanted = MAIN if name in MAIN_MODEL_COMPONENTS else name
+    return _fetch(wanted, checkpoints_dir, False, token, prefer_source)
+
+
+def _fetch(
+    name: str,
+    checkpoints_dir: str | Path | None,
+    force: bool,
+    token: str | None,
+    source: str | None,
+) -> tuple[bool, str]:
+    wish = Wish(
+        act="download",
+        names=(name,),
+        force=force,
+        source=source,
+        token=token,
+        folder=get_checkpoints_dir(None if checkpoints_dir is None else str(checkpoints_dir)),
+        company=name == MAIN,
+    )
+    try:
+        code = carry_out(wish, load())
+    except HeadroomError as error:
+        return False, f"error: {error}"
+    return code == 0, f"{name} is in {wish.folder}" if code == 0 else f"{name} could not be fetched"

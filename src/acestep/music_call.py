@@ -1,0 +1,126 @@
+"""The arguments of `AceStepHandler.generate_music`, and what `acestep.inference` calls them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+from acestep.inference_types import GenerationConfig, GenerationParams
+from acestep.told import Told
+from headroom.errors import InvalidRequest
+from headroom.models.acestep.tasks import GENERATE
+
+BATCH = 2  # songs where nobody says how many
+_RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        "captions": "caption",
+        "key_scale": "keyscale",
+        "time_signature": "timesignature",
+        "audio_duration": "duration",
+    }
+)
+_PARAMS = frozenset(field.name for field in fields(GenerationParams))
+
+
+@dataclass
+class MusicCall(Told):
+    """Names, order and defaults are ACE-Step's."""
+
+    captions: str = ""
+    global_caption: str = ""
+    lyrics: str = ""
+    bpm: int | None = None
+    key_scale: str = ""
+    time_signature: str = ""
+    vocal_language: str = "en"
+    inference_steps: int = 8
+    guidance_scale: float = 7.0
+    use_random_seed: bool = True
+    seed: str | float | int | None = -1
+    reference_audio: str | None = None
+    audio_duration: float | None = None
+    batch_size: int | None = None
+    src_audio: str | None = None
+    audio_code_string: str | Sequence[str] = ""
+    repainting_start: float = 0.0
+    repainting_end: float | None = None
+    instruction: str = GENERATE
+    audio_cover_strength: float = 1.0
+    cover_noise_strength: float = 0.0
+    task_type: str = "text2music"
+    use_adg: bool = False
+    cfg_interval_start: float = 0.0
+    cfg_interval_end: float = 1.0
+    shift: float = 1.0
+    infer_method: str = "ode"
+    sampler_mode: str = "euler"
+    velocity_norm_threshold: float = 0.0
+    velocity_ema_factor: float = 0.0
+    dcw_enabled: bool | None = None
+    dcw_mode: str = "double"
+    dcw_scaler: float = 0.05
+    dcw_high_scaler: float = 0.02
+    dcw_wavelet: str = "haar"
+    use_tiled_decode: bool = True
+    timesteps: Sequence[float] | None = None
+    latent_shift: float = 0.0
+    latent_rescale: float = 1.0
+    chunk_mask_mode: str = "auto"
+    repaint_latent_crossfade_frames: int = 10
+    repaint_wav_crossfade_sec: float = 0.0
+    repaint_mode: str = "balanced"
+    repaint_strength: float = 0.5
+    source_repaint_latents: object = None
+    retake_seed: str | float | int | None = None
+    retake_variance: float = 0.0
+    flow_edit_morph: bool = False
+    flow_edit_source_caption: str = ""
+    flow_edit_source_lyrics: str = ""
+    flow_edit_n_min: float = 0.0
+    flow_edit_n_max: float = 1.0
+    flow_edit_n_avg: int = 1
+    progress: Callable[..., object] | None = None
+
+    def params(self) -> GenerationParams:
+        """What was passed, as `acestep.inference` takes it; nothing is planned by a language
+        model. Raises InvalidRequest for codes that differ from song to song."""
+        said: dict[str, Any] = {}
+        for field in fields(self):
+            name = _RENAMED.get(field.name, field.name)
+            if name in _PARAMS and name != "seed" and self.told(field.name):
+                said[name] = getattr(self, field.name)
+        said.setdefault("vocal_language", self.vocal_language)
+        if said.get("duration") is None:
+            said.pop("duration", None)
+        if self.source_repaint_latents is not None:
+            allowed = "nothing: the recording is encoded where it is needed"
+            raise InvalidRequest("source_repaint_latents", "latents", allowed)
+        return GenerationParams(**said, audio_codes=self._codes(), thinking=False)
+
+    def config(self) -> GenerationConfig:
+        """How many songs, with which seeds: random ones unless that is switched off, or a seed is
+        passed and nothing is said of random ones."""
+        count = BATCH if self.batch_size is None else self.batch_size
+        random = self.use_random_seed and (self.told("use_random_seed") or not self.told("seed"))
+        return GenerationConfig(
+            batch_size=count, use_random_seed=random, seeds=None if random else self.seed
+        )
+
+    def _codes(self) -> str:
+        if isinstance(self.audio_code_string, str):
+            return self.audio_code_string
+        each = {str(one or "").strip() for one in self.audio_code_string}
+        if len(each) > 1:
+            allowed = "the same codes for all songs of a call"
+            raise InvalidRequest("audio_code_string", f"{len(each)} different ones", allowed)
+        return next(iter(each), "")
+
+
+def as_method() -> inspect.Signature:
+    """The signature of a method that takes these."""
+    own = inspect.signature(MusicCall)
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return own.replace(parameters=[this, *own.parameters.values()], return_annotation="dict")
