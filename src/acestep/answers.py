@@ -82,7 +82,6 @@ def saved(result: Result, index: int, folder: Path, key: str, config: Generation
         audio = resample(audio, int(config.mp3_sample_rate))
     kind = cast("Format", config.audio_format)
     ending = "wav" if kind.startswith("wav") else kind
-    folder.mkdir(parents=True, exist_ok=True)
     page = Page(audio, result.provenance[index], {})
     bitrate = getattr(result.request, "bitrate", None)
     return str(save((page,), folder / f"{key}.{ending}", kind, bitrate)[0])

@@ -6,6 +6,7 @@ import torch
 
 from headroom.errors import InvalidSource
 from headroom.models.acestep.codes import Codes
+from headroom.models.acestep.config import CODE_FRAMES
 from headroom.models.acestep.encoders import module_dtype
 from headroom.models.acestep.material import encode_sounds, load_sounds
 from headroom.models.acestep.parts import CODES, VAE_ENCODER
@@ -38,6 +39,6 @@ def heard_codes(song: Song, run: Run, assets: Assets) -> list[int]:
         latents = source.unsqueeze(0).to(step.device, dtype)
         index: torch.Tensor = codes.tokenizer(latents, assets.silence.to(step.device, dtype))
         found: list[int] = index[0].tolist()
-        return found
+        return found[: -(-song.kept // CODE_FRAMES)]  # beyond them stands silence
 
     return run.stage(HEARING[1], work)
