@@ -16,7 +16,6 @@ from headroom.params.clamp import Note
 from headroom.params.request import snake, spellings
 
 MOST_SEEDS = 1000  # of one call; the request's own limit of songs is far below
-RENAMED = {"fade_in_duration": "fade_in", "fade_out_duration": "fade_out"}
 # Said below in a way of their own, or never read: what a language model wrote is an output.
 _ELSEWHERE = frozenset(
     "task_type seed instruction audio_codes reference_audio timesteps use_adg guidance_params "
@@ -29,7 +28,6 @@ _LM = tuple(
 # ACE-Step takes these two from the repaint mode, whatever they say; only another value is a wish.
 _PRESET = ("repaint_latent_crossfade_frames", "repaint_wav_crossfade_sec")
 _DEFAULTS: Mapping[str, object] = {f.name: f.default for f in fields(GenerationParams)}
-_OPEN_BELOW = ("bpm", "duration", "repainting_end")  # 0 and less: decide for me
 _COVERS = ("cover", "cover_nofsq", "cover_no_fsq")
 
 
@@ -52,9 +50,8 @@ def asked(params: GenerationParams, config: GenerationConfig, ready: bool) -> As
     said: dict[str, Any] = {"task": task}
     notes: list[Note] = []
     for name, value in _told(params):
-        target = RENAMED.get(name, name)
-        if target in known:
-            said[target] = value
+        if name in known:
+            said[name] = value
         elif value != _DEFAULTS[name]:
             notes.append(Note(name, value, None, f"the task {task} does not have it"))
     said |= _special(params, task, known)
@@ -119,13 +116,9 @@ def _told(params: GenerationParams) -> Iterator[tuple[str, Any]]:
         name, value = field.name, getattr(params, field.name)
         if name in _ELSEWHERE or name in _LM or name.startswith(("cot_", "flow_edit_")):
             continue
-        if not params.told(name) or value is None or value == "":
-            continue
-        if name in _PRESET and value == _DEFAULTS[name]:
-            continue
-        if name in _OPEN_BELOW and isinstance(value, int | float) and value <= 0:
-            continue
-        yield name, value
+        usual = name in _PRESET and value == _DEFAULTS[name]
+        if params.told(name) and not usual:
+            yield name, value
 
 
 def _special(params: GenerationParams, task: str, known: Mapping[str, str]) -> dict[str, Any]:

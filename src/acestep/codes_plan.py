@@ -70,12 +70,13 @@ def planned(engine: Engine, plan: Plan, listener: Callable[[Event], None]) -> di
     `extra_outputs` with `time_costs` in seconds and the number of codes."""
     try:
         request = plan.request()
-        requests, report = engine.think(request, listener)
+        thought = engine.think(request, listener)
     except HeadroomError as error:
         return failed(str(error))
+    report = thought[0].thought
     stages = report.stages if report else ()
     first, second = (sum(s.seconds for s in stages if s.stage == name) for name in (THINK, WRITE))
-    made = [cast("Text2Music", one) for one in requests]
+    made = [cast("Text2Music", one.request) for one in thought]
     if report is None:  # one request for all its songs
         made = made[:1] * request.songs
     metadata = [_metadata(one) for one in made]

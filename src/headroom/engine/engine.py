@@ -15,7 +15,7 @@ from headroom.engine.arguments import check_names, check_settings, check_terms, 
 from headroom.engine.desk import Desk
 from headroom.engine.limits import batch_default, caps_of, limits, most_seconds
 from headroom.engine.record import record
-from headroom.engine.result import Report, Result, report
+from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
 from headroom.engine.terms import NO_CHOICES, choices_of, with_backend
 from headroom.engine.thought import Prepared, Settled, merged, to_think
@@ -197,14 +197,10 @@ class Engine:
             for one, many, end in zip(settled, thought, ends, strict=True)
         )
 
-    def think(
-        self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
-    ) -> tuple[tuple[Request, ...], Report | None]:
-        """A request for each song with all that a language model plans of it written in, and what
-        that took (None: nothing was left to plan). Nothing is rendered. Raises as `generate`.
-        """
-        thought = self._think_out(self._settle(request), on_event, cancel)
-        return tuple(one.request for one in thought), thought[0].thought
+    def think(self, request: Request, on_event: Tell = tell_nobody) -> tuple[Prepared, ...]:
+        """The request with all that a language model plans of it written in, ready to be rendered;
+        one for each song where one planned them. Raises as `generate`."""
+        return self._think_out(self._settle(request), on_event, never)
 
     def write(
         self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never
