@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from acestep import memory_manager as m
+from acestep.gpu_config import get_gpu_config
+from acestep.inference_types import GenerationConfig, GenerationParams
 
 
 @pytest.fixture
@@ -118,3 +122,84 @@ def test_memory_is_given_back_also_after_a_failure(manager: m.MemoryManager) -> 
     with pytest.raises(KeyError), manager.generation_context(0.0):
         raise KeyError("inside")
     assert manager.generation_count == 1
+
+
+# --- the decorator ----------------------------------------------------------------------------
+
+
+@dataclass
+class Wanted:
+    """What a program hands to the function that it wraps."""
+
+    duration: float
+    thinking: bool | None = None
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> m.MemoryManager:
+    """A card of 20 GB: 480 s and four songs with a language model, eight without."""
+    monkeypatch.setenv("MAX_CUDA_VRAM", "20")
+    found = m.MemoryManager()
+    monkeypatch.setattr(m, "_manager", [found])
+    monkeypatch.setattr(m.MemoryManager, "force_memory_cleanup", lambda self: None)
+    return found
+
+
+def test_limits_are_those_of_the_column_that_a_request_needs(card: m.MemoryManager) -> None:
+    assert card.validate_generation_params(500, 8)[:2] == (480, 4)
+    assert card.validate_generation_params(500, 8, use_lm=True)[:2] == (480, 4)
+    assert card.validate_generation_params(500, 8, use_lm=False)[:2] == (480, 8)
+
+
+def test_without_settings_of_its_own_a_small_card_has_its_tier_s_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MAX_CUDA_VRAM", "4")
+    row = get_gpu_config()
+    config = m.MemoryConfig.read()
+    assert config.most(None) == config.most(False) == (360, 1)
+    assert (row.max_duration_without_lm, row.max_batch_size_without_lm) == (360, 1)
+    assert config.max_memory_gb == 4 and not config.enable_lm
+
+
+def test_the_decorator_cuts_what_the_call_asks_for(
+    card: m.MemoryManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    @m.memory_limit_decorator(required_gb=0.01)
+    def make(caption: str, audio_duration: float, batch_size: int = 1, **more: Any) -> Any:
+        return caption, audio_duration, batch_size, more
+
+    with caplog.at_level("WARNING", "headroom"):
+        assert make("x", 900, batch_size=9) == ("x", 480, 4, {})
+    assert "900" in caplog.text and "9 is cut to 4" in caplog.text
+    assert make("x", 100, 2) == ("x", 100, 2, {})
+    assert make("x", 100, 8, thinking=False) == ("x", 100, 8, {"thinking": False})
+    assert make("x", 100, 8, thinking=True) == ("x", 100, 4, {"thinking": True})
+    assert make("x", -1, batchSize=9) == ("x", -1, 1, {"batchSize": 4})
+    with pytest.raises(TypeError):
+        make()  # type: ignore[call-arg]
+
+
+def test_the_decorator_cuts_a_copy_of_objects(card: m.MemoryManager) -> None:
+    @m.memory_limit_decorator
+    def make(params: Any, config: Any = None) -> Any:
+        return params, config
+
+    wanted = Wanted(900)
+    params, _ = make(wanted)
+    assert (params.duration, wanted.duration) == (480, 900)
+    said = GenerationParams(duration=900, thinking=False)
+    inside, config = make(said, GenerationConfig(batch_size=9))
+    assert (inside.duration, config.batch_size) == (480, 8)
+    assert inside.told("duration") and not inside.told("shift")
+    kept = Wanted(100)
+    assert make(kept)[0] is kept
+
+
+def test_the_limits_of_the_4_gb_mode_reach_the_wrapped_call(
+    manager: m.MemoryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(m, "_manager", [manager])
+    monkeypatch.setattr(m.MemoryManager, "force_memory_cleanup", lambda self: None)
+    made = m.memory_limit_decorator(lambda duration, batch_size: (duration, batch_size))
+    assert made(400, 4) == (180, 1)
