@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from acestep.audio_utils import generate_uuid_from_params
 from acestep.inference_types import GenerationConfig, GenerationParams
 from acestep.lyric_alignment import alignment_inputs
-from headroom.errors import InvalidRequest
+from headroom.audio.claims import check_folder
+from headroom.engine.names import Wanted
+from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.memory.footprint import DECODE
 from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.parts import CONDITION, DENOISE
 from headroom.models.acestep.thinking_cost import THINK, WRITE
+from headroom.params.note import Note
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,23 +76,51 @@ def audio_of(result: Result, index: int, params: GenerationParams) -> dict[str, 
     }
 
 
-def saved(result: Result, index: int, folder: Path, key: str, config: GenerationConfig) -> str:
-    """Write one song and its sidecar below a folder; the path. Raises InvalidOutput."""
+def write_songs(
+    result: Result,
+    audios: Sequence[dict[str, Any]],
+    folder: Path,
+    config: GenerationConfig,
+    spare: Path,
+) -> list[Note]:
+    """Write each song that is not silent, where it can be; notes of what went elsewhere.
+
+    Where no place takes a song its `path` stays empty: the sound is in its tensor all the same.
+    """
     from headroom.audio.resample import resample
-    from headroom.engine.save import Page, save
+    from headroom.engine.save import Page, rescue, save
 
-    audio = result.audios[index]
-    if config.audio_format == "mp3" and config.mp3_sample_rate:
-        audio = resample(audio, int(config.mp3_sample_rate))
-    kind = cast("Format", config.audio_format)
-    ending = "wav" if kind.startswith("wav") else kind
-    page = Page(audio, result.provenance[index], {})
+    notes = []
+    kind = cast("Format", config.audio_format)  # the request was read with it
     bitrate = getattr(result.request, "bitrate", None)
-    return str(save((page,), folder / f"{key}.{ending}", kind, bitrate)[0])
+    for audio, made, told in zip(result.audios, result.provenance, audios, strict=True):
+        if told["silent"]:
+            continue
+        if kind == "mp3" and config.mp3_sample_rate:
+            audio = resample(audio, int(config.mp3_sample_rate))
+        page = Page(audio, made, {})
+        target = folder / f"{told['key']}.{'wav' if kind.startswith('wav') else kind}"
+
+        def to(path: Path, page: Page = page) -> tuple[Path, ...]:
+            return save((page,), Wanted(path, given=False, field="save_dir"), kind, bitrate)
+
+        try:
+            try:
+                paths = to(target)
+            except InvalidOutput as error:
+                paths, note = rescue(target, (spare,), error, to)
+                notes.append(note)
+            told["path"] = str(paths[0])
+        except InvalidOutput as error:
+            notes.append(Note("save_dir", str(folder), None, f"the file {error.why}"))
+    return notes
 
 
-def check_output(config: GenerationConfig) -> None:
-    """Raise InvalidRequest, before any work, for a rate of mp3 files that there is not."""
+def check_output(config: GenerationConfig, folder: Path | None) -> None:
+    """Raise InvalidRequest and InvalidOutput, before any work, for a rate of mp3 files that there
+    is not and a place that takes no files."""
+    if folder is not None:
+        check_folder(folder, "save_dir")
     if config.mp3_sample_rate not in (None, *MP3_RATES):
         allowed = " or ".join(map(str, MP3_RATES))
         raise InvalidRequest("mp3_sample_rate", config.mp3_sample_rate, allowed)

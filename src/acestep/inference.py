@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep.answers import audio_of, check_output, extra_outputs, saved, write_back
+from acestep.answers import audio_of, check_output, extra_outputs, write_back, write_songs
 from acestep.asked import asked
 from acestep.inference_types import (
     CreateSampleResult,
@@ -53,30 +53,27 @@ def generate_music(
 ) -> GenerationResult:
     """The songs of a request, saved below `save_dir` where one is named."""
     began = time.perf_counter()
+    folder = None if save_dir is None else Path(save_dir)
     try:
         ready = llm_handler is not None and llm_handler.llm_initialized
         wanted = asked(params, config, ready)
-        check_output(config)
         engine = dit_handler.engine_for(llm_handler)
+        check_output(config, folder)
         if ready and llm_handler is not None:
             llm_handler.share(engine)
         result = engine.generate(wanted.request, listener(progress))
     except HeadroomError as error:
         return GenerationResult(status_message=f"error: {error}", success=False, error=str(error))
     write_back(params, result)
-    notes = [note.sentence() for note in dict.fromkeys((*wanted.notes, *result.notes))]
-    made = GenerationResult(
-        audios=[audio_of(result, i, params) for i in range(len(result.audios))],
-        status_message="; ".join(notes) or "done",
+    audios = [audio_of(result, i, params) for i in range(len(result.audios))]
+    notes = [*wanted.notes, *result.notes]
+    if folder is not None:
+        notes += write_songs(result, audios, folder, config, engine.settings.output_dir)
+    return GenerationResult(
+        audios=audios,
+        status_message="; ".join(note.sentence() for note in dict.fromkeys(notes)) or "done",
         extra_outputs=extra_outputs(engine, result, time.perf_counter() - began),
     )
-    try:
-        for index, audio in enumerate(made.audios):
-            if save_dir is not None and not audio["silent"]:
-                audio["path"] = saved(result, index, Path(save_dir), audio["key"], config)
-    except HeadroomError as error:  # the songs are there all the same, as tensors
-        made.success, made.error, made.status_message = False, str(error), f"error: {error}"
-    return made
 
 
 def understand_music(

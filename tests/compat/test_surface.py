@@ -248,19 +248,6 @@ def test_mp3_files_have_the_rate_and_bit_rate_that_are_said(
     assert not refused.success and "mp3_sample_rate" in str(refused.error)
 
 
-def test_songs_that_cannot_be_saved_are_handed_out_all_the_same(
-    handlers: Handlers, tmp_path: Path
-) -> None:
-    place = tmp_path / "file"
-    place.write_text("not a folder")
-    params = GenerationParams(caption="x", duration=10, inference_steps=1)
-    config = GenerationConfig(1)
-    result = generate_music(handlers[0], None, params, config, save_dir=str(place))
-    assert place.read_text() == "not a folder"
-    assert not result.success and "file" in str(result.error)
-    assert result.audios[0]["tensor"].abs().max() > 0 and result.audios[0]["path"] == ""
-
-
 def test_recordings(handlers: Handlers, song: Path, tmp_path: Path) -> None:
     dit_handler = handlers[0]
     codes = dit_handler.convert_src_audio_to_codes(str(song))

@@ -17,7 +17,6 @@ from headroom.memory.footprint import Footprint
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
 from headroom.params.request import Request
-from headroom.runtime.compile_choice import CompileChoice
 from headroom.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from headroom.audio.wave import Audio
     from headroom.device import Device
+    from headroom.runtime.compile_choice import CompileChoice
     from headroom.runtime.run import Run
 
 
