@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from headroom import paths
 from headroom.audio.encode import FORMATS
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidRequest
@@ -87,7 +88,7 @@ class AudioSaver:
             audio.samples, output_path, audio.rate, output_format,
             mp3_bitrate=mp3_bitrate, mp3_sample_rate=mp3_sample_rate,
         )  # fmt: skip
-        if remove_input and Path(made).resolve() != Path(input_path).resolve():
+        if remove_input and paths.resolved(made) != paths.resolved(input_path):
             Path(input_path).unlink()
         return made
 
