@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headroom.audio.claims import IN_USE, NEW_NAME, claim, sweep
 from headroom.errors import InvalidOutput
+from headroom.terminal import visible
 
 
 @contextmanager
@@ -43,5 +44,5 @@ def write_json(path: str | Path, value: object, field: str = "output") -> Path:
     """
     text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
     with replacing(path, field) as temp:
-        temp.write_bytes(text.encode("utf-8") + b"\n")
+        temp.write_bytes(visible(text).encode("utf-8") + b"\n")  # lone surrogates too
     return Path(path)

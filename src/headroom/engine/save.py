@@ -25,6 +25,7 @@ from headroom.engine.provenance import Provenance
 from headroom.errors import InvalidOutput
 from headroom.log import log
 from headroom.params.clamp import Note
+from headroom.terminal import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +163,5 @@ def _sidecar(page: Page) -> str:
     value = {"provenance": page.provenance.model_dump(mode="json"), **page.extras}
     if page.lrc:
         value[LRC_SHA256] = hashlib.sha256(page.lrc.encode("utf-8")).hexdigest()
-    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    # A model may have been asked for by a name that holds lone surrogates.
+    return visible(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)) + "\n"

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from headroom.audio.lrc import Timed, lrc
+from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
 from headroom.memory.footprint import Footprint
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
 from headroom.params.request import Request
+from headroom.params.words import WHOLE, whole
 from headroom.settings import Settings
 
 if TYPE_CHECKING:
@@ -198,6 +200,12 @@ class SheetWish:
     seed: int = 0
     penalty: float | None = None
     constrained: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise InvalidRequest for a text with half a letter in it, which no tokenizer takes."""
+        for name, value in {"text": self.text, "lyrics": self.lyrics, **self.given}.items():
+            if isinstance(value, str) and whole(value) != value:
+                raise InvalidRequest(name, value, WHOLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from headroom.log import log
 from headroom.params.describe import TASK, Param, describe
 from headroom.params.knob import Refused, refuse
 from headroom.params.note import Note
-from headroom.params.words import folded, is_open_word, number_text
+from headroom.params.words import WHOLE, folded, is_open_word, number_text, whole
 from headroom.terminal import visible
 
 _ON, _OFF = ("1", "true", "yes", "y", "on"), ("0", "false", "no", "n", "off", "")
@@ -216,16 +216,11 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
 
 
 def _whole(field: str, text: str) -> str:
-    """The text, its surrogates put together in pairs. Raises the validation error of a lone one,
-    which is half a letter: no tokenizer and no file takes it."""
-    if not any("\ud800" <= letter <= "\udfff" for letter in text):
-        return text
-    try:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16")
-    except UnicodeDecodeError as error:
-        raise refuse(
-            "text of whole letters, without lone surrogates", field=field, value=text
-        ) from error
+    """The text as `words.whole` has it. Raises the validation error of half a letter."""
+    found = whole(text)
+    if found is None:
+        raise refuse(WHOLE, field=field, value=text)
+    return found
 
 
 def means_open(param: Param, value: object) -> bool:

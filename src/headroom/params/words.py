@@ -19,6 +19,9 @@ _PARTS = re.compile(
 )
 
 
+WHOLE = "text of whole letters, without lone surrogates"
+
+
 def folded(word: str) -> str:
     """A word without its case, with one underscore for any spaces, hyphens and underscores, and
     without space around a slash."""
@@ -61,3 +64,14 @@ def number_text(param: Param, value: object) -> object:
     if found is not None and text[found.end() :].strip().casefold() in param.knob.units:
         return found[0]
     return value
+
+
+def whole(text: str) -> str | None:
+    """The text, its surrogates put together in pairs; None with a lone one, which is half a letter:
+    no tokenizer and no file takes it."""
+    if not any("\ud800" <= letter <= "\udfff" for letter in text):
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        return None

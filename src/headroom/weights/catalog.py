@@ -189,7 +189,7 @@ def _torn(folder: Path, names: Iterable[str]) -> Iterator[str]:
 def _scan(place: Path) -> Iterator[Installed]:
     try:
         folders = sorted(path for path in place.iterdir() if paths.is_dir(path))
-    except OSError:
+    except (OSError, ValueError):  # the latter for a NUL in its name
         return  # a place that is not there, or may not be read, holds nothing for us
     for folder in folders:
         known = MODELS.get(folder.name)

@@ -22,6 +22,12 @@ def test_the_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
+def test_json_of_any_text_is_written_and_read_back(tmp_path: Path) -> None:
+    value = {"note": "".join(map(chr, range(0x100))) + "\u202e\udcff"}
+    path = write_json(tmp_path / "a.json", value)
+    assert json.loads(path.read_text("utf-8")) == value
+
+
 def test_missing_folders_are_made_and_taken_away_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "x" / "y" / "a"):
         raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from headroom.errors import Cancelled, DoesNotFit, InvalidRequest, InvalidSource
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Wishes
 from headroom.models import registry
+from headroom.models.base import SheetWish
 from headroom.params.request import Request
 from headroom.runtime.events import Progress, StageDone, StageStarted
 from headroom.settings import Settings, load
@@ -292,3 +293,16 @@ def test_a_melody_is_read_and_a_bad_one_is_refused_in_words(tmp_path):
             engine().generate(Tone(melody=bad))
     with pytest.raises(InvalidSource, match="No such file"):
         engine().generate(Tone(melody=tmp_path / "none.txt"))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"text": "\udcff"}, "text"),
+        ({"lyrics": "a\ud800"}, "lyrics"),
+        ({"given": {"bpm": "\ud800"}}, "bpm"),
+    ],
+)
+def test_half_a_letter_in_a_wish_for_a_sheet_is_refused(options, field):
+    with pytest.raises(InvalidRequest, match=f"^{field}: .* without lone surrogates"):
+        SheetWish(**({"act": "inspire", "text": "x"} | options))

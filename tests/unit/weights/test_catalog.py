@@ -135,3 +135,8 @@ def test_no_torch_is_needed() -> None:
     code = f"import sys, {names}; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_a_folder_with_a_name_that_none_can_have_holds_nothing() -> None:
+    names = ("a\0b", "x" * 5000, "\udcff")
+    assert installed([Path(name) for name in names]) == []
