@@ -208,19 +208,23 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
     if field == TASK:
         return field, value
     param = _params(model)[field]
-    if isinstance(value, str) and param.kind is not Path:
-        value = _whole(field, value)
+    value = _whole(field, value)
     if means_open(param, value):
         return (field, None) if param.optional else ("", None)
     return field, _word(param, number_text(param, value))
 
 
-def _whole(field: str, text: str) -> str:
-    """The text as `words.whole` has it. Raises the validation error of half a letter."""
-    found = whole(text)
+def _whole(field: str, value: object) -> object:
+    """The value with its texts as `words.whole` has them. Raises the validation error of half a
+    letter, in a path too: libraries that open files take none."""
+    if isinstance(value, list | tuple):
+        return [_whole(field, one) for one in value]
+    if not isinstance(value, str | Path):
+        return value
+    found = whole(str(value))
     if found is None:
-        raise refuse(WHOLE, field=field, value=text)
-    return found
+        raise refuse(WHOLE, field=field, value=value)
+    return found if isinstance(value, str) else value
 
 
 def means_open(param: Param, value: object) -> bool:

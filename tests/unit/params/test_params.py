@@ -417,6 +417,14 @@ def test_half_a_letter_is_refused_in_a_sentence(text: str) -> None:
         Words.model_validate({text: 1})
 
 
+def test_half_a_letter_in_a_path_or_a_list_is_refused_too() -> None:
+    for cow in ("\udcff.wav", Path("\udcff.wav")):
+        with pytest.raises(InvalidRequest, match=r"cow: .* without lone surrogates"):
+            Milk(cow=cow)
+    with pytest.raises(InvalidRequest, match=r"herbs: .* without lone surrogates"):
+        Tea(herbs=("mint", "\ud800"))
+
+
 def test_two_halves_of_a_letter_are_a_letter() -> None:
     assert Words(note="\ud83c\udfb5").note == "\U0001f3b5"
 
