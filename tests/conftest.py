@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Models that the machine has in huggingface_hub's cache are no part of any test.
+os.environ["HF_HUB_CACHE"] = str(Path(__file__).parent / "no-such-cache")
 
 if TYPE_CHECKING:
     import torch

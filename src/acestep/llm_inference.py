@@ -65,7 +65,7 @@ class LLMHandler(Prompts):
             language = self.engine().has_language_model
         except HeadroomError as error:
             self.unload()
-            return f"error: {error}", False
+            return f"error: {self._name}: {error}", False
         if not language:
             self.unload()
             return f"error: {self._name} is not in {checkpoint_dir}", False

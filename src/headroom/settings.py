@@ -199,6 +199,18 @@ class Settings(MemorySettings):
             word(*LM_PROMPTS),
         ),
     ] = "current"
+    vae: Annotated[
+        str | None,
+        Setting(
+            "HEADROOM_VAE",
+            ("ACESTEP_VAE_CHECKPOINT",),
+            "The VAE that decodes in place of the official one.",
+            "official, the name of an installed VAE (scragvae), or the path of its folder",
+            "official",
+            str,
+            elsewhere=True,
+        ),
+    ] = None
     download_source: Annotated[
         str,
         Setting(

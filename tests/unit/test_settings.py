@@ -47,6 +47,7 @@ def dotenv(text: str) -> Path:
         ("batch_size", "3", 3),
         ("genres_file", "genres.txt", Path("genres.txt")),
         ("lm_prompt", "Closed", "closed"),
+        ("vae", "scragvae", "scragvae"),
         ("download_source", "ModelScope", "modelscope"),
         ("hf_token", "hf_x", "hf_x"),
         ("no_progress", "yes", True),

@@ -14,7 +14,13 @@ from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.variants import Variant, variant_of
 from headroom.nn.config_fields import read_config
 from headroom.settings import Settings
-from headroom.weights.catalog import Installed, best, checkpoint_dirs, installed
+from headroom.weights.catalog import (
+    Installed,
+    best,
+    check_named,
+    checkpoint_dirs,
+    installed,
+)
 
 if TYPE_CHECKING:
     from headroom.engine.engine import Engine
@@ -23,7 +29,8 @@ _DIT = "dit"
 
 
 def check_model(name: str | None, folder: Path | None, settings: Settings) -> None:
-    """Raise InvalidCheckpoint where the model that is meant is here and cannot be used.
+    """Raise InvalidCheckpoint where the model that is meant is here and cannot be used, or where
+    the folder that was named holds none.
 
     Without a name every real model is meant: the bundled one never stands in for a damaged one. A
     name that is not here is left to the engine.
@@ -31,6 +38,8 @@ def check_model(name: str | None, folder: Path | None, settings: Settings) -> No
     items = _items(folder, settings)
     name = name or settings.model
     chosen = best(items)
+    if not any(item.name == name for item in items):
+        check_named(folder, settings, chosen if name is None else None)
     if name is None and chosen is not None and not chosen.bundled:
         return
     dits = [item for item in items if item.kind == _DIT and not item.bundled]
@@ -51,7 +60,7 @@ def variant_in_use(words: Sequence[str], settings: Settings) -> Variant | None:
     item = best(named if args.model else items)
     if item is None:
         return None
-    return variant_of(read_config(item.folder), item.folder)
+    return variant_of(read_config(item.folder), item.name)
 
 
 def opening(flags: EngineFlags, settings: Settings) -> Opening:

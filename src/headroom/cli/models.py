@@ -7,10 +7,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -30,12 +30,18 @@ from headroom.errors import HeadroomError, InvalidRequest, WeightsMissing
 from headroom.settings import Settings
 from headroom.units import gib
 from headroom.weights import catalog
-from headroom.weights.catalog import BUNDLE, MODELS, Installed, checkpoint_dirs
-from headroom.weights.fetch import Downloaded, Transfer, Verified, download, verify
-from headroom.weights.sources import sources
+from headroom.weights.catalog import BUNDLE, MODELS, Installed, Model, check_place, checkpoint_dirs
+from headroom.weights.verify import Verified, verify
+
+if TYPE_CHECKING:
+    from headroom.weights.fetch import Downloaded, Transfer
 
 _SOURCES = ("auto", "huggingface", "modelscope")
 _MAIN = "main"  # the old name of everything in the main repository
+_SUMS: tuple[tuple[str, Callable[[Model], bool]], ...] = (
+    (f"`{_MAIN}` ({BUNDLE})", lambda model: model.repo == BUNDLE),
+    ("--all", lambda model: model.official),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Wish:
     names: tuple[str, ...] = ()
     all: bool = False
     force: bool = False
+    dry: bool = False
     source: str | None = None
     token: str | None = None
     folder: Path | None = None
@@ -69,6 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fetching.add_argument("names", nargs="*", metavar="NAME", help="as `models list` shows them")
     fetching.add_argument("--all", action="store_true", help="every released model")
     fetching.add_argument("--force", action="store_true", help="fetch also what is there")
+    fetching.add_argument("--dry-run", action="store_true", help="say what would come, and end")
     fetching.add_argument("--source", choices=_SOURCES, help="auto: Hugging Face, then ModelScope")
     fetching.add_argument(
         "--token", help="for Hugging Face; better said in HF_TOKEN, where no one reads along"
@@ -94,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         names=tuple(getattr(args, "names", ())),
         all=getattr(args, "all", False),
         force=getattr(args, "force", False),
+        dry=getattr(args, "dry_run", False),
         source=getattr(args, "source", None),
         token=getattr(args, "token", None),
         folder=Path(folder) if folder else None,
@@ -113,6 +122,12 @@ def download_main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", "-l", action="store_true", help="show the models")
     parser.add_argument("--dir", "-d", type=Path, metavar="FOLDER", help="where to put them")
     parser.add_argument("--force", "-f", action="store_true", help="fetch also what is there")
+    parser.add_argument(
+        "--source",
+        "--download-source",
+        choices=_SOURCES,
+        help="auto: Hugging Face, then ModelScope",
+    )
     parser.add_argument("--token", "-t", help="for Hugging Face")
     parser.add_argument(
         "--skip-main", action="store_true", help="the named model only, not the main ones too"
@@ -126,6 +141,7 @@ def download_main(argv: Sequence[str] | None = None) -> int:
         names=() if args.all else tuple(dict.fromkeys(named)),
         all=args.all,
         force=args.force,
+        source=args.source,
         token=args.token,
         folder=args.dir,
         company=not args.skip_main,
@@ -168,13 +184,16 @@ def _list(wish: Wish, dirs: Sequence[Path], items: Sequence[Installed]) -> int:
     for row in rows:
         size = row["bytes"]
         assert isinstance(size, int)
-        table.add_row(str(row["name"]), gib(size), str(row["state"]), str(row["about"]))
+        shown = gib(size) if size else "-"
+        table.add_row(str(row["name"]), shown, str(row["state"]), str(row["about"]))
     console = terminal.console(sys.stdout)
     console.print(table)
     for item in items:
         lacks = f"cannot be used without {' and '.join(item.lacks)}" if item.lacks else ""
         for fault in filter(None, (*item.faults, lacks)):
             console.print(f"{item.folder}: {fault}", markup=False, soft_wrap=True)
+    sizes = {name: sum(m.nbytes for m in MODELS.values() if test(m)) for name, test in _SUMS}
+    console.print("to download: " + ", ".join(f"{name} {gib(n)}" for name, n in sizes.items()))
     console.print(f"looked in: {', '.join(map(str, dirs))}", markup=False, soft_wrap=True)
     console.print(f"used where none is named: {best.name if best else 'none, there is none'}")
     return 0
@@ -182,7 +201,7 @@ def _list(wish: Wish, dirs: Sequence[Path], items: Sequence[Installed]) -> int:
 
 def _row(name: str, item: Installed | None) -> dict[str, object]:
     model = MODELS.get(name)
-    state = "no"
+    state = "no" if model is None or model.repo else "unpublished"
     if item is not None:
         state = "incomplete" if item.faults else "bundled" if item.bundled else "yes"
         if item.whole and item.lacks:
@@ -211,7 +230,11 @@ def _download(
     elsewhere = {} if wish.folder or wish.force else _elsewhere(names, dirs[0], items)
     names = [name for name in names if name not in elsewhere]
     said += [f"{name}: is already in {folder}." for name, folder in elsewhere.items()]
-    places = sources(wish.source or settings.download_source, wish.token or settings.hf_token)
+    if names:  # offline, what is here is enough
+        from headroom.weights.fetch import download
+        from headroom.weights.sources import sources
+
+        places = sources(wish.source or settings.download_source, wish.token or settings.hf_token)
     with _bar(wish, settings) as progress:
         for sentence in said:
             progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
@@ -225,9 +248,13 @@ def _download(
             said.append(sentence)
             progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
-        results = download(names, dirs[0], places, force=wish.force, show=show, say=say)
+        results = (
+            download(names, dirs[0], places, force=wish.force, dry=wish.dry, show=show, say=say)
+            if names
+            else []
+        )
     if wish.json:
-        _out({"downloaded": [_downloaded(result) for result in results], "notes": said})
+        _out({"downloaded": [_told(result) for result in results], "notes": said})
         return 0
     for result in results:
         came = f"{gib(result.fetched)} from {result.source}" if result.fetched else "was all there"
@@ -237,14 +264,15 @@ def _download(
 
 def _asked(wish: Wish) -> list[str]:
     main = [name for name, model in MODELS.items() if model.repo == BUNDLE]
+    published = [name for name, model in MODELS.items() if model.repo]
     if wish.all:
-        return list(MODELS)
+        return [name for name, model in MODELS.items() if model.official]
     if not wish.names:
-        raise InvalidRequest("NAME", "", f"--all, {_MAIN}, {', '.join(MODELS)}")
+        raise InvalidRequest("NAME", "", f"--all, {_MAIN}, {', '.join(published)}")
     asked: list[str] = []
     for name in wish.names:
-        if name != _MAIN and name not in MODELS:
-            raise InvalidRequest("NAME", name, f"{_MAIN}, {', '.join(MODELS)}")
+        if name != _MAIN and name not in published:
+            raise InvalidRequest("NAME", name, f"{_MAIN}, {', '.join(published)}")
         asked += main if name == _MAIN else [name]
     return list(dict.fromkeys(asked))
 
@@ -272,6 +300,8 @@ def _verify(
     wish: Wish, settings: Settings, dirs: Sequence[Path], items: Sequence[Installed]
 ) -> int:
     here = _by_name(items)
+    if wish.folder is not None:
+        check_place(wish.folder)
     for name in wish.names:
         if name not in here:
             if name not in MODELS:
@@ -287,7 +317,11 @@ def _verify(
             count = _advance(progress, task)
             results.append((item.name, verify(item.folder, item.kind, count)))
     if wish.json:
-        _out({"verified": [_verified(name, result) for name, result in results]})
+        _out({
+            "verified": [
+                {"model": name, "whole": not one.faults, **_told(one)} for name, one in results
+            ]
+        })  # fmt: skip
     else:
         for name, result in results:
             sys.stdout.write(_verdict(name, result))
@@ -306,28 +340,9 @@ def _verdict(name: str, result: Verified) -> str:
     return f"{name}: whole, {gib(result.nbytes)}, {how}\n"
 
 
-def _downloaded(result: Downloaded) -> dict[str, object]:
-    return {
-        "model": result.model,
-        "folder": str(result.folder),
-        "source": result.source,
-        "revision": result.revision,
-        "files": result.files,
-        "bytes": result.nbytes,
-        "fetched": result.fetched,
-    }
-
-
-def _verified(name: str, result: Verified) -> dict[str, object]:
-    return {
-        "model": name,
-        "folder": str(result.folder),
-        "whole": not result.faults,
-        "files": result.files,
-        "hashed": result.hashed,
-        "bytes": result.nbytes,
-        "faults": list(result.faults),
-    }
+def _told(result: Downloaded | Verified) -> dict[str, object]:
+    value = asdict(result)
+    return {"bytes": value.pop("nbytes"), **value}
 
 
 def _by_name(items: Sequence[Installed]) -> dict[str, Installed]:
@@ -361,4 +376,4 @@ def _advance(progress: Progress, task: TaskID) -> Callable[[int], None]:
 
 
 def _out(value: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")

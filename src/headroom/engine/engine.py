@@ -115,7 +115,7 @@ class Engine:
             promised=bool(self.terms.compile) and machine.kind == "cuda",
             folder=self.settings.cache_dir,
         )
-        folder = self.settings.checkpoints_dir if checkpoint_dir is None else Path(checkpoint_dir)
+        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
         otherwise = said.lm == "none" or any(n.field == "lm_model" for n in self.terms.notes)
         self._setup = Setup(

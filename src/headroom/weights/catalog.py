@@ -12,8 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from huggingface_hub import constants as hub
+
 from headroom import paths
-from headroom.errors import InvalidFile
+from headroom.errors import InvalidCheckpoint, InvalidFile, WeightsMissing
 from headroom.files import CONFIG_BYTES, read_json
 from headroom.settings import Settings
 from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight_files
@@ -21,7 +23,8 @@ from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight
 Kind: TypeAlias = Literal["dit", "lm", "vae", "text_encoder"]
 
 BUNDLE = "ACE-Step/Ace-Step1.5"
-LM_PREFIX = "acestep-5Hz-lm-"
+_CODES = b"<|audio_code_"  # what a language model that plans songs writes, in its tokenizer
+_QWEN3_WORDS = 151_936  # rows of the vocabulary that Qwen3 is published with
 VAE = "vae"
 TEXT_ENCODER = "Qwen3-Embedding-0.6B"
 _BESIDE: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
@@ -42,7 +45,8 @@ class Model:
     """One released model.
 
     name     its folder below a checkpoints folder
-    repo     the repository it is published in, the same name on Hugging Face and ModelScope
+    repo     the repository it is published in, the same name on Hugging Face and ModelScope;
+             empty: its authors name it and have not published it
     inside   the folder within the repository; empty where the repository is the model
     nbytes   about what it takes on disk
     """
@@ -53,6 +57,11 @@ class Model:
     inside: str
     nbytes: int
     about: str
+
+    @property
+    def official(self) -> bool:
+        """Published by ACE-Step's authors."""
+        return self.repo.startswith("ACE-Step/")
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -73,6 +82,10 @@ def _own(name: str, kind: Kind, megabytes: int, about: str) -> Model:
     return Model(name, kind, f"ACE-Step/{name}", "", megabytes * 10**6, about)
 
 
+def _named(name: str, about: str) -> Model:
+    return Model(name, "dit", "", "", 0, f"{about}; not published")
+
+
 USUAL_DIT, USUAL_LM = "acestep-v15-turbo", "acestep-5Hz-lm-1.7B"  # where nobody says otherwise
 _MODELS = (
     # In the order in which `best` prefers them.
@@ -85,12 +98,21 @@ _MODELS = (
     _own("acestep-v15-xl-sft", "dit", 9978, "4B, guided, 50 steps"),
     _own("acestep-v15-base", "dit", 4792, "2B, guided, 50 steps; all tasks, stems too"),
     _own("acestep-v15-xl-base", "dit", 9978, "4B, guided, 50 steps; all tasks, stems too"),
+    # Names that the official code knows (its table of model code), without a repository.
+    _named("acestep-v15-turbo-rl", "2B, 8 steps"),
+    _named("acestep-v15-turbo-fix-inst-shift3", "2B, 8 steps, schedule bent by 3"),
+    _named("acestep-v15-turbo-fix-inst-shift-continuous", "2B, 8 steps, any schedule"),
+    _named("acestep-v15-turbo-fix-inst-shift-dynamic", "2B, 8 steps"),
+    _named("acestep-v15-base-sft-fix-inst", "2B, guided, 50 steps"),
     _bundled_in_main(USUAL_LM, "lm", 3724, "plans songs"),
     _own("acestep-5Hz-lm-0.6B", "lm", 1342, "plans songs; the smallest"),
     _own("acestep-5Hz-lm-4B", "lm", 8395, "plans songs; the largest"),
     _bundled_in_main(VAE, "vae", 337, "latents to sound and back; every DiT needs it"),
     _bundled_in_main(TEXT_ENCODER, "text_encoder", 1207, "reads captions; every DiT needs it"),
-)
+    # Of the community, in the official code's list of VAEs.
+    Model("scragvae", "vae", "scragnog/Ace-Step-1.5-ScragVAE", "", 337 * 10**6,
+          "another decoder, used where the setting `vae` names it"),
+)  # fmt: skip
 MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _MODELS})
 
 
@@ -128,9 +150,10 @@ def checkpoint_dirs(settings: Settings, flag: Path | None = None) -> tuple[Path,
     """Folders to look for models in; the first is where downloads go.
 
     In order: `--checkpoint-dir`, the setting (else ./checkpoints where there is one),
-    ./checkpoints, the user's own folder.
+    ./checkpoints, the user's own folder, huggingface_hub's cache (HF_HUB_CACHE, HF_HOME).
     """
     places = [settings.checkpoints_dir, Path("checkpoints"), settings.cache_dir / "checkpoints"]
+    places.append(Path(hub.HF_HUB_CACHE))
     if flag is not None:
         places.insert(0, paths.expanded(flag, "checkpoint_dir"))
     return tuple({place.absolute(): None for place in places})
@@ -139,9 +162,9 @@ def checkpoint_dirs(settings: Settings, flag: Path | None = None) -> tuple[Path,
 def installed(dirs: Iterable[Path], bundled: Path | None = None) -> list[Installed]:
     """Every model below the folders, whole or not; of two of a name the first whole one.
 
-    Known are the released names, any folder whose config.json describes a DiT, and any that is
-    named as language models are. `bundled` is
-    a folder of models that come with the program: they need each other and serve nobody else.
+    Known are the released names, and any folder whose config.json describes a DiT, a language
+    model that plans songs, or a VAE. In huggingface_hub's cache only whole models count. `bundled`
+    is a folder of models that come with the program: they need each other and serve nobody else.
     """
     found: dict[str, Installed] = {}
     for item in (item for place in dirs for item in _scan(place)):
@@ -186,16 +209,100 @@ def _torn(folder: Path, names: Iterable[str]) -> Iterator[str]:
             yield str(error)
 
 
-def _scan(place: Path) -> Iterator[Installed]:
+def with_vae(item: Installed, items: Iterable[Installed], wanted: str | None) -> Installed:
+    """A DiT with another VAE: the name of one that is here, or its folder; `official` or None: its
+    own, as the bundled model always has.
+
+    Raises WeightsMissing and InvalidCheckpoint.
+    """
+    if wanted is None or wanted == "official" or item.bundled:
+        return item
+    here = {one.name: one.folder for one in items if one.kind == "vae" and not one.bundled}
+    folder = here.get(wanted) or paths.expanded(wanted, "vae")
+    if not paths.is_dir(folder):
+        how = "allowed: official, the name of a VAE that is here, or the path of its folder"
+        if wanted in MODELS:
+            how = f"fetch it with `acestep models download {wanted}`"
+        raise WeightsMissing(wanted, [str(place) for place in here.values()], how)
+    if faults := inspect(folder, "vae"):
+        raise InvalidCheckpoint(folder, list(faults))
+    return replace(item, beside=tuple((n, folder if n == VAE else f) for n, f in item.beside))
+
+
+def check_named(flag: Path | None, settings: Settings, chosen: Installed | None) -> str | None:
+    """Where the bundled model is chosen though a folder was named, by the flag or the setting: a
+    sentence that says so, for its other models are in use. None: it is not.
+
+    Raises InvalidCheckpoint where the folder that was named holds no model at all.
+    """
+    if flag is not None:
+        check_place(flag)
+    said = any(name == "checkpoints_dir" for name, _ in settings.sources)
+    place = flag or (settings.checkpoints_dir if said else None)
+    if place is None or chosen is None or not chosen.bundled:
+        return None
+    check_place(place)
+    return f"{place} holds no DiT that can be used: the bundled {chosen.name} makes the sound"
+
+
+def check_place(named: Path) -> None:
+    """Raise InvalidCheckpoint for a folder that was named and holds no model folder.
+
+    The sentence says which folder was meant, where one above or below it holds some.
+    """
+    place = paths.expanded(named, "checkpoint_dir").absolute()
+    if place.name != "snapshots" and any(True for _ in _scan(place)):
+        return
+    if not paths.is_dir(place):
+        why = "is a file, not a folder of model folders" if paths.exists(place) else "is not there"
+    elif (meant := _meant(place)) is None:
+        held = "it is empty" if not any(place.iterdir()) else "no folder in it is a model's"
+        why = f"holds no model ({held}); `acestep models download` puts some there"
+    else:
+        why = f"holds no model folders itself; the folder that was meant is {meant}"
+    raise InvalidCheckpoint(place, [why])
+
+
+def _meant(place: Path) -> Path | None:
+    """The folder of model folders that a wrong one was named for."""
+    for above in (place, *place.parents[:3]):
+        if above.name.startswith("models--") and any(True for _ in _scan(above.parent)):
+            return above.parent
+    if _kind(place) is not None or any(paths.is_file(place / name) for name in (*SINGLE, *INDEX)):
+        return place.parent
+    return next((below for below in _folders(place) if any(True for _ in _scan(below))), None)
+
+
+def _folders(place: Path) -> list[Path]:
     try:
-        folders = sorted(path for path in place.iterdir() if paths.is_dir(path))
+        return sorted(path for path in place.iterdir() if paths.is_dir(path))
     except (OSError, ValueError):  # the latter for a NUL in its name
-        return  # a place that is not there, or may not be read, holds nothing for us
-    for folder in folders:
+        return []  # a place that is not there, or may not be read, holds nothing for us
+
+
+def _scan(place: Path) -> Iterator[Installed]:
+    for folder in _folders(place):
         known = MODELS.get(folder.name)
         kind = known.kind if known else _kind(folder)
         if kind is not None and (known is None or any(folder.iterdir())):
             yield Installed(folder.name, kind, folder, _size(folder), inspect(folder, kind))
+    for model in MODELS.values():
+        if model.repo:
+            yield from _cached(place / f"models--{model.repo.replace('/', '--')}", model)
+
+
+def _cached(repo: Path, model: Model) -> Iterator[Installed]:
+    """The model in huggingface_hub's cache, whole: as `main` was last seen, else the newest."""
+    try:
+        main = (repo / "refs" / "main").read_text("ascii")
+    except (OSError, ValueError):
+        main = ""
+    snapshots = _folders(repo / "snapshots")
+    snapshots.sort(key=lambda path: (path.name == main, path.stat().st_mtime), reverse=True)
+    for folder in (snapshot / model.inside for snapshot in snapshots):
+        if paths.is_dir(folder) and not inspect(folder, model.kind):
+            yield Installed(model.name, model.kind, folder, _size(folder), ())
+            return
 
 
 def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
@@ -214,7 +321,7 @@ def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
 
 
 def _kind(folder: Path) -> Kind | None:
-    """What an unknown folder's config.json describes: a DiT, or by its name a language model."""
+    """What the config.json of a folder that no release has describes."""
     try:
         config = read_json(folder / "config.json", CONFIG_BYTES)
     except InvalidFile:
@@ -223,7 +330,21 @@ def _kind(folder: Path) -> Kind | None:
         return None
     if config.get("audio_acoustic_hidden_dim") is not None or config.get("model_type") == "acestep":
         return "dit"
-    return "lm" if folder.name.startswith(LM_PREFIX) else None
+    if config.get("_class_name") == "AutoencoderOobleck":
+        return "vae"
+    words = config.get("vocab_size")
+    if config.get("model_type") == "qwen3" and isinstance(words, int):
+        return "lm" if words > _QWEN3_WORDS or _writes_codes(folder) else None
+    return None
+
+
+def _writes_codes(folder: Path) -> bool:
+    """Whether the tokenizer beside a small language model knows the codes of sound."""
+    path = folder / "tokenizer.json"
+    try:
+        return paths.is_file(path) and _CODES in path.read_bytes()
+    except OSError:
+        return False
 
 
 def _size(folder: Path) -> int:

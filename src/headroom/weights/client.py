@@ -1,32 +1,34 @@
-"""Requests to a source of models. Standard library only, so the proxies of the environment and of
-the system are honoured as they are. A token goes to the host it is meant for, and to no host that
-one redirects to; nothing leaves https for http.
+"""Requests to sources of models, through the session of huggingface_hub.
+
+The session has the proxies, certificates and offline switch of huggingface_hub. What it does not
+have is here: the token goes to the host that it is meant for and to none that a redirect leads to,
+nothing goes from https to http or to a file, and an answer is read up to a limit.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
-import ssl
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.message import Message
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from typing import IO, cast
-from urllib.parse import urlsplit
+from email.utils import parsedate_to_datetime
+
+import httpx2
+from huggingface_hub import get_session
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from headroom.errors import DownloadFailed
+from headroom.files import parse_json
+from headroom.units import MIB
 
 _LATER = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
-_AUTHORIZATION = "Authorization"
+_REDIRECTS = 10
+_LISTING_BYTES = 4 * MIB
+_LISTING_SECONDS = 60.0
 
 
 class Broken(Exception):
-    """The line broke or the server asks to come again; `wait` is what it asked for, in seconds."""
+    """The connection broke or the server asks to come again in `wait` seconds."""
 
     def __init__(self, why: str, wait: float = 0.0) -> None:
         self.wait = wait
@@ -35,33 +37,14 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait, in seconds: before the second try (then doubled), at most, for the first
-    sign of a source, and for the next byte of a file."""
+    """Seconds to wait: before the second try (doubled each time up to `most`), as long as a
+    server may ask for, for the first sign of a source, and for the next byte of a file."""
 
     first: float = 1.0
     most: float = 30.0
+    asked: float = 300.0
     sign: float = 10.0
     byte: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An open answer; `start` is the byte of the file it begins with."""
-
-    response: http.client.HTTPResponse
-    status: int
-    headers: Message
-    start: int
-
-    def read(self, most: int) -> bytes:
-        """The next piece, empty at the end; Broken where the line breaks."""
-        try:
-            return self.response.read(most)
-        except (OSError, http.client.HTTPException) as error:
-            raise Broken(_reason(error)) from error
-
-    def close(self) -> None:
-        self.response.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,111 +54,106 @@ class Client:
     token: str | None = field(default=None, repr=False)
     patience: Patience = Patience()
 
-    def get(self, url: str, start: int = 0, timeout: float | None = None) -> Answer:
-        """The file from byte `start`, or from 0 where the server knows no ranges.
+    @contextmanager
+    def get(self, url: str, headers: dict[str, str] | None = None) -> Iterator[httpx2.Response]:
+        """An open answer: 200, 206 or 416.
 
-        Broken where it is worth trying again, DownloadFailed where it is not; 416 (nothing at
-        that byte) is an empty answer with that status.
+        Raises Broken where it is worth trying again, also while the answer is read, and
+        DownloadFailed where it is not.
         """
-        # Identity: a compressed answer would have other bytes than the ones that are counted.
-        headers = {"User-Agent": "headroom", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        request = urllib.request.Request(url, headers=headers)
-        if self.token:
-            request.add_unredirected_header(_AUTHORIZATION, f"Bearer {self.token}")
         try:
-            response = _opener().open(request, timeout=timeout or self.patience.byte)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code in _LATER:
-                    raise Broken(f"HTTP {error.code}", _retry_after(error.headers)) from error
-                if error.code != 416:
-                    raise DownloadFailed(f"{url}: {_refusal(error.code)}.") from error
-                answer = cast(http.client.HTTPResponse, error)
-                return Answer(answer, 416, error.headers, start)
-        except (OSError, http.client.HTTPException) as error:
-            raise Broken(_reason(error)) from error
-        begins = start if response.status == 206 and _begins(response.headers, start) else 0
-        return Answer(response, response.status, response.headers, begins)
-
-    def json(self, url: str) -> tuple[object, Message]:
-        """A JSON answer and its headers, asked for twice at most; DownloadFailed without one."""
-        for attempt in range(2):
+            response = self._follow(url, headers or {})
             try:
-                answer = self.get(url, timeout=self.patience.sign)
-                try:
-                    return json.loads(_whole(answer)), answer.headers
-                finally:
-                    answer.close()
+                if response.status_code in _LATER:
+                    why = f"HTTP {response.status_code}"
+                    raise Broken(why, _retry_after(response.headers.get("Retry-After", "")))
+                if response.status_code not in (200, 206, 416):
+                    raise DownloadFailed(f"{url}: {_refusal(response.status_code)}.")
+                yield response
+            finally:
+                response.close()
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, OfflineModeIsEnabled) as error:
+            raise DownloadFailed(f"{url}: {error}.") from error
+        except httpx2.HTTPError as error:
+            raise Broken(str(error) or type(error).__name__) from error
+
+    def json(self, url: str) -> tuple[object, str | None]:
+        """A JSON answer and the address of the page that follows, asked for twice at most."""
+        for failures in range(2):
+            try:
+                with self.get(url) as response:
+                    following = response.links.get("next", {}).get("url")
+                    return parse_json(_bounded(url, response)), following
             except ValueError as error:
                 raise DownloadFailed(f"{url}: answered with something that is no JSON.") from error
             except Broken as error:
-                if attempt:
+                if failures:
                     raise DownloadFailed(f"{url}: {error}.") from error
-                self.pause(attempt, error.wait)
+                self.pause(failures, error)
         raise AssertionError("the second attempt returns or raises")
 
-    def pause(self, failures: int, asked: float = 0.0) -> None:
-        """Wait before the next try, longer each time, or as long as the server asked for."""
-        time.sleep(min(max(self.patience.first * 2**failures, asked), self.patience.most))
+    def pause(self, failures: int, broken: Broken) -> None:
+        """Wait before the next try: longer each time, or as long as the server asked for."""
+        if broken.wait > self.patience.asked:
+            raise DownloadFailed(f"{broken}, and the server asks to wait {broken.wait:.0f} s.")
+        time.sleep(max(min(self.patience.first * 2**failures, self.patience.most), broken.wait))
+
+    def _follow(self, url: str, headers: dict[str, str]) -> httpx2.Response:
+        session = _session()
+        # Identity: a compressed answer would have other bytes than the ones that are counted.
+        sent = {"User-Agent": "headroom", "Accept-Encoding": "identity", **headers}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        timeout = httpx2.Timeout(self.patience.byte, connect=self.patience.sign)
+        at = httpx2.URL(url)
+        for _ in range(_REDIRECTS):
+            request = session.build_request("GET", at, headers=sent, timeout=timeout)
+            response = session.send(request, stream=True, follow_redirects=False)
+            if not response.has_redirect_location:
+                return response
+            response.close()
+            target = at.join(response.headers["Location"])
+            if target.scheme not in (at.scheme, "https") or not target.host:
+                raise DownloadFailed(f"{url}: redirected from {at.scheme} to {str(target)!r}.")
+            if origin(target) != origin(at):
+                sent.pop("Authorization", None)
+            at = target
+        raise DownloadFailed(f"{url}: redirected more than {_REDIRECTS} times.")
 
 
-class _Redirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        old, new = urlsplit(req.full_url), urlsplit(newurl)
-        if old.scheme == "https" and new.scheme != "https":
-            raise urllib.error.URLError(f"redirected from https to {new.scheme or 'nothing'}")
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        token = req.unredirected_hdrs.get(_AUTHORIZATION)
-        if request is not None and token and old[:2] == new[:2]:
-            request.add_unredirected_header(_AUTHORIZATION, token)
-        return request
+def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port: what a token is bound to."""
+    return url.scheme, url.host, url.port
 
 
-@cache
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(
-        _Redirect(), urllib.request.HTTPSHandler(context=_certificates())
-    )
+def _session() -> httpx2.Client:
+    try:
+        return get_session()
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        why = "the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY)"
+        raise DownloadFailed(f"{why} cannot be used: {error}") from error
 
 
-def _certificates() -> ssl.SSLContext:
-    """Trust what the system trusts. Some Pythons (macOS) come without certificates of their own;
-    truststore, which huggingface_hub brings, then asks the system."""
-    if find_spec("truststore"):
-        context: ssl.SSLContext = import_module("truststore").SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return context
-    return ssl.create_default_context()
+def _bounded(url: str, response: httpx2.Response) -> bytes:
+    until = time.monotonic() + _LISTING_SECONDS
+    data = bytearray()
+    for piece in response.iter_raw():
+        data += piece
+        if len(data) > _LISTING_BYTES:
+            raise DownloadFailed(f"{url}: the listing is larger than {_LISTING_BYTES} bytes.")
+        if time.monotonic() > until:
+            raise DownloadFailed(f"{url}: the listing takes longer than {_LISTING_SECONDS:.0f} s.")
+    return bytes(data)
 
 
-def _whole(answer: Answer) -> bytes:
-    pieces = []
-    while piece := answer.read(1 << 20):
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _begins(headers: Message, start: int) -> bool:
-    return str(headers.get("Content-Range", "")).startswith(f"bytes {start}-")
-
-
-def _retry_after(headers: Message) -> float:
-    text = str(headers.get("Retry-After", ""))
-    return float(text) if text.isdecimal() else 0.0
-
-
-def _reason(error: BaseException) -> str:
-    reason = getattr(error, "reason", None) or error
-    return str(reason) or type(reason).__name__
+def _retry_after(text: str) -> float:
+    """Seconds that a Retry-After header asks for: a number of them, or a date."""
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _refusal(code: int) -> str:

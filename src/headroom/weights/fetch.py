@@ -1,4 +1,4 @@
-"""Downloading models, and verifying what is there.
+"""Downloading models.
 
 A file that is there and is the announced one is never fetched again; one that broke off is
 continued; every file is checked by size and checksum before it takes its name. One process at a
@@ -10,19 +10,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import getproxies
 
 from filelock import FileLock, Timeout
 
 from headroom import paths
-from headroom.errors import DownloadFailed, InvalidOutput, InvalidRequest
+from headroom.errors import DownloadFailed, InvalidFile, InvalidOutput, InvalidRequest
 from headroom.units import MIB, gib
-from headroom.weights.catalog import MODELS, Kind, Model, inspect
+from headroom.weights.catalog import MODELS, Model
 from headroom.weights.header import SINGLE
 from headroom.weights.manifest import Kept, Manifest, read_manifest, sha256_of, write_manifest
+from headroom.weights.names import is_file_name, same_file
 from headroom.weights.sources import Listing, Source
-from headroom.weights.transfer import Remote, fetch, reuse, unwritable
+from headroom.weights.transfer import Count, Remote, fetch, unwritable
 
 _WANTED = (".safetensors", ".json", ".jinja")  # what a folder is made of, beside two names
 _WANTED_NAMES = ("merges.txt", "silence_latent.pt")
@@ -42,7 +44,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """What became of one model. `fetched` are bytes that came over the line."""
+    """What became of one model. `fetched` are bytes that came over the network."""
 
     model: str
     folder: Path
@@ -53,24 +55,13 @@ class Downloaded:
     fetched: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What a look at a folder found. `hashed` counts the files held against a checksum."""
-
-    folder: Path
-    files: int
-    hashed: int
-    nbytes: int
-    faults: tuple[str, ...]
-
-
 Show = Callable[[Transfer], None]
 Say = Callable[[str], None]  # a sentence for people
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """One model as one source offers it."""
+class _Offer:
+    """One model as one source has it."""
 
     model: Model
     source: Source
@@ -82,56 +73,50 @@ class _Order:
         return sum(remote.size for remote in self.files)
 
 
+@dataclass(slots=True)
+class _Order:
+    """One model on its way: the offer in use, those that come after it, and what was refused."""
+
+    model: Model
+    folder: Path
+    offers: Iterator[_Offer]
+    refusals: list[str] = field(default_factory=list)
+
+
 def download(
     names: Sequence[str],
     into: Path,
     sources: Sequence[Source],
     *,
     force: bool = False,
+    dry: bool = False,
     show: Show = lambda transfer: None,
     say: Say = lambda sentence: None,
 ) -> list[Downloaded]:
     """Bring models into folders below `into`, from the first source that delivers.
 
-    Raises InvalidRequest for a name that is not in the catalog, InvalidOutput where the folder
-    takes no more, DownloadFailed where no source delivers (what has come is kept, and continued
-    by the next call). `force` fetches also what is there.
+    Raises InvalidRequest for a name that is not in the catalog or not published, InvalidOutput
+    where the folder takes no more, DownloadFailed where no source delivers (what has come is kept,
+    and continued by the next call). `force` fetches also what is there; `dry` only says how much
+    there is to fetch.
     """
-    models = [_known(name) for name in names]
-    catalogues: dict[tuple[str, str], Listing] = {}
-    orders = [_order(model, sources, catalogues, say) for model in models]
-    _room(into, orders, force)
-    counter = _Counter(sum(order.nbytes for order in orders), show)
-    results = []
-    for order in orders:
-        later = sources[list(sources).index(order.source) + 1 :]
-        results.append(_bring(order, into, later, catalogues, counter, force, say))
-    return results
-
-
-def verify(folder: Path, kind: Kind, count: Callable[[int], None] = lambda n: None) -> Verified:
-    """Hold a folder against its manifest, if it has one, and its files against their headers.
-
-    `count` is told the bytes of each piece that is read. Raises nothing for what it finds.
-    """
-    manifest = read_manifest(folder)
-    faults: list[str] = []
-    kept = manifest.files if manifest else {}
-    for name, one in kept.items():
-        path = folder / name
-        if not paths.is_file(path):
-            faults.append(f"{name}: missing")
-        elif path.stat().st_size != one.size:
-            faults.append(f"{name}: {path.stat().st_size} bytes instead of {one.size}")
-        elif (found := sha256_of(path, count)) != one.sha256:
-            faults.append(f"{name}: SHA-256 is {found}, it was {one.sha256}")
-    named = {fault.partition(":")[0] for fault in faults}
-    faults += [fault for fault in inspect(folder, kind) if fault.partition(":")[0] not in named]
-    files = [
-        path for path in folder.iterdir() if paths.is_file(path) and not path.name.startswith(".")
+    listings: dict[tuple[str, str], Listing] = {}
+    orders = [_order(name, into, sources, listings, say) for name in names]
+    offers = [next(order.offers) for order in orders]
+    coming = [_missing(offer, into, force) for offer in offers]
+    for offer, size in zip(offers, coming, strict=True):
+        have = f"{gib(offer.nbytes)} in {len(offer.files)} files, {gib(size)} to come"
+        say(f"{offer.model.name}: {have} from {offer.source.name}.")
+    if len(offers) > 1:
+        say(f"in all {gib(sum(offer.nbytes for offer in offers))}, {gib(sum(coming))} to come.")
+    if dry:
+        return []
+    _room(into, sum(coming))
+    counter = _Counter(sum(offer.nbytes for offer in offers), show)
+    return [
+        _bring(order, offer, counter, force, say)
+        for order, offer in zip(orders, offers, strict=True)
     ]
-    size = sum(path.stat().st_size for path in files)
-    return Verified(folder, len(files), len(kept), size, tuple(faults))
 
 
 class _Counter:
@@ -140,7 +125,7 @@ class _Counter:
     def __init__(self, total: int, show: Show) -> None:
         self.total, self.show, self.done = total, show, 0
 
-    def of(self, model: str, file: str) -> Callable[[int], None]:
+    def of(self, model: str, file: str) -> Count:
         def count(more: int) -> None:
             self.done += more
             self.show(Transfer(model, file, self.done, self.total))
@@ -148,64 +133,107 @@ class _Counter:
         return count
 
 
-def _known(name: str) -> Model:
-    if name not in MODELS:
-        raise InvalidRequest("model", name, ", ".join(MODELS))
-    return MODELS[name]
+# --- what is offered -------------------------------------------------------------------------
 
 
 def _order(
-    model: Model, sources: Sequence[Source], catalogues: dict[tuple[str, str], Listing], say: Say
+    name: str,
+    into: Path,
+    sources: Sequence[Source],
+    listings: dict[tuple[str, str], Listing],
+    say: Say,
 ) -> _Order:
-    """What the first source that can be asked says of a model."""
-    refusals: list[str] = []
+    model = MODELS.get(name)
+    if model is None or not model.repo:
+        raise InvalidRequest("model", name, ", ".join(m.name for m in MODELS.values() if m.repo))
+    order = _Order(model, into / name, iter(()))
+    order.offers = _offers(order, sources, listings, say)
+    return order
+
+
+def _offers(
+    order: _Order, sources: Sequence[Source], listings: dict[tuple[str, str], Listing], say: Say
+) -> Iterator[_Offer]:
+    """The model as each source has it, asked one after the other."""
+    model = order.model
     for source in sources:
         try:
             key = (source.name, model.repo)
-            if key not in catalogues:
-                catalogues[key] = source.listing(model.repo)
-            files = tuple(_wanted(model, catalogues[key].files))
-            _check_offer(model, source, files)
-            return _Order(model, source, catalogues[key], files)
+            if key not in listings:
+                listings[key] = source.listing(model.repo)
+            files = _wanted(model, listings[key].files, say)
+            _check(model, files)
         except DownloadFailed as error:
-            refusals.append(f"{source.name}: {error}")
-            if source is not sources[-1]:
-                say(f"{model.name}: {source.name} does not deliver ({error}) Trying the next.")
-    raise DownloadFailed(f"{model.name} could not be downloaded. " + " ".join(refusals))
+            order.refusals.append(f"{source.name}: {error}")
+            say(f"{model.name}: {source.name} does not deliver ({error})")
+            continue
+        yield _Offer(model, source, listings[key], files)
+    raise DownloadFailed(_give_up(order, sources))
 
 
-def _wanted(model: Model, files: Sequence[Remote]) -> Iterator[Remote]:
+def _wanted(model: Model, files: Sequence[Remote], say: Say) -> tuple[Remote, ...]:
     """The files of one model: those right in its folder that we read, and no code."""
     prefix = f"{model.inside}/" if model.inside else ""
+    wanted = []
     for remote in files:
         name = remote.path.removeprefix(prefix)
-        inside = remote.path.startswith(prefix) and not any(sign in name for sign in "/\\:")
-        if (
-            inside
-            and not name.startswith(".")
-            and (name.endswith(_WANTED) or name in _WANTED_NAMES)
-        ):
-            yield remote
+        read = name.endswith(_WANTED) or name in _WANTED_NAMES
+        if not remote.path.startswith(prefix) or not read:
+            continue
+        if is_file_name(name):
+            wanted.append(remote)
+        elif ".." in name or "\\" in name or ":" in name:
+            say(f"{model.name}: left out {remote.path!r}, no file of its folder.")
+    return tuple(wanted)
 
 
-def _check_offer(model: Model, source: Source, files: Sequence[Remote]) -> None:
+def _check(model: Model, files: Sequence[Remote]) -> None:
     names = {remote.name for remote in files}
     absent = [name for name in model.files if name not in names]
     if not any(name.endswith(".safetensors") for name in names):
         absent.append(SINGLE[0])
     if absent:
         raise DownloadFailed(f"{model.repo} holds no {', '.join(absent)} for {model.name}.")
+    same = same_file(remote.name for remote in files)
+    if same is not None:
+        raise DownloadFailed(f"{model.repo} holds {same[0]!r} and {same[1]!r}, one name twice.")
 
 
-def _room(into: Path, orders: Sequence[_Order], force: bool) -> None:
-    """Refuse before the first byte where the disk cannot hold what is still to come."""
+def _give_up(order: _Order, sources: Sequence[Source]) -> str:
+    """What failed, and what a person can do about it: network, proxy, and by hand."""
+    # What stands before an @ is a name and a password.
+    proxies = sorted((kind, url.rpartition("@")[2]) for kind, url in getproxies().items())
+    seen = ", ".join(f"{kind} {place}" for kind, place in proxies if kind != "no")
+    inside = f", folder {order.model.inside}" if order.model.inside else ""
+    pages = " or ".join(source.page(order.model.repo) for source in sources)
+    names = ", ".join(order.model.files)
+    return (
+        f"{order.model.name} could not be downloaded. {' '.join(order.refusals)}\n"
+        "  network: is it there, and does it reach these hosts? What has come is kept: the same "
+        "command continues it.\n"
+        f"  proxy: {seen or 'none is set'} (HTTPS_PROXY, ALL_PROXY, NO_PROXY); a mirror is named "
+        "by HF_ENDPOINT, the other source by --source.\n"
+        f"  by hand: put {names} and all .safetensors and .json files of {pages}{inside} into "
+        f"{order.folder}, then run `acestep models verify {order.model.name}`."
+    )
+
+
+# --- what is there ---------------------------------------------------------------------------
+
+
+def _missing(offer: _Offer, into: Path, force: bool) -> int:
+    """Bytes still to come."""
     needed = 0
-    for order in orders:
-        for remote in order.files:
-            target = into / order.model.name / remote.name
-            there = [remote.part(target), *([] if force else [target])]
-            have = max((path.stat().st_size for path in there if paths.is_file(path)), default=0)
-            needed += max(remote.size - have, 0)
+    for remote in offer.files:
+        target = into / offer.model.name / remote.name
+        there = [remote.part(target), *([] if force else [target])]
+        have = max((path.stat().st_size for path in there if paths.is_file(path)), default=0)
+        needed += max(remote.size - have, 0)
+    return needed
+
+
+def _room(into: Path, needed: int) -> None:
+    """Refuse before the first byte where the disk cannot hold what is still to come."""
     place = into.absolute()
     while not paths.exists(place):
         place = place.parent
@@ -216,69 +244,6 @@ def _room(into: Path, orders: Sequence[_Order], force: bool) -> None:
         raise InvalidOutput("checkpoint_dir", into, why, allowed)
 
 
-def _bring(
-    order: _Order,
-    into: Path,
-    later: Sequence[Source],
-    catalogues: dict[tuple[str, str], Listing],
-    counter: _Counter,
-    force: bool,
-    say: Say,
-) -> Downloaded:
-    before = counter.done
-    try:
-        return _bring_from(order, into, counter, force, say)
-    except DownloadFailed as error:
-        if not later:
-            raise
-        say(f"{order.model.name}: {order.source.name} broke off ({error}) Trying the next.")
-        counter.done = before
-        other = _order(order.model, later, catalogues, say)
-        counter.total += other.nbytes - order.nbytes
-        rest = later[list(later).index(other.source) + 1 :]
-        return _bring(other, into, rest, catalogues, counter, force, say)
-
-
-def _bring_from(order: _Order, into: Path, counter: _Counter, force: bool, say: Say) -> Downloaded:
-    folder = into / order.model.name
-    with _alone(folder, order.model.name, say):
-        old = read_manifest(folder)
-        names = {remote.name for remote in order.files}
-        kept = {name: one for name, one in old.files.items() if name in names} if old else {}
-        fetched = 0
-        for remote in order.files:
-            count = counter.of(order.model.name, remote.name)
-            sha256 = None if force else _present(folder / remote.name, remote)
-            if sha256 is not None:
-                count(remote.size)
-            else:
-                sha256, came = _one(order, remote, folder / remote.name, count, force)
-                fetched += came
-            kept[remote.name] = Kept(remote.size, sha256)
-            # After each file: what is checked stays known if the next one breaks off.
-            write_manifest(folder, _manifest(order, kept))
-    return Downloaded(
-        order.model.name, folder, order.source.name, order.listing.revision,
-        len(order.files), order.nbytes, fetched,
-    )  # fmt: skip
-
-
-def _one(
-    order: _Order, remote: Remote, target: Path, count: Callable[[int], None], force: bool
-) -> tuple[str, int]:
-    """SHA-256 of a file that was not there, and the bytes that came over the line for it."""
-    found = None if force else order.source.cached(order.listing.repo, remote)
-    if found is not None:
-        sha256 = reuse(found, remote, target, count)
-        if sha256 is not None:
-            return sha256, 0
-    part = remote.part(target)
-    had = part.stat().st_size if paths.is_file(part) else 0
-    url = order.source.url(order.listing, remote)
-    sha256 = fetch(order.source.client, url, remote, target, count)
-    return sha256, max(remote.size - had, 0)
-
-
 def _present(path: Path, remote: Remote) -> str | None:
     """SHA-256 of a file that is already the announced one; None where it must be fetched."""
     if not paths.is_file(path) or path.stat().st_size != remote.size:
@@ -287,8 +252,74 @@ def _present(path: Path, remote: Remote) -> str | None:
     return sha256 if remote.fault(path, sha256) is None else None
 
 
-def _manifest(order: _Order, kept: dict[str, Kept]) -> Manifest:
-    return Manifest(order.source.name, order.listing.repo, order.listing.revision, kept)
+# --- bringing it -----------------------------------------------------------------------------
+
+
+def _bring(order: _Order, offer: _Offer, counter: _Counter, force: bool, say: Say) -> Downloaded:
+    """The model, from this offer or the ones after it."""
+    while True:
+        before = counter.done
+        try:
+            return _bring_from(offer, order.folder, counter, force, say)
+        except DownloadFailed as error:
+            order.refusals.append(f"{offer.source.name}: {error}")
+            say(f"{order.model.name}: {offer.source.name} broke off ({error})")
+            counter.done = before
+            after = next(order.offers)
+            counter.total += after.nbytes - offer.nbytes
+            offer = after
+
+
+def _bring_from(
+    offer: _Offer, folder: Path, counter: _Counter, force: bool, say: Say
+) -> Downloaded:
+    with _alone(folder, offer.model.name, say):
+        kept, fetched = _known(folder, offer), 0
+        for remote in offer.files:
+            count = counter.of(offer.model.name, remote.name)
+            target = folder / remote.name
+            sha256 = None if force else _present(target, remote) or _linked(offer, remote, target)
+            if sha256 is not None:
+                count(remote.size)
+            else:
+                part = remote.part(target)
+                had = part.stat().st_size if paths.is_file(part) else 0
+                url = offer.source.url(offer.listing, remote)
+                sha256 = fetch(offer.source.client, url, remote, target, count)
+                fetched += max(remote.size - had, 0)
+            kept[remote.name] = Kept(remote.size, sha256)
+            # After each file: what is checked stays known if the next one breaks off.
+            listing = offer.listing
+            manifest = Manifest(offer.source.name, listing.repo, listing.revision, kept)
+            write_manifest(folder, manifest)
+    return Downloaded(
+        offer.model.name, folder, offer.source.name, offer.listing.revision,
+        len(offer.files), offer.nbytes, fetched,
+    )  # fmt: skip
+
+
+def _known(folder: Path, offer: _Offer) -> dict[str, Kept]:
+    """What the folder's manifest says of the files that are on offer."""
+    try:
+        old = read_manifest(folder)
+    except InvalidFile:
+        old = None  # it only saves work, and is written anew
+    names = {remote.name for remote in offer.files}
+    return {name: one for name, one in old.files.items() if name in names} if old else {}
+
+
+def _linked(offer: _Offer, remote: Remote, target: Path) -> str | None:
+    """Take a file that the source's own programs fetched; None where there is not the same."""
+    found = offer.source.cached(offer.listing, remote)
+    sha256 = _present(found, remote) if found is not None else None
+    if found is None or sha256 is None:
+        return None
+    try:
+        target.unlink(missing_ok=True)
+        target.hardlink_to(paths.resolved(found))
+    except OSError:
+        return None  # another disk, no links there: it is fetched, which always works
+    return sha256
 
 
 @contextmanager

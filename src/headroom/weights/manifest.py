@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headroom.errors import InvalidFile
+from headroom.files import read_json
+from headroom.weights.names import is_file_name
+
 NAME = ".headroom-manifest.json"
 CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +38,27 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where there is none, or none that can be read."""
+    """The folder's manifest; None where there is none.
+
+    Raises InvalidFile for one that cannot be read, or that names anything but files of its folder.
+    """
+    path = folder / NAME
     try:
-        raw = json.loads((folder / NAME).read_text("utf-8"))
-        files = {
-            str(one["file"]): Kept(int(one["size"]), str(one["sha256"])) for one in raw["files"]
-        }
-        return Manifest(str(raw["source"]), str(raw["repo"]), str(raw["revision"]), files)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # it only saves work: without it files are hashed again
+        raw = read_json(path)
+    except InvalidFile as error:
+        if error.missing:
+            return None
+        raise
+    match raw:
+        case {
+            "source": str(at),
+            "repo": str(repo),
+            "revision": str(commit),
+            "files": list(rows),
+        }:
+            return Manifest(at, repo, commit, dict(_kept(path, row) for row in rows))
+        case _:
+            raise InvalidFile(path, "is not a list of files with their sizes and checksums")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -49,17 +67,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         {"file": name, "size": kept.size, "sha256": kept.sha256}
         for name, kept in sorted(manifest.files.items())
     ]
-    text = json.dumps(
-        {
-            "source": manifest.source,
-            "repo": manifest.repo,
-            "revision": manifest.revision,
-            "files": rows,
-        },
-        indent=1,
-    )
+    source, repo, revision = manifest.source, manifest.repo, manifest.revision
+    value = {"source": source, "repo": repo, "revision": revision, "files": rows}
     part = folder / f"{NAME}.part"
-    part.write_text(text + "\n", encoding="utf-8")
+    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(part, folder / NAME)
 
 
@@ -80,3 +91,11 @@ def git_sha1_of(path: Path) -> str:
         while piece := file.read(CHUNK):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _kept(path: Path, row: object) -> tuple[str, Kept]:
+    match row:
+        case {"file": str(name), "size": int(size), "sha256": str(sha256)}:
+            if is_file_name(name) and size >= 0 and _SHA256.fullmatch(sha256):
+                return name, Kept(size, sha256)
+    raise InvalidFile(path, f"says {str(row)[:120]!r}, which is no file of this folder")

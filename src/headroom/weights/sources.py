@@ -1,25 +1,33 @@
 """Hugging Face and ModelScope: what a repository holds, and where a file of it is.
 
-Only these two read the services' answers. Source: the services' public HTTP interfaces.
+Only these two read the services' answers. Listings are not asked for through HfApi, which follows
+a page's `Link` to any host with the token, without end. Source: the services' HTTP interfaces.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import quote, urlencode, urljoin
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote, urlencode
 
-from headroom import paths
+import httpx2
+from huggingface_hub import constants, get_token, try_to_load_from_cache
+
 from headroom.errors import DownloadFailed
-from headroom.weights.client import Client
+from headroom.weights.client import Client, origin
 from headroom.weights.transfer import Remote
 
 MODELSCOPE = "https://modelscope.cn"
-_NEXT = re.compile(r'<([^>]+)>;\s*rel="next"')
+_HUGGING_FACE = "https://huggingface.co"
+_REVISION = "main"
+_PAGES = 100
+_FILES = 20_000  # a hundred times what the largest of the repositories holds
 _SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,135 +39,144 @@ class Listing:
     files: tuple[Remote, ...]
 
 
-class Source(Protocol):
-    """A place models are published at."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def client(self) -> Client: ...
-    def listing(self, repo: str) -> Listing:
-        """Everything in a repository. Raises DownloadFailed."""
-        ...
-
-    def url(self, listing: Listing, remote: Remote) -> str: ...
-    def cached(self, repo: str, remote: Remote) -> Path | None:
-        """Where the source's own programs may have put the same file on this machine."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class HuggingFace:
-    """huggingface.co, or the mirror that HF_ENDPOINT names; the revision is pinned to a commit."""
+class Source(ABC):
+    """A place models are published at."""
 
     endpoint: str
     client: Client = field(default_factory=Client)
+    name: ClassVar[str]
+
+    @abstractmethod
+    def listing(self, repo: str) -> Listing:
+        """Everything in a repository. Raises DownloadFailed."""
+
+    @abstractmethod
+    def page(self, repo: str) -> str:
+        """The address at which a person finds the repository's files."""
+
+    @abstractmethod
+    def url(self, listing: Listing, remote: Remote) -> str: ...
+    def cached(self, listing: Listing, remote: Remote) -> Path | None:
+        """Where the source's own programs have put the same file on this machine."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFace(Source):
+    """huggingface.co, or the mirror that HF_ENDPOINT names; the revision is pinned to a commit."""
+
     cache: Path | None = None
-    revision: str = "main"
-    name: str = field(default="Hugging Face", init=False)
+    name = "Hugging Face"
 
     def listing(self, repo: str) -> Listing:
         api = f"{self.endpoint}/api/models/{repo}"
-        commit = _text(_object(self.client.json(f"{api}/revision/{self.revision}")[0], api), "sha")
-        files: list[Remote] = []
-        page: str | None = f"{api}/tree/{commit}?recursive=true"
-        while page:
-            rows, headers = self.client.json(page)
-            files += _remotes(rows, page)
-            following = _NEXT.search(str(headers.get("Link", "")))
-            page = urljoin(page, following[1]) if following else None
-        return Listing(repo, commit, tuple(files))
+        about, _ = self.client.json(f"{api}/revision/{_REVISION}")
+        commit = _checksum(_field(about, "sha", str), _SHA1)
+        if commit is None:
+            raise DownloadFailed(f"{api}: names no commit.")
+        page, files = f"{api}/tree/{commit}?recursive=true", list[Remote]()
+        for _ in range(_PAGES):
+            rows, following = self.client.json(page)
+            files += _remotes(rows)
+            if following is None:
+                return Listing(repo, commit, tuple(files))
+            page = self._same_host(page, following)
+            if len(files) > _FILES:
+                break
+        raise DownloadFailed(f"{api}: the listing does not end (over {len(files)} files).")
+
+    def page(self, repo: str) -> str:
+        return f"{self.endpoint}/{repo}/tree/{_REVISION}"
 
     def url(self, listing: Listing, remote: Remote) -> str:
         return f"{self.endpoint}/{listing.repo}/resolve/{listing.revision}/{quote(remote.path)}"
 
-    def cached(self, repo: str, remote: Remote) -> Path | None:
-        if self.cache is None or remote.sha256 is None:
+    def cached(self, listing: Listing, remote: Remote) -> Path | None:
+        if self.cache is None:
             return None
-        blob = self.cache / f"models--{repo.replace('/', '--')}" / "blobs" / remote.sha256
-        return blob if paths.is_file(blob) else None
+        found = try_to_load_from_cache(
+            listing.repo, remote.path, cache_dir=self.cache, revision=listing.revision
+        )
+        return Path(found) if isinstance(found, str) else None
+
+    def _same_host(self, page: str, following: str) -> str:
+        if following.startswith(f"{_HUGGING_FACE}/"):  # as a mirror hands it on
+            following = self.endpoint + following.removeprefix(_HUGGING_FACE)
+        try:
+            target = httpx2.URL(page).join(following)
+        except httpx2.InvalidURL as error:
+            raise DownloadFailed(f"{page}: the next page is at {following!r}.") from error
+        if origin(target) != origin(httpx2.URL(page)):
+            raise DownloadFailed(f"{page}: the next page is elsewhere, at {following!r}.")
+        return str(target)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelScope:
+class ModelScope(Source):
     """modelscope.cn. It takes no token of another service."""
 
-    endpoint: str = MODELSCOPE
-    client: Client = field(default_factory=Client)
-    name: str = field(default="ModelScope", init=False)
+    name = "ModelScope"
 
     def listing(self, repo: str) -> Listing:
         url = f"{self.endpoint}/api/v1/models/{repo}/repo/files?Revision=master&Recursive=true"
-        answer = _object(self.client.json(url)[0], url)
-        data = answer.get("Data")
-        rows = data.get("Files") if isinstance(data, dict) else None
-        if not isinstance(rows, list):
-            message = str(answer.get("Message") or "no list of files")[:120]
-            raise DownloadFailed(f"{url}: {message}.")
-        files = []
-        for row in (_object(row, url) for row in rows):
-            if row.get("Type") == "blob":
-                sha256 = _checksum(row.get("Sha256"), _SHA256)
-                files.append(Remote(_text(row, "Path"), _count(row, "Size"), sha256))
-        return Listing(repo, "master", tuple(files))
+        answer, _ = self.client.json(url)
+        match answer:
+            case {"Data": {"Files": list(rows)}} if len(rows) <= _FILES:
+                return Listing(repo, "master", tuple(_blobs(rows)))
+            case {"Message": str(message)}:
+                raise DownloadFailed(f"{url}: {message[:120]!r}.")
+            case _:
+                raise DownloadFailed(f"{url}: answered no list of files.")
+
+    def page(self, repo: str) -> str:
+        return f"{self.endpoint}/models/{repo}/files"
 
     def url(self, listing: Listing, remote: Remote) -> str:
         query = urlencode({"Revision": listing.revision, "FilePath": remote.path})
-        return f"{self.endpoint}/api/v1/models/{listing.repo}/repo?{query}"
-
-    def cached(self, repo: str, remote: Remote) -> Path | None:
-        return None
+        return f"{self.endpoint}/api/v1/models/{quote(listing.repo)}/repo?{query}"
 
 
 def sources(preference: str = "auto", token: str | None = None) -> tuple[Source, ...]:
     """The sources to try, in order. Raises DownloadFailed where HF_HUB_OFFLINE is set."""
-    # Imported here, for it is slow: it knows where token, cache and mirror are said.
-    from huggingface_hub import constants, get_token
-
-    if constants.HF_HUB_OFFLINE:
+    if constants.is_offline_mode():
         raise DownloadFailed("HF_HUB_OFFLINE is set: nothing is downloaded.")
-    hugging_face = HuggingFace(
-        constants.ENDPOINT, Client(token or get_token()), Path(constants.HF_HUB_CACHE)
-    )
-    both: dict[str, tuple[Source, ...]] = {
-        "auto": (hugging_face, ModelScope(MODELSCOPE)),
-        "huggingface": (hugging_face,),
-        "modelscope": (ModelScope(MODELSCOPE),),
-    }
-    return both[preference]
+    client, cache = Client(token or get_token()), Path(constants.HF_HUB_CACHE)
+    hugging_face = HuggingFace(constants.ENDPOINT, client, cache)
+    places = {"huggingface": hugging_face, "modelscope": ModelScope(MODELSCOPE)}
+    return tuple(places.values()) if preference == "auto" else (places[preference],)
 
 
-def _remotes(rows: object, url: str) -> Iterator[Remote]:
+def _remotes(rows: object) -> Iterator[Remote]:
     if not isinstance(rows, list):
-        raise DownloadFailed(f"{url}: no list of files.")
-    for row in (_object(row, url) for row in rows):
-        if row.get("type") != "file":
-            continue
-        large = row.get("lfs")
-        if isinstance(large, Mapping):
-            sha256 = _checksum(large.get("oid"), _SHA256)
-            yield Remote(_text(row, "path"), _count(large, "size"), sha256)
-        else:
-            git_sha1 = _checksum(row.get("oid"), _SHA1)
-            yield Remote(_text(row, "path"), _count(row, "size"), None, git_sha1)
+        raise DownloadFailed("the listing is not a list of files.")
+    for row in rows:
+        if _field(row, "type", str) == "file":
+            path = _field(row, "path", str)
+            large = row.get("lfs")
+            if isinstance(large, Mapping):
+                yield Remote(path, _size(large, "size"), _checksum(large.get("oid"), _SHA256))
+            else:
+                git_sha1 = _checksum(row.get("oid"), _SHA1)
+                yield Remote(path, _size(row, "size"), None, git_sha1)
 
 
-def _object(value: object, url: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise DownloadFailed(f"{url}: answered {str(value)[:80]!r} where an object was expected.")
+def _blobs(rows: list[Any]) -> Iterator[Remote]:
+    for row in rows:
+        if _field(row, "Type", str) == "blob":
+            sha256 = _checksum(row.get("Sha256"), _SHA256)
+            yield Remote(_field(row, "Path", str), _size(row, "Size"), sha256)
+
+
+def _field(row: object, name: str, kind: type[_T]) -> _T:
+    value = row.get(name) if isinstance(row, Mapping) else None
+    if not isinstance(value, kind) or value == "":
+        raise DownloadFailed(f"the listing says {str(value)[:80]!r} for {name}.")
     return value
 
 
-def _text(row: Mapping[str, object], name: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value:
-        raise DownloadFailed(f"the listing says {value!r} for {name}.")
-    return value
-
-
-def _count(row: Mapping[str, object], name: str) -> int:
-    value = row.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+def _size(row: object, name: str) -> int:
+    value = _field(row, name, int)
+    if isinstance(value, bool) or value < 0:
         raise DownloadFailed(f"the listing says {value!r} for {name}.")
     return value
 

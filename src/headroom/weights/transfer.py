@@ -1,4 +1,7 @@
-"""One file: continued where it broke off, hashed as it comes, put in place in one step."""
+"""One file: continued where it broke off, hashed as it comes, put in place in one step.
+
+huggingface_hub 2 does not continue inside a file; with files of 5 GB that matters.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from headroom import paths
 from headroom.errors import DownloadFailed, InvalidOutput
 from headroom.weights.client import Broken, Client
-from headroom.weights.manifest import CHUNK, git_sha1_of, sha256_of
+from headroom.weights.manifest import CHUNK, git_sha1_of
+
+if TYPE_CHECKING:
+    import httpx2
 
 _TRIES = 5  # in a row that bring no byte
 
@@ -39,7 +45,7 @@ class Remote:
 
     def part(self, target: Path) -> Path:
         """Where the file grows. Named by its content, so only the same content continues it."""
-        mark = self.sha256 or self.git_sha1 or f"{self.size:x}"
+        mark = self.sha256 or self.git_sha1 or "unchecked"
         return target.with_name(f"{target.name}.{mark[:12]}.part")
 
     def fault(self, path: Path, sha256: str) -> str | None:
@@ -57,13 +63,15 @@ class Remote:
 def fetch(client: Client, url: str, remote: Remote, target: Path, count: Count) -> str:
     """Bring a file to `target`; its SHA-256 in hexadecimal.
 
-    Raises DownloadFailed. Where the line breaks for good the part stays, to be continued by the
-    next call; where the content is not the announced one the part goes. Raises InvalidOutput
+    Raises DownloadFailed. Where the connection breaks for good the part stays, to be continued by
+    the next call; where the content is not the announced one the part goes. Raises InvalidOutput
     where the disk takes no more.
     """
     part = remote.part(target)
-    continued = paths.exists(part)
     try:
+        if not (remote.sha256 or remote.git_sha1):
+            part.unlink(missing_ok=True)  # nobody could tell whether it is of the same content
+        continued = paths.exists(part)
         sha256 = _fill(client, url, remote, part, count)
         fault = remote.fault(part, sha256)
         if fault is None:
@@ -75,30 +83,17 @@ def fetch(client: Client, url: str, remote: Remote, target: Path, count: Count) 
         part.unlink()
     except OSError as error:
         raise unwritable(target, error) from error
-    if continued:  # what an earlier try left may have been bad: once more from the first byte
+    if continued:  # what an earlier call left may have been bad: once more from the first byte
         return fetch(client, url, remote, target, count)
     raise DownloadFailed(f"{url}: {fault}.")
 
 
-def reuse(found: Path, remote: Remote, target: Path, count: Count) -> str | None:
-    """Take a file that lies elsewhere on this disk instead; None where it is not the same."""
-    try:
-        sha256 = sha256_of(found)
-        if remote.fault(found, sha256) is not None:
-            return None
-        target.unlink(missing_ok=True)
-        os.link(found, target)
-    except OSError:
-        return None  # another disk, no links there: it is fetched, which always works
-    count(remote.size)
-    return sha256
-
-
 class _Growing:
-    """A part on disk: its bytes so far and their digest."""
+    """A part on disk: its bytes so far, their digest, and what the server calls the content."""
 
     def __init__(self, file: BinaryIO, count: Count) -> None:
         self.file, self.count = file, count
+        self.ranges, self.etag = True, ""
         self.digest, self.done = hashlib.sha256(), 0
         file.seek(0)
         while piece := file.read(CHUNK):
@@ -126,35 +121,53 @@ def _fill(client: Client, url: str, remote: Remote, part: Path, count: Count) ->
         failures = 0
         while growing.done < remote.size:
             before = growing.done
-            wait, why = 0.0, "the line broke"
+            broken = Broken("the connection broke")
             try:
                 _append(client, url, remote.size, growing)
             except Broken as error:
-                wait, why = error.wait, str(error)
+                broken = error
             if growing.done >= remote.size:
                 break
             failures = 1 if growing.done > before else failures + 1
             if failures >= _TRIES:
                 at = f"{growing.done} of {remote.size} bytes"
-                raise DownloadFailed(f"{url}: {why}; given up at {at} after {failures} tries.")
-            client.pause(failures - 1, wait)
+                raise DownloadFailed(f"{url}: {broken}; given up at {at} after {failures} tries.")
+            client.pause(failures - 1, broken)
         file.flush()
         os.fsync(file.fileno())
         return growing.digest.hexdigest()
 
 
 def _append(client: Client, url: str, size: int, growing: _Growing) -> None:
-    answer = client.get(url, growing.done)
-    try:
-        if answer.status == 416 or answer.start != growing.done:
+    headers = {}
+    if growing.done and growing.ranges:
+        headers["Range"] = f"bytes={growing.done}-"
+        if growing.etag:
+            headers["If-Range"] = growing.etag
+    with client.get(url, headers) as response:
+        begins = _begins(response)
+        if begins == 0:
             growing.restart()
-        if answer.status == 416:
-            return
-        # One byte more than announced is read, so that a longer file is seen to be one.
-        while growing.done <= size and (piece := answer.read(min(CHUNK, size + 1 - growing.done))):
-            growing.add(piece)
-    finally:
-        answer.close()
+        elif begins != growing.done:  # the next time the whole file is asked for
+            growing.ranges = False
+            raise Broken(f"HTTP {response.status_code} in answer to bytes from {growing.done}")
+        etag = response.headers.get("ETag", "")
+        growing.etag = "" if etag.startswith("W/") else etag  # If-Range takes no weak ones
+        for piece in response.iter_raw():
+            # One byte more than announced is kept, so that a longer file is seen to be one.
+            growing.add(piece[: size + 1 - growing.done])
+            if growing.done > size:
+                break
+
+
+def _begins(response: httpx2.Response) -> int:
+    """The byte of the file that an answer begins with; -1 where it says none that makes sense."""
+    if response.status_code == 200:
+        return 0
+    unit, _, span = response.headers.get("Content-Range", "").partition(" ")
+    start = span.partition("-")[0]
+    known = response.status_code == 206 and unit == "bytes" and start.isdecimal()
+    return int(start[:18]) if known else -1
 
 
 def unwritable(target: Path, error: OSError) -> InvalidOutput:

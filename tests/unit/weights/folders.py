@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import struct
 from pathlib import Path
 
-from headroom.weights.catalog import MODELS
+from headroom.weights.catalog import MODELS, Model
+from unit.weights.hub import COMMIT
 
 
 def safetensors(values: int, name: str = "w") -> bytes:
@@ -51,10 +54,26 @@ def put(place: Path, name: str, as_name: str | None = None) -> Path:
     return folder
 
 
+def cached(cache: Path, model: Model, files: dict[str, bytes], commit: str = COMMIT) -> Path:
+    """A model as huggingface_hub keeps it: blobs, a snapshot of links to them, and `main`."""
+    repo = cache / f"models--{model.repo.replace('/', '--')}"
+    folder = repo / "snapshots" / commit / model.inside
+    for place in (repo / "blobs", repo / "refs", folder):
+        place.mkdir(parents=True, exist_ok=True)
+    (repo / "refs" / "main").write_text(commit)
+    for name, data in files.items():
+        blob = repo / "blobs" / hashlib.sha256(data).hexdigest()
+        blob.write_bytes(data)
+        (folder / name).symlink_to(os.path.relpath(blob, folder))
+    return repo / "snapshots" / commit
+
+
 def published() -> dict[str, dict[str, bytes]]:
     """The repositories of all released models, with what else lies in them."""
     repos: dict[str, dict[str, bytes]] = {}
     for name, model in MODELS.items():
+        if not model.repo:
+            continue
         files = repos.setdefault(model.repo, {"README.md": b"# hi", ".gitattributes": b"*"})
         inside = f"{model.inside}/" if model.inside else ""
         files |= {f"{inside}{file}": data for file, data in model_files(name).items()}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from headroom import settings
 from headroom.models.acestep.variants import VARIANTS
@@ -28,13 +29,13 @@ def test_folders_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / "cache"
     plain = settings.load({"HEADROOM_CACHE_DIR": str(cache)})
-    assert checkpoint_dirs(plain) == (cache / "checkpoints", tmp_path / "checkpoints")
+    hub = Path(constants.HF_HUB_CACHE)
+    assert checkpoint_dirs(plain) == (cache / "checkpoints", tmp_path / "checkpoints", hub)
     said = settings.load(
         {"HEADROOM_CACHE_DIR": str(cache), "ACESTEP_CHECKPOINTS_DIR": str(tmp_path / "shared")}
     )
-    assert checkpoint_dirs(said, Path("here")) == tuple(
-        tmp_path / name for name in ("here", "shared", "checkpoints", "cache/checkpoints")
-    )
+    folders = ("here", "shared", "checkpoints", "cache/checkpoints")
+    assert checkpoint_dirs(said, Path("here")) == (*(tmp_path / name for name in folders), hub)
 
 
 def test_whole_models_are_found_in_every_layout(tmp_path: Path) -> None:

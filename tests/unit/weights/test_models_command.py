@@ -12,7 +12,7 @@ from headroom.cli import models
 from headroom.errors import DownloadFailed, InvalidRequest, WeightsMissing
 from headroom.weights import sources
 from headroom.weights.catalog import MODELS
-from unit.weights.folders import model_files, published, put
+from unit.weights.folders import cached, model_files, published, put
 from unit.weights.hub import Hub, serving
 
 TURBO = "acestep-v15-turbo"
@@ -22,8 +22,6 @@ MAIN = ("acestep-v15-turbo", "acestep-5Hz-lm-1.7B", "vae", "Qwen3-Embedding-0.6B
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home: no .env, no checkpoints, no bundled model."""
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "127.0.0.1")
     for name in ("HEADROOM_CHECKPOINTS_DIR", "ACESTEP_CHECKPOINTS_DIR", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HEADROOM_CACHE_DIR", str(tmp_path / "cache"))
@@ -138,6 +136,67 @@ def test_offline_is_offline(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not hub.requests
 
 
+def test_offline_what_is_in_the_cache_of_huggingface_hub_is_enough(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in MAIN:
+        cached(tmp_path / "hf", MODELS[name], model_files(name))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert run("download", "main", "--json") == 0
+    value = printed(capsys)
+    notes = value["notes"]
+    assert value["downloaded"] == [] and isinstance(notes, list) and len(notes) == 4
+    assert all("is already in" in note and "snapshots" in note for note in notes)
+    assert run("list", "--json") == 0
+    value = printed(capsys)
+    assert value["best"] == TURBO and rows(value, "models")[TURBO]["ready"] is True
+    assert run("verify", TURBO) == 0 and not hub.requests
+
+
+def test_how_much_there_is_to_download(
+    hub: Hub, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("download", "main", "--dry-run") == 0
+    seen = capsys.readouterr()
+    assert f"{TURBO}: 3 KiB in 3 files, 3 KiB to come from Hugging Face." in seen.err
+    assert "in all 10 KiB, 10 KiB to come." in seen.err and seen.out == ""
+    assert not place.exists() and not hub.asked("resolve")
+    assert run("download", "vae") == 0
+    capsys.readouterr()
+    assert run("download", "vae", "--dry-run") == 0
+    assert "vae: 3 KiB in 2 files, 0 KiB to come" in capsys.readouterr().err
+    assert run("list") == 0
+    assert "to download: `main` (ACE-Step/Ace-Step1.5) 9.37 GiB, --all" in capsys.readouterr().out
+
+
+def test_a_download_that_fails_says_what_a_person_can_do(
+    hub: Hub, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://user:word@proxy.invalid:3128")
+    hub.status["resolve"] = [403] * 9
+    hub.status["FilePath"] = [404] * 9
+    with pytest.raises(DownloadFailed) as error:
+        run("download", TURBO)
+    text = str(error.value)
+    assert "Hugging Face: http" in text and "HTTP 403" in text and "ModelScope: http" in text
+    assert "network:" in text and "proxy: " in text and "proxy.invalid:3128" in text
+    assert "word" not in text and "HF_ENDPOINT" in text
+    assert "by hand: put config.json, silence_latent.pt and all .safetensors and .json" in text
+    assert f"folder {TURBO} into {place / TURBO}" in text
+    assert f"/ACE-Step/Ace-Step1.5/tree/main or {hub.url}/models/ACE-Step/Ace-Step1.5/files" in text
+
+
+def test_a_model_that_is_not_published_is_refused_and_listed_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(InvalidRequest, match="'acestep-v15-turbo-rl' is not allowed"):
+        run("download", "acestep-v15-turbo-rl")
+    assert run("list", "--json") == 0
+    table = rows(printed(capsys), "models")
+    assert table["acestep-v15-turbo-rl"]["state"] == "unpublished"
+    assert table["scragvae"]["repo"] == "scragnog/Ace-Step-1.5-ScragVAE"
+
+
 @pytest.mark.parametrize("argv", [("download",), ("download", "turbo"), ("verify", "turbo")])
 def test_a_wrong_name_is_refused(hub: Hub, argv: tuple[str, ...]) -> None:
     with pytest.raises(InvalidRequest, match="acestep-v15-turbo") as error:
@@ -166,7 +225,8 @@ def test_verify_passes_and_fails(hub: Hub, place: Path, capsys: pytest.CaptureFi
 
 def test_all_of_them(hub: Hub, place: Path) -> None:
     assert run("download", "--all") == 0
-    assert {path.name for path in place.iterdir()} == set(MODELS)
+    official = {name for name, model in MODELS.items() if model.repo.startswith("ACE-Step/")}
+    assert {path.name for path in place.iterdir()} == official
     assert run("verify") == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import nn
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.hardware.machine import DType, Machine, fast_dtype
+from headroom.log import log
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.acts import BUNDLED as BUNDLED
 from headroom.models.acestep.acts import LanguageActs
@@ -93,7 +94,7 @@ class AceStep(LanguageActs):
         self.device = setup.device.torch
         raw = read_config(self.folder)
         self.config: AceStepConfig = dit_config(raw, self.folder)
-        self.variant: Variant = variant_of(raw, self.folder)
+        self.variant: Variant = variant_of(raw, item.name)
         self.text_config = text_encoder_config(read_config(self.text_folder), self.text_folder)
         self.vae_config = OobleckConfig.read(self.vae_folder)
         check_latents(self.config, self.vae_config, self.vae_folder)
@@ -299,6 +300,13 @@ def find(setup: Setup) -> catalog.Installed:
     """
     dirs = catalog.checkpoint_dirs(setup.settings, setup.checkpoint_dir)
     items = catalog.installed(dirs, BUNDLED)
+    return catalog.with_vae(_chosen(setup, dirs, items), items, setup.settings.vae)
+
+
+def _chosen(
+    setup: Setup, dirs: Sequence[Path], items: Sequence[catalog.Installed]
+) -> catalog.Installed:
+    named = next((i for i in items if i.name == setup.model and i.kind == "dit"), None)
     if setup.model is None:
         found = catalog.best(items)
         damaged = next((i for i in items if i.kind == "dit" and i.faults), None)
@@ -306,9 +314,12 @@ def find(setup: Setup) -> catalog.Installed:
             raise InvalidCheckpoint(damaged.folder, list(damaged.faults))
         if found is None:
             raise WeightsMissing("any", [str(d) for d in dirs], _fetch(catalog.USUAL_DIT))
+        instead = catalog.check_named(setup.checkpoint_dir, setup.settings, found)
+        if instead is not None:
+            log.warning(instead)
         return found
-    named = next((i for i in items if i.name == setup.model and i.kind == "dit"), None)
     if named is None:
+        catalog.check_named(setup.checkpoint_dir, setup.settings, None)
         raise WeightsMissing(setup.model, [str(d) for d in dirs], _fetch(setup.model))
     if named.faults:
         raise InvalidCheckpoint(named.folder, list(named.faults))

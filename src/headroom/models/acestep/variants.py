@@ -101,6 +101,16 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
             replace(_TURBO, name="acestep-v15-turbo-shift1", shift=1.0),
             replace(_TURBO, name="acestep-v15-turbo-shift3"),
             replace(_TURBO, name="acestep-v15-turbo-continuous", custom_times=CustomTimes.FREE),
+            # Named by the official code, not published.
+            replace(_TURBO, name="acestep-v15-turbo-rl"),
+            replace(_TURBO, name="acestep-v15-turbo-fix-inst-shift3"),
+            replace(
+                _TURBO,
+                name="acestep-v15-turbo-fix-inst-shift-continuous",
+                custom_times=CustomTimes.FREE,
+            ),
+            replace(_TURBO, name="acestep-v15-turbo-fix-inst-shift-dynamic"),
+            replace(_SFT, name="acestep-v15-base-sft-fix-inst"),
             _BASE,
             _SFT,
             replace(_TURBO, name="acestep-v15-xl-turbo", large=True),

@@ -1,0 +1,51 @@
+"""A model folder, held against its manifest and the headers of its files. No network, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headroom import paths
+from headroom.errors import InvalidFile
+from headroom.weights.catalog import Kind, inspect
+from headroom.weights.manifest import NAME, Kept, read_manifest, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a look at a folder found. `hashed` counts the files held against a checksum."""
+
+    folder: Path
+    files: int
+    hashed: int
+    nbytes: int
+    faults: tuple[str, ...]
+
+
+def verify(folder: Path, kind: Kind, count: Callable[[int], None] = lambda n: None) -> Verified:
+    """Hold a folder against its manifest, if it has one, and its files against their headers.
+
+    `count` is told the bytes of each piece that is read. Raises nothing for what it finds, and
+    opens nothing that the folder does not hold.
+    """
+    faults: list[str] = []
+    kept: dict[str, Kept] = {}
+    try:
+        manifest = read_manifest(folder)
+        kept = dict(manifest.files) if manifest else {}
+    except InvalidFile as error:
+        faults.append(f"{NAME}: {error.why}")
+    for name, one in kept.items():
+        path = folder / name
+        if not paths.is_file(path):
+            faults.append(f"{name}: missing")
+        elif path.stat().st_size != one.size:
+            faults.append(f"{name}: {path.stat().st_size} bytes instead of {one.size}")
+        elif (found := sha256_of(path, count)) != one.sha256:
+            faults.append(f"{name}: SHA-256 is {found}, it was {one.sha256}")
+    named = {fault.partition(":")[0] for fault in faults}
+    faults += [fault for fault in inspect(folder, kind) if fault.partition(":")[0] not in named]
+    files = [path for path in folder.glob("[!.]*") if paths.is_file(path)]
+    size = sum(path.stat().st_size for path in files)
+    return Verified(folder, len(files), len(kept), size, tuple(faults))
