@@ -18,7 +18,9 @@ from headroom.weights.catalog import BUNDLE, LM_PREFIX, MODELS, USUAL_DIT, USUAL
 MAIN = "main"
 MAIN_MODEL_REPO = BUNDLE
 MAIN_MODEL_COMPONENTS = [name for name, model in MODELS.items() if model.repo == BUNDLE]
-SUBMODEL_REGISTRY = {name: model.repo for name, model in MODELS.items() if model.repo != BUNDLE}
+SUBMODEL_REGISTRY = {
+    name: model.repo for name, model in MODELS.items() if model.official and model.repo != BUNDLE
+}
 DEFAULT_LM_MODEL = USUAL_LM
 DEFAULT_VAE_VARIANT = VAE
 

@@ -23,6 +23,7 @@ from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight
 Kind: TypeAlias = Literal["dit", "lm", "vae", "text_encoder"]
 
 BUNDLE = "ACE-Step/Ace-Step1.5"
+LM_PREFIX = "acestep-5Hz-lm-"  # how the names of the released ones begin
 _CODES = b"<|audio_code_"  # what a language model that plans songs writes, in its tokenizer
 _QWEN3_WORDS = 151_936  # rows of the vocabulary that Qwen3 is published with
 VAE = "vae"
