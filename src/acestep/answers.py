@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from headroom.engine.result import Result
     from headroom.models.acestep.song import Song
 
+USUAL_FORMAT: Format = "flac"
 MP3_RATES = (44_100, 48_000)
 METADATA = ("bpm", "keyscale", "timesignature")
 
@@ -91,7 +92,7 @@ def write_songs(
     from headroom.engine.save import Page, rescue, save
 
     notes = []
-    kind = cast("Format", config.audio_format)  # the request was read with it
+    kind: Format = getattr(result.request, "audio_format", None) or USUAL_FORMAT
     bitrate = getattr(result.request, "bitrate", None)
     for audio, made, told in zip(result.audios, result.provenance, audios, strict=True):
         if told["silent"]:
@@ -121,7 +122,7 @@ def check_output(config: GenerationConfig, folder: Path | None) -> None:
     is not and a place that takes no files."""
     if folder is not None:
         check_folder(folder, "save_dir")
-    if config.mp3_sample_rate not in (None, *MP3_RATES):
+    if str(config.mp3_sample_rate) not in map(str, (None, *MP3_RATES)):
         allowed = " or ".join(map(str, MP3_RATES))
         raise InvalidRequest("mp3_sample_rate", config.mp3_sample_rate, allowed)
 

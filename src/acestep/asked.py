@@ -63,7 +63,7 @@ def asked(params: GenerationParams, config: GenerationConfig, ready: bool) -> As
         said["thinking" if params.thinking else "plan_metadata"] = True
         said |= {name: getattr(params, name) for name in _LM if name in known}
     said |= {"audio_format": config.audio_format, "seeds": _seeds(params, config)}
-    if config.audio_format == "mp3":
+    if str(config.audio_format).lower() == "mp3":
         said["bitrate"] = _kilobits(config.mp3_bitrate)
     return Asked(request_from(said), tuple(notes))
 
@@ -141,7 +141,7 @@ def _special(params: GenerationParams, task: str, known: Mapping[str, str]) -> d
         said["reference_audio"] = (params.reference_audio,)
     if params.timesteps:
         times = params.timesteps
-        said["timesteps"] = tuple(times.split(",") if isinstance(times, str) else times)
+        said["timesteps"] = tuple(times.split(",")) if isinstance(times, str) else times
     if params.use_adg:
         said["guidance_variant"] = "adg"
     retake = said_seeds(params.retake_seed)

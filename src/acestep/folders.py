@@ -19,9 +19,16 @@ def checkpoints(project_root: Path | None) -> Path | None:
 
 def available(folder: Path | None, kind: catalog.Kind) -> list[str]:
     """Names of the models of a kind that can be opened here, those named as released ones are."""
+    names = {item.name for item in _installed(folder) if item.kind == kind and item.ready}
+    return sorted(name for name in names if name.startswith(PREFIXES[kind]))
+
+
+def place_of(folder: Path | None, name: str) -> Path | None:
+    """The folder of a model that can be opened here; None where there is none of that name."""
+    return next((one.folder for one in _installed(folder) if one.name == name and one.ready), None)
+
+
+def _installed(folder: Path | None) -> list[catalog.Installed]:
     from headroom.cli.models import bundled
 
-    dirs = catalog.checkpoint_dirs(load(), folder)
-    items = catalog.installed(dirs, bundled())
-    names = {item.name for item in items if item.kind == kind and item.ready}
-    return sorted(name for name in names if name.startswith(PREFIXES[kind]))
+    return catalog.installed(catalog.checkpoint_dirs(load(), folder), bundled())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep.codes_plan import Plan, failed, planned
-from acestep.folders import available
+from acestep.folders import available, place_of
 from acestep.gpu_config import machine_here
 from acestep.llm_prompts import Prompts
 from acestep.sheets import NOT_READY, Drawn, as_dict, formatting, inspiring, understanding
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headroom.engine.engine import Engine
 
 NO_CHOICES = Choices()
+MOST_TOKENS = 4096  # of a prompt and its answer, as ACE-Step has it
 SMALL_GB = 8.0  # of a card, below which ACE-Step calls it one of low memory
 
 
@@ -37,6 +38,7 @@ class LLMHandler(Prompts):
         self.llm_backend = ""
         self.device = "auto"
         self.offload_to_cpu = False
+        self.max_model_len = MOST_TOKENS
         self._name = ""
         self._folder = Path("checkpoints")
         self._engine: Engine | None = None
@@ -86,6 +88,24 @@ class LLMHandler(Prompts):
                 load(), device=self.device, checkpoint_dir=folder, choices=self.choices()
             ).open()
         return self._engine
+
+    @property
+    def llm_tokenizer(self) -> object | None:
+        """The model's tokenizer (of the library tokenizers), once one was initialised."""
+        from headroom.models.acestep.lm_words import Words
+
+        folder = self._folder if paths.is_dir(self._folder) else None
+        place = place_of(folder, self._name) if self.llm_initialized else None
+        return None if place is None else Words.open(place).tokenizer
+
+    @property
+    def dtype(self) -> object:
+        """The precision it computes in; fp32 before one was initialised."""
+        import torch
+
+        if self._engine is None:
+            return torch.float32
+        return getattr(torch, self._engine.model.numerics().dtype)
 
     def share(self, engine: Engine) -> None:
         """Work with an engine that somebody else opened, so that nothing is loaded twice."""

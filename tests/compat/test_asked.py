@@ -120,6 +120,11 @@ def test_what_a_task_does_not_have_is_noted_and_not_refused() -> None:
         ({"guidance_params": {"a": 1}}, "guidance_params"),
         ({"task_type": "dance"}, "task"),
         ({"shift": -1.0}, "shift"),
+        ({"timesteps": 5}, "timesteps"),
+        ({"timesteps": "1,x"}, "timesteps"),
+        ({"duration": "long"}, "duration"),
+        ({"bpm": [1]}, "bpm"),
+        ({"seed": {}}, "seeds"),
         ({"task_type": "cover", "reference_audio": "a.wav"}, "source_audio"),
     ],
 )
@@ -138,6 +143,11 @@ def test_codes_stand_in_for_a_source(task: str, source: str | None) -> None:
     request = meant(task_type=task, audio_codes=CODES, src_audio=source, audio_cover_strength=0.5)
     assert isinstance(request, Text2Music)
     assert request.audio_codes == CODES and request.audio_cover_strength == 0.5
+
+
+def test_times_as_numbers_or_as_text() -> None:
+    for times in ([1.0, 0.5, 0.0], (1.0, 0.5, 0.0), "1.0, 0.5, 0"):
+        assert meant(timesteps=times).timesteps == (1.0, 0.5, 0.0)
 
 
 def test_a_cover_of_nothing_is_a_song_of_its_own() -> None:

@@ -156,6 +156,10 @@ def test_a_language_model_can_be_initialised_again(tmp_path: Path) -> None:
     assert handler.initialize("./checkpoints", "acestep-5Hz-lm-nano", "pt", "cpu")[1]
     assert handler.engine() is not first
     assert handler.get_available_5hz_lm_models() == ["acestep-5Hz-lm-nano"]
+    tokenizer: Any = handler.llm_tokenizer
+    assert tokenizer.decode(tokenizer.encode("la la").ids) == "la la"
+    assert LLMHandler().llm_tokenizer is None and handler.dtype == torch.float32
+    assert handler.max_model_len == 4096
     ratio, small = handler.get_gpu_memory_utilization()
     assert 0.2 <= ratio <= 0.9 and small in (True, False)
 
@@ -235,7 +239,7 @@ def test_mp3_files_have_the_rate_and_bit_rate_that_are_said(
     handlers: Handlers, tmp_path: Path
 ) -> None:
     config = GenerationConfig(
-        batch_size=None, seeds="1", audio_format="mp3", mp3_bitrate="64k", mp3_sample_rate=44_100
+        batch_size=None, seeds="1", audio_format="MP3", mp3_bitrate="64k", mp3_sample_rate=44_100
     )
     params = GenerationParams(caption="x", duration=10, inference_steps=1)
     result = generate_music(handlers[0], None, params, config, save_dir=str(tmp_path))
