@@ -217,8 +217,12 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
 def _whole(field: str, value: object) -> object:
     """The value with its texts as `words.whole` has them. Raises the validation error of half a
     letter, in a path too: libraries that open files take none."""
-    if isinstance(value, list | tuple):
-        return [_whole(field, one) for one in value]
+    if isinstance(value, list | tuple):  # what lies deeper is no value of a field
+        return [_whole_text(field, one) for one in value]
+    return _whole_text(field, value)
+
+
+def _whole_text(field: str, value: object) -> object:
     if not isinstance(value, str | Path):
         return value
     found = whole(str(value))

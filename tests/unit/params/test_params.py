@@ -425,6 +425,18 @@ def test_half_a_letter_in_a_path_or_a_list_is_refused_too() -> None:
         Tea(herbs=("mint", "\ud800"))
 
 
+def test_a_value_nested_without_end_is_a_sentence() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    endless: list[object] = []
+    endless.append(endless)
+    for value in (deep, endless):
+        for said in ({"herbs": value}, {"cups": value}, {"kind": value}):
+            with pytest.raises(InvalidRequest, match=f"^{next(iter(said))}: "):
+                Tea.model_validate(said)
+
+
 def test_two_halves_of_a_letter_are_a_letter() -> None:
     assert Words(note="\ud83c\udfb5").note == "\U0001f3b5"
 
