@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 import torch
@@ -17,12 +18,12 @@ from headroom.nn import attention
 from headroom.nn.fsq import FSQ
 from headroom.nn.qwen3 import pack
 from headroom.runtime.prepare import bring
+from support.near import assert_agrees, assert_near, twice
 from support.networks import build_networks, official_state
 from support.oracle import Oracle, Tree
 from support.ours import Ours, load_ours, parts
 from support.tiny import LEVELS, REAL_2B, REAL_XL, DitSizes
 
-TOLERANCE = 1e-5
 SIZES = ("2b-like", "xl-like")
 WINDOW = 7  # tokens, of both small sizes
 Pair = tuple[Ours, Oracle]
@@ -96,25 +97,22 @@ def test_velocity(pair: Pair, frames: int) -> None:
     x, context, rows = inputs(2, frames, 11)
     times = (0.9, 0.3)
     velocity = ours.velocity(x, times, context, list(rows))
-    assert gap(velocity, oracle.dit(x, times, context, rows)) <= TOLERANCE
+    assert_near(velocity, lambda: oracle.dit(x, times, context, rows))
 
 
 def test_what_the_forward_computes_on_its_way(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, oracle = pair
     x, context, rows = inputs(2, 61, 11)
     times = (0.9, 0.3)
-    theirs = oracle.trace(x, times, context, rows)
+    theirs, exact = twice(lambda: oracle.trace(x, times, context, rows))
     seen = watch(ours, monkeypatch)
     velocity = ours.velocity(x, times, context, list(rows))
-    e, m = ours.time(times)
-    assert gap(e, theirs.e) <= TOLERANCE
-    assert gap(m, theirs.m) <= TOLERANCE
-    assert gap(velocity, theirs.velocity) <= TOLERANCE
     found = {name: values[0].view(2, -1, values[0].shape[-1]) for name, values in seen.items()}
-    for name in ("tokens", "condition", "sa_in", "sa_out", "after_ca"):
-        assert gap(found[name], getattr(theirs, name)) <= TOLERANCE, name
+    found |= dict(zip("em", ours.time(times), strict=True)) | {"velocity": velocity}
+    for name in ("e", "m", "velocity", "tokens", "condition", "sa_in", "sa_out", "after_ca"):
+        assert_agrees(found[name], getattr(theirs, name), getattr(exact, name), name)
     for i, layer in enumerate(theirs.layers):
-        assert gap(seen["layers"][i].view_as(layer), layer) <= TOLERANCE, i
+        assert_agrees(seen["layers"][i].view_as(layer), layer, exact.layers[i], i)
 
 
 def watch(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tensor]]:
@@ -153,7 +151,7 @@ def test_what_is_computed_once_serves_every_step(pair: Pair) -> None:
         cross, fixed = ours.cross(list(rows)), ours.context(context, layout)
         for k, t in enumerate(times):
             velocity = ours.dit(x, fixed, modulation.at(k), cross, layout)
-            assert gap(velocity, oracle.dit(x, [t, t], context, rows)) <= TOLERANCE
+            assert_near(velocity, partial(oracle.dit, x, [t, t], context, rows), k)
             x = x - 0.2 * velocity
 
 
@@ -163,13 +161,13 @@ def test_the_null_condition_is_one_vector_a_layer(pair: Pair) -> None:
     x, context, rows = inputs(2, 41, 12)
     times = (0.8, 0.4)
     both = ours.velocity(x, times, context, list(rows), guided=True)
-    assert gap(both[0], oracle.dit(x, times, context, rows)) <= TOLERANCE
+    assert_near(both[0], lambda: oracle.dit(x, times, context, rows))
     for length in (1, 12, 40):
-        free = oracle.dit(x, times, context, oracle.null.expand(2, length, -1))
-        assert gap(both[1], free) <= TOLERANCE
+        null = oracle.null.expand(2, length, -1)
+        assert_near(both[1], partial(oracle.dit, x, times, context, null), length)
     same_time = ours.velocity(x, times[:1], context, list(rows), guided=True)
-    free = oracle.dit(x, times[:1] * 2, context, oracle.null.expand(2, 3, -1))
-    assert gap(same_time[1], free) <= TOLERANCE
+    null = oracle.null.expand(2, 3, -1)
+    assert_near(same_time[1], lambda: oracle.dit(x, times[:1] * 2, context, null))
 
 
 @pytest.mark.parametrize("guided", [False, True], ids=["plain", "guided"])
@@ -187,12 +185,12 @@ def test_a_ragged_batch_equals_its_songs_alone(
     batch = batch if guided else batch.unsqueeze(0)
     for i, n in enumerate(frames):
         song = (x[i : i + 1, :n], times[i : i + 1], context[i : i + 1, :n])
-        alone = ours.velocity(*song, conditions[i : i + 1], guided=guided)
-        alone = alone if guided else alone.unsqueeze(0)
-        assert gap(batch[:, i, :n], alone[:, 0]) <= TOLERANCE
+        single = partial(ours.velocity, *song, conditions[i : i + 1], guided=guided)
+        alone, exact = (v if guided else v.unsqueeze(0) for v in twice(single))
+        assert_agrees(batch[:, i, :n], alone[:, 0], exact[:, 0], i)
         assert batch[:, i, n:].count_nonzero() == 0
-        theirs = oracle.dit(*song, conditions[i].unsqueeze(0))
-        assert gap(batch[0, i : i + 1, :n], theirs) <= TOLERANCE
+        theirs = partial(oracle.dit, *song, conditions[i].unsqueeze(0))
+        assert_near(batch[0, i : i + 1, :n], theirs, i)
 
 
 def test_neighbours_share_a_condition(pair: Pair) -> None:
@@ -205,8 +203,8 @@ def test_neighbours_share_a_condition(pair: Pair) -> None:
     batch = ours.velocity(x, [0.6], context, conditions, frames=frames, shared=(2, 1))
     for i, n in enumerate(frames):
         row = conditions[0 if i < 2 else 1].unsqueeze(0)
-        theirs = oracle.dit(x[i : i + 1, :n], [0.6], context[i : i + 1, :n], row)
-        assert gap(batch[i : i + 1, :n], theirs) <= TOLERANCE
+        theirs = partial(oracle.dit, x[i : i + 1, :n], [0.6], context[i : i + 1, :n], row)
+        assert_near(batch[i : i + 1, :n], theirs, i)
 
 
 def test_fused_projections_change_nothing(trees: Callable[..., Tree]) -> None:
@@ -217,13 +215,13 @@ def test_fused_projections_change_nothing(trees: Callable[..., Tree]) -> None:
     assert ours.dit.layers[0].self_attn.qkv is not None
     x, context, rows = inputs(2, 37, 11)
     both = ours.velocity(x, (0.7, 0.2), context, list(rows), guided=True)
-    assert gap(both[0], tree.oracle.dit(x, (0.7, 0.2), context, rows)) <= TOLERANCE
+    assert_near(both[0], lambda: tree.oracle.dit(x, (0.7, 0.2), context, rows))
     null = tree.oracle.null.expand(2, 4, -1)
-    assert gap(both[1], tree.oracle.dit(x, (0.7, 0.2), context, null)) <= TOLERANCE
+    assert_near(both[1], lambda: tree.oracle.dit(x, (0.7, 0.2), context, null))
     lyrics = random(25, 24)
     with torch.no_grad():
-        rows = ours.conditioner.encoder.lyric_encoder(lyrics, [25])
-    assert gap(rows, tree.oracle.lyric_rows(lyrics)) <= TOLERANCE
+        found = ours.conditioner.encoder.lyric_encoder(lyrics, [25])
+    assert_near(found, lambda: tree.oracle.lyric_rows(lyrics))
 
 
 # --- windowed attention ------------------------------------------------------------------
@@ -239,8 +237,12 @@ def test_windowed_kernels_against_a_dense_mask(
     place = torch.arange(length)
     dense = (place.unsqueeze(0) - place.unsqueeze(1)).abs() <= window
     k4, v4 = k.repeat_interleave(2, dim=1), v.repeat_interleave(2, dim=1)
-    scores = (q @ k4.mT / 4).masked_fill(~dense, float("-inf"))
-    assert gap(kernel(q, k, v, window), scores.softmax(-1) @ v4) <= TOLERANCE
+
+    def plain() -> Tensor:
+        scores = (q @ k4.mT / 4).masked_fill(~dense, float("-inf"))
+        return scores.softmax(-1) @ v4
+
+    assert_near(kernel(q, k, v, window), plain)
 
 
 @pytest.mark.parametrize("length", [5, WINDOW, WINDOW + 1, 60])
@@ -248,7 +250,7 @@ def test_one_windowed_layer(pair: Pair, length: int) -> None:
     """Layer 0 alone, S ≤ window, window + 1 and far more."""
     ours, oracle = pair
     x, context, rows = inputs(1, 2 * length, 6)
-    theirs = oracle.trace(x, [0.5], context, rows).layers[0]
+    theirs, exact = twice(lambda: oracle.trace(x, [0.5], context, rows).layers[0])
     layout = ours.dit.layout([2 * length])
     out: list[Tensor] = []
     handle = ours.dit.layers[0].register_forward_hook(lambda m, args, y: out.append(y))
@@ -257,7 +259,7 @@ def test_one_windowed_layer(pair: Pair, length: int) -> None:
     finally:
         handle.remove()
     assert layout.tokens == (length,)
-    assert gap(out[0], theirs[0]) <= TOLERANCE
+    assert_agrees(out[0], theirs[0], exact[0])
 
 
 # --- half precision ----------------------------------------------------------------------
@@ -310,16 +312,17 @@ def test_ragged_conditions(pair: Pair) -> None:
     captions = [random(n, 24) for n in (5, 12, 1)]
     lyrics = [random(n, 24) for n in (25, 3, 9)]
     timbre = random(4, 30, 8)
-    theirs = oracle.condition(captions, lyrics, timbre, order=[0, 1, 1, 2])
+    order = [0, 1, 1, 2]
+    theirs, exact = twice(lambda: oracle.condition(captions, lyrics, timbre, order))
     with torch.no_grad():
         rows, lengths = ours.conditioner.encoder(
             torch.cat(captions), [5, 12, 1], torch.cat(lyrics), [25, 3, 9], timbre, [1, 2, 1]
         )
         pooled = ours.conditioner.encoder.timbre_encoder(timbre)
     assert lengths == (31, 17, 11)
-    for mine, row in zip(rows.split(list(lengths)), theirs, strict=True):
-        assert gap(mine, row) <= TOLERANCE
-    assert gap(pooled, oracle.timbre(timbre)) <= TOLERANCE
+    for mine, row, true in zip(rows.split(list(lengths)), theirs, exact, strict=True):
+        assert_agrees(mine, row, true)
+    assert_near(pooled, lambda: oracle.timbre(timbre))
     assert gap(rows[25], pooled[0]) == 0
     assert gap(ours.null, oracle.null) == 0
 
@@ -349,7 +352,7 @@ def test_codes_against_the_reference(pair: Pair) -> None:
         assert codes.unique().numel() > 2_000
         every = torch.arange(64_000)
         vectors = ours.codes.tokenizer.quantizer.decode(every)
-    assert gap(vectors, oracle.decode_codes(every.unsqueeze(0))[0]) <= TOLERANCE
+    assert_near(vectors, lambda: oracle.decode_codes(every.unsqueeze(0))[0])
 
 
 @pytest.mark.parametrize("frames", [5, 40, 41, 42, 43, 44])
@@ -362,20 +365,23 @@ def test_tokenizer_and_detokenizer(pair: Pair, frames: int) -> None:
         mine = ours.codes.detokenizer(ours.codes.tokenizer.quantizer.decode(codes))
     assert codes.shape == (2, -(-frames // 5))
     assert torch.equal(codes, theirs)
-    assert gap(mine, oracle.detokenize(quantised)) <= TOLERANCE
+    assert_near(mine, lambda: oracle.detokenize(quantised))
 
 
 @pytest.mark.parametrize("frames", [23, 25, 60])
 def test_hints_are_cut_or_continue_with_silence(pair: Pair, frames: int) -> None:
     ours, oracle = pair
     codes = torch.randint(0, 64_000, (2, 5), generator=torch.Generator().manual_seed(4))
-    whole = oracle.detokenize(oracle.decode_codes(codes))
     tail = oracle.silence[:, : max(0, frames - 25)].expand(2, -1, -1)
-    theirs = torch.cat((whole, tail), dim=1)[:, :frames]
+
+    def theirs() -> Tensor:
+        whole = oracle.detokenize(oracle.decode_codes(codes))
+        return torch.cat((whole, tail), dim=1)[:, :frames]
+
     quantiser, detokenizer = ours.codes.tokenizer.quantizer, ours.codes.detokenizer
     with torch.no_grad():
         mine = hints(codes, quantiser, detokenizer, frames, oracle.silence)
-    assert gap(mine, theirs) <= TOLERANCE
+    assert_near(mine, theirs)
 
 
 # --- text --------------------------------------------------------------------------------
@@ -391,12 +397,13 @@ def test_text_encoder_on_packed_prompts(pair: Pair) -> None:
         rows = ours.text(ids, lengths).split(lengths)
     assert gap(ours.text.embed(ids), oracle.embed(ids)) == 0
     for prompt, row in zip(prompts, rows, strict=True):
-        assert gap(row, oracle.text(prompt.unsqueeze(0))[0]) <= TOLERANCE
+        assert_near(row, lambda prompt=prompt: oracle.text(prompt.unsqueeze(0))[0])
     for right in (True, False):
         padded, mask = padding(prompts, right)
-        theirs = oracle.text(padded, None if right else mask)
+        theirs, exact = twice(partial(oracle.text, padded, None if right else mask))
         for i, row in enumerate(rows):
-            assert gap(row, theirs[i][mask[i].bool()]) <= TOLERANCE
+            valid = mask[i].bool()
+            assert_agrees(row, theirs[i][valid], exact[i][valid], (i, right))
 
 
 def padding(prompts: Sequence[Tensor], right: bool) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from diffusers.models.transformers.ace_step_transformer import _create_4d_mask
 from safetensors.torch import load_file
 
+from support.near import assert_near
 from support.networks import build_networks, official_state
 from support.oracle import Tree, build_oracle, build_tree
 from support.tiny import LEVELS, PRESETS, REAL_2B, REAL_XL, DitSizes
@@ -155,10 +157,14 @@ def test_a_trace_is_the_forward_it_looks_into() -> None:
     assert (trace.e.shape, trace.m.shape) == ((2, 64), (2, 6, 64))
     assert trace.condition.shape == (2, 6, 64) and len(trace.layers) == 4
     layer = oracle.networks.dit.layers[0]
-    gate = (layer.scale_shift_table + trace.m).chunk(6, dim=1)[2]
-    stream = trace.tokens + gate * trace.sa_out
-    crossed = layer.cross_attn(layer.cross_attn_norm(stream), trace.condition)
-    assert (stream + crossed - trace.after_ca).abs().max() < 1e-6
+
+    def after_ca() -> torch.Tensor:
+        gate = (layer.scale_shift_table + trace.m).chunk(6, dim=1)[2]
+        stream = trace.tokens + gate * trace.sa_out
+        crossed: torch.Tensor = layer.cross_attn(layer.cross_attn_norm(stream), trace.condition)
+        return stream + crossed
+
+    assert_near(trace.after_ca, after_ca)
     assert not layer._forward_hooks and not layer.mlp_norm._forward_pre_hooks
 
 
@@ -182,11 +188,14 @@ def test_condition_rows_stand_in_order() -> None:
     timbre = torch.randn(3, 30, 8)
     rows = oracle.condition(text, lyrics, timbre, order=[1, 0, 1])
     assert [len(row) for row in rows] == [3 + 1 + 5, 11 + 2 + 8]
-    pooled = oracle.timbre(timbre)
+
+    def parts(item: int, references: list[int]) -> torch.Tensor:
+        projected = text[item] @ oracle.networks.condition.text_projector.weight.T
+        pooled = oracle.timbre(timbre)[references]
+        return torch.cat((oracle.lyric_rows(lyrics[item]), pooled, projected))
+
     for item, references in ((0, [1]), (1, [0, 2])):
-        parts = [oracle.lyric_rows(lyrics[item]), pooled[references]]
-        parts.append(text[item] @ oracle.networks.condition.text_projector.weight.T)
-        assert (torch.cat(parts) - rows[item]).abs().max() < 1e-5
+        assert_near(rows[item], partial(parts, item, references), item)
 
 
 def test_the_text_encoder_is_causal_at_the_released_base() -> None:

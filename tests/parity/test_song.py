@@ -23,12 +23,12 @@ from headroom.models.acestep.requests import AnyMusicRequest, Cover, Repaint, Te
 from headroom.models.acestep.song import Song
 from headroom.settings import load
 from support import scalar_sampler, synth
+from support.near import assert_agrees, exactly, twice
 from support.oracle import Tree
+from support.ours import made_exactly
 from support.scalar_sampler import Case
 
 SIZES = ("2b-like", "xl-like")
-TOLERANCE = 5e-5  # latents after a whole run
-ONE_FORWARD = 1e-5
 SHIFT_3 = [1, 21 / 22, 0.9, 5 / 6, 0.75, 9 / 14, 0.5, 0.3, 0]
 GENERATE = "Fill the audio semantic mask based on the given conditions:"
 SEMANTIC = "Generate audio semantic tokens based on the given conditions:"
@@ -157,27 +157,42 @@ def filled(tree: Tree, latents: Tensor, frames: int) -> Tensor:
     return torch.cat((latents, quiet(tree, frames - len(latents))))
 
 
-def gap(ours: Tensor, theirs: Tensor) -> float:
-    assert ours.shape == theirs.shape
-    return float((ours - theirs).abs().max())
+Asked = Callable[[], tuple[Reference, Case]]
 
 
-def check(result: Result, reference: Reference, case: Case, seed: int) -> Tensor:
-    """Noise, latents and sound of a single song; returns the reference's latents."""
-    (noise,), (latents,) = result.kept["noise"], result.kept["latents"]
+def check(result: Result, asked: Asked, seed: int) -> tuple[Tensor, Tensor]:
+    """Noise and latents of a single song; the reference's latents, in fp32 and in float64.
+
+    `asked` makes all that the reference is given, so that this too is made in float64.
+    """
+    (noise,) = result.kept["noise"]
     assert torch.equal(noise, draw([seed], [len(noise)], noise.shape[1])[0])
-    expected = reference.run(noise, case)
-    assert gap(latents, expected) <= TOLERANCE
-    assert expected.std() > 0.3  # the tolerance means something
-    return expected
+    return starting(result, lambda: noise, asked)
 
 
-def sounds_like(result: Result, tree: Tree, latents: Tensor, db: float = -1.0) -> None:
-    """The audio is the decoded latents at the level that was asked for."""
+def starting(result: Result, start: Callable[[], Tensor], asked: Asked) -> tuple[Tensor, Tensor]:
+    """The latents of a single song that began as `start`."""
+
+    def run() -> Tensor:
+        reference, case = asked()
+        return reference.run(start(), case)
+
+    (latents,) = result.kept["latents"]
+    expected, exact = twice(run)
+    assert_agrees(latents, expected, exact)
+    assert expected.std() > 0.3  # agreement means something
+    return expected, exact
+
+
+def sounds_like(result: Result, tree: Tree, latents: tuple[Tensor, Tensor]) -> None:
+    """The audio is the decoded latents at -1 dB."""
     samples = result.audio.samples
-    audio = tree.oracle.decode(latents.t()[None])[0][:, : samples.shape[1]]
-    audio = audio * (10 ** (db / 20) / float(audio.abs().max()))
-    assert gap(samples, audio) <= 2e-4
+
+    def sound(latents: Tensor) -> Tensor:
+        audio = tree.oracle.decode(latents.t()[None])[0][:, : samples.shape[1]]
+        return audio * (10 ** (-1 / 20) / float(audio.abs().max()))
+
+    assert_agrees(samples, sound(latents[0]), exactly(lambda: sound(latents[1])))
 
 
 def ones(frames: int, tree: Tree) -> Tensor:
@@ -209,8 +224,11 @@ def test_turbo_in_eight_steps(size: str, seconds: int, frames: int, engines: Eng
         f"- bpm: 96\n- timesignature: 3\n- keyscale: F# minor\n- duration: {seconds} seconds\n",
         "# Languages\npt\n\n# Lyric\n[Verse]\nla lá",
     )
-    reference = Reference(tree, words, quiet(tree, frames), ones(frames, tree))
-    latents = check(result, reference, Case(SHIFT_3), 5)
+
+    def asked() -> tuple[Reference, Case]:
+        return Reference(tree, words, quiet(tree, frames), ones(frames, tree)), Case(SHIFT_3)
+
+    latents = check(result, asked, 5)
     sounds_like(result, tree, latents)
     assert result.audio.samples.shape == (2, seconds * 48_000)
 
@@ -221,7 +239,7 @@ def test_a_long_caption_is_cut_where_the_reference_cuts_it(engines: Engines) -> 
     caption = "a very long description of a piece of music " * 6
     request = Text2Music(caption=caption, duration=10, seed=6, timesteps=(1, 0.5))
     reference = Reference(tree, Words(GENERATE, caption), quiet(tree, 250), ones(250, tree))
-    check(engine.generate(request), reference, Case([1, 0.5, 0]), 6)
+    check(engine.generate(request), lambda: (reference, Case([1, 0.5, 0])), 6)
 
 
 @pytest.mark.usefixtures("no_decoder")
@@ -237,7 +255,7 @@ def test_base_with_projected_guidance(
     )  # fmt: skip
     case = Case([1, 0.75, 0.5, 0.25, 0], scale=7.0, interval=interval)
     reference = Reference(tree, Words(GENERATE, "rain"), quiet(tree, 250), ones(250, tree))
-    check(engine.generate(request), reference, case, 7)
+    check(engine.generate(request), lambda: (reference, case), 7)
 
 
 @pytest.mark.usefixtures("no_decoder")
@@ -260,7 +278,7 @@ def test_other_solvers(method: str, turbo: bool, engines: Engines) -> None:
             np.asarray(draw([8], [250], channels, Stream.SDE, k)[0], np.float64) for k in range(3)
         ]
     reference = Reference(tree, Words(GENERATE, "rain"), quiet(tree, 250), ones(250, tree))
-    check(engine.generate(request), reference, case, 8)
+    check(engine.generate(request), lambda: (reference, case), 8)
 
 
 # --- from codes and recordings -----------------------------------------------------------
@@ -285,14 +303,18 @@ def test_codes_guide_as_long_as_the_strength_says(
         caption="brass", audio_codes=CODE_TEXT, seed=9, audio_cover_strength=strength
     )
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
-    reference = Reference(
-        tree,
-        Words(SEMANTIC, "brass", metas),
-        from_codes(tree, CODES),
-        ones(135, tree),
-        after=Words(GENERATE, "brass", metas) if strength < 1 else None,
-    )
-    check(engine.generate(request), reference, Case(SHIFT_3, switch=int(8 * strength)), 9)
+
+    def asked() -> tuple[Reference, Case]:
+        reference = Reference(
+            tree,
+            Words(SEMANTIC, "brass", metas),
+            from_codes(tree, CODES),
+            ones(135, tree),
+            after=Words(GENERATE, "brass", metas) if strength < 1 else None,
+        )
+        return reference, Case(SHIFT_3, switch=int(8 * strength))
+
+    check(engine.generate(request), asked, 9)
 
 
 @pytest.mark.usefixtures("no_decoder")
@@ -303,15 +325,18 @@ def test_the_switch_comes_under_guidance_too(engines: Engines) -> None:
         inference_steps=4, guidance_scale=4,
     )  # fmt: skip
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
-    reference = Reference(
-        tree,
-        Words(SEMANTIC, "brass", metas),
-        from_codes(tree, CODES),
-        ones(135, tree),
-        after=Words(GENERATE, "brass", metas),
-    )
-    case = Case([1, 0.75, 0.5, 0.25, 0], scale=4.0, switch=2)
-    check(engine.generate(request), reference, case, 9)
+
+    def asked() -> tuple[Reference, Case]:
+        reference = Reference(
+            tree,
+            Words(SEMANTIC, "brass", metas),
+            from_codes(tree, CODES),
+            ones(135, tree),
+            after=Words(GENERATE, "brass", metas),
+        )
+        return reference, Case([1, 0.75, 0.5, 0.25, 0], scale=4.0, switch=2)
+
+    check(engine.generate(request), asked, 9)
 
 
 @pytest.mark.parametrize("quantised", [True, False])
@@ -320,14 +345,18 @@ def test_a_cover_of_a_recording(
 ) -> None:
     engine, tree = engines("2b-like", True)
     request = Cover(caption="brass", source_audio=recording[0], seed=10, quantize_source=quantised)
-    source = encoded(tree, recording[1], 10, Stream.ENCODE)
-    assert len(source) == 140
-    if quantised:
-        source = tree.oracle.detokenize(tree.oracle.tokenize(source[None])[0])[0]
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
-    reference = Reference(tree, Words(SEMANTIC, "brass", metas), source, ones(140, tree))
+
+    def asked() -> tuple[Reference, Case]:
+        source = encoded(tree, recording[1], 10, Stream.ENCODE)
+        assert len(source) == 140
+        if quantised:
+            source = tree.oracle.detokenize(tree.oracle.tokenize(source[None])[0])[0]
+        words = Words(SEMANTIC, "brass", metas)
+        return Reference(tree, words, source, ones(140, tree)), Case(SHIFT_3)
+
     result = engine.generate(request)
-    latents = check(result, reference, Case(SHIFT_3), 10)
+    latents = check(result, asked, 10)
     sounds_like(result, tree, latents)
 
 
@@ -340,17 +369,24 @@ def test_a_cover_that_starts_from_the_recording(
         caption="brass", source_audio=recording[0], seed=10, cover_noise_strength=0.4,
         audio_cover_strength=0.5,
     )  # fmt: skip
-    source = encoded(tree, recording[1], 10, Stream.ENCODE)
-    hinted = tree.oracle.detokenize(tree.oracle.tokenize(source[None])[0])[0]
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
     words, after = (Words(task, "brass", metas) for task in (SEMANTIC, GENERATE))
-    reference = Reference(tree, words, hinted, ones(140, tree), after=after)
-    # 0.6 is nearest to 9/14: three steps are left, and the switch counts those
     result = engine.generate(request)
-    noise, level = result.kept["noise"][0], 9 / 14
-    start = level * noise + (1 - level) * source
-    expected = reference.run(start, Case([9 / 14, 0.5, 0.3, 0], switch=1))
-    assert gap(result.kept["latents"][0], expected) <= TOLERANCE
+
+    def source() -> Tensor:
+        return encoded(tree, recording[1], 10, Stream.ENCODE)
+
+    def start() -> Tensor:
+        noise, level = result.kept["noise"][0], 9 / 14
+        return level * noise + (1 - level) * source()
+
+    def asked() -> tuple[Reference, Case]:
+        hinted = tree.oracle.detokenize(tree.oracle.tokenize(source()[None])[0])[0]
+        # 0.6 is nearest to 9/14: three steps are left, and the switch counts those
+        case = Case([9 / 14, 0.5, 0.3, 0], switch=1)
+        return Reference(tree, words, hinted, ones(140, tree), after=after), case
+
+    starting(result, start, asked)
 
 
 @pytest.mark.usefixtures("no_decoder")
@@ -363,20 +399,23 @@ def test_a_repaint_with_injection_and_blend(
         caption="brass", source_audio=recording[0], seed=11, start=1.0, end=2.1,
         repaint_mode="balanced", repaint_strength=0.6,
     )  # fmt: skip
-    source = encoded(tree, recording[1], 11, Stream.ENCODE)
-    region = slice(25, 52)  # 2.1 s are 52.5 frames
-    channels, mask = source.clone(), torch.zeros_like(source)
-    channels[region], mask[region] = quiet(tree, 140)[region], 1.0
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
-    case = Case(
-        SHIFT_3,
-        source=source.double().numpy(),
-        region=(25, 52),
-        inject_steps=3,  # round(0.4 · 8)
-        ramp=10,  # round(0.4 · 25)
-    )
-    reference = Reference(tree, Words(REPAINT, "brass", metas), channels, mask)
-    check(engine.generate(request), reference, case, 11)
+
+    def asked() -> tuple[Reference, Case]:
+        source = encoded(tree, recording[1], 11, Stream.ENCODE)
+        region = slice(25, 52)  # 2.1 s are 52.5 frames
+        channels, mask = source.clone(), torch.zeros_like(source)
+        channels[region], mask[region] = quiet(tree, 140)[region], 1.0
+        case = Case(
+            SHIFT_3,
+            source=source.double().numpy(),
+            region=(25, 52),
+            inject_steps=3,  # round(0.4 · 8)
+            ramp=10,  # round(0.4 · 25)
+        )
+        return Reference(tree, Words(REPAINT, "brass", metas), channels, mask), case
+
+    check(engine.generate(request), asked, 11)
 
 
 def test_a_short_recording_is_filled_with_silence_to_128_frames(
@@ -386,11 +425,15 @@ def test_a_short_recording_is_filled_with_silence_to_128_frames(
     samples = torch.from_numpy(synth.pad(2.0))
     Audio(samples, 48_000).save(tmp_path / "two.wav", "wav32")
     result = engine.generate(Cover(caption="x", source_audio=tmp_path / "two.wav", seed=12))
-    source = filled(tree, encoded(tree, samples, 12, Stream.ENCODE), 128)
-    hinted = tree.oracle.detokenize(tree.oracle.tokenize(source[None])[0])[0][:128]
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 2 seconds\n"
-    reference = Reference(tree, Words(SEMANTIC, "x", metas), hinted, ones(128, tree))
-    latents = check(result, reference, Case(SHIFT_3), 12)
+
+    def asked() -> tuple[Reference, Case]:
+        source = filled(tree, encoded(tree, samples, 12, Stream.ENCODE), 128)
+        hinted = tree.oracle.detokenize(tree.oracle.tokenize(source[None])[0])[0][:128]
+        words = Words(SEMANTIC, "x", metas)
+        return Reference(tree, words, hinted, ones(128, tree)), Case(SHIFT_3)
+
+    latents = check(result, asked, 12)
     assert result.audio.frames == 2 * 48_000
     sounds_like(result, tree, latents)
 
@@ -444,16 +487,20 @@ def test_a_ragged_batch_is_its_songs_alone(
     for i, (request, result) in enumerate(zip(asked, together, strict=True)):
         seen.clear()
         alone = engine.generate(request)
+        (x_alone, v_alone), forwards = seen[0], len(seen)
+        true = made_exactly(engine, request)
         frames = alone.songs[0].frames
         for name in ("noise", "latents", "context"):
-            tensor, ours = alone.kept[name], result.kept[name][0]
-            assert not ours[frames:].any()  # padding stays empty
-            exact = name != "latents"
-            assert gap(ours[:frames], tensor[0]) <= (0.0 if exact else TOLERANCE)
-        assert len(seen) == len(batch)
-        (x, v), (x_alone, v_alone) = batch[0], seen[0]
+            assert not result.kept[name][0][frames:].any()  # padding stays empty
+        for name in ("noise", "context"):
+            assert torch.equal(result.kept[name][0][:frames], alone.kept[name][0])
+        latents, expected, exact = (r.kept["latents"][0, :frames] for r in (result, alone, true))
+        assert_agrees(latents, expected, exact, i)
+        assert forwards == len(batch) == len(seen) - forwards
+        (x, v), (_, v_exact) = batch[0], seen[forwards]
         assert torch.equal(x[i, :frames], x_alone[0])
-        assert gap(v[..., i, :frames, :], v_alone[..., 0, :, :]) <= ONE_FORWARD
+        one = v[..., i, :frames, :]
+        assert_agrees(one, v_alone[..., 0, :, :], v_exact[..., 0, :, :], i)
 
 
 def test_a_ragged_batch_sounds_as_its_songs_alone(engines: Engines) -> None:
@@ -461,8 +508,9 @@ def test_a_ragged_batch_sounds_as_its_songs_alone(engines: Engines) -> None:
     asked = [r.model_copy(update={"inference_steps": 1}) for r in RAGGED[:2]]
     together = engine.generate_batch(asked)
     for request, result in zip(asked, together, strict=True):
-        alone = engine.generate(request).audio.samples
-        assert gap(result.audio.samples, alone) <= 2e-4
+        both = engine.generate(request), made_exactly(engine, request)
+        alone, exact = (made.audio.samples for made in both)
+        assert_agrees(result.audio.samples, alone, exact)
     assert [r.audio.frames for r in together] == [250 * 1920, 280 * 1920]
 
 
@@ -486,11 +534,11 @@ def test_three_songs_of_one_caption_share_a_condition(
     together = engine.generate(request)
     assert shared == [(3,)]
     for i, seed in enumerate((4, 5, 6)):
-        alone = engine.generate(
-            request.model_copy(update={"seeds": (), "seed": seed, "batch_size": 1})
-        )
+        one = request.model_copy(update={"seeds": (), "seed": seed, "batch_size": 1})
+        alone, true = engine.generate(one), made_exactly(engine, one)
         assert torch.equal(together.kept["noise"][i], alone.kept["noise"][0])
-        assert gap(together.kept["latents"][i], alone.kept["latents"][0]) <= TOLERANCE
+        expected, exact = (made.kept["latents"][0] for made in (alone, true))
+        assert_agrees(together.kept["latents"][i], expected, exact, i)
 
 
 @pytest.mark.usefixtures("no_decoder")
@@ -507,8 +555,9 @@ def test_tasks_with_one_sampler_go_through_one_pass(
     together = engine.generate_batch(asked)
     assert {len(r.provenance[0].requests) for r in together} == {3}
     for request, result in zip(asked, together, strict=True):
-        alone = engine.generate(request).kept["latents"][0]
-        assert gap(result.kept["latents"][0, : len(alone)], alone) <= TOLERANCE
+        both = engine.generate(request), made_exactly(engine, request)
+        alone, exact = (made.kept["latents"][0] for made in both)
+        assert_agrees(result.kept["latents"][0, : len(alone)], alone, exact)
 
 
 # --- references --------------------------------------------------------------------------
@@ -535,8 +584,11 @@ def test_two_references_make_two_rows(
     request = Text2Music(caption="x", duration=10, seed=13, reference_audio=tuple(paths))
     result = engine.generate(request)
     assert [h.shape for h in heard] == [(2, 30 * 1920)] * 2
-    references = [encoded(tree, h, 13, Stream.REFERENCE, i) for i, h in enumerate(heard)]
-    reference = Reference(
-        tree, Words(GENERATE, "x"), quiet(tree, 250), ones(250, tree), references=references
-    )
-    check(result, reference, Case(SHIFT_3), 13)
+
+    def asked() -> tuple[Reference, Case]:
+        references = [encoded(tree, h, 13, Stream.REFERENCE, i) for i, h in enumerate(heard)]
+        words = Words(GENERATE, "x")
+        made = Reference(tree, words, quiet(tree, 250), ones(250, tree), references=references)
+        return made, Case(SHIFT_3)
+
+    check(result, asked, 13)

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from support.near import table
 from support.networks import (
     Networks,
     build_networks,
@@ -110,6 +111,7 @@ def build_oracle(sizes: Sizes, *, dtype: torch.dtype = torch.float32, seed: int 
     for part in parts:
         randomise(part, generator, dtype)
         part.eval().requires_grad_(False)
+    table(text.get_submodule("rotary_emb").get_buffer("inv_freq"))
     frames, channels = sizes.silence_frames, sizes.dit.audio_acoustic_hidden_dim
     silence = 0.5 * torch.randn(1, frames, channels, generator=generator)
     return Oracle(sizes, networks, vae, text, silence)

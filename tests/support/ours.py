@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from headroom.audio.wave import Audio
+from headroom.engine.engine import Engine
+from headroom.engine.result import Result
 from headroom.models.acestep.codes import Codes
 from headroom.models.acestep.config import (
     AceStepConfig,
@@ -16,9 +20,11 @@ from headroom.models.acestep.config import (
 )
 from headroom.models.acestep.dit import CrossCache, DiT, Layout, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.requests import AnyMusicRequest
 from headroom.nn.config_fields import read_config
 from headroom.nn.qwen3 import Qwen3
 from headroom.weights.load import Checkpoint, load
+from support.near import exactly
 from support.oracle import Tree
 
 
@@ -91,3 +97,10 @@ def load_ours(tree: Tree, dtype: torch.dtype | None = None) -> Ours:
         text = text_encoder(sizes)
     load(text, Checkpoint.open(tree.text), dtype=dtype)
     return Ours(config, text=text, **{name: module for name, (_, module) in modules.items()})  # type: ignore[arg-type]
+
+
+def made_exactly(engine: Engine, request: AnyMusicRequest) -> Result:
+    """A song whose every number is computed in float64, by the same code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Audio, "__post_init__", lambda self: None)  # which takes float32 only
+        return exactly(lambda: engine.generate(request))
