@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 import headroom
-from support.near import assert_near
+from support.near import ULP, ULPS, assert_near, distance
 from support.networks import build_networks, build_text, build_vae, load_official
 from support.oracle import Oracle, Tree
 from support.ours import load_ours
@@ -124,9 +124,10 @@ def test_half_precision_stays_close(nano: Oracle) -> None:
     x = torch.randn(1, 60, 64, generator=generator)
     context = torch.randn(1, 60, 128, generator=generator)
     condition = torch.randn(1, 40, 64, generator=generator)
+    # Bounds of bf16 and fp16 themselves, with room for any order of sums.
     exact = nano.dit(x, [0.5], context, condition)
     rounded = nano.dit(x, [0.5], context, condition, torch.bfloat16).float()
-    assert (rounded - exact).norm() / exact.norm() < 0.02
+    assert (rounded - exact).norm() / exact.norm() < 4 * torch.finfo(torch.bfloat16).eps
     half = build_vae(nano.sizes.vae)
     half.load_state_dict(nano.vae.state_dict())
     with torch.no_grad():
@@ -138,8 +139,8 @@ def test_sound_is_encoded_and_silence_is_the_silence_latent(nano: Oracle) -> Non
     audio = 0.1 * torch.randn(1, 2, 1920 * 12 + 7, generator=torch.Generator().manual_seed(9))
     mean, std = nano.encode(audio)
     assert mean.shape == (1, 64, 12) and 0.3 < mean.std() < 3 and 0.005 < std.mean() < 0.1
-    silent, _ = nano.encode(torch.zeros(1, 2, 1920 * 12))
-    assert (silent.transpose(1, 2) - nano.silence[:, :12]).abs().max() < 1e-6
+    silent, silence = nano.encode(torch.zeros(1, 2, 1920 * 12))[0], nano.silence[:, :12]
+    assert distance(silent.transpose(1, 2), silence) <= ULPS * ULP * float(silence.abs().max())
 
 
 def test_codes_use_every_level(nano: Oracle) -> None:

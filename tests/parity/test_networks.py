@@ -18,7 +18,14 @@ from headroom.nn import attention
 from headroom.nn.fsq import FSQ
 from headroom.nn.qwen3 import pack
 from headroom.runtime.prepare import bring
-from support.near import assert_agrees, assert_near, twice
+from support.near import (
+    assert_agrees,
+    assert_near,
+    bf16_time,
+    exactly,
+    half_excess,
+    twice,
+)
 from support.networks import build_networks, official_state
 from support.oracle import Oracle, Tree
 from support.ours import Ours, load_ours, parts
@@ -272,14 +279,10 @@ def test_bf16_velocity(size: str, t: float, trees: Callable[..., Tree]) -> None:
     ours = load_ours(tree)
     assert ours.dit.dtype == torch.bfloat16
     x, context, rows = inputs(2, 61, 11)
-    velocity = ours.velocity(x, (t,), context, list(rows)).float()
-    theirs = tree.oracle.dit(x, (t, t), context, rows, torch.bfloat16).float()
-    assert F.cosine_similarity(velocity.flatten(), theirs.flatten(), dim=0) >= 0.9999
-    assert relative(velocity, theirs) <= 2e-2
-
-
-def relative(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm())
+    velocity = ours.velocity(x, (t,), context, list(rows))
+    theirs = tree.oracle.dit(x, (t, t), context, rows, torch.bfloat16)
+    exact = exactly(lambda: tree.oracle.dit(x, [bf16_time(t)] * 2, context, rows))
+    assert half_excess(velocity, theirs, exact) <= 1
 
 
 # 1000·t of the published schedules, as the product comes out in bf16
@@ -344,14 +347,19 @@ def test_every_code_there_and_back() -> None:
 def test_codes_against_the_reference(pair: Pair) -> None:
     ours, oracle = pair
     h = random(20_000, 48)
-    reference = oracle.networks.tokenizer.quantizer
+    reference, quantiser = oracle.networks.tokenizer.quantizer, ours.codes.tokenizer.quantizer
     with torch.no_grad():
         _, theirs = reference(h.unsqueeze(0))
-        codes = ours.codes.tokenizer.quantizer.encode(h)
-        assert torch.equal(codes, theirs.flatten())
+        codes = quantiser.encode(h)
+        # A step may differ only where rounding of what is quantised decides between two.
+        z = exactly(lambda: quantiser.project_in(h))
+        low, high = (quantiser.quantise(z + around) for around in (-1e-5, 1e-5))
+        for steps in (quantiser.steps(codes), quantiser.steps(theirs.flatten())):
+            assert ((low <= steps) & (steps <= high)).all()
+        assert (low != high).float().mean() < 1e-3
         assert codes.unique().numel() > 2_000
         every = torch.arange(64_000)
-        vectors = ours.codes.tokenizer.quantizer.decode(every)
+        vectors = quantiser.decode(every)
     assert_near(vectors, lambda: oracle.decode_codes(every.unsqueeze(0))[0])
 
 

@@ -26,7 +26,7 @@ from headroom.nn.oobleck_tiles import (
     windows,
 )
 from support.alive import Alive
-from support.near import assert_agrees, assert_near, is_fault, twice
+from support.near import ULP, assert_agrees, assert_near, exactly, half_excess, is_fault, twice
 
 TINY: dict[str, object] = {
     "encoder_hidden_size": 16,
@@ -46,6 +46,7 @@ REAL = TINY | {
 CONFIG = OobleckConfig.parse(TINY)
 # A matrix library sums in another order for another number of rows, on some processors.
 FP64_ROUNDING = 1e-13
+MINIMAL_TIMES = 16.0  # minimal filters lose that much more than plain convolutions, at most
 
 
 def reference(fields: dict[str, object]) -> AutoencoderOobleck:
@@ -287,9 +288,12 @@ def test_a_tile_writes_into_what_it_is_given_and_tells_how_far_it_is(decoder: De
 
 def test_bf16_stays_close(decoder: Decoder, theirs: AutoencoderOobleck) -> None:
     latents = noise(1, 8, 12)
-    exact = decoder(latents).flatten()
-    rounded = new_decoder(theirs).bfloat16()(latents.bfloat16()).float().flatten()
-    assert torch.cosine_similarity(rounded, exact, dim=0) >= 0.999
+    exact = exactly(lambda: decoder(latents))
+    rounded = new_decoder(theirs).bfloat16()(latents.bfloat16())
+    half = reference(TINY)
+    half.load_state_dict(theirs.state_dict())
+    expected = half.bfloat16().decode(latents.bfloat16()).sample
+    assert half_excess(rounded, expected, exact) <= 1
 
 
 @pytest.mark.parametrize("compiling", [False, True])
@@ -312,19 +316,20 @@ def test_a_minimal_filter_in_fp32_errs_as_little_as_it_says() -> None:
     x, weight = noise(1, 64, 1, 400), noise(64, 64, 1, 7) / (64 * 7) ** 0.5
     exact = torch.nn.functional.conv2d(x.double(), weight.double(), padding=(0, 3))
     error = MinimalConv.of(weight, torch.zeros(64), 1)(x) - exact
-    assert 1e-6 < error.pow(2).mean().sqrt() < 8e-6
+    # What its transforms lose, whatever the order of sums.
+    assert error.pow(2).mean().sqrt() <= 64 * ULP * exact.pow(2).mean().sqrt()
 
 
 def test_a_prepared_decoder_stays_close_and_its_tiles_exact(
     theirs: AutoencoderOobleck,
 ) -> None:
     latents, decoder = noise(1, 8, 30), new_decoder(theirs)
-    whole = decoder(latents)
+    whole, exact = twice(lambda: decoder(latents))
     filter_minimally(decoder, 4)
     assert sum(isinstance(part, MinimalConv) for part in decoder.modules()) == 15
     tiled = decode_tiled(decoder, latents, 9, pieces=Pieces(decoder.wide, 2))
-    assert worst(tiled, whole) <= 2e-4 * float(whole.abs().max())
-    assert worst(tiled, decoder(latents)) <= 2e-4 * float(whole.abs().max())
+    assert_agrees(tiled, whole, exact, times=MINIMAL_TIMES)
+    assert_near(tiled, lambda: decoder(latents))
 
 
 def test_preparing_filters_wide_layers_of_fp32_on_a_cpu_only(theirs: AutoencoderOobleck) -> None:
@@ -352,11 +357,11 @@ def test_compiled_pieces_equal_eager_ones(theirs: AutoencoderOobleck) -> None:
     if not has_compiler():
         pytest.skip("no C++ compiler")
     latents, decoder = noise(1, 8, 30), new_decoder(theirs)
-    whole = decoder(latents)
+    whole, exact = twice(lambda: decoder(latents))
     pieces = prepare(decoder, compiled=True)
     assert pieces.run != decoder.wide
     tiled = decode_tiled(decoder, latents, 16, pieces=pieces)
-    assert worst(tiled, whole) <= 2e-4 * float(whole.abs().max())
+    assert_agrees(tiled, whole, exact)
 
 
 @pytest.mark.parametrize("minimal_from", [None, 4])
@@ -442,6 +447,4 @@ def test_taps_set_side_by_side_say_what_a_dilated_convolution_says(
     for parameter in conv.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=draw))
     x = torch.randn(2, 16, 1, length, generator=draw).contiguous(memory_format=layout)
-    seen, expected = folded_conv(conv, x), conv(x)
-    assert seen.shape == expected.shape
-    torch.testing.assert_close(seen, expected, atol=1e-4, rtol=1e-5)
+    assert_near(folded_conv(conv, x), lambda: conv(x))
