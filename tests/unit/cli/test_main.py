@@ -14,26 +14,26 @@ from headroom.errors import Cancelled, DoesNotFit, InvalidRequest
 from unit.cli.conftest import Cli
 
 
-def measured(words: list[str], folder: Path) -> tuple[int, float, set[str]]:
-    """Exit code, seconds of processor time, and the big packages loaded, of a fresh process."""
+def measured(words: list[str], folder: Path) -> tuple[int, int, set[str]]:
+    """Exit code, modules loaded, and the big packages among them, of a fresh process."""
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from headroom.cli.main import main\n"
         f"code = main({words!r})\n"
         "big = {'torch', 'pydantic', 'rich', 'numpy'} & {*sys.modules}\n"
-        "print('\\n@', code, time.process_time(), *big)\n"
+        "print('\\n@', code, len(sys.modules), *big)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     )
-    _, number, seconds, *big = done.stdout.splitlines()[-1].split()
-    return int(number), float(seconds), set(big)
+    _, number, modules, *big = done.stdout.splitlines()[-1].split()
+    return int(number), int(modules), set(big)
 
 
 def test_help_is_there_at_once_and_loads_nothing(tmp_path: Path) -> None:
-    code, seconds, loaded = measured(["--help"], tmp_path)
+    code, modules, loaded = measured(["--help"], tmp_path)
     assert (code, loaded) == (0, set())
-    assert seconds < 0.5
+    assert modules < 300  # an interpreter has some 50, rich 300 more
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,9 @@ def test_help_is_there_at_once_and_loads_nothing(tmp_path: Path) -> None:
 )
 def test_bad_input_is_refused_before_torch_is_loaded(tmp_path: Path, words: list[str]) -> None:
     text = [] if "--replay" in words else ["x"]
-    code, seconds, loaded = measured(["generate", *text, *words], tmp_path)
+    code, _, loaded = measured(["generate", *text, *words], tmp_path)
     assert code == 2
     assert "torch" not in loaded
-    assert seconds < 2
 
 
 def test_generates_help_loads_no_torch(tmp_path: Path) -> None:
