@@ -257,7 +257,7 @@ def check_place(named: Path) -> None:
     if not paths.is_dir(place):
         why = "is a file, not a folder of model folders" if paths.exists(place) else "is not there"
     elif (meant := _meant(place)) is None:
-        held = "it is empty" if not any(place.iterdir()) else "no folder in it is a model's"
+        held = "it is empty" if not _entries(place) else "no folder in it is a model's"
         why = f"holds no model ({held}); `acestep models download` puts some there"
     else:
         why = f"holds no model folders itself; the folder that was meant is {meant}"
@@ -275,8 +275,12 @@ def _meant(place: Path) -> Path | None:
 
 
 def _folders(place: Path) -> list[Path]:
+    return [path for path in _entries(place) if paths.is_dir(path)]
+
+
+def _entries(place: Path) -> list[Path]:
     try:
-        return sorted(path for path in place.iterdir() if paths.is_dir(path))
+        return sorted(place.iterdir())
     except (OSError, ValueError):  # the latter for a NUL in its name
         return []  # a place that is not there, or may not be read, holds nothing for us
 
@@ -285,7 +289,7 @@ def _scan(place: Path) -> Iterator[Installed]:
     for folder in _folders(place):
         known = MODELS.get(folder.name)
         kind = known.kind if known else _kind(folder)
-        if kind is not None and (known is None or any(folder.iterdir())):
+        if kind is not None and (known is None or _entries(folder)):
             yield Installed(folder.name, kind, folder, _size(folder), inspect(folder, kind))
     for model in MODELS.values():
         if model.repo:
@@ -349,4 +353,4 @@ def _writes_codes(folder: Path) -> bool:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if paths.is_file(path))
+    return sum(path.stat().st_size for path in _entries(folder) if paths.is_file(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,20 @@ def test_an_empty_folder_a_file_and_none(tree: Path, tmp_path: Path) -> None:
     assert "no folder in it is a model's" in refused(tree.parent / "docs", tmp_path)
     assert "is not there" in refused(tmp_path / "nowhere", tmp_path)
     assert "is a file" in refused(tree / TURBO / "config.json", tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_holds_nothing(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, iterdir = tree / TURBO, Path.iterdir
+
+    def entries(path: Path) -> Iterator[Path]:
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", entries)
+    assert {item.name for item in installed([tree])} == set(COMPANY)
 
 
 def test_the_cache_of_huggingface_hub_may_be_named_and_a_folder_in_it_names_it(
