@@ -3,6 +3,7 @@
     HeadroomError
     ├── InvalidInput            what was asked cannot be done as it stands; exit code 2
     │   ├── InvalidRequest      a field of a request: its name, its value, what is allowed
+    │   │   └── UnreadableFile  a file that a field names and that cannot be read
     │   ├── InvalidFile         a text or JSON file that cannot be read: its kind, size or encoding
     │   ├── InvalidSource       an audio file that cannot be read or holds nothing to work on
     │   ├── InvalidCheckpoint   a model folder: keys missing, unexpected, misshapen, or a torn file
@@ -50,6 +51,14 @@ class InvalidRequest(InvalidInput):
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field, self.value, self.allowed = field, value, allowed
         super().__init__(f"{field}: {shown(value)} is not allowed; allowed: {allowed}.")
+
+
+class UnreadableFile(InvalidRequest):
+    """A file that a field of a request names: `why` it cannot be read."""
+
+    def __init__(self, field: str, value: object, why: str, allowed: str) -> None:
+        self.field, self.value, self.why, self.allowed = field, value, why, allowed
+        HeadroomError.__init__(self, f"{field}: {_short(value)} {why}; allowed: {allowed}.")
 
 
 class InvalidFile(InvalidInput):

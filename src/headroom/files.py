@@ -133,4 +133,4 @@ def _is_missing(error: OSError) -> bool:
 
 
 def _reason(error: OSError) -> str:
-    return f"cannot be read ({error.strerror or error})"
+    return "is not there" if _is_missing(error) else f"cannot be read ({error.strerror or error})"

@@ -19,7 +19,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
+from headroom.cli import orders
+from headroom.engine.provenance import read
+from headroom.engine.seeds import settle
+from headroom.errors import InvalidRequest
 from headroom.models.acestep.model import BUNDLED, NANO
+from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.vocabulary import TRACKS
 from unit.cli.conftest import Cli, cli, home  # fixtures
 
@@ -28,7 +33,6 @@ __all__ = ["cli", "home"]
 TEN = ("--duration", "10", "--threads", "1")
 RATE = 48_000
 TURBO = "acestep-v15-turbo"
-STEMS = [track.replace("_", "-") for track in TRACKS]
 
 
 def files(folder: Path) -> list[str]:
@@ -273,11 +277,38 @@ def test_a_line_of_requests_that_is_wrong_is_named(cli: Cli, home: Path) -> None
     refused(cli, home, ("--requests", "r.jsonl", "--bpm", "90"), "bpm: '90'", "--requests")
 
 
+def test_a_batch_and_seeds_that_do_not_agree_are_refused(cli: Cli, home: Path) -> None:
+    for batch in ("3", "1"):
+        words = ("x", "--batch-size", batch, "--seeds", "1,2")
+        refused(cli, home, words, "seeds: (1, 2)", f"as many as batch_size says ({batch})")
+    with pytest.raises(InvalidRequest, match="seeds"):
+        settle(Text2Music(caption="x", batch_size=3, seeds=(1, 2)))
+    said = Text2Music(caption="x", seeds=(1, 2)).model_dump()  # with all its defaults
+    assert settle(Text2Music(**said))[1] == (1, 2)
+
+
 def test_a_word_too_many_or_none_is_refused(cli: Cli, home: Path) -> None:
     refused(cli, home, ("slow", "bossa"), "caption: 'slow bossa'", "quotes")
     refused(cli, home, (), "caption: ''", "allowed: ")
     refused(cli, home, ("x", "--caption", "y"), "caption: 'x'")
     refused(cli, home, ("x", "--duration"), "--duration", "expected one argument")
+
+
+def test_a_file_that_is_not_there_is_called_that_everywhere(cli: Cli, home: Path) -> None:
+    for words, name in (
+        (("generate", "x", "--lyrics", "@absent.txt"), "lyrics: '@absent.txt'"),
+        (("generate", "--requests", "absent.txt"), "requests: 'absent.txt'"),
+        (("generate", "--replay", "absent.json"), "replay: 'absent.json'"),
+        (("generate", "--replay", "absent.wav"), "replay: 'absent.wav'"),
+        (("generate", "x", "--task", "cover", "--source", "absent.wav"), "source_audio: 'absent"),
+        (("generate", "x", "--reference-audio", "absent.wav"), "reference_audio: 'absent.wav'"),
+        (("generate", "x", "--checkpoint-dir", "absent"), "checkpoint_dir: 'absent'"),
+        (("compose", "x", "--lyrics", "@absent.txt"), "lyrics: '@absent.txt'"),
+        (("understand", "absent.wav"), "source: 'absent.wav'"),
+        (("profile", "compare", "absent.json", "b.json"), "compare: 'absent.json'"),
+    ):
+        done = cli(*words)
+        assert done.code == 2 and f"{name}" in done.err and " is not there; allowed: " in done.err
 
 
 # --- models that cannot be used -----------------------------------------------------------
@@ -434,13 +465,20 @@ def test_what_is_there_is_kept(cli: Cli, home: Path, sounds: Path) -> None:
     assert (home / "song.wav").read_bytes() != before
 
 
-def test_every_track_of_a_recording_in_one_run(cli: Cli, home: Path, sounds: Path) -> None:
+def test_every_track_of_a_recording_in_one_run(
+    cli: Cli, home: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert orders.TRACKS == TRACKS
+    monkeypatch.setattr(orders, "TRACKS", ("drums", "backing_vocals"))
     words = ("--task", "extract", "--track", "all", "--source", str(sounds / "good.wav"))
     flags = ("--inference-steps", "1", "--threads", "1", "--seed", "4", "--quiet")
     done = cli("generate", *words, *flags, "-o", "stems.wav")
     assert done.code == 0, done.err
-    assert {p.name for p in home.glob("*.wav")} == {f"stems-{one}.wav" for one in STEMS}
-    assert len(done.out.splitlines()) == len(STEMS)
+    assert done.out.splitlines() == [
+        "stems-drums.wav  seed 4, 2.0 s",
+        "stems-backing-vocals.wav  seed 4, 2.0 s",
+    ]
+    assert read(home / "stems-drums.json").requests[0].values["track"] == "drums"
 
 
 # --- stopping -----------------------------------------------------------------------------

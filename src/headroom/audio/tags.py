@@ -65,6 +65,8 @@ def read_tags(path: str | Path, field: str = "source_audio") -> dict[str, str]:
         if kind is None:
             raise InvalidSource(field, path, "is no audio file with tags", allowed)
         tags: Any = kind(str(path)).tags
+    except FileNotFoundError as error:
+        raise InvalidSource(field, path, "is not there", allowed) from error
     except (OSError, ValueError, mutagen.MutagenError) as error:
         raise InvalidSource(field, path, f"cannot be read ({error})", allowed) from error
     if tags is None:

@@ -37,7 +37,14 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.play import Player, find_player
 from headroom.cli.progress import has_bars, shown, stoppable
 from headroom.engine.names import Names, inputs_of
-from headroom.errors import Cancelled, HeadroomError, InvalidFile, InvalidOutput, InvalidRequest
+from headroom.errors import (
+    Cancelled,
+    HeadroomError,
+    InvalidFile,
+    InvalidOutput,
+    InvalidRequest,
+    UnreadableFile,
+)
 from headroom.files import LINES_BYTES, parse_json, read_text
 from headroom.models.acestep.examples import USUAL, filled
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
@@ -215,8 +222,8 @@ def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
         # Not `splitlines`: U+2028 and others may stand in a JSON text as they are.
         lines = re.split(r"\r\n|\n|\r", read_text(path, LINES_BYTES))
     except InvalidFile as error:
-        allowed = f"a file of JSON objects, one a line (it {error.why})"
-        raise InvalidRequest("requests", str(path), allowed) from error
+        allowed = "a file of JSON objects, one a line"
+        raise UnreadableFile("requests", str(path), error.why, allowed) from error
     if len(lines) > MOST_LINES:
         allowed = f"a file of at most {MOST_LINES} lines (it has {len(lines)})"
         raise InvalidRequest("requests", str(path), allowed)

@@ -12,7 +12,7 @@ from headroom.audio.files import probe
 from headroom.cli.output import Place, place
 from headroom.engine.limits import batch_default
 from headroom.engine.names import Names, inputs_of
-from headroom.engine.seeds import DRAWN_BITS
+from headroom.engine.seeds import DRAWN_BITS, check_agreement
 from headroom.models.acestep.regions import MOST_SECONDS, growth
 from headroom.models.acestep.requests import AnyMusicRequest, Lego, Repaint, request_from
 from headroom.models.acestep.vocabulary import TRACKS
@@ -65,6 +65,7 @@ def order(request: AnyMusicRequest, where: Place, settings: Settings) -> Order:
 
     Raises InvalidSource for a recording that cannot be used.
     """
+    check_agreement(request)
     check_sources(request)
     words = request.caption or request.task
     asked = batch_default(request, settings)
@@ -83,6 +84,7 @@ def orders_for(
     every = next((name for name in fields if snake(name) in _TRACK and _is_every(fields[name])), "")
     if not every:
         request = request_from(fields)
+        check_agreement(request, usual=None)
         return (order(request, place_of(request, named, settings, force), settings),)
     made = []
     for track in TRACKS:

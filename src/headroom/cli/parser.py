@@ -13,7 +13,7 @@ from typing import NoReturn, cast, get_args
 from headroom import paths
 from headroom.engine.arguments import MOST_THREADS, check_threads
 from headroom.engine.terms import NO_CHOICES, choices_of
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidRequest, UnreadableFile
 from headroom.hardware.machine import DType, Kind
 from headroom.memory.limits import Choices
 from headroom.setting import amount, device, maybe
@@ -143,7 +143,8 @@ def engine_flags(args: argparse.Namespace) -> EngineFlags:
         else paths.expanded(args.checkpoint_dir, "checkpoint_dir")
     )
     if folder is not None and not paths.is_dir(folder):
-        raise InvalidRequest("checkpoint_dir", args.checkpoint_dir, "a folder that is there")
+        why = "is not a folder" if paths.exists(folder) else "is not there"
+        raise UnreadableFile("checkpoint_dir", args.checkpoint_dir, why, "a folder of models")
     return EngineFlags(
         device=args.device,
         dtype=args.dtype,

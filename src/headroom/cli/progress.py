@@ -1,4 +1,5 @@
-"""What is going on, told on standard error: a bar on a terminal, else one line a stage.
+"""What is going on, told on standard error: a bar on a terminal, else a line a stage and a
+line every ten seconds.
 
 Everything shown comes from events. Nothing is shown where nobody wants it.
 """
@@ -8,7 +9,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 
+EVERY = 10.0  # seconds without a word, after which a line says how far it is
+LOOK = 1.0
+LEFT = "about {} left"
+
+
 def has_bars(bars: bool) -> bool:
     """Whether bars are shown, where they are wanted."""
     return bars and sys.stderr.isatty()
@@ -44,21 +51,88 @@ def shown(quiet: bool, bars: bool = True) -> Iterator[Tell]:
         with _bars() as progress:
             yield Bar(progress)
     else:
-        yield tell_lines
+        with _lines() as lines:
+            yield lines
 
 
-def tell_lines(event: Event) -> None:
-    """One line for each stage that ended, and one for each that is tried again."""
-    if isinstance(event, StageDone):
-        loading = f", {clock(event.loading)} of it loading" if event.loading >= 0.1 else ""
-        planned = f" ({gib(event.planned)} planned)" if event.planned else ""
-        line = f"{event.stage}: {clock(event.seconds)}{loading}, {gib(event.measured)}{planned}"
-    elif isinstance(event, Replanned):
-        line = _again(event)
-    else:
-        return
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+class Lines:
+    """A line for each stage that ended and for each that is tried again; and one whenever nothing
+    was said for ten seconds, with how far the stage at work is."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._said = now()
+        self._began = now()
+        self._first: Progress | None = None
+        self._at: Progress | None = None
+        self._first_at = now()
+        self._stage: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, StageStarted):
+                self._stage, self._began = event.stage, self._now()
+                self._first = self._at = None
+            elif isinstance(event, Progress):
+                if self._first is None or event.done < self._first.done:
+                    self._first, self._first_at = event, self._now()
+                self._at = event
+            elif isinstance(event, StageDone):
+                self._stage = None
+                self._say(_ended(event))
+            elif isinstance(event, Replanned):
+                self._first = self._at = None
+                self._say(_again(event))
+            self._remind()
+
+    def remind(self) -> None:
+        """Say how far it is, where nothing was said for long."""
+        with self._lock:
+            self._remind()
+
+    def _remind(self) -> None:
+        if self._stage is not None and self._now() - self._said >= EVERY:
+            done = f" {self._at.done}/{self._at.total}" if self._at is not None else ""
+            self._say(
+                f"{self._stage}:{done} after {clock(self._now() - self._began)}{self._left()}"
+            )
+
+    def _left(self) -> str:
+        """What is left at the pace since the first unit was done."""
+        if self._at is None or self._first is None or self._at.done <= self._first.done:
+            return ""
+        pace = (self._now() - self._first_at) / (self._at.done - self._first.done)
+        return f", {LEFT.format(clock(pace * (self._at.total - self._at.done)))}"
+
+    def _say(self, line: str) -> None:
+        self._said = self._now()
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def _lines() -> Iterator[Tell]:
+    """The lines, with a thread that looks whether one is due: a stage may be silent for long."""
+    lines, over = Lines(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK):
+            lines.remind()
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        over.set()
+        thread.join()
+
+
+def _ended(event: StageDone) -> str:
+    loading = f", {clock(event.loading)} of it loading" if event.loading >= 0.1 else ""
+    planned = f" ({gib(event.planned)} planned)" if event.planned else ""
+    return f"{event.stage}: {clock(event.seconds)}{loading}, {gib(event.measured)}{planned}"
 
 
 class Bar:
@@ -85,20 +159,31 @@ def _again(event: Replanned) -> str:
 
 @contextmanager
 def _bars() -> Iterator[Bars]:
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Times(ProgressColumn):
+        """How long it has taken, and how long it will still take, each by its name."""
+
+        def render(self, task: Task) -> Text:
+            return Text(times(task.elapsed, task.time_remaining))
 
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(),
         TextColumn("{task.fields[steps]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        Times(),
     )
     console = terminal.console(sys.stderr)
     with Bars(*columns, console=console, transient=True) as progress:
         yield progress
+
+
+def times(elapsed: float | None, remaining: float | None) -> str:
+    """`after 12 s`, and `about 30 s left` where that is known."""
+    so_far = f"after {clock(elapsed or 0.0)}"
+    return so_far if remaining is None else f"{so_far}, {LEFT.format(clock(remaining))}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from headroom.cli.model import check_model, open_engine
 from headroom.cli.output import tell_notes
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import shown, stoppable
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidRequest, UnreadableFile
 from headroom.models.base import Score, SheetWish, SongSheet
 from headroom.params.flags import text_of
 from headroom.runtime.events import Stop, Tell
@@ -154,7 +154,8 @@ def _worked(
     """Open an engine, hear the recording where one is named, and do it."""
     recording = paths.expanded(wish.text, "source") if hears else None
     if recording is not None and not paths.is_file(recording):
-        raise InvalidRequest("source", wish.text, "a recording that is there, or audio codes")
+        why = "is a folder" if paths.is_dir(recording) else "is not there"
+        raise UnreadableFile("source", wish.text, why, "a recording, or audio codes")
     check_model(flags.model, flags.checkpoint_dir, settings)
     with stoppable() as stop, shown(quiet, not settings.no_progress) as tell:
         engine = open_engine(flags, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TypeVar
 
+from headroom.errors import InvalidRequest
 from headroom.models.base import Seeded
 from headroom.params.clamp import Note
 from headroom.params.request import Request
@@ -13,11 +14,25 @@ R = TypeVar("R", bound=Request)
 DRAWN_BITS = 32  # short enough to read aloud, and exact in every JSON reader
 
 
+def check_agreement(request: Request, usual: int | None = 1) -> None:
+    """Raise InvalidRequest where a batch and its seeds that were both said do not agree.
+
+    A batch of `usual` songs is what a request says that was written out with all its defaults.
+    """
+    if not isinstance(request, Seeded) or "batch_size" not in request.model_fields_set:
+        return
+    count, seeds = request.batch_size, request.seeds
+    if seeds and len(seeds) != count and count != usual:
+        raise InvalidRequest("seeds", seeds, f"as many as batch_size says ({count})")
+
+
 def settle(request: R) -> tuple[R, tuple[int, ...], tuple[Note, ...]]:
     """The request with every seed written into it, the seeds song by song, and notes.
 
-    A request that already says all its seeds comes back equal.
+    A request that already says all its seeds comes back equal. Raises InvalidRequest for a batch
+    and seeds that do not agree.
     """
+    check_agreement(request)
     if not isinstance(request, Seeded):
         raise TypeError(f"{type(request).__name__} has no seed, seeds, batch_size and songs")
     count, one, many = request.songs, request.seed, request.seeds

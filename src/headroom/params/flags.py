@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from headroom import paths
-from headroom.errors import InvalidFile, InvalidRequest
+from headroom.errors import InvalidFile, InvalidRequest, UnreadableFile
 from headroom.files import read_text
 from headroom.params.describe import TASK, Param, describe, groups
 from headroom.params.read import Family, validate
@@ -199,5 +199,5 @@ def text_of(name: str, value: str) -> str:
     try:
         return read_text(paths.expanded(value[1:], name))
     except InvalidFile as error:
-        allowed = f"text, or @ and a file of UTF-8 text (that one {error.why})"
-        raise InvalidRequest(name, value, allowed) from error
+        allowed = "text, or @ and a file of UTF-8 text"
+        raise UnreadableFile(name, value, error.why, allowed) from error

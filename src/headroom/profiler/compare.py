@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headroom.errors import InvalidFile, InvalidRequest
+from headroom.errors import InvalidFile, InvalidRequest, UnreadableFile
 from headroom.files import read_json
 from headroom.profiler.record import FORMAT
 from headroom.profiler.report import DASH, title
@@ -32,7 +32,7 @@ def read(path: Path) -> Side:
     try:
         found = read_json(path)
     except InvalidFile as error:
-        raise InvalidRequest("compare", str(path), f"{allowed} (it {error.why})") from error
+        raise UnreadableFile("compare", str(path), error.why, allowed) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InvalidRequest("compare", str(path), allowed)
     try:

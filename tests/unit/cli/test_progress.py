@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from headroom.cli import progress
-from headroom.cli.progress import Bar, shown, stoppable
+from headroom.cli.progress import Bar, Lines, shown, stoppable, times
 from headroom.runtime.events import Progress, Replanned, StageDone, StageStarted, Tell
 
 EVENTS = (
@@ -38,6 +38,56 @@ def test_without_a_terminal_there_is_one_line_a_stage(capsys: pytest.CaptureFixt
     ]
 
 
+def test_without_a_terminal_a_long_stage_says_every_ten_seconds_how_far_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seconds = 0.0
+    lines = Lines(lambda: seconds)
+    lines(StageStarted("denoise", 1 << 20))
+    for second in range(1, 66):
+        seconds = float(second)
+        if second >= 15 and second % 5 == 0:  # the first step is slow
+            lines(Progress("denoise", second // 5 - 2, 100))
+        lines.remind()
+    lines(StageDone("denoise", 1 << 20, 3 << 20, 65.0, 0.0))
+    assert capsys.readouterr().err.splitlines() == [
+        "denoise: after 10 s",
+        "denoise: 2/100 after 20 s, about 8:10 left",
+        "denoise: 4/100 after 30 s, about 8:00 left",
+        "denoise: 6/100 after 40 s, about 7:50 left",
+        "denoise: 8/100 after 50 s, about 7:40 left",
+        "denoise: 10/100 after 1:00, about 7:30 left",
+        "denoise: 1:05, 3 MiB (1 MiB planned)",
+    ]
+    seconds = 100.0
+    lines.remind()  # between two stages there is nothing to say
+    assert capsys.readouterr().err == ""
+
+
+def test_a_silent_stage_is_watched_by_a_thread(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+    monkeypatch.setattr(progress, "LOOK", 0.01)
+    said = ""
+    with shown(quiet=False) as tell:
+        tell(StageStarted("decode", 0))
+        for _ in range(500):
+            threading.Event().wait(0.01)
+            said += capsys.readouterr().err
+            if said.count("decode: after") >= 2:
+                break
+    assert said.count("decode: after") >= 2
+    assert not any(thread.name == "progress" for thread in threading.enumerate())
+
+
+def test_times_are_called_by_their_names() -> None:
+    assert times(None, None) == "after 0.0 s"
+    assert times(12, None) == "after 12 s"
+    assert times(12, 30.2) == "after 12 s, about 30 s left"
+    assert times(70, 3 * 3600) == "after 1:10, about 180:00 left"
+
+
 def test_who_wants_quiet_has_it(capsys: pytest.CaptureFixture[str]) -> None:
     with shown(quiet=True) as tell:
         tell_all(tell)
@@ -51,7 +101,7 @@ def test_a_terminal_shows_a_bar_unless_the_settings_say_none(
     with shown(quiet=False) as tell:
         assert isinstance(tell, Bar)
     with shown(quiet=False, bars=False) as tell:
-        assert tell is progress.tell_lines
+        assert isinstance(tell, Lines)
     assert capsys.readouterr().out == ""
 
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from headroom import paths
-from headroom.errors import InvalidFile, InvalidRequest
+from headroom.errors import InvalidFile, InvalidRequest, UnreadableFile
 from headroom.files import TEXT_BYTES, read_json
 from headroom.models.acestep.requests import TASKS, request_from
 from headroom.params.describe import TASK
@@ -88,8 +88,8 @@ def _read(path: Path) -> dict[str, object]:
     try:
         value = read_json(path, TEXT_BYTES)
     except InvalidFile as error:
-        allowed = f"a file with a JSON object (it {error.why})"
-        raise InvalidRequest("example", str(path), allowed) from error
+        allowed = "a file with a JSON object"
+        raise UnreadableFile("example", str(path), error.why, allowed) from error
     if not isinstance(value, dict):
         raise InvalidRequest("example", str(path), 'a file with a JSON object, {"caption": "…"}')
     return value
