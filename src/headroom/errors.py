@@ -58,7 +58,7 @@ class UnreadableFile(InvalidRequest):
 
     def __init__(self, field: str, value: object, why: str, allowed: str) -> None:
         self.field, self.value, self.why, self.allowed = field, value, why, allowed
-        HeadroomError.__init__(self, f"{field}: {_short(value)} {why}; allowed: {allowed}.")
+        HeadroomError.__init__(self, f"{field}: {shown(value)} {why}; allowed: {allowed}.")
 
 
 class InvalidFile(InvalidInput):

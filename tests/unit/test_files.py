@@ -72,7 +72,7 @@ def test_folders_absent_files_and_names_that_no_file_can_have(tmp_path: Path) ->
     assert why(tmp_path) == "is a folder, not a file"
     with pytest.raises(InvalidFile) as error:
         read_text(tmp_path / "none")
-    assert error.value.missing and error.value.why.startswith("cannot be read (No such file")
+    assert error.value.missing and error.value.why.startswith("is not there")
     assert why(tmp_path / ("x" * 5000)).startswith("cannot be read (")
     for name in ("a\0b", "\ud800"):
         assert why(tmp_path / name) == "is not a name a file can have"

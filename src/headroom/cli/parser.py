@@ -144,7 +144,7 @@ def engine_flags(args: argparse.Namespace) -> EngineFlags:
     )
     if folder is not None and not paths.is_dir(folder):
         why = "is not a folder" if paths.exists(folder) else "is not there"
-        raise UnreadableFile("checkpoint_dir", args.checkpoint_dir, why, "a folder of models")
+        raise UnreadableFile("checkpoint_dir", args.checkpoint_dir, why, "a folder that is there")
     return EngineFlags(
         device=args.device,
         dtype=args.dtype,

@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidRequest, match=r"words: '@none.txt' is not allowed"):
+    with pytest.raises(InvalidRequest, match=r"words: '@none.txt' is not there"):
         parse(Song, ["--words", "@none.txt"])
     (tmp_path / "latin.txt").write_bytes(b"\xe4\xff")
     with pytest.raises(InvalidRequest, match="not UTF-8 text"):
