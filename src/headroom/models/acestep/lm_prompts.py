@@ -2,10 +2,12 @@
 
 Source: ACE-Step 1.5's `acestep/constants.py` and `acestep/llm_inference.py`. Whitespace matters,
 and nothing is stripped.
+What people wrote goes into them as text, whatever marks it spells (`plain_text`).
 """
 
 from __future__ import annotations
 
+from headroom.models.acestep.plain_text import as_text
 from headroom.settings import LMPrompt
 
 GENERATE = "Generate audio semantic tokens based on the given conditions:"
@@ -28,13 +30,13 @@ def frame(instruction: str, user: str) -> str:
 
 def generating(caption: str, lyrics: str) -> str:
     """Metadata, then codes, of a caption and lyrics (tasks A and B)."""
-    return frame(GENERATE, f"# Caption\n{caption}\n\n# Lyric\n{lyrics}\n")
+    return frame(GENERATE, as_text(f"# Caption\n{caption}\n\n# Lyric\n{lyrics}\n"))
 
 
 def away_from(negative: str) -> str:
     """What codes are guided away from: nothing that was asked for, and nothing thought (task C)."""
     user = negative if is_said(negative) else NOTHING
-    return frame(GENERATE, user) + thought("")
+    return frame(GENERATE, as_text(user)) + thought("")
 
 
 def against(negative: str, caption: str, lyrics: str, layout: LMPrompt) -> str:
@@ -60,19 +62,19 @@ def understanding(codes: str) -> str:
 def inspiring(query: str, instrumental: bool) -> str:
     """A song out of a line of text (task F)."""
     told = query if query.strip() else NOTHING
-    return frame(INSPIRE, f"{told}\n\ninstrumental: {str(instrumental).lower()}")
+    return frame(INSPIRE, f"{as_text(told)}\n\ninstrumental: {str(instrumental).lower()}")
 
 
 def formatting(caption: str, lyrics: str, no_lyrics: str) -> str:
     """A caption and lyrics said better (task G)."""
     told = caption if caption.strip() else NOTHING
     sung = lyrics if lyrics.strip() else no_lyrics
-    return frame(FORMAT, f"# Caption\n{told}\n\n# Lyric\n{sung}")
+    return frame(FORMAT, as_text(f"# Caption\n{told}\n\n# Lyric\n{sung}"))
 
 
 def thought(metadata: str) -> str:
     """Metadata as the assistant leaves them before the first code."""
-    inside = f"{metadata}\n" if metadata else "\n"
+    inside = f"{as_text(metadata)}\n" if metadata else "\n"
     return f"{THINK}\n{inside}{THOUGHT}\n\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -15,14 +16,10 @@ from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.codes_text import CODEBOOK
 from headroom.models.acestep.lm_prompts import END, PAD, START, THINK, THOUGHT
 from headroom.models.acestep.tokenizer_file import open_tokenizer
+from headroom.models.acestep.plain_text import Encoding, Reader, as_text
 
 CODE = "<|audio_code_{}|>"
 Marks = npt.NDArray[np.bool_]
-
-
-class Encoding(Protocol):
-    @property
-    def ids(self) -> list[int]: ...
 
 
 class Tokenizer(Protocol):
@@ -39,6 +36,7 @@ class Tokenizer(Protocol):
     def token_to_id(self, token: str, /) -> int | None: ...
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]: ...
+    def to_str(self) -> str: ...
 
     def get_vocab_size(self, with_added_tokens: bool = True) -> int: ...
 
@@ -93,8 +91,8 @@ class Words:
         return slice(0, self.codes.start)
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """Text, marks and codes in it → ids."""
-        return tuple(self.tokenizer.encode(text).ids)
+        """Text, marks and codes in it → ids; of what came through `as_text` the text alone."""
+        return tuple(self._reader.encode(text).ids)
 
     def ids_of(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """The same of many texts, several at a time."""
@@ -107,6 +105,19 @@ class Words:
     def said_codes(self, codes: Sequence[int]) -> str:
         """Codes from 0 on → as they are written in prompts."""
         return "".join(CODE.format(code) for code in codes)
+
+    def written(self, ids: Sequence[int]) -> str:
+        """Ids → text as prompts have it: marks as they are written, and what merely spells one as
+        `as_text` has it."""
+        found = ""
+        for is_mark, run in groupby(ids, lambda number: number >= self.first_mark):
+            said = self.said(list(run))
+            found += said if is_mark else as_text(said)
+        return found
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.tokenizer, lambda number: number >= self.first_mark)
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:

@@ -7,11 +7,12 @@ literal marker in the template; truncation keeps that last id.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from headroom.models.acestep.plain_text import Reader, Tokenizer, as_text
 from headroom.models.acestep.tokenizer_file import check_ends, check_rows, open_tokenizer
 
 CAPTION_TOKENS = 256  # both limits include the appended id
@@ -45,13 +46,15 @@ class Metas:
 
 
 def caption_prompt(instruction: str, caption: str, metas: Metas) -> str:
-    """The caption branch. A caption that is already a formatted prompt gives up its middle."""
+    """The caption branch. A caption that is already a formatted prompt gives up its middle. Marks
+    in what people wrote are text (`plain_text`), here and in the lyric branch."""
     formatted = _FORMATTED.search(caption)
     if formatted:
         caption = formatted.group(1)
     if not instruction.endswith(":"):
         instruction += ":"
-    return f"# Instruction\n{instruction}\n\n# Caption\n{caption}\n\n# Metas\n{metas.text()}{END}\n"
+    told = f"# Instruction\n{instruction}\n\n# Caption\n{caption}\n\n# Metas\n{metas.text()}"
+    return f"{as_text(told)}{END}\n"
 
 
 def stems_caption(caption: str, global_caption: str, instruction: str, explicit: bool) -> str:
@@ -64,7 +67,7 @@ def stems_caption(caption: str, global_caption: str, instruction: str, explicit:
 
 def lyric_prompt(language: str, lyrics: str) -> str:
     """The lyric branch."""
-    return f"# Languages\n{language}\n\n{_LYRICS}{lyrics}{END}"
+    return f"# Languages\n{language}\n\n{_LYRICS}{as_text(lyrics)}{END}"
 
 
 def lyrics_in(prompt: str) -> tuple[int, int]:
@@ -75,22 +78,12 @@ def lyrics_in(prompt: str) -> tuple[int, int]:
     return start, len(prompt) if stop < 0 else stop
 
 
-class Encoding(Protocol):
-    """What a tokenizer answers."""
-
-    @property
-    def ids(self) -> list[int]: ...
-
-    @property
-    def offsets(self) -> list[tuple[int, int]]: ...
-
-
-class Encoder(Protocol):
+class Encoder(Tokenizer, Protocol):
     """What is used of a tokenizer."""
 
-    def encode(self, sequence: str) -> Encoding: ...
-
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str: ...
+
+    def get_added_tokens_decoder(self) -> Mapping[int, object]: ...
 
 
 class PromptTokenizer:
@@ -98,6 +91,7 @@ class PromptTokenizer:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
+        self._reader = Reader(encoder, frozenset(encoder.get_added_tokens_decoder()).__contains__)
 
     @classmethod
     def open(cls, folder: Path, rows: int | None = None) -> PromptTokenizer:
@@ -110,16 +104,16 @@ class PromptTokenizer:
 
     def caption(self, prompt: str) -> list[int]:
         """Ids of the caption branch, at most 256."""
-        return _truncated(self.encoder.encode(prompt).ids, CAPTION_TOKENS)
+        return _truncated(self._reader.encode(prompt).ids, CAPTION_TOKENS)
 
     def lyrics(self, prompt: str) -> list[int]:
         """Ids of the lyric branch, at most 2048."""
-        return _truncated(self.encoder.encode(prompt).ids, LYRIC_TOKENS)
+        return _truncated(self._reader.encode(prompt).ids, LYRIC_TOKENS)
 
     def lyric_spans(self, prompt: str) -> list[tuple[int, int]]:
         """The characters [start, stop) that each of those ids stands for; the appended one for
         none."""
-        return _truncated(self.encoder.encode(prompt).offsets, LYRIC_TOKENS)
+        return _truncated(self._reader.encode(prompt).offsets, LYRIC_TOKENS)
 
     def text(self, ids: Sequence[int]) -> str:
         """What ids say, special ones spelt out."""

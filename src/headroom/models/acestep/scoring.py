@@ -19,6 +19,7 @@ from headroom.lm.decode import Rows
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.parts import LANGUAGE_MODEL
+from headroom.models.acestep.plain_text import as_text
 from headroom.models.acestep.sheet import FIELDS, Sheet, dumped
 from headroom.models.acestep.thinking_cost import THINK, Thinking
 from headroom.models.base import Score
@@ -47,10 +48,11 @@ class ScoreTask:
         for name in FIELDS:
             value = self.sheet.values().get(name)
             if value is not None:
-                found[name] = f"{lm_prompts.THINK}\n{dumped({name: value})}\n{lm_prompts.THOUGHT}\n"
+                said = as_text(dumped({name: value}))
+                found[name] = f"{lm_prompts.THINK}\n{said}\n{lm_prompts.THOUGHT}\n"
         if self.lyrics.strip():
             head = f"{lm_prompts.THINK}\n{lm_prompts.THOUGHT}\n"
-            found["lyrics"] = f"{head}# Lyric\n{self.lyrics}\n"
+            found["lyrics"] = f"{head}# Lyric\n{as_text(self.lyrics)}\n"
         return found
 
     def cost(self, language: Language) -> Thinking:

@@ -14,9 +14,14 @@ from dataclasses import dataclass, fields, replace
 
 import yaml
 
+from headroom.models.acestep.language_names import language_of
+from headroom.models.acestep.plain_text import shown
 from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.vocabulary import LANGUAGES, key_of
+from headroom.models.acestep.sheet_text import field_of, said_in
+from headroom.models.acestep.vocabulary import key_of
 from headroom.params.describe import Param, describe
+from headroom.params.request import means_open
+from headroom.params.words import seconds_of
 
 THINKS = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
 _HEADING = re.compile(r"\A\s*(?:# Languages?\n.*?\n+)?# Lyrics?[ \t]*\n", re.DOTALL)
@@ -35,6 +40,11 @@ def _bounds(name: str) -> tuple[int, int]:
 
 SIGNATURES = field("timesignature").choices
 NUMBERS = ("bpm", "duration")
+_NUMBER = re.compile(
+    r"(?:about|around|circa|ca\.?|approx\.?|~)?\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)"
+    r"\s*(?:bpm|beats per minute|beats a minute)?",
+    re.IGNORECASE,
+)
 BPM, SECONDS = (_bounds(name) for name in NUMBERS)
 
 
@@ -51,12 +61,13 @@ class Sheet:
     timesignature: str | None = None
 
     def values(self) -> dict[str, str | int]:
-        """What is known, as YAML has it: a time signature is a number."""
+        """What is known, as YAML has it: a time signature is a number, and so is any other text
+        of digits alone, as in the text the model was trained on."""
         found: dict[str, str | int] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
-                number = field.name == "timesignature" and str(value).isdecimal()
+                number = str(value).isdecimal() and len(str(value)) <= _DIGITS
                 found[field.name] = int(value) if number else value
         return found
 
@@ -76,6 +87,8 @@ class Sheet:
 
 
 FIELDS = tuple(field.name for field in fields(Sheet))
+_REQUESTED = {"language": "vocal_language"}  # fields that requests call otherwise
+_DIGITS = 4000  # beyond, Python makes no number of them
 
 
 def dumped(values: Mapping[str, str | int], folded: bool = True) -> str:
@@ -88,74 +101,59 @@ def dumped(values: Mapping[str, str | int], folded: bool = True) -> str:
 def read(text: str) -> Sheet:
     """The metadata of what a model wrote: inside its thoughts, else before the first code.
 
-    YAML first, so that quotes are undone; else line by line. What is no value of a field is left
-    out.
+    What is no value of a field is left out. `text` may hold text as `plain_text.as_text` has it.
     """
     inside = THINKS.search(text)
-    body = (inside[1] if inside else text.partition("<|audio_code_")[0]).strip()
-    return _sheet(_yaml(body) or _lines(body))
+    body = (inside[1] if inside else text.partition("<|audio_code_")[0]).strip("\n")
+    return _sheet(said_in(body))
 
 
 def lyrics_of(text: str) -> str:
     """The words to sing behind the metadata, without headings and the end of the turn."""
     rest = text.partition("</think>")[2].replace("<|im_end|>", "")
-    return _HEADING.sub("", rest).strip()
+    return shown(_HEADING.sub("", rest).strip())
+
+
+def said(values: Mapping[str, object]) -> dict[str, object]:
+    """Values somebody gave, by the names of a sheet; those left out that leave it to the model
+    (`auto`, a length of -1)."""
+    named = {field_of(name) or name: value for name, value in values.items()}
+    params = {name: field(_REQUESTED.get(name, name)) for name in FIELDS if name != "genres"}
+    return {
+        name: value
+        for name, value in named.items()
+        if str(value).strip() not in ("", "N/A", "unknown")
+        and not (name in params and means_open(params[name], value))
+    }
 
 
 def normalised(values: Mapping[str, object]) -> tuple[Sheet, tuple[str, ...]]:
     """Values somebody gave, as the model knows them, and the names of those that are none.
 
-    `Am` is `A minor`, `4/4` is `4`; a tempo or length out of range is the nearest one in it.
+    `Am` is `A minor`, `4/4` is `4`, and `tempo` is `bpm`; a tempo or length out of range is the
+    nearest one in it.
     """
-    said = {name: str(value).strip() for name, value in values.items() if value is not None}
-    said = {name: value for name, value in said.items() if value and value != "N/A"}
-    found = _sheet(said, clamp=True)
-    bad = tuple(n for n in said if n not in FIELDS or getattr(found, n) is None)
+    texts = {name: str(value).strip() for name, value in said(values).items() if value is not None}
+    found = _sheet(texts, clamp=True)
+    bad = tuple(n for n in texts if n not in FIELDS or getattr(found, n) is None)
     return found, bad
 
 
-def _yaml(body: str) -> dict[str, str]:
-    try:
-        value = yaml.load(body, Loader=yaml.BaseLoader)
-    except yaml.YAMLError:
-        return {}
-    if not isinstance(value, dict):
-        return {}
-    return {str(k).lower(): v for k, v in value.items() if isinstance(v, str)}
-
-
-def _lines(body: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    name = ""
-    for line in body.split("\n"):
-        if line.strip().startswith("<"):
-            continue
-        if line[:1] in (" ", "\t"):
-            if name:
-                found[name] += " " + line.strip()
-        elif ":" in line:
-            name, _, value = line.partition(":")
-            name = name.strip().lower()
-            found[name] = value.strip()
-    return {name: _unquoted(value) for name, value in found.items()}
-
-
-def _unquoted(value: str) -> str:
-    """What stands in YAML's quotes; what is not quoted well is as it stands."""
-    if value[:1] not in ("'", '"'):
-        return value
-    try:
-        told = yaml.load(value, Loader=yaml.BaseLoader)
-    except yaml.YAMLError:
-        return value
-    return told if isinstance(told, str) else value
+def number_in(name: str, value: object) -> float:
+    """A tempo or a length as people write it: `120 BPM`, `~98`, `1:30`; NaN for anything else."""
+    text = str(value).strip()
+    seconds = seconds_of(text) if name == "duration" else None
+    found = _NUMBER.fullmatch(text)
+    if seconds is not None:
+        return seconds
+    return float(found[1]) if found is not None else math.nan
 
 
 def _sheet(said: Mapping[str, str], clamp: bool = False) -> Sheet:
     return Sheet(
-        bpm=_number(said.get("bpm"), BPM, clamp),
+        bpm=_number("bpm", said.get("bpm"), BPM, clamp),
         caption=_text(said.get("caption")),
-        duration=_number(said.get("duration"), SECONDS, clamp),
+        duration=_number("duration", said.get("duration"), SECONDS, clamp),
         genres=_text(said.get("genres")),
         keyscale=key_of(said["keyscale"]) if "keyscale" in said else None,
         language=_language(said.get("language")),
@@ -167,10 +165,10 @@ def _text(value: str | None) -> str | None:
     return " ".join(value.split()) or None if value else None
 
 
-def _number(value: str | None, bounds: tuple[int, int], clamp: bool) -> int | None:
+def _number(name: str, value: str | None, bounds: tuple[int, int], clamp: bool) -> int | None:
     try:
-        number = round(float(value or ""))
-    except (ValueError, OverflowError):
+        number = round(number_in(name, value))
+    except (ValueError, OverflowError):  # not a number, or without end
         return None
     low, high = bounds
     if clamp:
@@ -179,10 +177,9 @@ def _number(value: str | None, bounds: tuple[int, int], clamp: bool) -> int | No
 
 
 def _language(value: str | None) -> str | None:
-    code = (value or "").strip().lower()
-    return code if code in LANGUAGES else None
+    return language_of(value or "")
 
 
 def _signature(value: str) -> str | None:
-    beats = value.strip().partition("/")[0]
+    beats = value.strip().partition("/")[0].strip()
     return beats if beats in SIGNATURES else None

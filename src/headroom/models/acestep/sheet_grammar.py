@@ -21,6 +21,7 @@ from torch import Tensor
 
 from headroom.models.acestep.lm_prompts import THINK, THOUGHT
 from headroom.models.acestep.lm_words import Marks, Words
+from headroom.models.acestep.plain_text import as_text
 from headroom.models.acestep.sheet import BPM, FIELDS, SECONDS, SIGNATURES, Sheet, dumped
 from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
 
@@ -297,7 +298,7 @@ class SheetGrammar:
                 self._run, self._state = self._tokens(text), _At.FORCED
                 self._open = name
                 return
-            text += dumped({name: self._given[name]}) + "\n"
+            text += as_text(dumped({name: self._given[name]})) + "\n"
             self._next += 1
         self._open = ""
         if self._closes:

@@ -26,7 +26,9 @@ from headroom.models.acestep.sheet import (
     field,
     lyrics_of,
     normalised,
+    number_in,
     read,
+    said,
 )
 from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
 from headroom.models.acestep.thinking import chances, sampling_of
@@ -101,7 +103,7 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
     filled = run.stage(THINK, work)
     if filled.failed:
         raise language.failed(len(filled.tokens))
-    text = words.said(filled.tokens)
+    text = words.written(filled.tokens)
     return Written(task.given.over(read(text)), lyrics_of(text))
 
 
@@ -120,7 +122,7 @@ def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked
     given = _given(wish, most, notes)
     if wish.act == "understand":
         prompt = lm_prompts.understanding(_codes(wish.text, language))
-        notes += [Note(n, wish.given[n], None, "the codes say it") for n in given.values()]
+        notes += [Note(n, v, None, "the codes say it") for n, v in given.values().items()]
         given = Sheet()
     elif wish.act == "inspire":
         text = _inside("caption", wish.text, notes)
@@ -138,16 +140,17 @@ def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked
 
 def _given(wish: SheetWish, most: int, notes: list[Note]) -> Sheet:
     """The values that must be in a sheet, inside their limits."""
-    given, bad = normalised(wish.given)
+    asked = said(wish.given)
+    given, bad = normalised(asked)
     unknown = "it is no value that the model knows"
-    notes += [Note(name, wish.given[name], None, unknown) for name in bad]
+    notes += [Note(name, asked[name], None, unknown) for name in bad]
     here = {"duration": Limit(-math.inf, most, f"a song is at most {most} s here")}
     for name in NUMBERS:
         known = name in given.values()
-        note = change(field(name), float(str(wish.given[name])), here) if known else None
+        note = change(field(name), number_in(name, asked[name]), here) if known else None
         if note is not None:
             used = int(float(str(note.used)))
-            notes.append(replace(note, asked=wish.given[name], used=used))
+            notes.append(replace(note, asked=asked[name], used=used))
             given = replace(given, bpm=used) if name == "bpm" else replace(given, duration=used)
     if given.caption is not None:
         given = replace(given, caption=_inside("caption", given.caption, notes))
@@ -182,12 +185,13 @@ def _sampling(wish: SheetWish, notes: list[Note]) -> Sampling:
 def score_task(wish: SheetWish, language: Language) -> ScoreTask:
     """Codes held against lyrics and a sheet. Raises InvalidRequest for what is none, and for what
     is beyond its limits: what is scored must be what was asked."""
-    given, bad = normalised(wish.given)
+    asked = said(wish.given)
+    given, bad = normalised(asked)
     if bad:
-        raise InvalidRequest(bad[0], wish.given[bad[0]], "a value that the model knows")
+        raise InvalidRequest(bad[0], asked[bad[0]], "a value that the model knows")
     if not given.values() and not wish.lyrics.strip():
         raise InvalidRequest("caption", "", "a caption, lyrics or other values to score against")
-    numbers = {name: float(str(wish.given[name])) for name in NUMBERS if name in given.values()}
+    numbers = {name: number_in(name, asked[name]) for name in NUMBERS if name in given.values()}
     for name, value in {**numbers, "caption": given.caption, "lyrics": wish.lyrics}.items():
         if change(field(name), value) is not None:
             raise InvalidRequest(name, value, field(name).allowed())

@@ -97,7 +97,7 @@ def _sheets(
     texts, before = run.stage(THINK, work)
     sheets = []
     for tokens in texts:
-        sheet = task.given.over(read(language.words.said(tokens)).only(task.asked))
+        sheet = task.given.over(read(language.words.written(tokens)).only(task.asked))
         if sheet.duration is not None and sheet.duration > task.most_seconds:
             why = f"a song is at most {task.most_seconds} s here"
             notes.append(Note("duration", sheet.duration, task.most_seconds, why))

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidCheckpoint
+from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.codes_text import CODEBOOK
 from headroom.models.acestep.lm_words import Words
+from headroom.models.acestep.plain_text import shown
+from headroom.models.acestep.scoring import ScoreTask
+from headroom.models.acestep.sheet import Sheet, read
+from headroom.models.acestep.sheet_grammar import SheetGrammar, SheetWords
 from headroom.models.acestep.vocabulary import LANGUAGES
+from headroom.settings import LMPrompt
 from support.lm_tokenizer import CODES, OTHERS, SPECIAL, VALID, lm_tokenizer
 from support.real_words import BEGINNINGS, real_tokenizer
 
@@ -65,6 +71,54 @@ def test_a_small_vocabulary_is_read_from_its_own_file(tmp_path: Path) -> None:
     text = "<think>\nbpm: 90\n</think>\n\n<|audio_code_5|><|im_end|> 夜 🎹\t`"
     assert words.said(words.ids(text)) == text
     assert words.ids("</think>\n\n")[1:] == words.ids("\n\n") and len(words.ids("\n\n")) == 1
+
+
+EVERY_MARK = (
+    *(f"<|{word}|>" for word in SPECIAL),
+    *OTHERS,
+    "<|audio_code_5|>",
+    "<|audio_code_66|>",
+)
+
+
+@pytest.mark.parametrize("mark", EVERY_MARK)
+def test_marks_that_people_write_are_text(mark: str) -> None:
+    """In every prompt: none but the prompt's own marks are read, and the letters come back."""
+    said = f"la {mark}{mark} 夜\n{mark[:-1]}"
+    layouts: dict[LMPrompt, int] = {"current": 7, "legacy": 7, "closed": 8}
+    against = {lm_prompts.against(said, said, said, one): own for one, own in layouts.items()}
+    prompts = {
+        lm_prompts.generating(said, said): 5,
+        lm_prompts.away_from(said): 7,
+        **against,
+        lm_prompts.inspiring(said, True): 5,
+        lm_prompts.formatting(said, said, ""): 5,
+        lm_prompts.thought(Sheet(caption=said).text()): 2,
+        ScoreTask("", Sheet(caption=said), "").targets()["caption"]: 2,
+        ScoreTask("", Sheet(), said).targets()["lyrics"]: 2,
+    }
+    for prompt, own in prompts.items():
+        ids = SMALL.ids(prompt)
+        assert sum(number >= SMALL.first_mark for number in ids) == own, prompt
+        assert SMALL.said(ids) == shown(prompt)
+        assert SMALL.written(ids) == prompt
+    codes = lm_prompts.understanding("<|audio_code_5|><|audio_code_6|>")
+    assert sum(number >= SMALL.codes.start for number in SMALL.ids(codes)) == 2
+
+
+def test_a_caption_that_spells_a_mark_is_forced_as_text_and_read_back() -> None:
+    given = Sheet(caption="a </think> <|audio_code_5|> song", bpm=90)
+    grammar = SheetGrammar(SheetWords(SMALL), (), given, 600, closes=True, sings=False)
+    ids = grammar.forced()
+    assert [number for number in ids if number >= SMALL.first_mark] == [SMALL.think, SMALL.thought]
+    assert read(SMALL.written(ids)) == given
+
+
+def test_ordinary_text_has_the_ids_of_the_tokenizer(real: Words) -> None:
+    for said in ("la la", "I <3 you", "a < b > c", "<b>bold</b>", "<|", "夜 <|im_end|", "e\u0301"):
+        for words in (SMALL, real):
+            whole = words.tokenizer.encode(f"<think>\n{said}\n</think>\n\n").ids
+            assert words.ids(lm_prompts.thought(said)) == tuple(whole)
 
 
 def test_a_tokenizer_that_cuts_and_fills_is_told_not_to(tmp_path: Path) -> None:

@@ -66,6 +66,38 @@ def test_the_caption_of_stems() -> None:
     )
 
 
+MARKS = ("<|endoftext|>", "<|im_end|>", "<|im_start|>")
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_marks_that_people_write_are_text(mark: str, tokenizer: PromptTokenizer) -> None:
+    """Their ids are those of the same letters, and the prompt's own ending is where it was."""
+    said = f"la {mark} 海\n< {mark}{mark}"
+    letters = list(said.encode())
+    prompt = lyric_prompt("en", said)
+    lyrics = tokenizer.lyrics(prompt)
+    assert lyrics[-2:] == [END, END] and not any(number >= END for number in lyrics[:-2])
+    assert tokenizer.text(lyrics[:-2]) == f"# Languages\nen\n\n# Lyric\n{said}"
+    assert len(lyrics) == len(tokenizer.lyrics(lyric_prompt("en", ""))) + len(letters)
+    spans = tokenizer.lyric_spans(prompt)
+    at = prompt.index("la ")
+    assert spans[at : at + 4] == [(at + n, at + n + 1) for n in range(4)] and len(spans) == len(
+        lyrics
+    )
+    assert spans[-2:] == [(len(prompt) - len(MARKS[0]), len(prompt)), (0, 0)]
+    for field in ("instruction", "caption"):
+        words = {"instruction": "Do:", "caption": "x"} | {field: said}
+        caption = tokenizer.caption(caption_prompt(**words, metas=EMPTY))
+        assert caption[-3:] == [END, NEWLINE, END] and caption.count(END) == 2
+        assert said in tokenizer.text(caption)
+
+
+def test_ordinary_text_has_the_ids_of_the_tokenizer(tokenizer: PromptTokenizer) -> None:
+    for said in ("la la", "I <3 you", "a < b > c", "<b>bold</b>", "<|", "|>", "<|im_end|"):
+        whole = f"# Languages\nen\n\n# Lyric\n{said}<|endoftext|>"
+        assert tokenizer.lyrics(lyric_prompt("en", said)) == byte_tokenizer().encode(whole).ids
+
+
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> PromptTokenizer:
     write_tokenizer(tmp_path)
@@ -99,6 +131,9 @@ def test_exactly_at_the_limit_nothing_is_cut() -> None:
     class Encoder:
         def encode(self, sequence: str) -> Encoding:
             return Encoding(list(range(len(sequence))))
+
+        def get_added_tokens_decoder(self) -> dict[int, object]:
+            return {}
 
     tokenizer = PromptTokenizer(Encoder())
     assert tokenizer.caption("x" * 256) == list(range(256))

@@ -32,7 +32,11 @@ sheets = st.builds(
     Sheet,
     bpm=st.none() | st.integers(30, 300),
     caption=st.none()
-    | st.text(st.characters(exclude_categories=("C", "Z")), min_size=1).map(str.strip)
+    | st.text(st.characters(exclude_categories=("C", "Z")), min_size=1)
+    .map(str.strip)
+    .filter(
+        lambda text: not text.isdecimal()  # a number, in the form of the training text
+    )
     | st.just(LONG)
     | st.sampled_from(["yes", "null", "1.5", "it's", "a: b", "'quoted'", "- x", "{a}", "no"]),
     duration=st.none() | st.integers(10, 600),
@@ -81,7 +85,7 @@ def test_space_of_any_kind_is_read_back_as_one(before: str, space: str) -> None:
 
 def test_quotes_are_as_in_training() -> None:
     """What forces quotes, and which."""
-    for said in ("key: value", "# 1", "- x", "ends:", "yes", "no", "null", "1.5", "12", "'x'"):
+    for said in ("key: value", "# 1", "- x", "ends:", "yes", "no", "null", "1.5", "'x'"):
         inside = said.replace("'", "''")
         assert Sheet(caption=said).text() == f"caption: '{inside}'", said
     for plain in ("6/8", "春の歌", "a 🎸 b", "B♭ major", "F# minor", "it's", 'say "x"'):
@@ -158,3 +162,91 @@ def test_keys_are_known_by_many_names(text: str, key: str | None) -> None:
 
 def test_what_is_said_goes_over_what_is_not() -> None:
     assert Sheet(bpm=90).over(Sheet(bpm=80, caption="x")) == Sheet(bpm=90, caption="x")
+
+
+def test_a_caption_of_digits_alone_is_a_number() -> None:
+    """As in the official sheets; leading zeros are none of a number."""
+    for said, written in (("1984", "1984"), ("007", "7"), ("0", "0"), ("１２", "12")):
+        assert Sheet(caption=said).text() == f"caption: {written}"
+        assert read(f"<think>\n{Sheet(caption=said).text()}\n</think>").caption == written
+    assert Sheet(caption="1984 is the year").text() == "caption: 1984 is the year"
+    assert Sheet(caption="9" * 5000).text().startswith("caption: '999")
+
+
+def thought(text: str) -> Sheet:
+    return read(f"<think>\n{text}\n</think>\n\n<|audio_code_5|>")
+
+
+@pytest.mark.parametrize(
+    ("text", "caption"),
+    [
+        ("caption: hip hop # 1 in the charts", "hip hop # 1 in the charts"),
+        ("caption: [dark, slow]", "[dark, slow]"),
+        ("caption:\n- dark\n- slow: very\n- 'it''s'", "dark, slow: very, it's"),
+        ("caption:\n  - dark\n  - slow", "dark, slow"),
+        ("caption: a slow\nsong about: love\nand loss", "a slow song about: love and loss"),
+        ("caption: |\n  a slow\n  song", "a slow song"),
+        ("caption: >-\n  a slow\n  song", "a slow song"),
+        ('caption: "Hello" is what she says', '"Hello" is what she says'),
+        ("caption: {a song}", "{a song}"),
+        ("caption: *bold* & @loud", "*bold* & @loud"),
+        ("Caption: a song", "a song"),
+        ("**Caption**: a song", "a song"),
+        ("- caption: a song", "a song"),
+        ("prompt: a song", "a song"),
+        ('{"caption": "a # song", "bpm": 120}', "a # song"),
+        ('```json\n{\n  "caption": "a song",\n  "bpm": 120\n}\n```', "a song"),
+        ("caption: 'null'", "null"),
+        ("caption: null", None),
+        ("caption: N/A", None),
+        ("caption:", None),
+    ],
+)
+def test_a_caption_is_read_whole_however_it_is_written(text: str, caption: str | None) -> None:
+    assert thought(f"{text}\nbpm: 120").caption == caption
+    if "{" not in text:
+        assert thought(f"{text}\nbpm: 120").bpm == 120
+        assert thought(f"bpm: 120\n{text}\nlanguage: en").language == "en"
+
+
+@pytest.mark.parametrize(
+    ("text", "sheet"),
+    [
+        ("tempo: 120 BPM", Sheet(bpm=120)),
+        ("BPM: ~98", Sheet(bpm=98)),
+        ("bpm: 120.4", Sheet(bpm=120)),
+        ("bpm: about 90 bpm", Sheet(bpm=90)),
+        ("bpm: 120-130", Sheet()),
+        ("bpm: 1e999", Sheet()),
+        ("key: Am", Sheet(keyscale="A minor")),
+        ("key_scale: F♯ minor", Sheet(keyscale="F♯ minor")),
+        ("Key Scale: CM", Sheet(keyscale="C major")),
+        ("time_signature: 4/4", Sheet(timesignature="4")),
+        ("Time Signature: 6 / 8", Sheet(timesignature="6")),
+        ("duration: 1:30", Sheet(duration=90)),
+        ("duration: 95 s", Sheet(duration=95)),
+        ("length: 2 min", Sheet(duration=120)),
+        ("language: English", Sheet(language="en")),
+        ("vocal_language: pt-BR", Sheet(language="pt")),
+        (
+            "{bpm: 120, key: Am, genres: [rock, pop]}",
+            Sheet(120, None, None, "rock, pop", "A minor"),
+        ),
+        ("genre: rock\nmood: dark", Sheet(genres="rock")),
+    ],
+)
+def test_fields_are_known_by_other_names_and_with_units(text: str, sheet: Sheet) -> None:
+    assert thought(text) == sheet
+
+
+def test_people_say_values_by_the_same_names() -> None:
+    sheet, bad = normalised(
+        {"tempo": "120 BPM", "key": "Am", "time_signature": "4/4", "duration": "1:30"}
+    )
+    assert sheet == Sheet(120, None, 90, None, "A minor", None, "4") and bad == ()
+
+
+@given(st.text(st.sampled_from("ab:#-[]{}'\"|>&*!%@`,\n \t<\u2028"), max_size=60))
+def test_no_text_of_a_model_is_too_odd_to_be_read(text: str) -> None:
+    found = read(f"<think>\nbpm: 90\ncaption: {text}")
+    assert found.bpm in (90, None)
