@@ -23,6 +23,7 @@ from headroom.diffusion.schedule import (
 from headroom.errors import InvalidRequest, InvalidSource
 from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_in
 from headroom.models.acestep.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
+from headroom.models.acestep.lyric_text import has_voice
 from headroom.models.acestep.prompts import INSTRUMENTAL, Metas, stems_caption
 from headroom.models.acestep.regions import MOST_SECONDS, growth
 from headroom.models.acestep.requests import (
@@ -50,7 +51,6 @@ from headroom.params.clamp import Note
 from headroom.params.describe import stand_in
 
 LEAST_FRAMES = 128  # shorter latents are filled with silence; the model saw none
-_NO_VOICE = ("", "[inst]", "[instrumental]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,8 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
 
 def sung(request: AnyMusicRequest) -> str:
     """The words, or the mark of music without a voice."""
-    silent = request.instrumental or request.lyrics.strip().lower() in _NO_VOICE
-    return INSTRUMENTAL if silent else request.lyrics
+    sings = has_voice(request.lyrics) and not request.instrumental
+    return request.lyrics.removeprefix("\ufeff") if sings else INSTRUMENTAL
 
 
 def _instruction(request: AnyMusicRequest, coded: bool) -> str:

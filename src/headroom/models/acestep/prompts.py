@@ -7,12 +7,13 @@ literal marker in the template; truncation keeps that last id.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from headroom.models.acestep.plain_text import Reader, Tokenizer, as_text
+from headroom.models.acestep.plain_text import Reader, Tokenizer, as_text, shown
 from headroom.models.acestep.tokenizer_file import check_ends, check_rows, open_tokenizer
 
 CAPTION_TOKENS = 256  # both limits include the appended id
@@ -21,6 +22,7 @@ END = "<|endoftext|>"
 MISSING = "N/A"
 INSTRUMENTAL = "[Instrumental]"
 _LYRICS = "# Lyric\n"
+_LETTER = 4  # ids of one letter at most: its bytes
 T = TypeVar("T")
 
 _FORMATTED = re.compile(r"# Caption\n(.*?)\n\n# Metas\n", re.DOTALL)
@@ -113,11 +115,44 @@ class PromptTokenizer:
     def lyric_spans(self, prompt: str) -> list[tuple[int, int]]:
         """The characters [start, stop) that each of those ids stands for; the appended one for
         none."""
-        return _truncated(self._reader.encode(prompt).offsets, LYRIC_TOKENS)
+        encoded = self._reader.encode(prompt)
+        spans = encoded.offsets
+        if not _covers(spans, len(prompt)):
+            said, known = self.text(encoded.ids), unicodedata.normalize("NFC", shown(prompt))
+            if not said.startswith(known):  # else letters were joined, and none was dropped
+                spans = self._found(encoded.ids, shown(prompt))
+        return _truncated(spans, LYRIC_TOKENS)
+
+    def _found(self, ids: Sequence[int], text: str) -> list[tuple[int, int]]:
+        """The characters each id stands for, looked for one id after another.
+
+        A tokenizer that knows not every letter drops some, and counts wrongly from there on.
+        """
+        spans: list[tuple[int, int]] = []
+        at = first = 0
+        for number in range(1, len(ids) + 1):
+            said = self.text(ids[first:number])
+            if "\ufffd" in said and number - first < _LETTER:
+                continue  # a letter of several ids
+            start = text.find(said, at)
+            span = (start, start + len(said)) if said and start >= 0 else (at, at)
+            spans += [span] * (number - first)
+            at, first = span[1], number
+        return spans + [(at, at)] * (len(ids) - first)
 
     def text(self, ids: Sequence[int]) -> str:
         """What ids say, special ones spelt out."""
         return self.encoder.decode(ids, skip_special_tokens=False)
+
+
+def _covers(spans: Sequence[tuple[int, int]], length: int) -> bool:
+    """Whether every character is in a span, one after another."""
+    at = 0
+    for start, stop in spans:
+        if start > at:
+            return False
+        at = max(at, stop)
+    return at == length
 
 
 def _truncated(ids: Sequence[T], limit: int) -> list[T]:

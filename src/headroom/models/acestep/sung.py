@@ -10,12 +10,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headroom.models.acestep.lyric_text import LINE_ENDS, stripped
+from headroom.models.acestep.plain_text import shown
 from headroom.models.acestep.prompts import lyrics_in
 
 Span = tuple[int, int]
 """Half-open range of characters, or of tokens."""
-LINE = re.compile(r"[^\n]+")
-TAG = re.compile(r"\[[^\[\]\n]*\]")
+LINE = re.compile(f"[^{LINE_ENDS}]+")
+_INSIDE = f"[^][{LINE_ENDS}]"
+# In brackets, and brackets in them up to three deep: `[[Verse]]` is one tag.
+TAG = re.compile(rf"\[(?:{_INSIDE}++|\[(?:{_INSIDE}++|\[{_INSIDE}*+\])*+\])*+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +38,43 @@ class Sung:
     rows   tokens [start, stop) of the prompt that are lyrics, tags among them
     texts  what each of them adds to the text; a letter of several tokens belongs to its last
     lines  those with something to sing that tokens stand for, in order
-    lost   lines that no token stands for: the prompt was cut
+    lost   lines behind the last token: the prompt was cut
+    unread lines before it that no token stands for: the tokenizer knows none of their letters
     """
 
     rows: Span
     texts: tuple[str, ...]
     lines: tuple[Line, ...]
     lost: int
+    unread: int = 0
 
 
 def sung(prompt: str, spans: Sequence[Span]) -> Sung:
     """`spans[i]`: the characters of the prompt that token i stands for."""
     start, stop = lyrics_in(prompt)
+    prompt = shown(prompt)
     inside = [i for i, (a, b) in enumerate(spans) if a < stop and b > start and a < b]
     if not inside:
-        return Sung((0, 0), (), (), len(_parts(prompt, start, stop)))
+        count, cut = len(_parts(prompt, start, stop)), _end(spans) < stop
+        return Sung((0, 0), (), (), count if cut else 0, 0 if cut else count)
     rows = (inside[0], inside[-1] + 1)
     own = spans[rows[0] : rows[1]]
-    lines, lost = [], 0
+    lines, lost, unread = [], 0, 0
     for pieces in _parts(prompt, start, stop):
         found = [i for i, (a, b) in enumerate(own) if any(a < q and b > p for p, q in pieces)]
         if found:
             text = " ".join(prompt[p:q] for p, q in pieces)
             lines.append(Line(text, found[0], found[-1]))
-        else:
+        elif pieces[0][0] >= _end(spans):
             lost += 1
-    return Sung(rows, _texts(prompt, start, own), tuple(lines), lost)
+        else:
+            unread += 1
+    return Sung(rows, _texts(prompt, start, own), tuple(lines), lost, unread)
+
+
+def _end(spans: Sequence[Span]) -> int:
+    """Where the last character is that a token stands for."""
+    return max((stop for start, stop in spans if start < stop), default=0)
 
 
 def _parts(prompt: str, start: int, stop: int) -> list[list[Span]]:
@@ -69,16 +84,10 @@ def _parts(prompt: str, start: int, stop: int) -> list[list[Span]]:
         tags = [edge for tag in TAG.finditer(prompt, *line.span()) for edge in tag.span()]
         edges = [line.start(), *tags, line.end()]
         between = zip(edges[::2], edges[1::2], strict=True)
-        pieces = [piece for a, b in between if (piece := _stripped(prompt, a, b)) is not None]
+        pieces = [piece for a, b in between if (piece := stripped(prompt, a, b)) is not None]
         if pieces:
             found.append(pieces)
     return found
-
-
-def _stripped(prompt: str, start: int, stop: int) -> Span | None:
-    text = prompt[start:stop]
-    left = start + len(text) - len(text.lstrip())
-    return (left, left + len(text.strip())) if text.strip() else None
 
 
 def _texts(prompt: str, start: int, spans: Sequence[Span]) -> tuple[str, ...]:

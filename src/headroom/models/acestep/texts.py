@@ -13,6 +13,7 @@ from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.codes_text import CODEBOOK, codes_in, codes_to_text
 from headroom.models.acestep.language import Language
+from headroom.models.acestep.lyric_text import has_voice
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.prompts import INSTRUMENTAL
 from headroom.models.acestep.regions import MOST_SECONDS
@@ -53,6 +54,7 @@ class TextTask:
 
     given        values that are forced; `cost` is the same in tokens
     constrained  whether it is kept to the form of a song sheet
+    sings        whether lyrics may follow; instrumental music ends with its sheet
     """
 
     prompt: tuple[int, ...]
@@ -61,6 +63,7 @@ class TextTask:
     sampling: Sampling
     seed: int
     constrained: bool
+    sings: bool = True
 
     @property
     def cost(self) -> Thinking:
@@ -81,10 +84,15 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
     words = language.words
 
     def work(step: Step, parts: Parts) -> Filled:
-        grammar: Constraint = FreeText(language.sheets, sings=True)
+        grammar: Constraint = FreeText(language.sheets, sings=task.sings)
         if task.constrained:
             grammar = SheetGrammar(
-                language.sheets, FIELDS, task.given, task.most_seconds, closes=True, sings=True
+                language.sheets,
+                FIELDS,
+                task.given,
+                task.most_seconds,
+                closes=True,
+                sings=task.sings,
             )
         filled = fill(
             parts.of(LANGUAGE_MODEL, CausalLM),
@@ -129,12 +137,16 @@ def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked
         prompt = lm_prompts.inspiring(text, wish.instrumental)
     elif wish.act == "format":
         caption = _inside("caption", wish.text, notes)
-        lyrics = _inside("lyrics", wish.lyrics, notes)
+        lyrics = _inside("lyrics", wish.lyrics, notes) if has_voice(wish.lyrics) else ""
+        if wish.instrumental and lyrics:
+            notes.append(Note("lyrics", wish.lyrics, None, "instrumental music has no words"))
+            lyrics = ""
         prompt = lm_prompts.formatting(caption, lyrics, INSTRUMENTAL)
     else:
         raise InvalidRequest("act", wish.act, "one of " + ", ".join(ACTS))
     ids, sampling = language.words.ids(prompt), _sampling(wish, notes)
-    task = TextTask(ids, given, most, sampling, wish.seed, wish.constrained)
+    sings = wish.act == "understand" or not wish.instrumental
+    task = TextTask(ids, given, most, sampling, wish.seed, wish.constrained, sings)
     return Asked(task, tuple(notes))
 
 
@@ -207,7 +219,7 @@ def song_sheet(wish: SheetWish, written: Written, notes: tuple[Note, ...]) -> So
     sheet, lyrics = written.sheet, written.lyrics
     if not lyrics and wish.act == "format":
         lyrics = wish.lyrics
-    if not lyrics and wish.instrumental:
+    if wish.instrumental and wish.act != "understand":
         lyrics = INSTRUMENTAL
     return SongSheet(
         caption=sheet.caption or (wish.text if wish.act == "format" else ""),
@@ -218,7 +230,7 @@ def song_sheet(wish: SheetWish, written: Written, notes: tuple[Note, ...]) -> So
         language=sheet.language,
         duration=sheet.duration,
         genres=sheet.genres,
-        instrumental=lyrics.strip().lower() in (INSTRUMENTAL.lower(), ""),
+        instrumental=not has_voice(lyrics),
         notes=notes,
     )
 

@@ -187,9 +187,13 @@ def told(task: Timing, scores: Floats | None, seconds: float) -> Timestamps:
 
 def _notes(task: Timing, stands_out: bool) -> tuple[Note, ...]:
     lines, found = len(task.sung.lines), []
-    if task.sung.lost:
-        why = f"the model reads {LYRIC_TOKENS} tokens of lyrics; what follows is not sung"
-        found.append(Note("lrc", f"{lines + task.sung.lost} lines", f"{lines} lines", why))
+    reasons = (
+        (task.sung.lost, f"the model reads {LYRIC_TOKENS} tokens of lyrics; the rest is not sung"),
+        (task.sung.unread, "the tokenizer knows no letter of the others"),
+    )
+    for missing, why in reasons:
+        if missing:
+            found.append(Note("lrc", f"{lines + missing} lines", f"{lines} lines", why))
     if not lines:
         found.append(Note("lrc", "times of the lyrics", None, "no words are sung"))
     elif not stands_out:

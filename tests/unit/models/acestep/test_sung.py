@@ -58,6 +58,12 @@ def lines(lyrics: str, tokenizer: PromptTokenizer = BYTES) -> list[str]:
         ("la la\r\n  the sea  \r\n", ["la la", "the sea"]),
         ("🎵 la 🎵\n", ["🎵 la 🎵"]),
         ("la la la,\n\n\nsea,\n[Verse", ["la la la,", "sea,", "[Verse"]),
+        ("la\rsea\r\nla\x85sea\u2028la\u2029sea\vla\fsea\x1ela", ["la", "sea"] * 4 + ["la"]),
+        ("[[Verse]]\nla [[x] y] sea\n[[[Chorus]]]", ["la sea"]),
+        ("la\n\u200b\n\ufeff \u2060\n\u3164\n\u2800\n\U000e0041\nsea", ["la", "sea"]),
+        ("\u200b la \ufeff\n\u200e[Verse]\u200f", ["la"]),
+        ("la \u2600\ufe0f", ["la \u2600\ufe0f"]),
+        ("a <|endoftext|> b\n<3\n<|im_end|>", ["a <|endoftext|> b", "<3", "<|im_end|>"]),
         ("", []),
         ("  \n\n", []),
         ("[Instrumental]", []),
@@ -67,7 +73,7 @@ def lines(lyrics: str, tokenizer: PromptTokenizer = BYTES) -> list[str]:
 def test_lines_are_what_is_sung(lyrics: str, found: list[str], tokenizer: PromptTokenizer) -> None:
     read_back = read(lyrics, tokenizer)
     assert [line.text for line in read_back.lines] == found
-    assert read_back.lost == 0
+    assert read_back.lost == read_back.unread == 0
 
 
 @TOKENIZERS
@@ -116,6 +122,29 @@ def test_lines_beyond_what_the_model_reads_are_lost_and_counted() -> None:
     assert len(found.lines) + found.lost == 200 and found.lost > 50
     assert found.lines[0].text == "line 0 of a song"
     assert found.rows[1] == LYRIC_TOKENS - 1
+
+
+def dropping(known: str) -> PromptTokenizer:
+    """A tokenizer that knows these letters and nothing of others."""
+    tokenizer = Tokenizer(BPE(vocab={letter: n for n, letter in enumerate(known)}, merges=[]))
+    tokenizer.add_special_tokens([END])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, tokenizer.token_to_id(END))]
+    )
+    return PromptTokenizer(tokenizer)
+
+
+def test_lines_whose_letters_a_tokenizer_drops_are_counted_and_move_no_other() -> None:
+    found = read("ab\n海の歌\nba 海 b\n海\na", dropping("ab \n"))
+    assert [line.text for line in found.lines] == ["ab", "ba 海 b", "a"]
+    assert (found.unread, found.lost) == (2, 0)
+    said = ["".join(found.texts[line.first : line.last + 1]) for line in found.lines]
+    assert [text.replace("\n", "").lstrip("海の歌") for text in said] == ["ab", "ba 海 b", "a"]
+    assert read("海\n歌", dropping("ab \n")).unread == 2
+    long = "ab\n海\n" * 2000
+    cut = read(long, dropping("ab\n"))
+    assert len(cut.lines) + cut.lost + cut.unread == 4000
+    assert (cut.unread, cut.lost) == (len(cut.lines) - 1, 4000 - 2 * len(cut.lines) + 1)
 
 
 def test_what_is_no_lyric_prompt_is_refused() -> None:

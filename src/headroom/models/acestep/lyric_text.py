@@ -1,0 +1,57 @@
+"""Lyrics as people paste them: any line ends, invisible characters, no words. No torch."""
+
+from __future__ import annotations
+
+import re
+
+LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+_LINE = re.compile(f"[^{LINE_ENDS}]+")
+# Characters that Unicode says are shown as nothing (Default_Ignorable_Code_Point), the blanks that
+# are letters or symbols by name (Hangul fillers, Braille), and control characters.
+_UNSEEN = (
+    "\x00-\x08\x0e-\x1b\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_SEEN = re.compile(rf"[^\s{_UNSEEN}]")
+# Not variation selectors and joiners: behind an emoji they say how it looks.
+_EDGE = "\\s\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060\ufeff"
+_BEFORE, _BEHIND = re.compile(rf"[{_EDGE}]*"), re.compile(rf"[{_EDGE}]*\Z")
+_AROUND = "[](){}<>【】（）［］「」『』《》*_~#.,:;!-–—\"' "
+_NO_VOICE = frozenset(
+    "inst|instrumental|instrumental music|instrumental track|instrumental version|instrumental only"
+    "|instrumentals|pure music|music only|no vocals|no vocal|no voice|no lyrics|no singing"
+    "|纯音乐|純音樂|纯音乐无人声|インストゥルメンタル|インスト|연주곡".split("|")
+)
+
+
+def is_seen(text: str) -> bool:
+    """Whether anything of a text can be seen."""
+    return _SEEN.search(text) is not None
+
+
+def has_voice(lyrics: str) -> bool:
+    """Whether there are words to sing, or marks of sections: not where nothing can be seen, and not
+    where every line says that it is instrumental, in brackets or not, in any case."""
+    lines = (_seen(line[0]) for line in _LINE.finditer(lyrics))
+    return any(line and line not in _NO_VOICE for line in lines)
+
+
+def stripped(text: str, start: int, stop: int) -> tuple[int, int] | None:
+    """The characters [start, stop) of a text without what is not seen on either side; None where
+    nothing is left."""
+    if not is_seen(text[start:stop]):
+        return None
+    before = _BEFORE.match(text, start, stop)
+    behind = _BEHIND.search(text, start, stop)
+    assert before is not None and behind is not None
+    return before.end(), behind.start()
+
+
+def _seen(line: str) -> str:
+    """What is seen of a line, in lower case and without brackets and punctuation around it; the
+    line where it is that alone."""
+    seen = " ".join(
+        "".join(c if c.isspace() or is_seen(c) else "" for c in line).split()
+    ).casefold()
+    return seen.strip(_AROUND) or seen
