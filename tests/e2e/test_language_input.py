@@ -30,6 +30,7 @@ from headroom.models.acestep import texts
 from headroom.models.acestep.acts import BUNDLED
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.requests import request_from
+from headroom.models.acestep.sheet import Sheet
 from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
 from headroom.models.acestep.thinking import chances
 from headroom.models.base import SheetWish, SongSheet
@@ -90,7 +91,7 @@ def test_a_request_is_put_right_before_anything_is_planned(engine: Engine) -> No
     asked = Text2Music(caption="x", bpm=999, duration=900, plan_metadata=True, seed=1)
     settled = engine._settle(asked)
     assert {(n.field, n.used) for n in settled.notes} == {("bpm", 300), ("duration", 240)}
-    for wrong in ({"keyscale": "H minor"}, {"vocal_language": "xx"}, {"bpm": -1}, {"bpm": "many"}):
+    for wrong in ({"keyscale": "H minor"}, {"vocal_language": "xx"}, {"bpm": -2}, {"bpm": "many"}):
         with pytest.raises(InvalidRequest, match=next(iter(wrong))):
             request_from({"caption": "x", "thinking": True, **wrong})
 
@@ -293,3 +294,33 @@ def test_what_is_put_right_is_told(cli: Cli, home: Path) -> None:
     assert notes["bpm"]["used"] == 300 and notes["keyscale"]["used"] is None
     assert len(notes["caption"]["used"]) <= 512
     assert json.loads(done.out)["song"]["bpm"] == 300
+
+
+# --- no voice ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["inspire", "format"])
+@pytest.mark.parametrize("constrained", [True, False])
+def test_instrumental_music_has_no_lyrics_whatever_is_said_or_written(
+    act: str, constrained: bool
+) -> None:
+    wish = SheetWish(act, "rain", "la la", instrumental=True, constrained=constrained)
+    asked = texts.text_task(wish, 240, LANGUAGE)
+    assert not asked.task.sings and "la la" not in prompt_of(wish)
+    written = texts.Written(Sheet(caption="rain"), "[Verse]\nwords that were written all the same")
+    sheet = texts.song_sheet(wish, written, asked.notes)
+    assert (sheet.lyrics, sheet.instrumental) == ("[Instrumental]", True)
+    assert notes_of(sheet) == ({"lyrics": ("la la", None)} if act == "format" else {})
+    voice = texts.song_sheet(SheetWish(act, "rain", "la la"), written, ())
+    assert (voice.lyrics, voice.instrumental) == (written.lyrics, False)
+    assert texts.text_task(SheetWish(act, "rain", "la la"), 240, LANGUAGE).task.sings
+
+
+def test_values_that_people_write_in_words_and_units_are_forced() -> None:
+    given = {"tempo": "120 BPM", "key": "Am", "duration": "1:30", "language": "English"}
+    task = texts.text_task(SheetWish("inspire", "rain", given=given), 240, LANGUAGE).task
+    assert task.given == Sheet(120, None, 90, None, "A minor", "en")
+    beyond = texts.text_task(
+        SheetWish("inspire", "rain", given={"tempo": "999 BPM"}), 240, LANGUAGE
+    )
+    assert [(n.field, n.asked, n.used) for n in beyond.notes] == [("bpm", "999 BPM", 300)]
