@@ -15,8 +15,8 @@ import numpy.typing as npt
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.codes_text import CODEBOOK
 from headroom.models.acestep.lm_prompts import END, PAD, START, THINK, THOUGHT
-from headroom.models.acestep.tokenizer_file import open_tokenizer
 from headroom.models.acestep.plain_text import Encoding, Reader, as_text
+from headroom.models.acestep.tokenizer_file import open_tokenizer
 
 CODE = "<|audio_code_{}|>"
 Marks = npt.NDArray[np.bool_]

@@ -51,7 +51,7 @@ def _fields(body: str) -> dict[str, list[str]]:
     open_lines: list[str] | None = None
     free = False  # whether a line that is not indented may go on with the field
     for line in body.splitlines():
-        if line.strip().startswith("<"):
+        if line.startswith("<"):  # a mark; in an indented line it is text
             continue
         start = None if line[:1] in (" ", "\t") and found else _LINE.fullmatch(line.strip())
         name = field_of(start[2]) if start is not None else None
