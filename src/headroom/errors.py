@@ -84,7 +84,8 @@ class InvalidCheckpoint(InvalidInput):
         self.folder, self.faults = str(folder), tuple(faults)
         listed = "\n  ".join(fault[:400] for fault in faults[:20])
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-        super().__init__(f"checkpoint: {self.folder!r} cannot be used:\n  {listed}{more}")
+        gap = " " if len(faults) == 1 else "\n  "
+        super().__init__(f"checkpoint: {self.folder!r} cannot be used:{gap}{listed}{more}")
 
 
 class InvalidOutput(InvalidInput):

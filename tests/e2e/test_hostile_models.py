@@ -16,8 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from headroom import Engine, Text2Music
+from headroom.cli.model import check_model
 from headroom.errors import HeadroomError, InvalidCheckpoint
 from headroom.models.acestep.acts import BUNDLED
+from headroom.settings import load as load_settings
 from headroom.weights.silence import FILE as SILENCE
 
 DIT, VAE, TEXT = "acestep-v15-turbo", "vae", "Qwen3-Embedding-0.6B"
@@ -84,6 +86,10 @@ def test_sizes_that_do_not_go_together_are_named(
 ) -> None:
     change(place / file, **fields)
     assert says in refused(place)
+    if "the network wants" not in says:  # what is said of sizes alone is said without torch
+        for name in (DIT, None):
+            with pytest.raises(InvalidCheckpoint, match=says):
+                check_model(name, place, load_settings())
 
 
 def vocabulary_beyond(tokenizer: dict[str, Any]) -> None:

@@ -11,10 +11,13 @@ from headroom.cli.models import bundled
 from headroom.cli.parser import EngineFlags
 from headroom.engine.opening import Opening
 from headroom.errors import InvalidCheckpoint
+from headroom.models.acestep.checks import read_sizes
 from headroom.models.acestep.variants import Variant, variant_of
 from headroom.nn.config_fields import read_config
 from headroom.settings import Settings
 from headroom.weights.catalog import (
+    TEXT_ENCODER,
+    VAE,
     Installed,
     best,
     check_named,
@@ -29,8 +32,8 @@ _DIT = "dit"
 
 
 def check_model(name: str | None, folder: Path | None, settings: Settings) -> None:
-    """Raise InvalidCheckpoint where the model that is meant is here and cannot be used, or where
-    the folder that was named holds none.
+    """Raise InvalidCheckpoint where the model that is meant is here and cannot be used or states
+    sizes that no model has, or where the folder that was named holds none.
 
     Without a name every real model is meant: the bundled one never stands in for a damaged one. A
     name that is not here is left to the engine.
@@ -41,10 +44,14 @@ def check_model(name: str | None, folder: Path | None, settings: Settings) -> No
     if not any(item.name == name for item in items):
         check_named(folder, settings, chosen if name is None else None)
     if name is None and chosen is not None and not chosen.bundled:
+        _check_sizes(chosen)
         return
     dits = [item for item in items if item.kind == _DIT and not item.bundled]
     broken = [item for item in dits if not item.ready and name in (None, item.name)]
     if not broken:
+        for item in dits:
+            if item.name == name:
+                _check_sizes(item)
         return
     raise InvalidCheckpoint(broken[0].folder, [*_faults(broken[0]), _way_out(broken[0])])
 
@@ -81,6 +88,11 @@ def opening(flags: EngineFlags, settings: Settings) -> Opening:
 def open_engine(flags: EngineFlags, settings: Settings) -> Engine:
     """The engine as the flags say. Raises HeadroomError; torch is loaded here."""
     return opening(flags, settings).open()
+
+
+def _check_sizes(item: Installed) -> None:
+    beside = dict(item.beside)
+    read_sizes(item.folder, beside[TEXT_ENCODER], beside[VAE])
 
 
 def _items(folder: Path | None, settings: Settings) -> list[Installed]:

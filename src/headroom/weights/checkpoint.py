@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from headroom import paths
-from headroom.errors import InvalidCheckpoint, WeightsMissing, shown
+from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.weights.header import (
     INDEX,
     SINGLE,
     Header,
     TornFile,
+    name_of,
     read_header,
     read_index,
     shards_without_index,
@@ -165,11 +166,6 @@ def kind_of(dtype: torch.dtype) -> str:
     if dtype.is_complex:
         return "complex numbers"
     return "booleans" if dtype is torch.bool else "whole numbers"
-
-
-def name_of(key: str) -> str:
-    """A tensor's name in a sentence: as it is where it can be printed, else escaped."""
-    return key if key.isprintable() and len(key) <= 120 else shown(key, 120)
 
 
 def _view(mapped: mmap.mmap, stored: Stored) -> Tensor:

@@ -101,6 +101,11 @@ def read_index(path: Path) -> dict[str, str]:
     return shards
 
 
+def name_of(key: str) -> str:
+    """A tensor's name in a sentence: as it is where it can be printed, else escaped."""
+    return key if key.isprintable() and len(key) <= 120 else shown(key, 120)
+
+
 def weight_files(folder: Path) -> tuple[str, ...]:
     """Names of the safetensors files a folder's weights are in, whether or not they are there.
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint
 from headroom.weights.blank import shapes_only
-from headroom.weights.checkpoint import Checkpoint, Stored, mismatch, name_of, wrong_kind
+from headroom.weights.checkpoint import Checkpoint, Stored, mismatch, wrong_kind
+from headroom.weights.header import name_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is checked of a model's folders together when it is opened."""
+"""What is checked of a model's folders together before it is opened. No torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headroom.errors import InvalidCheckpoint
-from headroom.models.acestep.config import HOP, SAMPLE_RATE, AceStepConfig, TextEncoderConfig
+from headroom.models.acestep.config import (
+    HOP,
+    SAMPLE_RATE,
+    AceStepConfig,
+    TextEncoderConfig,
+    dit_config,
+    text_encoder_config,
+)
+from headroom.models.acestep.variants import variant_of
+from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.params.clamp import Note
-from headroom.weights.checkpoint import name_of
+from headroom.weights.header import name_of
 
 CHANNELS = 2  # of a song's audio
 _NAMED = 3  # tensors of a note
+
+
+def read_sizes(
+    folder: Path, text_folder: Path, vae_folder: Path
+) -> tuple[AceStepConfig, TextEncoderConfig, OobleckConfig]:
+    """The sizes that the three folders of a model state, of one model.
+
+    Raises InvalidCheckpoint, also for what they state of the variant.
+    """
+    raw = read_config(folder)
+    variant_of(raw, folder)
+    config = dit_config(raw, folder)
+    text = text_encoder_config(read_config(text_folder), text_folder)
+    vae = OobleckConfig.read(vae_folder)
+    check_latents(config, vae, vae_folder)
+    check_text(config, text, text_folder)
+    return config, text, vae
 
 
 def check_latents(config: AceStepConfig, vae: OobleckConfig, folder: Path) -> None:

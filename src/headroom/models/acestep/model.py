@@ -16,15 +16,13 @@ from headroom.log import log
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.acts import BUNDLED as BUNDLED
 from headroom.models.acestep.acts import LanguageActs
-from headroom.models.acestep.checks import check_latents, check_text, spare_note
+from headroom.models.acestep.checks import read_sizes, spare_note
 from headroom.models.acestep.codes import Codes
 from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
 from headroom.models.acestep.config import (
     AceStepConfig,
-    dit_config,
-    text_encoder_config,
 )
 from headroom.models.acestep.dit import DiT, TimePath
 from headroom.models.acestep.encoders import Conditioner, text_encoder
@@ -56,7 +54,6 @@ from headroom.models.base import (
 )
 from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
-from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import prepare
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
@@ -92,13 +89,10 @@ class AceStep(LanguageActs):
         self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
         self.compile = setup.compile is not None and setup.compile.decide(self.name, self.dtype)
         self.device = setup.device.torch
-        raw = read_config(self.folder)
-        self.config: AceStepConfig = dit_config(raw, self.folder)
-        self.variant: Variant = variant_of(raw, item.name)
-        self.text_config = text_encoder_config(read_config(self.text_folder), self.text_folder)
-        self.vae_config = OobleckConfig.read(self.vae_folder)
-        check_latents(self.config, self.vae_config, self.vae_folder)
-        check_text(self.config, self.text_config, self.text_folder)
+        self.config, self.text_config, self.vae_config = read_sizes(
+            self.folder, self.text_folder, self.vae_folder
+        )
+        self.variant: Variant = variant_of(read_config(self.folder), item.name)
         self._spare = self._check()
 
     # --- what the engine asks ------------------------------------------------------------
