@@ -339,7 +339,6 @@ def _no_tensor(folder: Path, key: str) -> None:
     [
         (_drop, "decoder.condition_embedder.bias", "missing, the network wants [64]"),
         (_bend, "decoder.condition_embedder.bias", "[3, 5] in the file, the network wants [64]"),
-        (_bend, "decoder.surplus.bias", "unexpected, [3, 5] in the file"),
         (_cut, "model.safetensors", "cut off"),
         (_no_tensor, "silence_latent.pt", "holds a dict, not a tensor"),
     ],

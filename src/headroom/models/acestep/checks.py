@@ -67,7 +67,8 @@ def spare_note(folder: Path, names: Sequence[str]) -> Note:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     first = ", ".join(name_of(name) for name in names[:_NAMED])
     why = f"no network here needs {first}{more}"
-    return Note("weights", f"{len(names)} tensors of {folder.name}", None, why)
+    count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+    return Note("weights", f"{count} of {folder.name}", None, why)
 
 
 def _other(name: str, found: int, wanted: int) -> str:
