@@ -298,11 +298,7 @@ class AceStepHandler(NoAdapters):
 
         return timestamps(
             self._engine,
-            {
-                "pred_latent": pred_latent,
-                "encoder_hidden_states": encoder_hidden_states,
-                "context_latents": context_latents,
-            },
+            _rows(pred_latent, encoder_hidden_states, context_latents),
             encoder_attention_mask,
             lyric_token_ids,
             total_duration_seconds,
@@ -331,11 +327,7 @@ class AceStepHandler(NoAdapters):
 
         return scores(
             self._engine,
-            {
-                "pred_latent": pred_latent,
-                "encoder_hidden_states": encoder_hidden_states,
-                "context_latents": context_latents,
-            },
+            _rows(pred_latent, encoder_hidden_states, context_latents),
             encoder_attention_mask,
             lyric_token_ids,
             inference_steps,
@@ -351,6 +343,15 @@ def _check_alone(component_device_map: object, vae: str | None) -> None:
         raise InvalidRequest("component_device_map", component_device_map, allowed)
     if vae not in (None, "", VAE, "official"):
         raise InvalidRequest("vae_checkpoint", vae, f"{VAE}, the one that was released first")
+
+
+def _rows(latents: Tensor, condition: Tensor, context: Tensor) -> dict[str, Tensor]:
+    """What one song was made from, by the names under which it is handed out."""
+    return {
+        "pred_latent": latents,
+        "encoder_hidden_states": condition,
+        "context_latents": context,
+    }
 
 
 def _failed(error: HeadroomError) -> dict[str, Any]:
