@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.progress import shown, stoppable
 from headroom.engine.opening import Opening
 from headroom.errors import Cancelled, InvalidRequest
+from headroom.models.acestep import examples
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import Param, union
@@ -29,6 +31,7 @@ from headroom.params.flags import add_flags, given, text_of, unknown_flag
 from headroom.profiler.options import (
     MODES,
     QUERY,
+    SEED,
     TIER_SECONDS,
     TIERS,
     Mode,
@@ -38,21 +41,23 @@ from headroom.profiler.options import (
 from headroom.runtime.events import never
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
-from headroom.weights.catalog import USUAL_LM, checkpoint_dirs, installed
+from headroom.weights.catalog import USUAL_DIT, USUAL_LM, checkpoint_dirs, installed
 
 USAGE = "acestep profile [--mode MODE] [FLAGS] | acestep profile compare A.json B.json"
 COMPARE = "compare"
 _SAID = "<|audio_code_N|> one after another, or numbers with commas"
 _OWN = ("audio_codes",)  # fields that have a flag of their own here
 
-_SAMPLING = frozenset({"lm_temperature", "lm_top_k", "lm_top_p", "seed"})
+_SAMPLING = frozenset(
+    {"lm_temperature", "lm_top_k", "lm_top_p", "seed", "use_constrained_decoding"}
+)
 _SHEET = frozenset({"bpm", "keyscale", "timesignature", "duration", "vocal_language"})
 # Fields of a request that act in a mode; profile and benchmark take all of them.
 FIELDS: dict[Mode, frozenset[str]] = {
     "understand": _SAMPLING | {"source_audio"},
     "create_sample": _SAMPLING | {"instrumental", "vocal_language"},
     "format_sample": _SAMPLING | _SHEET | {"caption", "lyrics"},
-    "tier-test": frozenset({"caption", "lyrics", "inference_steps"}),
+    "tier-test": frozenset({"caption", "lyrics", "inference_steps", "duration", "thinking"}),
 }
 _TEXTS: tuple[Mode, ...] = ("understand", "create_sample", "format_sample")
 _MATRIX: tuple[Mode, ...] = ("profile", "benchmark")
@@ -69,13 +74,45 @@ FLAGS: dict[str, tuple[Mode, ...]] = {
     "plot": ("profile",),
     "example": ("profile", "benchmark", "tier-test", "understand", "format_sample"),
     "sample_query": ("create_sample",),
-    "audio_codes": ("understand",),
+    "audio_codes": ("profile", "benchmark", "understand"),
     "tiers": ("tier-test",),
     "tier_with_lm": ("tier-test",),
     "tier_skip_compile": ("tier-test",),
     "tier_boundary": ("tier-test",),
     "tier_batch_boundary": ("tier-test",),
     "tier_duration": ("tier-test",),
+}
+
+
+_EXAMPLE = "default: as the example says"
+# Defaults that are others here than elsewhere, or that stand for a rule, as --help shows them.
+DEFAULTS = {
+    "device": "default: auto",
+    "dtype": "default: auto",
+    "mode": f"default: {MODES[0]}",
+    "model": f"default: {USUAL_DIT} where it is installed, else the best that is",
+    "lm_model": f"default: {USUAL_LM} where it is installed, else as the policy says",
+    "lm_backend": "default: auto",
+    "offload": "default: as the policy says",
+    "offload_dit": "default: as the policy says",
+    "quantization": "default: as the policy says",
+    "example": f"default: {examples.USUAL}",
+    "sample_query": f"default: {QUERY!r}",
+    "audio_codes": "default: those of a song that is planned first",
+    "caption": _EXAMPLE,
+    "lyrics": _EXAMPLE,
+    "vocal_language": _EXAMPLE,
+    "bpm": _EXAMPLE,
+    "keyscale": _EXAMPLE,
+    "timesignature": _EXAMPLE,
+    "duration": _EXAMPLE,
+    "batch_size": "default: as the example says, else 1",
+    "inference_steps": "default: as the example says, else as the model variant has it",
+    "seed": f"default: as the example says, else {SEED}",
+    "guidance_scale": "default: 7.0 where the variant is guided; turbo variants are not",
+    "use_cot_metas": "default: off",
+    "use_cot_caption": "default: off",
+    "use_cot_language": "default: off",
 }
 
 
@@ -114,13 +151,18 @@ def _compared(words: Sequence[str]) -> int:
 def parsed(words: Sequence[str], settings: Settings) -> Options:
     """What the flags say. Raises InvalidRequest for what contradicts itself or cannot be."""
     params = tuple(p for p in union(TASKS.values()) if p.name not in _OWN)
-    args, rest = _parser(params).parse_known_args(spelt(words))
+    args, rest = _explained(_parser(params)).parse_known_args(spelt(words))
     if rest:
         raise unknown_flag(rest[0], params)
     mode = _mode(args.mode)
     flags = engine_flags(args)
     said = given(args, params)
     source = _recording(said) if mode == "understand" else None
+    codes = _codes(args.audio_codes)
+    if codes is not None and mode in _MATRIX:
+        said["audio_codes"] = codes
+    said, notes = _acting(said, mode, args)
+    tier_seconds = args.tier_duration if mode != "tier-test" else _tier_seconds(args, said)
     options = Options(
         opening=_opening(flags, settings, mode),
         mode=mode,
@@ -130,19 +172,21 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
         llm_debug=args.llm_debug,
         output=_path("benchmark_output", args.benchmark_output),
         plot=_path("plot", args.plot),
-        audio_codes=_codes(args.audio_codes),
+        audio_codes=codes,
         source=source,
         query=QUERY if args.sample_query is None else args.sample_query,
         tiers=TIERS if args.tiers is None else tuple(_size(word) for word in args.tiers),
-        tier_with_lm=args.tier_with_lm,
+        tier_with_lm=args.tier_with_lm or (mode == "tier-test" and _thinks(said)),
         tier_skip_compile=args.tier_skip_compile,
         tier_boundary=args.tier_boundary,
         tier_batch_boundary=args.tier_batch_boundary,
-        tier_duration=_seconds(args.tier_duration),
+        tier_duration=_seconds(tier_seconds),
+        notes=notes,
     )
     if args.example is not None:
         options = replace(options, example=args.example)
-    _check_modes(options, args)
+    if mode == "understand" and codes is not None and source is not None:
+        raise InvalidRequest("audio_codes", codes, "codes or a recording, not both")
     check_sources(options.request())  # what is wrong with it, and an example that is not there
     return options
 
@@ -198,6 +242,19 @@ def _parser(params: Sequence[Param]) -> Parser:
     return parser
 
 
+def _explained(parser: Parser) -> Parser:
+    """The parser with the defaults of this command in its help."""
+    for action in parser._actions:
+        if action.dest in DEFAULTS and action.help not in (None, argparse.SUPPRESS):
+            action.help = f"{_without_default(action.help or '')} ({DEFAULTS[action.dest]})"
+    return parser
+
+
+def _without_default(text: str) -> str:
+    """A flag's help without what it says of a default, which is another here."""
+    return re.sub(r"\s*\((?:default|left open): [^()]*(?:\([^()]*\)[^()]*)*\)", "", text)
+
+
 def _opening(flags: EngineFlags, settings: Settings, mode: Mode) -> Opening:
     """How engines are opened. A tier test leaves the language model to the tier."""
     check_model(flags.model, flags.checkpoint_dir, settings)
@@ -220,28 +277,46 @@ def _mode(word: str) -> Mode:
     return found
 
 
-def _check_modes(options: Options, args: argparse.Namespace) -> None:
-    """Raise InvalidRequest for a flag that would do nothing in this mode."""
-    mode = options.mode
-    for name, modes in FLAGS.items():
-        value = getattr(args, name)
-        if value not in (None, False) and mode not in modes:
-            raise _only(name, value, modes)
+def _acting(
+    said: Mapping[str, object], mode: Mode, args: argparse.Namespace
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """What of the request acts in this mode, and a sentence for every flag that does not."""
+    notes = [
+        _only(name, modes)
+        for name, modes in FLAGS.items()
+        if getattr(args, name) not in (None, False) and mode not in modes
+    ]
     known = FIELDS.get(mode)
-    for name in sorted(options.fields if known is not None else ()):
-        if known is not None and name not in known:
-            modes = (*_MATRIX, *(m for m in FIELDS if name in FIELDS[m]))
-            value = next(v for spelt, v in options.said.items() if field_of(spelt) == name)
-            raise _only(name, value, modes)
-    for name in _OF_TIER if mode == "tier-test" else ():
-        if (value := getattr(args, name)) is not None:
-            raise InvalidRequest(name, value, "nothing in a tier test: the tier decides")
-    if options.audio_codes is not None and options.source is not None:
-        raise InvalidRequest("audio_codes", options.audio_codes, "codes or a recording, not both")
+    acting = {}
+    for spelling, value in said.items():
+        name = field_of(spelling)
+        if known is None or name in known:
+            acting[spelling] = value
+        else:
+            notes.append(_only(name, (*_MATRIX, *(m for m in FIELDS if name in FIELDS[m]))))
+    notes += [
+        f"{name}: not used: the tier decides in a tier test"
+        for name in (_OF_TIER if mode == "tier-test" else ())
+        if getattr(args, name) is not None
+    ]
+    return acting, tuple(notes)
 
 
-def _only(name: str, value: object, modes: Sequence[Mode]) -> InvalidRequest:
-    return InvalidRequest(name, value, "only with --mode " + " or ".join(modes))
+def _only(name: str, modes: Sequence[Mode]) -> str:
+    return f"{name}: not used: it acts with --mode {' or '.join(modes)}"
+
+
+def _thinks(said: Mapping[str, object]) -> bool:
+    """Whether a language model was asked for."""
+    return any(field_of(name) == "thinking" and value is True for name, value in said.items())
+
+
+def _tier_seconds(args: argparse.Namespace, said: dict[str, object]) -> str | None:
+    """The length of the songs of a tier test: its own flag, else the request's, taken out."""
+    spelling = next((name for name in said if field_of(name) == "duration"), None)
+    length = None if spelling is None else str(said.pop(spelling))
+    text: str | None = args.tier_duration
+    return length if text is None else text
 
 
 def _recording(said: dict[str, object]) -> Path | None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from headroom.audio.atomic import replacing
 from headroom.engine.engine import Engine
-from headroom.engine.limits import asks
+from headroom.engine.limits import asks, limits
 from headroom.errors import Cancelled, InvalidOutput
 from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.requests import AnyMusicRequest
+from headroom.params.clamp import clamp
 from headroom.profiler import functions, matrix, plot, record, report, single, texts
 from headroom.profiler.face import Face
 from headroom.profiler.functions import Row
@@ -43,6 +44,8 @@ def run(options: Options, face: Face) -> Outcome:
     not at all.
     """
     _check_plot(options.plot)
+    for note in options.notes:
+        face.once(f"note: {note}.")
     with ExitStack() as places:
         output = drawn = None
         if options.output is not None:
@@ -177,21 +180,47 @@ def _head(options: Options, engine: Engine, request: AnyMusicRequest | None) -> 
     if terms.offload or terms.offload_dit:
         rows.append(("Offload", "CPU + DiT" if terms.offload_dit else "CPU"))
     if request is not None and options.mode != "benchmark":
-        length = "as long as the source"
-        if request.duration is not None:
-            length = f"{request.duration:g} s"
-        rows.append(("Request", f"{request.task}, {length}, batch {request.songs}"))
-        told = [name for name in (THINKING, *SHEET) if getattr(request, name, False)]
-        rows.append(("Thinking", ", ".join(told) or "off"))
+        rows += _of_request(engine, request)
     return "\n".join(f"  {name:<10}{words}" for name, words in rows)
 
 
-def _lm(engine: Engine, request: AnyMusicRequest | None) -> str:
-    """The language models there are to choose from, where one is to be at work."""
+def _of_request(engine: Engine, request: AnyMusicRequest) -> list[tuple[str, str]]:
+    """What was asked, and beside it what is in force here."""
+    allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
+    inside, _ = clamp(request, allowed)
+    length, used = _length(request), _length(inside)
+    batch, made = str(request.songs), str(inside.songs)
+    rows = [
+        ("Request", request.task),
+        ("Length", length if used == length else f"{length} asked, {used} in force"),
+        ("Batch", batch if made == batch else f"{batch} asked, {made} in force"),
+    ]
+    asked = [name for name in (THINKING, *SHEET) if getattr(request, name, False)]
+    thinks = _language(engine, request) is None
+    rows.append(("Thinking", ", ".join(asked) + ("" if thinks else " asked, off") or "off"))
+    return rows
+
+
+def _length(request: AnyMusicRequest) -> str:
+    return "as long as the source" if request.duration is None else f"{request.duration:g} s"
+
+
+def _language(engine: Engine, request: AnyMusicRequest | None) -> str | None:
+    """Why no language model is at work, or None where one is."""
     if request is not None and asks(request) is None:
-        return "not used"
-    names = record.languages(engine)
-    return f"{', '.join(names) or 'none here'}, by {engine.terms.lm_backend}"
+        return "nobody asked for one"
+    if not engine.terms.init_lm:
+        tier = engine.terms.tier
+        return "none is loaded" + ("" if tier is None else f" on {tier.label} by itself")
+    return None if engine.has_language_model else "none is installed"
+
+
+def _lm(engine: Engine, request: AnyMusicRequest | None) -> str:
+    """The language model that is at work, or why none is."""
+    why = _language(engine, request)
+    if why is not None:
+        return f"not used ({why})"
+    return f"used: {', '.join(record.languages(engine))}, by {engine.terms.lm_backend}"
 
 
 def _also(quantization: str | None) -> str:

@@ -37,6 +37,7 @@ class Options:
                   the codes of a song that is thought out first
     query         what `create_sample` makes a song of
     tiers         sizes of the cards to be simulated, GiB; `tier_duration`: of the song, s
+    notes         what was set and does nothing in this mode
     """
 
     opening: Opening
@@ -57,6 +58,7 @@ class Options:
     tier_boundary: bool = False
     tier_batch_boundary: bool = False
     tier_duration: float = TIER_SECONDS
+    notes: tuple[str, ...] = ()
 
     @property
     def fields(self) -> frozenset[str]:

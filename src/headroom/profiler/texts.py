@@ -97,6 +97,7 @@ def _wish(options: Options, request: AnyMusicRequest, codes: str) -> SheetWish:
         temperature=lm.lm_temperature if "lm_temperature" in said else None,
         top_k=lm.lm_top_k if "lm_top_k" in said else None,
         top_p=lm.lm_top_p if "lm_top_p" in said else None,
+        constrained=lm.use_constrained_decoding,
         given={ours: getattr(request, name) for name, ours in SHEET.items() if name in said},
     )
     if options.mode == "create_sample":

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from headroom.cli.profile import FIELDS, FLAGS, parsed
-from headroom.errors import HeadroomError, InvalidRequest
+from headroom.errors import HeadroomError
 from headroom.models.acestep.requests import Cover, Text2Music
 from headroom.profiler.options import MODES, TIERS, Options
+from headroom.profiler.texts import _wish
 from headroom.settings import load
 from unit.cli.conftest import home
 
@@ -88,21 +89,9 @@ def test_a_cover_has_its_recordings_length_and_nothing_of_a_language_model(home:
     ("line", "says"),
     [
         ("--mode fast", "mode: 'fast' .* one of profile, benchmark, tier-test"),
-        ("--tiers 8", "tiers: .* only with --mode tier-test"),
-        ("--mode benchmark --tier-with-lm", "tier_with_lm: .* only with --mode tier-test"),
-        ("--audio-codes 1,2", "audio_codes: .* only with --mode understand"),
         ("--mode understand --audio-codes words", "audio_codes: 'words' .* numbers with commas"),
         ("--mode understand --audio-codes @none", "audio_codes: .* or @ and a file"),
         ("--mode understand --audio-codes 1 --src-audio x.wav", "source_audio: 'x.wav' is not"),
-        ("--sample-query x", "sample_query: 'x' .* only with --mode create_sample"),
-        ("--mode create_sample --example example_05", "example: .* only with --mode profile"),
-        ("--mode create_sample --caption x", "caption: 'x' .* or format_sample"),
-        ("--mode benchmark --plot x.png", "plot: .* only with --mode profile"),
-        ("--mode tier-test --detailed", "detailed: .* only with --mode profile"),
-        ("--mode tier-test --no-warmup", "no_warmup: .* only with --mode"),
-        ("--mode tier-test --thinking", "thinking: True .* only with --mode profile or benchmark"),
-        ("--mode tier-test --lm-model 4B", "lm_model: '4B' .* the tier decides"),
-        ("--mode tier-test --offload-to-cpu", "offload: 'on' .* the tier decides"),
         ("--mode tier-test --tiers big", "tiers: 'big' .* sizes in GB"),
         ("--mode tier-test --tiers 8 -4", "tiers: '-4'"),
         ("--mode tier-test --tier-duration 0", "tier_duration: '0' .* seconds above 0"),
@@ -123,7 +112,7 @@ def test_what_cannot_be_is_said_in_a_sentence(line: str, says: str) -> None:
     assert error.value.exit_code == 2
 
 
-def test_every_flag_that_is_only_for_some_modes_is_refused_in_all_others() -> None:
+def test_a_flag_that_does_nothing_in_a_mode_is_answered() -> None:
     values = {
         "plot": "--plot=x.png",
         "example": "--example=example_01",
@@ -135,12 +124,48 @@ def test_every_flag_that_is_only_for_some_modes_is_refused_in_all_others() -> No
     for name, modes in FLAGS.items():
         flag = values.get(name, "--" + name.replace("_", "-"))
         for mode in MODES:
-            line = f"--mode {mode} {flag}"
-            if mode in modes:
-                assert options(line).mode == mode
-            else:
-                with pytest.raises(InvalidRequest, match=f"{name}: .* only with --mode"):
-                    options(line)
+            made = options(f"--mode {mode} {flag}")
+            assert made.mode == mode
+            answered = [note for note in made.notes if note.startswith(f"{name}: not used")]
+            assert len(answered) == (mode not in modes), (name, mode, made.notes)
+            assert all("--mode " + modes[0] in note for note in answered)
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("--mode create_sample --caption x", "caption"),
+        ("--mode understand --bpm 120", "bpm"),
+        ("--mode tier-test --seed 3", "seed"),
+        ("--mode tier-test --lm-model 4B", "lm_model"),
+        ("--mode tier-test --offload-to-cpu", "offload"),
+        ("--mode tier-test --lm-backend pt", "lm_backend"),
+    ],
+)
+def test_a_field_that_does_nothing_in_a_mode_is_answered_and_changes_nothing(
+    line: str, field: str
+) -> None:
+    made = options(line)
+    assert [note.split(":")[0] for note in made.notes] == [field]
+    assert field not in made.fields
+    assert made.request() == options(" ".join(line.split()[:2])).request()
+
+
+def test_flags_act_in_every_mode_where_they_mean_something() -> None:
+    tier = options("--mode tier-test --thinking --duration 45")
+    assert tier.tier_with_lm and tier.tier_duration == 45 and tier.notes == ()
+    assert options("--mode tier-test --duration 45 --tier-duration 9").tier_duration == 9
+    song = options("--audio-codes 1,2,3").request()
+    assert isinstance(song, Text2Music) and song.audio_codes and options("").request() != song
+    for mode in ("understand", "create_sample", "format_sample"):
+        free = options(f"--mode {mode} --no-constrained-decoding")
+        assert free.notes == () and "use_constrained_decoding" in free.fields
+
+
+def test_free_writing_reaches_the_language_model() -> None:
+    for flag, kept in (("", True), ("--no-constrained-decoding", False)):
+        made = options(f"--mode create_sample {flag}")
+        assert _wish(made, made.request(), "").constrained is kept
 
 
 def test_every_field_named_for_a_mode_is_a_field() -> None:
@@ -151,7 +176,8 @@ def test_every_field_named_for_a_mode_is_a_field() -> None:
 def test_the_help_lists_every_documented_flag(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options("--help")
-    shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    shown_text = capsys.readouterr().out
+    shown = set(re.findall(r"--[a-z-]+", shown_text))
     documented = """
     --device --lm-backend --config-path --lm-model --offload-to-cpu --offload-dit-to-cpu
     --quantization --duration --batch-size --inference-steps --seed --guidance-scale --thinking
@@ -162,6 +188,15 @@ def test_the_help_lists_every_documented_flag(capsys: pytest.CaptureFixture[str]
     --checkpoint-dir --task
     """.split()
     assert set(documented) - shown == set()
+    text = " ".join(shown_text.split()).replace("- ", "-")  # wrapped at hyphens
+    for said in (
+        "--duration S Length of the song. [10..600 s] (default: as the example says)",
+        "(default: acestep-v15-turbo where it is installed, else the best that is)",
+        "(default: acestep-5Hz-lm-1.7B where it is installed, else as the policy says)",
+        "(default: 7.0 where the variant is guided; turbo variants are not)",
+        "(default: as the example says, else 42)",
+    ):
+        assert said in text, said
     accepted = ("--no-constrained-decoding", "--task-type text2music")  # old spellings, not shown
     for flag in accepted:
         assert options(flag).mode == "profile"
