@@ -195,10 +195,11 @@ def _of_request(engine: Engine, request: AnyMusicRequest) -> list[tuple[str, str
         ("Length", length if used == length else f"{length} asked, {used} in force"),
         ("Batch", batch if made == batch else f"{batch} asked, {made} in force"),
     ]
-    asked = [name for name in (THINKING, *SHEET) if getattr(request, name, False)]
-    thinks = _language(engine, request) is None
-    rows.append(("Thinking", ", ".join(asked) + ("" if thinks else " asked, off") or "off"))
-    return rows
+    told = "off"
+    if asks(request) is not None:
+        told = ", ".join(name for name in (THINKING, *SHEET) if getattr(request, name, False))
+        told += "" if _language(engine, request) is None else " asked, off"
+    return [*rows, ("Thinking", told)]
 
 
 def _length(request: AnyMusicRequest) -> str:
