@@ -171,5 +171,5 @@ def test_below_the_engine_nobody_reads_the_environment_again() -> None:
     assert len(files) > 100
     found = {str(f.relative_to(SRC)): reads_of_the_environment(f.read_text("utf-8")) for f in files}
     assert {name: said for name, said in found.items() if said} == {
-        str(Path("headroom", "engine", "engine.py")): ["load"]
+        str(Path("headroom", "engine", "arguments.py")): ["load"]
     }

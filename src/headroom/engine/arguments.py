@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from headroom.errors import InvalidRequest
+from headroom.hardware.machine import DType
+from headroom.log import log
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Wishes
-from headroom.settings import LM_PROMPTS, Settings
+from headroom.settings import LM_PROMPTS, Settings, load
 from headroom.settings_memory import BACKENDS, POLICIES, QUANTIZATIONS
 
+DTYPES: Mapping[str, DType | None] = {
+    "auto": None,
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+}
 MOST_THREADS = 1024  # of the host; torch makes as many as it is told, until the system has no more
 _SWITCH = (True, False, None)
 
@@ -24,9 +32,18 @@ def check_threads(threads: object) -> None:
         )
 
 
-def check_names(device: object, model: object, checkpoint_dir: object, compile: object) -> None:
+def check_names(
+    device: object,
+    dtype: object,
+    model: object,
+    checkpoint_dir: object,
+    compile: object,
+    threads: object,
+) -> None:
     """Raise InvalidRequest for a value of another kind than the engine takes there."""
     _check_kind("device", device, str, "a word, as in cuda:1")
+    _check_word("dtype", dtype, DTYPES)
+    check_threads(threads)
     if model is not None:
         _check_kind("model", model, str, "the name of a model folder")
     if checkpoint_dir is not None:
@@ -48,11 +65,17 @@ def check_terms(policy: object, choices: object, wishes: object) -> None:
         _check_kind("lm_model", choices.lm, str, "the name of a model folder, or none")
 
 
-def check_settings(settings: object) -> None:
-    """Raise InvalidRequest for what `headroom.settings.load` would not have made."""
+def settings_in_force(settings: object) -> Settings:
+    """Those that were handed over, else those of this process; a warning says what of the latter
+    is not used. Raises InvalidRequest for what `headroom.settings.load` would not have made."""
+    if settings is None:
+        settings = load()
+        for sentence in settings.warnings:
+            log.warning(sentence)
     _check_kind("settings", settings, Settings, "a Settings, as `headroom.settings.load` makes it")
     assert isinstance(settings, Settings)
     _check_word("lm_prompt", settings.lm_prompt, LM_PROMPTS)
+    return settings
 
 
 def _check_kind(name: str, value: object, kind: type | tuple[type, ...], allowed: str) -> None:

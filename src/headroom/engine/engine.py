@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headroom.device import Device
-from headroom.engine.arguments import check_names, check_settings, check_terms, check_threads
+from headroom.engine.arguments import DTYPES, check_names, check_terms, settings_in_force
 from headroom.engine.desk import Desk
 from headroom.engine.limits import batch_default, caps_of, limits, most_seconds
 from headroom.engine.record import record
@@ -20,7 +20,7 @@ from headroom.engine.seeds import settle
 from headroom.engine.terms import NO_CHOICES, choices_of, with_backend
 from headroom.engine.thought import Prepared, Settled, merged, to_think
 from headroom.errors import InvalidRequest
-from headroom.hardware.machine import DType, Machine
+from headroom.hardware.machine import Machine
 from headroom.hardware.probe import opened, probe
 from headroom.log import log
 from headroom.memory.footprint import Footprint
@@ -47,16 +47,10 @@ from headroom.runtime.compile_choice import CompileChoice
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
 from headroom.runtime.pool import PartStatus, Pool
 from headroom.runtime.run import Run
-from headroom.settings import Settings, load
+from headroom.settings import Settings
 from headroom.settings_memory import Policy
 
 R = TypeVar("R")
-DTYPES: Mapping[str, DType | None] = {
-    "auto": None,
-    "float32": "float32",
-    "bfloat16": "bfloat16",
-    "float16": "float16",
-}
 
 
 class Engine:
@@ -93,13 +87,9 @@ class Engine:
         choices: Choices = NO_CHOICES,
         settings: Settings | None = None,
     ) -> None:
-        if dtype not in tuple(DTYPES):
-            raise InvalidRequest("dtype", dtype, "one of " + ", ".join(DTYPES))
-        check_names(device, model, checkpoint_dir, compile)
+        check_names(device, dtype, model, checkpoint_dir, compile, threads)
         check_family(family)
-        check_threads(threads)
-        self.settings = _loaded() if settings is None else settings
-        check_settings(self.settings)
+        self.settings = settings_in_force(settings)
         policy = self.settings.policy if policy is None else policy
         check_terms(policy, choices, wishes)
         said = choices_of(choices, self.settings)
@@ -403,11 +393,3 @@ class Engine:
     def _attention(self) -> str:
         numerics = self.model.numerics()
         return self.device.attention(numerics.dtype)
-
-
-def _loaded() -> Settings:
-    """The settings of this process; whoever set them hears what of them is not used."""
-    found = load()
-    for sentence in found.warnings:
-        log.warning(sentence)
-    return found
