@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -28,6 +29,7 @@ from headroom.models.acestep.encoders import layer_sizes
 from headroom.models.acestep.thinking_cost import component, mlx_room
 from headroom.nn.causal import CausalLM
 from headroom.runtime.quantize import quantize
+from support.near import assert_agrees, exactly
 
 pytestmark = pytest.mark.skipif(not mlx_is_here(), reason="mlx-lm (the extra `mlx`) is not here")
 
@@ -103,16 +105,18 @@ def assert_same(model: CausalLM, writing: Writing, uniforms: Tensor, seen: Tenso
 def test_states_and_logits_are_the_same(model: CausalLM, guided: bool) -> None:
     writing, uniforms = work(3, guided, 60, PLAIN)
     rows = Rows(model, writing.sequences, writing.count, CPU)
-    hidden = rows.read(writing.sequences)
+    true = exactly(lambda: Rows(model, writing.sequences, writing.count, CPU))
+    hidden, exact = rows.read(writing.sequences), exactly(lambda: true.read(writing.sequences))
     loop = mlx._Loop(model, writing, uniforms, None)
     for number in range(59):
-        seen = torch.from_numpy(np.array(loop._hidden))
-        assert (seen - hidden).abs().max() < 1e-5 * hidden.abs().max()
+        assert_agrees(torch.from_numpy(np.array(loop._hidden)), hidden, exact, number)
         logits = torch.from_numpy(np.array(loop._hidden @ loop._head))
-        assert (logits - model.logits(hidden, WORDS)).abs().max() < 1e-4
+        head = model.embed_tokens.weight[WORDS].double().T
+        assert_agrees(logits, model.logits(hidden, WORDS), exact @ head, number)
         loop.turn(number)
         token = torch.tensor(loop._drawn[-1].tolist())
-        hidden = rows.feed(token.repeat(2) if guided else token)
+        token = token.repeat(2) if guided else token
+        hidden, exact = rows.feed(token), exactly(partial(true.feed, token))
 
 
 SAMPLINGS = {
@@ -197,7 +201,8 @@ def test_drawing_is_the_same_on_the_borders_too() -> None:
     assert np.array_equal(lower, sample.penalised(logits, drawn, 1.7).numpy())
     for scale in (1.0, 1.5, 2.5):
         led = np.array(mlx.guided(mlx.array(logits), scale))
-        np.testing.assert_allclose(led, sample.guided(logits, scale).numpy(), atol=2e-6)
+        exact = exactly(partial(sample.guided, logits, scale))
+        assert_agrees(torch.from_numpy(led), sample.guided(logits, scale), exact)
     alike = mx.zeros((1, 8))
     assert mlx.draw(alike, mx.array([edge]), PLAIN).tolist() == [7]
 
