@@ -396,9 +396,11 @@ def test_where_it_goes_is_tried_before_anything_runs(
     for place in ("file/out.json", "."):
         done = cli("profile", "--benchmark-output", place)
         assert done.code == 2 and done.out == "" and "benchmark_output" in done.err
-    done = cli("profile", "--thinking", "--lm-model", "acestep-5Hz-lm-4B",
-               "--benchmark-output", "file")  # fmt: skip
-    assert done.code == 1 and "acestep-5Hz-lm-4B" in done.err
+    done = cli("profile", "--benchmark-output", "file")
+    assert done.code == 2 and "this program did not make it" in done.err and "--force" in done.err
+    for words in (("--benchmark-output", "new"), ("--benchmark-output", "file", "--force")):
+        done = cli("profile", "--thinking", "--lm-model", "acestep-5Hz-lm-4B", *words)
+        assert done.code == 1 and "acestep-5Hz-lm-4B" in done.err
     assert (home / "file").read_text() == "here before"
     assert [p.name for p in home.iterdir()] == ["file"], "nothing half-written is left"
 

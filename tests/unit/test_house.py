@@ -52,7 +52,7 @@ def readme_lines() -> list[str]:
     return block.group(1).splitlines()
 
 
-CITATION = re.compile(r"\bR\d{2,3}\b|\bspec/|[Ss]pecifications? of the", re.MULTILINE)
+CITATION = re.compile(r"\bR\d{2,3}\b|(?<![/\w])spec/|[Ss]pecifications? of the", re.MULTILINE)
 
 
 def pointless_citations(text: str) -> list[str]:

@@ -172,6 +172,7 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
         llm_debug=args.llm_debug,
         output=_path("benchmark_output", args.benchmark_output),
         plot=_path("plot", args.plot),
+        force=args.force,
         audio_codes=codes,
         source=source,
         query=QUERY if args.sample_query is None else args.sample_query,
@@ -211,6 +212,7 @@ def _parser(params: Sequence[Param]) -> Parser:
     )
     group.add_argument("--benchmark-output", metavar="FILE.json", help="all figures as JSON")
     group.add_argument("--plot", metavar="FILE.png", help="a picture of stages and memory")
+    group.add_argument("--force", action="store_true", help="replace the files that are named")
     group = parser.add_argument_group("Input")
     group.add_argument("--example", metavar="NAME|FILE.json", help="what to ask for")
     group.add_argument("--sample-query", metavar="TEXT", help="for create_sample: a line of text")

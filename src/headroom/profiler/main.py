@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from headroom.audio.atomic import replacing
 from headroom.engine.engine import Engine
 from headroom.engine.limits import asks, limits
 from headroom.errors import Cancelled, InvalidOutput
@@ -20,10 +19,9 @@ from headroom.profiler import functions, matrix, plot, record, report, single, t
 from headroom.profiler.face import Face
 from headroom.profiler.functions import Row
 from headroom.profiler.options import SHEET, THINKING, Mode, Options
+from headroom.profiler.outputs import OUTPUT, PLOT, place
 from headroom.profiler.record import Record
 from headroom.units import clock
-
-OUTPUT, PLOT = "benchmark_output", "plot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +44,23 @@ def run(options: Options, face: Face) -> Outcome:
     _check_plot(options.plot)
     for note in options.notes:
         face.once(f"note: {note}.")
+    names = []
     with ExitStack() as places:
         output = drawn = None
         if options.output is not None:
-            output = places.enter_context(replacing(options.output, OUTPUT))
+            output, name = places.enter_context(place(options.output, OUTPUT, options.force))
+            names.append(name)
         if options.plot is not None:
-            drawn = places.enter_context(replacing(options.plot, PLOT))
+            drawn, name = places.enter_context(place(options.plot, PLOT, options.force))
+            names.append(name)
         outcome = MODES[options.mode](options, face)
         if output is not None:
             text = json.dumps(outcome.record, ensure_ascii=False, indent=1, allow_nan=False)
             output.write_text(text + "\n", encoding="utf-8")
         if drawn is not None and outcome.measured is not None:
             plot.draw(outcome.measured, drawn)
-    for path in (options.output, options.plot):
-        if path is not None:
-            face.say(f"written: {path}")
+    for name in names:
+        face.say(f"written: {name}")
     return outcome
 
 
@@ -203,7 +203,8 @@ def _of_request(engine: Engine, request: AnyMusicRequest) -> list[tuple[str, str
 
 
 def _length(request: AnyMusicRequest) -> str:
-    return "as long as the source" if request.duration is None else f"{request.duration:g} s"
+    seconds = request.duration
+    return "as long as the source" if seconds is None else f"{seconds:g} s"
 
 
 def _language(engine: Engine, request: AnyMusicRequest | None) -> str | None:

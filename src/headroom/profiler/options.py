@@ -32,7 +32,7 @@ class Options:
     example       the bundled example, or file, that says the rest of the request
     warmup        whether a run goes before the one that is measured
     detailed      functions and operators too; `llm_debug`: the language model's tokens too
-    output, plot  a file of JSON, and a picture of stages and memory
+    output, plot  a file of JSON, and a picture of stages and memory; `force`: replace them
     audio_codes   what `understand` reads, or the recording `source` that it hears; None of both:
                   the codes of a song that is thought out first
     query         what `create_sample` makes a song of
@@ -49,6 +49,7 @@ class Options:
     llm_debug: bool = False
     output: Path | None = None
     plot: Path | None = None
+    force: bool = False
     audio_codes: str | None = None
     source: Path | None = None
     query: str = QUERY
