@@ -15,6 +15,8 @@
     ├── LedgerMismatch          bytes on the device that belong to nobody: a fault of this program
     ├── RenderFailed            the networks made something that is no sound
     ├── LanguageModelFailed     a language model computed something that is no number
+    ├── EngineClosed            an engine that was closed was asked to work
+    ├── EngineInUse             an engine was asked to work by what listens to its own work
     └── Cancelled               somebody asked for the work to stop
 
 An error carries the numbers that explain it as attributes, and says them in one sentence.
@@ -156,6 +158,23 @@ class LanguageModelFailed(HeadroomError):
         super().__init__(
             f"language model {model!r} computes in {dtype}, and after {written} tokens what it "
             f"computed is no number: {how}."
+        )
+
+
+class EngineClosed(HeadroomError):
+    """An engine that was closed cannot work again."""
+
+    def __init__(self) -> None:
+        super().__init__("this engine is closed: open another one")
+
+
+class EngineInUse(HeadroomError):
+    """A call would wait for the call it was made from, such as from its own listener."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this engine is at work in this very call, which would wait for itself: "
+            "call it once the work is done, not from `on_event` or `cancel`"
         )
 
 

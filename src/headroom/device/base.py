@@ -61,7 +61,10 @@ class Device(Protocol):
         """What it computes well: bfloat16, float16, fp8, flash; a CPU's vector extensions."""
 
     def inside(self) -> AbstractContextManager[object]:
-        """A block that works with the device: makes tensors on it, brings tensors to it."""
+        """A block that works with the device: makes tensors on it, brings tensors to it.
+
+        Leaving it may be done again, and before it was entered.
+        """
 
     def synchronize(self) -> None:
         """Make the host wait for all work of the device."""

@@ -140,7 +140,7 @@ class CudaDevice:
 
     def inside(self) -> AbstractContextManager[object]:
         """A block whose tensors without an index are on this card."""
-        return torch.cuda.device(self.torch)
+        return _OnCard(self.torch)
 
     def buffer(self, size: int) -> Tensor | None:
         """Registered with the driver as it is: torch's own pinned memory comes in powers of two."""
@@ -191,6 +191,22 @@ def _raw(stream: Stream) -> torch.cuda.Stream:
     if not isinstance(stream, CudaStream):
         raise TypeError(f"a CUDA event on a {type(stream).__name__}")
     return stream.raw
+
+
+class _OnCard:
+    """A block on a card. Leaving it, which may be done again, puts the card in use and its stream
+    back as they were when this was made."""
+
+    def __init__(self, card: torch.device) -> None:
+        self._card, self._before = card, torch.cuda.current_device()
+        self._stream = torch.cuda.current_stream(card)
+
+    def __enter__(self) -> None:
+        torch.cuda.set_device(self._card)
+
+    def __exit__(self, *why: object) -> None:
+        torch.cuda.set_stream(self._stream)
+        torch.cuda.set_device(self._before)
 
 
 @contextmanager

@@ -93,10 +93,10 @@ class Peak:
         return self._largest
 
     def _end(self) -> None:
-        if self._thread is not None:
-            self._ended.set()
+        self._ended.set()
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join()
-            self._thread = None
+        self._thread = None
 
     def _sample(self, ended: threading.Event) -> None:
         while not ended.wait(SAMPLE_SECONDS):

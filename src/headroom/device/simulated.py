@@ -5,15 +5,19 @@ gives the bytes the host gives; over fake ones (`fake=True`) the real sizes run 
 allocation beyond the cap raises `torch.OutOfMemoryError`, as a real card's does; `fail_at` makes
 one of them fail for no reason. Time is its own: with rates given, each queue has a clock, and the
 log says when which work and which copy began and ended.
+
+The account takes no lock: each change of it is one operation of the interpreter, and what an
+exception at an unlucky moment left out is made good when the live bytes are next asked for.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -54,7 +58,7 @@ class Queue:
 
     def use(self) -> AbstractContextManager[None]:
         """A block whose work goes into this queue."""
-        return self._device._using(self)
+        return _Using(self._device, self)
 
     def synchronize(self) -> None:
         """Nothing is pending."""
@@ -107,8 +111,7 @@ class SimulatedDevice(Plain):
         self.trace: list[int] | None = None  # live bytes after each allocation, where a list is put
         self.bytes_to_device = self.bytes_to_host = 0
         self._total, self._allocated, self._peak = total, 0, 0
-        self._live: dict[int, int] = {}
-        self._lock = threading.RLock()  # a storage may die while one is being made
+        self._live: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
         self._main = Queue(self, "main")
         self._local = threading.local()
         self._queues = 0
@@ -118,26 +121,33 @@ class SimulatedDevice(Plain):
     def made(self, storage: torch.UntypedStorage) -> None:
         """Count a storage once, until it dies."""
         key, size = storage._cdata, storage.nbytes()
-        with self._lock:
-            if key in self._live:
-                return
-            if size == 0:
-                return
-            self.allocations += 1
-            if self.fail_at is not None and self.allocations == self.fail_at:
-                self._refuse(size, "as it was told to")
-            if self._allocated + size > self._room():
-                self._refuse(size, f"{self._allocated} of {self._room()} bytes are in use")
-            self._live[key] = size
-            self._allocated += size
-            self._peak = max(self._peak, self._allocated)
-            if self.trace is not None:
-                self.trace.append(self._allocated)
-        weakref.finalize(storage, self._died, key).atexit = False
+        known = self._live.get(key)
+        if size == 0 or (known is not None and known[1]() is not None):
+            return
+        self.allocations += 1
+        if self.fail_at is not None and self.allocations == self.fail_at:
+            self._refuse(size, "as it was told to")
+        if self._allocated + size > self._room():
+            self._refuse(size, f"{self._allocated} of {self._room()} bytes are in use")
+        self._live[key] = size, weakref.ref(storage, partial(self._died, key))
+        self._allocated += size
+        self._peak = max(self._peak, self._allocated)
+        if self.trace is not None:
+            self.trace.append(self._allocated)
 
-    def _died(self, key: int) -> None:
-        with self._lock:
-            self._allocated -= self._live.pop(key, 0)
+    def _died(self, key: int, storage: weakref.ref[torch.UntypedStorage]) -> None:
+        known = self._live.pop(key, None)
+        if known is not None:
+            self._allocated -= known[0]
+
+    def _count(self) -> int:
+        """The live bytes, counted anew."""
+        live = list(self._live.items())
+        for key, (_, storage) in live:
+            if storage() is None:
+                self._live.pop(key, None)
+        self._allocated = sum(size for size, _ in list(self._live.values()))
+        return self._allocated
 
     def _room(self) -> int:
         limit = self._total if self.cap is None else min(self.cap, self._total)
@@ -180,7 +190,8 @@ class SimulatedDevice(Plain):
 
     def inside(self) -> AbstractContextManager[object]:
         """A block in which tensors can be made on the device and brought to it."""
-        return Inside(self)
+        before = self._current()
+        return Inside(self, partial(setattr, self._local, "queue", before))
 
     def synchronize(self) -> None:
         """Nothing is pending: work is done when it is given, and clocks only tell."""
@@ -195,11 +206,11 @@ class SimulatedDevice(Plain):
 
     def memory_allocated(self) -> int:
         """Bytes of live storages."""
-        return self._allocated
+        return self._count()
 
     def memory_reserved(self) -> int:
         """Live bytes and the holes between them."""
-        return int(self._allocated * (1 + self.fragmentation))
+        return int(self._count() * (1 + self.fragmentation))
 
     def max_memory_allocated(self) -> int:
         """The largest number of live bytes since `reset_peak`."""
@@ -207,7 +218,7 @@ class SimulatedDevice(Plain):
 
     def reset_peak(self) -> None:
         """Begin anew."""
-        self._peak = self._allocated
+        self._peak = self._count()
 
     def release(self) -> None:
         """Nothing is kept in reserve."""
@@ -233,14 +244,18 @@ class SimulatedDevice(Plain):
         queue: Queue = getattr(self._local, "queue", self._main)
         return queue
 
-    @contextmanager
-    def _using(self, queue: Queue) -> Iterator[None]:
-        before = self._current()
-        self._local.queue = queue
-        try:
-            yield
-        finally:
-            self._local.queue = before
+
+class _Using:
+    """A block whose work goes into a queue."""
+
+    def __init__(self, device: SimulatedDevice, queue: Queue) -> None:
+        self._local, self._queue, self._before = device._local, queue, device._current()
+
+    def __enter__(self) -> None:
+        self._local.queue = self._queue
+
+    def __exit__(self, *why: object) -> None:
+        self._local.queue = self._before
 
 
 def _queue(stream: Stream) -> Queue:

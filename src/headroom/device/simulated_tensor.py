@@ -8,16 +8,15 @@ which keeps the account. Torch's hook for devices written in Python makes the na
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils import backend_registration
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from headroom.errors import InvalidRequest
 
@@ -102,38 +101,51 @@ class _Lifting:
     Torch has one switch for the whole process; it stays on while anybody is inside.
     """
 
-    lock = threading.Lock()
-    inside = 0
+    inside: ClassVar[set[int]] = set()  # ids of the modes in force
 
     @classmethod
-    def enter(cls) -> None:
-        with cls.lock:
-            cls.inside += 1
-            torch._C._set_only_lift_cpu_tensors(True)
+    def enter(cls, mode: Inside) -> None:
+        cls.inside.add(id(mode))
+        cls._switch()
 
     @classmethod
-    def leave(cls) -> None:
-        with cls.lock:
-            cls.inside -= 1
-            if not cls.inside:
-                torch._C._set_only_lift_cpu_tensors(False)
+    def leave(cls, mode: Inside) -> None:
+        cls.inside.discard(id(mode))
+        cls._switch()
+
+    @classmethod
+    def _switch(cls) -> None:
+        while True:  # another thread may come or go meanwhile
+            anybody = bool(cls.inside)
+            torch._C._set_only_lift_cpu_tensors(anybody)
+            if anybody == bool(cls.inside):
+                return
 
 
 class Inside(TorchDispatchMode):
-    """While this is in force, tensors can be made on the device and brought to it."""
+    """While this is in force, tensors can be made on the device and brought to it.
 
-    def __init__(self, card: Card) -> None:
+    Leaving it may be done again, and before it was entered; what was entered inside it and never
+    left is left too. `then` is called last.
+    """
+
+    def __init__(self, card: Card, then: Callable[[], None] = lambda: None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.card = card
+        self.card, self._then = card, then
 
     def __enter__(self) -> Inside:
-        _Lifting.enter()
+        _Lifting.enter(self)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *why: Any) -> None:
-        super().__exit__(*why)  # type: ignore[no-untyped-call]
-        _Lifting.leave()
+        while self in _get_current_dispatch_mode_stack():
+            last = _get_current_dispatch_mode_stack()[-1]
+            TorchDispatchMode.__exit__(last, None, None, None)
+            if isinstance(last, Inside):
+                _Lifting.leave(last)
+        _Lifting.leave(self)
+        self._then()
 
     def __torch_dispatch__(
         self,

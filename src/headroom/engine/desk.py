@@ -1,11 +1,13 @@
-"""What an engine works at: a device, what is in force there, and the parts; one run at a time."""
+"""What an engine works at: a device, what is in force there, and the parts; one run at a time.
+
+A call that was interrupted, however badly, is made good at its end, and again before the next one.
+"""
 
 from __future__ import annotations
 
 import gc
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -20,16 +22,20 @@ from headroom.engine.terms import (
     same_precision,
     with_language_model,
 )
+from headroom.errors import EngineClosed, EngineInUse, OutOfMemory
 from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, Terms
-from headroom.memory.plan import Plan, Wishes
+from headroom.memory.plan import Plan, Residency, Wishes
 from headroom.memory.planner import plan as make_plan
 from headroom.runtime.events import Stop, Tell
 from headroom.runtime.idle import IdleWatch
 from headroom.runtime.pool import Loaders, Pool
 from headroom.runtime.recovery import Ladder
 from headroom.runtime.run import Run
+from headroom.runtime.scope import Scope
+from headroom.runtime.turn import Turn
+from headroom.runtime.undo import Dropping, undone
 from headroom.settings import Settings
 
 R = TypeVar("R")
@@ -52,23 +58,46 @@ class Desk:
     wishes: Wishes
     threads: int | None
     loaders: Callable[[], Loaders]
-    working: threading.Lock = field(default_factory=threading.Lock)
+    working: Turn = field(default_factory=Turn)
+    closed: bool = False
     _idle: IdleWatch | None = None
+    _threads_before: int | None = None  # while other threads than torch's are in force
 
     @cached_property
     def pool(self) -> Pool:
         """The parts, made when they are first wanted."""
         pool = Pool(self.device, self.loaders())
         if self.settings.gpu_management:
-            self._idle = IdleWatch(pool, self.settings.gpu_idle_timeout)
+            here = weakref.ref(self)
+            first = lambda: None if (desk := here()) is None else desk.look_after()  # noqa: E731
+            self._idle = IdleWatch(pool, self.settings.gpu_idle_timeout, first)
         return pool
 
+    def check_open(self) -> None:
+        """Raises EngineClosed."""
+        if self.closed:
+            raise EngineClosed
+
+    def check(self) -> None:
+        """Whether work may begin: raises EngineClosed, and EngineInUse where this thread is at work
+        here already."""
+        self.check_open()
+        if self.working.is_mine():
+            raise EngineInUse
+
     def close(self) -> None:
-        """Release everything, and end the watch over idle parts."""
+        """Release everything, and end the watch over idle parts. What is at work is finished."""
+        self.closed = True
         if self._idle is not None:
             self._idle.close()
         if "pool" in vars(self):  # else nothing was ever loaded
             self.pool.release()
+
+    def look_after(self) -> None:
+        """Give back what was left leased by calls that are gone. Does nothing while one is here."""
+        if not self.working.locked():
+            with self.working:
+                self.pool.recover(self.settings.gpu_idle_timeout)
 
     def plan(self, footprint: Footprint, before: Footprint | None = None) -> Planned:
         """The plan against what is free now. Precision is that of the machine as it was found.
@@ -113,23 +142,63 @@ class Desk:
     ) -> tuple[R, Run]:
         """Do the work under the plan; its result, and the run with what it measured."""
         run = Run(plan, self.pool, self.device, tell, stop, ladder)
-        try:
-            return work(run), run
-        finally:
-            self._give_back()
+        with Dropping():
+            return undone(lambda: (work(run), run), self._give_back)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """A block in which nobody else works here, with the threads that are wished for."""
-        with self.working:
-            before = torch.get_num_threads()
-            if self.threads is not None:
-                torch.set_num_threads(self.threads)
-            try:
-                yield
-            finally:
-                if self.threads is not None:
-                    torch.set_num_threads(before)
+    def alone(self, stop: Stop, work: Callable[[], R]) -> R:
+        """Do work while nobody else works here, with the threads that are wished for.
+
+        `stop` is asked while others are still at work. Raises Cancelled, EngineClosed, EngineInUse.
+        """
+        self.check()
+        with Dropping(), self.working.waited_for(stop):
+            self.check_open()
+            self._tidy()
+            return undone(lambda: self._with_threads(work), self._tidy)
+
+    def bring(self, plan: Plan) -> None:
+        """Load every part of a plan, and bring to the device those that may stay there.
+
+        Raises OutOfMemory; then nothing stays there.
+        """
+        residents = [p for p in plan.placements if p.residency is Residency.RESIDENT]
+        others = [p for p in plan.placements if p.residency is not Residency.RESIDENT]
+        wanted = (*residents, *(replace(p, residency=Residency.HOST) for p in others))
+        scope, owner = Scope(self.device), object()
+
+        def undo() -> None:
+            self.pool.end(owner)
+            scope.leave()
+
+        def work() -> None:
+            scope.enter()
+            self.pool.make_room([p.component for p in residents])
+            self.pool.lease(wanted, owner)
+            self.device.synchronize()
+
+        try:
+            undone(work, undo)
+            return
+        except torch.OutOfMemoryError:
+            pass  # its frames hold what was allocated
+        self.pool.offload()
+        raise OutOfMemory("prefetch", plan.peak, 0)
+
+    def _with_threads(self, work: Callable[[], R]) -> R:
+        if self.threads is not None:
+            self._threads_before = torch.get_num_threads()
+            torch.set_num_threads(self.threads)
+        return work()
+
+    def _tidy(self) -> None:
+        """Undo what a call changed here, this one or one that was interrupted before."""
+        if self._threads_before is not None:
+            torch.set_num_threads(self._threads_before)
+            self._threads_before = None
+        if "pool" in vars(self):
+            self.pool.recover()
+            if self.closed:
+                self.pool.release()
 
     def _now(self) -> Machine:
         """The machine with what is free at this moment; what our own parts hold counts as free."""

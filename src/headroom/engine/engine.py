@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
+from headroom.audio.wave import Audio
 from headroom.device import Device
+from headroom.engine.acts import Acts
 from headroom.engine.arguments import DTYPES, check_names, check_terms, settings_in_force
 from headroom.engine.desk import Desk
-from headroom.engine.limits import batch_default, caps_of, limits, most_seconds
+from headroom.engine.limits import batch_default, limits, most_seconds
+from headroom.engine.management import Managed, unused_timeout
+from headroom.engine.provenance import Provenance
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
 from headroom.engine.terms import NO_CHOICES, choices_of, with_backend
-from headroom.engine.thought import Prepared, Settled, merged, to_think
+from headroom.engine.terms import Planned as PlannedAct
+from headroom.engine.thought import Prepared, Settled, ToThink, merged, to_think
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import Machine
 from headroom.hardware.probe import opened, probe
 from headroom.log import log
-from headroom.memory.footprint import Footprint
 from headroom.memory.limits import Choices, terms
-from headroom.memory.limits import limits as in_force
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
 from headroom.models.base import (
     AnyModel,
     Planned,
-    Score,
     Setup,
-    SheetWish,
-    SongSheet,
     Speaker,
     Thinker,
-    Timer,
-    Timestamps,
-    Writer,
+    Thought,
 )
 from headroom.models.registry import USUAL, check_family, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.runtime.compile_choice import CompileChoice
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
-from headroom.runtime.pool import PartStatus, Pool
 from headroom.runtime.run import Run
 from headroom.settings import Settings
 from headroom.settings_memory import Policy
@@ -53,7 +50,7 @@ from headroom.settings_memory import Policy
 R = TypeVar("R")
 
 
-class Engine:
+class Engine(Acts, Managed):
     """Makes songs on one device with one model. Constructing it probes, and loads nothing.
 
     device          auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1
@@ -69,7 +66,9 @@ class Engine:
 
     What is left at its default is taken from `settings` (environment and `.env`) where they say
     something; nothing below the engine reads the environment again. Raises InvalidRequest for an
-    argument that is not allowed. One render runs at a time; other threads wait.
+    argument that is not allowed. One render runs at a time; other threads wait. Work is refused
+    with EngineClosed once the engine is closed, and with EngineInUse where it is asked for by what
+    listens to this engine's own work.
     """
 
     def __init__(
@@ -97,7 +96,8 @@ class Engine:
         self.device: Device = opened(self.settings, device)
         machine = probe(self.device, self.settings.cache_dir)
         found = terms(machine, policy, said)
-        self.terms = with_backend(found, said, machine.kind, self.device.can_capture())
+        found = with_backend(found, said, machine.kind, self.device.can_capture())
+        self.terms = replace(found, notes=(*found.notes, *unused_timeout(self.settings)))
         self.family = family
         self._compile = CompileChoice(
             self.device,
@@ -145,17 +145,11 @@ class Engine:
         """The machine as it was found."""
         return self._desk.machine
 
-    @property
-    def _pool(self) -> Pool:
-        return self._desk.pool
-
     def plan(self, request: Request) -> Plan:
         """What `generate` would do. Runs nothing. Raises what `generate` raises before it runs."""
+        self._desk.check_open()
         settled = self._settle(request)
-        task = to_think(settled, self.model, self._desk)
-        if task is None or isinstance(task, Note):
-            return self._desk.plan(self.model.footprint(self._compose(settled).songs)).plan
-        return self._desk.plan(task.rendering, task.needs).whole
+        return self._planned(settled, to_think(settled, self.model, self._desk)).whole
 
     def generate(
         self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
@@ -171,6 +165,7 @@ class Engine:
         self, requests: Sequence[Request], on_event: Tell = tell_nobody, cancel: Stop = never
     ) -> tuple[Result, ...]:
         """The results of several requests, in order; what can go together is one ragged pass."""
+        self._desk.check()
         settled = tuple(self._settle(request) for request in requests)
         thought = tuple(self._think_out(one, on_event, cancel) for one in settled)
         prepared = [one for many in thought for one in many]
@@ -190,85 +185,30 @@ class Engine:
     def think(self, request: Request, on_event: Tell = tell_nobody) -> tuple[Prepared, ...]:
         """The request with all that a language model plans of it written in, ready to be rendered;
         one for each song where one planned them. Raises as `generate`."""
+        self._desk.check()
         return self._think_out(self._settle(request), on_event, never)
-
-    def write(
-        self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never
-    ) -> SongSheet:
-        """A text of the language model: what codes mean, a song out of a line, one said better.
-
-        Raises InvalidRequest, DoesNotFit, Cancelled, and WeightsMissing without the model.
-        """
-        writer = self._writer
-        allowed = in_force(self.terms, True, *caps_of(self.settings))
-        name, needs, asked = self._desk.taken(
-            writer.languages or ("",),
-            lambda one: writer.writing(wish, most_seconds(allowed), one),
-        )
-        sheet = self._act(needs, on_event, cancel, lambda run: writer.write(wish, asked, run), name)
-        return replace(sheet, notes=(*self.terms.notes, *sheet.notes))
-
-    def score(self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never) -> Score:
-        """How well codes (the wish's `text`) fit lyrics and what is given. Raises as `write`."""
-        writer = self._writer
-        name, needs, task = self._desk.taken(
-            writer.languages or ("",), lambda one: writer.scoring(wish, one)
-        )
-        return self._act(needs, on_event, cancel, lambda run: writer.score(task, run), name)
-
-    def hear(self, path: str | Path, on_event: Tell = tell_nobody, cancel: Stop = never) -> str:
-        """The audio codes of a recording, as text. Raises InvalidSource, DoesNotFit, Cancelled."""
-        writer = self._writer
-        needs, songs = writer.hearing(Path(path))
-        return self._act(needs, on_event, cancel, lambda run: writer.hear(songs, run))
-
-    def timestamps(
-        self, result: Result, index: int = 0, on_event: Tell = tell_nobody, cancel: Stop = never
-    ) -> Timestamps:
-        """When the lines of a song that was made here are sung; `index` counts songs from 0.
-
-        Raises InvalidRequest, DoesNotFit, Cancelled.
-        """
-        if result.provenance[0].model != self.model.name:
-            raise InvalidRequest("result", result.provenance[0].model, f"one of {self.model.name}")
-        if not 0 <= index < len(result.songs):
-            raise InvalidRequest("index", index, f"a song from 0 to {len(result.songs) - 1}")
-        kept = {name: rows[index] for name, rows in result.kept.items()}
-        return self.time(self._timer.timing(result.songs[index], kept), on_event, cancel)
-
-    def time(self, asked: object, on_event: Tell = tell_nobody, cancel: Stop = never) -> Timestamps:
-        """The same of work put together as the model's `timing` does. Raises as `timestamps`."""
-        timer = self._timer
-        needs = timer.timing_footprint(asked)
-        return self._act(needs, on_event, cancel, lambda run: timer.time(asked, run))
-
-    def timed(self, result: Result, on_event: Tell = tell_nobody, cancel: Stop = never) -> Result:
-        """The result with the times of all its songs, which saving writes beside them."""
-        songs = range(len(result.songs))
-        found = tuple(self.timestamps(result, i, on_event, cancel) for i in songs)
-        notes = dict.fromkeys((*result.notes, *(note for one in found for note in one.notes)))
-        return replace(result, timestamps=found, notes=tuple(notes))
 
     @property
     def has_language_model(self) -> bool:
         """Whether a language model is here to think and write. Raises what opening it raises."""
         return isinstance(self.model, Speaker) and bool(self.model.languages)
 
-    def status(self) -> tuple[PartStatus, ...]:
-        """Every part of the model: where it is, what it takes, who uses it. Waits for nobody."""
-        return self._pool.status()
+    def prefetch(self, request: Request, cancel: Stop = never) -> None:
+        """Load what a request needs, and bring to the device what its plan lets stay there.
 
-    def offload(self, part: str | None = None) -> None:
-        """Take a part, or all of them, off the device; what is at work leaves when it is done."""
-        self._pool.offload(part)
+        Raises what `plan` raises, and OutOfMemory, Cancelled.
+        """
+        self._desk.check()
+        settled = self._settle(request)
+        task = to_think(settled, self.model, self._desk)
+        language = task.language if isinstance(task, ToThink) else None
+        plan = self._planned(settled, task).whole
 
-    def release(self, part: str | None = None) -> None:
-        """Drop a part, or all of them, on the device and in host memory."""
-        self._pool.release(part)
+        def alone() -> None:
+            self._use(language)
+            self._desk.bring(plan)
 
-    def close(self) -> None:
-        """Release everything, and end the watch over idle parts."""
-        self._desk.close()
+        self._desk.alone(cancel, alone)
 
     def _settle(self, request: Request) -> Settled:
         kinds = self.model.requests
@@ -281,41 +221,17 @@ class Engine:
         settled, seeds, seeding = settle(inside)
         return Settled(settled, seeds, (*clamped, *seeding), most_seconds(allowed))
 
+    def _planned(self, settled: Settled, task: ToThink | Note | None) -> PlannedAct:
+        """What is planned for a request, whose thinking is `task`."""
+        if isinstance(task, ToThink):
+            return self._desk.plan(task.rendering, task.needs)
+        return self._desk.plan(self.model.footprint(self._compose(settled).songs))
+
     def _compose(self, settled: Settled) -> Prepared:
         composed = self.model.compose(settled.request, settled.seeds, self.machine)
         return Prepared(settled.request, composed.songs, (*settled.notes, *composed.notes))
 
     # --- the language model ----------------------------------------------------------------
-
-    @property
-    def _writer(self) -> Writer[object]:
-        if not isinstance(self.model, Writer):
-            raise InvalidRequest("family", self.family, "a family with a language model")
-        return self.model
-
-    @property
-    def _timer(self) -> Timer[object]:
-        if not isinstance(self.model, Timer):
-            raise InvalidRequest("family", self.family, "a family that sings words")
-        return self.model
-
-    def _use(self, language: str) -> None:
-        """Work with this language model; what another one left is loaded anew."""
-        if isinstance(self.model, Speaker):
-            for part in self.model.use(language):
-                self._pool.release(part)
-        self._language = language
-
-    def _act(
-        self, needs: Footprint, tell: Tell, stop: Stop, work: Callable[[Run], R],
-        language: str | None = None,
-    ) -> R:  # fmt: skip
-        """Work that makes no song, planned and carried out as any other."""
-        with self._desk.alone():
-            if language is not None:
-                self._use(language)
-            planned = self._desk.plan(needs)
-            return self._desk.carry_out(planned.whole, planned.ladder, tell, stop, work)[0]
 
     def _think_out(self, settled: Settled, on_event: Tell, cancel: Stop) -> tuple[Prepared, ...]:
         """The request as it is rendered: itself, or where it asked to think one for each song."""
@@ -328,7 +244,8 @@ class Engine:
             return (self._compose(replace(settled, request=plain, notes=(*settled.notes, task))),)
         assert isinstance(self.model, Thinker)
         thinker = self.model
-        with self._desk.alone():
+
+        def alone() -> tuple[PlannedAct, Thought, Run, float]:
             self._use(task.language)
             planned = self._desk.plan(task.rendering, task.needs)
             began = time.perf_counter()
@@ -339,9 +256,11 @@ class Engine:
                 cancel,
                 lambda run: thinker.think(task.task, run),
             )
-            seconds = time.perf_counter() - began
-            told = report(run.plan, run.report, seconds, self._attention)
-            told = replace(told, language=task.language)
+            return planned, thought, run, time.perf_counter() - began
+
+        planned, thought, run, seconds = self._desk.alone(cancel, alone)
+        told = report(run.plan, run.report, seconds, self._attention)
+        told = replace(told, language=task.language)
         notes = (*settled.notes, *planned.notes, *thought.notes)
         made = [
             self._compose(replace(settled, request=request, seeds=(seed,), notes=notes))
@@ -355,7 +274,8 @@ class Engine:
     ) -> tuple[Result, ...]:
         """One pass over the songs of all members, and the result of each."""
         songs = tuple(song for one in members for song in one.songs)
-        with self._desk.alone():
+
+        def alone() -> tuple[PlannedAct, tuple[Audio, ...], Run, Provenance, float]:
             # What the language model in use needed; another one has left.
             befores = (one.before for one in members if one.language == self._language)
             planned = self._desk.plan(self.model.footprint(songs), next(befores, None))
@@ -365,9 +285,12 @@ class Engine:
                 planned.plan, planned.rest, on_event, cancel,
                 lambda run: self.model.render(songs, run),
             )  # fmt: skip
-            plan = run.plan  # a tighter one, where memory ran out on the way
-            made = record(self.family, self.model, self.device, plan, requests)
-            seconds = time.perf_counter() - began
+            # Under the plan of the run: a tighter one, where memory ran out on the way.
+            made = record(self.family, self.model, self.device, run.plan, requests)
+            return planned, audios, run, made, time.perf_counter() - began
+
+        planned, audios, run, made, seconds = self._desk.alone(cancel, alone)
+        plan = run.plan
         if len(audios) != len(songs):
             raise RuntimeError(f"{self.model.name}: {len(audios)} audios for {len(songs)} songs")
         told = report(plan, run.report, seconds, self._attention, planned.advice)

@@ -274,8 +274,11 @@ class Speaker(Protocol):
         """Those to choose from, the preferred one first. Raises WeightsMissing for one that was
         asked for, and InvalidCheckpoint."""
 
-    def use(self, language: str) -> tuple[str, ...]:
-        """From now on this one; the parts that are then to be loaded anew."""
+    def replaced_by(self, language: str) -> tuple[str, ...]:
+        """The parts that have to be loaded anew before this one is used. Changes nothing."""
+
+    def use(self, language: str) -> None:
+        """From now on this one, what it replaces being released."""
 
 
 @runtime_checkable

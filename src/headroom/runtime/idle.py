@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from collections.abc import Callable
 
 from headroom.log import log
 from headroom.runtime.pool import Pool, State
 
+OFTEN = 1.0  # seconds between two looks while somebody leases a part
+
+
+def nothing() -> None:
+    """There is nothing to do first."""
+
 
 class IdleWatch:
-    """Offloads each part of a pool once nobody has used it for `seconds`. Close it."""
+    """Offloads each part of a pool once nobody has used it for `seconds`. Close it.
 
-    def __init__(self, pool: Pool, seconds: float) -> None:
-        self._pool, self.seconds = pool, seconds
+    `first` is called before each look. The watch ends by itself where the pool is forgotten.
+    """
+
+    def __init__(self, pool: Pool, seconds: float, first: Callable[[], None] = nothing) -> None:
+        self._pool, self.seconds, self._first = weakref.ref(pool), seconds, first
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="idle parts", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the watch."""
+        """End the watch. May be called again."""
         self._ended.set()
-        self._thread.join()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._ended.wait(self._due()):
-            for name in self._pool.expire(self.seconds):
+            self._first()
+            pool = self._pool()
+            if pool is None:
+                return
+            for name in pool.expire(self.seconds):
                 log.debug("idle: %s has left the device", name)
+            del pool
 
     def _due(self) -> float:
         """Seconds until the next part is due; as long as a part takes, where none is there."""
+        pool = self._pool()
+        parts = () if pool is None else pool.status()
         here = (State.DEVICE, State.PASSING)
-        idle = [s.idle_seconds for s in self._pool.status() if s.state in here]
+        idle = [s.idle_seconds for s in parts if s.state in here]
         waiting = [self.seconds - seconds for seconds in idle if seconds is not None]
+        if None in idle:  # it may have been left behind
+            waiting.append(OFTEN)
         return max(0.01, min([*waiting, self.seconds]))

@@ -9,6 +9,7 @@ tensors stay where they are, mapped from their file, and copies go at the pageab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import psutil
 from torch import Tensor, nn
@@ -20,26 +21,29 @@ from headroom.runtime.prepare import Slot, cells, piece
 SHARE = 0.5  # of the free host memory that one part may take
 
 
-def pin(places: Sequence[Slot], device: Device) -> bool:
-    """Move the host tensors of these places into one slab; whether they are in one now."""
+def pinned(places: Sequence[Slot], device: Device) -> tuple[Slot, ...]:
+    """The places, their host tensors in one slab; the same ones where there is to be none.
+
+    Nothing of the part changes: who takes the places puts the tensors in.
+    """
+    places = tuple(places)
     layout = piece(cells(places))
     hosts, size = tuple(layout.hosts()), layout.size
     if not hosts or any(host.is_meta or host.is_pinned() for host, _ in hosts):
-        return False
+        return places
     if size > SHARE * psutil.virtual_memory().available:
         log.warning("host memory: %d bytes are not page-locked, too little is free", size)
-        return False
+        return places
     slab = device.buffer(size)
     if slab is None:
-        return False
+        return places
     moved: dict[int, Tensor] = {}
     for host, offset in hosts:
         view = slab[offset : offset + host.nbytes].view(host.dtype).view(host.shape)
         view.copy_(host.detach())
         is_parameter = isinstance(host, nn.Parameter)
         moved[id(host)] = nn.Parameter(view, requires_grad=False) if is_parameter else view
-    for slot in places:
-        if slot.host is not None and id(slot.host) in moved:
-            slot.host = moved[id(slot.host)]
-            slot.put(slot.host)
-    return True
+    return tuple(
+        replace(slot, host=slot.host if slot.host is None else moved.get(id(slot.host), slot.host))
+        for slot in places
+    )

@@ -3,15 +3,16 @@
 Weights never change. A part that leaves the device drops its copy there and takes up its host
 tensors again; nothing is copied back. What is leased never moves; what is asked to leave while it
 is leased leaves when it is given back.
+
+A move can be interrupted at any instruction. So a part is marked as unsettled before anything of it
+changes, and leaving can be done again from wherever it was left.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
@@ -20,21 +21,22 @@ from torch import Tensor, nn
 from headroom.device import Device
 from headroom.memory.plan import SLOTS, Placement, Residency
 from headroom.runtime.ledger import Ledger
-from headroom.runtime.pinned import pin
+from headroom.runtime.pinned import pinned
 from headroom.runtime.prepare import (
-    Cell,
     Slot,
     cells,
     enter,
-    leave,
     matrices,
     piece,
+    restore,
     slots,
     streamed_blocks,
     twins,
 )
 from headroom.runtime.quantize import converted, quantize
 from headroom.runtime.streaming import Ring
+from headroom.runtime.turn import Turn
+from headroom.runtime.undo import undone
 
 T = TypeVar("T")
 Loaders: TypeAlias = Mapping[str, Callable[[], object]]
@@ -84,6 +86,14 @@ class Parts(Mapping[str, object]):
         return part
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lease:
+    """One lease of a part. `owner` is whoever `end` is called with."""
+
+    placement: Placement
+    owner: object
+
+
 @dataclass(slots=True)
 class _Entry:
     """A part that is loaded. `kept` and `ring` say how much of it is on the device, if any."""
@@ -91,13 +101,12 @@ class _Entry:
     part: object
     places: tuple[Slot, ...]
     precision: str | None  # None: as released
-    cells: tuple[Cell, ...] = ()
-    twins: tuple[tuple[Slot, Slot], ...] = ()
     memory: Tensor | None = None
     state: State = State.HOST
+    settled: bool = True  # False: it is being moved, or that was interrupted
     kept: int = 0
     ring: Ring | None = None
-    leases: int = 0
+    leases: list[_Lease] = field(default_factory=list)
     used: float = 0.0
     leaving: bool = False  # asked to leave while leased
     forgotten: bool = False  # asked to be released while leased
@@ -113,7 +122,7 @@ class Pool:
     def __init__(self, device: Device, loaders: Loaders, clock: Clock = time.monotonic) -> None:
         self._device, self._loaders, self._clock = device, loaders, clock
         self._entries: dict[str, _Entry] = {}
-        self._lock = threading.RLock()
+        self._turn = Turn()
         self.ledger = Ledger(device)
 
     @property
@@ -143,57 +152,91 @@ class Pool:
                 continue
             idle = None if entry.leases else max(0.0, now - entry.used)
             size = self.ledger.bytes(name)
-            found.append(PartStatus(name, entry.state, size, entry.leases, idle))
+            found.append(PartStatus(name, entry.state, size, len(entry.leases), idle))
         return tuple(found)
 
     # --- leases ----------------------------------------------------------------------------
 
-    def lease(self, placements: Iterable[Placement]) -> Parts:
+    def lease(self, placements: Iterable[Placement], owner: object = None) -> Parts:
         """The parts, each where its placement wants it. On failure none is left behind.
 
         A part that passes through is worked with in the inference mode it was leased in, by one
         thread at a time.
         """
-        wanted = tuple(placements)
-        with self._lock, ExitStack() as undo:
-            for placement in wanted:
-                self._bring(placement)
-                undo.callback(self.give_back, (placement,))
-            undo.pop_all()
-            return Parts({p.component: self._entries[p.component].part for p in wanted})
+        leases = [_Lease(placement, owner) for placement in placements]
+        try:
+            with self._turn:
+                for lease in leases:
+                    self._bring(lease)
+                names = (lease.placement.component for lease in leases)
+                return Parts({name: self._entries[name].part for name in names})
+        except BaseException:
+            self._end(leases)
+            raise
 
-    def give_back(self, placements: Iterable[Placement]) -> None:
-        """End the leases. What is not resident leaves the device once nobody leases it.
+    def give_back(self, placements: Iterable[Placement], owner: object = None) -> None:
+        """End a lease of each, of the same owner."""
+        going = []
+        with self._turn:
+            for placement in placements:
+                entry = self._entries.get(placement.component)
+                held = [] if entry is None else entry.leases
+                mine = [one for one in held if one.owner is owner and one not in going]
+                same = [one for one in mine if one.placement == placement]
+                going += (same or mine)[-1:]
+            self._end(going)
+
+    def end(self, owner: object) -> None:
+        """End all leases of an owner, where there are any."""
+        with self._turn:
+            leases = [one for entry in self._entries.values() for one in entry.leases]
+            self._end([one for one in leases if one.owner is owner])
+
+    def recover(self, idle_seconds: float = 0.0) -> None:
+        """Nobody is at work: end the leases of calls that were interrupted, and take off the device
+        what was being moved; of parts that were last leased so long ago."""
+        with self._turn:
+            now = self._clock()
+            entries = [(n, e) for n, e in self._entries.items() if now - e.used >= idle_seconds]
+            self._end([one for _, entry in entries for one in entry.leases])
+            for name, entry in entries:
+                if not entry.settled:
+                    self._leave(name, entry)
+
+    def _end(self, leases: Iterable[_Lease]) -> None:
+        """End leases that have not ended. What is not resident leaves the device once nobody
+        leases it.
 
         Its memory goes back at once: a piece so large would be split for smaller tensors, and then
         be missing as a whole.
         """
         left = False
-        with self._lock:
-            for placement in placements:
-                entry = self._entries.get(placement.component)
-                if entry is None or not entry.leases:
+        with self._turn:
+            for lease in leases:
+                name = lease.placement.component
+                entry = self._entries.get(name)
+                if entry is None or lease not in entry.leases:
                     continue
-                entry.leases -= 1
                 entry.used = self._clock()
-                if entry.leases:
-                    continue
-                if placement.residency is not Residency.RESIDENT or entry.leaving:
-                    left = left or entry.memory is not None
-                    self._leave(placement.component, entry)
-                if entry.forgotten:
-                    del self._entries[placement.component]
+                if len(entry.leases) == 1:
+                    stays = lease.placement.residency is Residency.RESIDENT and not entry.leaving
+                    if not stays or not entry.settled:
+                        left = left or entry.memory is not None
+                        self._leave(name, entry)
+                    if entry.forgotten:
+                        del self._entries[name]
+                entry.leases.remove(lease)  # last: till then it can be ended again
             if left:
                 self._device.release()
 
     def make_room(self, residents: Iterable[str]) -> None:
         """Take everything off the device that is neither among these nor leased."""
         stay = set(residents)
-        with self._lock:
+        with self._turn:
             going = [
                 (name, entry)
                 for name, entry in self._entries.items()
-                if name not in stay and not entry.leases and entry.memory is not None
+                if name not in stay and not entry.leases and self._is_there(entry)
             ]
             for name, entry in going:
                 self._leave(name, entry)
@@ -202,7 +245,7 @@ class Pool:
 
     def offload(self, name: str | None = None) -> None:
         """Take a part, or all of them, off the device; what is leased leaves when given back."""
-        with self._lock:
+        with self._turn:
             for each in self._named(name):
                 entry = self._entries[each]
                 if entry.leases:
@@ -213,7 +256,7 @@ class Pool:
 
     def release(self, name: str | None = None) -> None:
         """Forget a part, or all of them: nothing stays on the device or in host memory."""
-        with self._lock:
+        with self._turn:
             for each in self._named(name):
                 entry = self._entries[each]
                 if entry.leases:
@@ -225,14 +268,12 @@ class Pool:
 
     def expire(self, idle_seconds: float) -> tuple[str, ...]:
         """Take off the device what nobody has used for so long; the names."""
-        with self._lock:
+        with self._turn:
             now = self._clock()
             gone = tuple(
                 name
                 for name, entry in self._entries.items()
-                if entry.state is not State.HOST
-                and not entry.leases
-                and now - entry.used >= idle_seconds
+                if self._is_there(entry) and not entry.leases and now - entry.used >= idle_seconds
             )
             for name in gone:
                 self._leave(name, self._entries[name])
@@ -242,7 +283,7 @@ class Pool:
 
     def check_integrity(self) -> None:
         """The book against the device, while nobody leases anything. Raises LedgerMismatch."""
-        with self._lock:
+        with self._turn:
             if not any(entry.leases for entry in self._entries.values()):
                 self.ledger.check_integrity()
 
@@ -255,7 +296,8 @@ class Pool:
             raise KeyError(f"no part {name!r} in {sorted(self._loaders)}")
         return (name,) if name in self._entries else ()
 
-    def _bring(self, placement: Placement) -> None:
+    def _bring(self, lease: _Lease) -> None:
+        placement = lease.placement
         name = placement.component
         entry = self._entries.get(name)
         precision = converted(placement.precision)
@@ -269,15 +311,22 @@ class Pool:
                 quantize(part, precision)
             entry = _Entry(part, slots(part), precision, used=self._clock())
             self._entries[name] = entry
-        if entry.leases == 0 and not self._is_as(entry, placement):
+        entry.used = self._clock()
+        entry.leases.append(lease)
+        if len(entry.leases) == 1 and not self._is_as(entry, placement):
             self._leave(name, entry)
             if placement.residency is not Residency.HOST and self._device.torch.type != "cpu":
                 self._enter(name, entry, placement)
-        entry.leases += 1
-        entry.used = self._clock()
+
+    @staticmethod
+    def _is_there(entry: _Entry) -> bool:
+        """Whether any of it is on the device, or may be."""
+        return entry.state is not State.HOST or not entry.settled
 
     @staticmethod
     def _is_as(entry: _Entry, placement: Placement) -> bool:
+        if not entry.settled:
+            return False
         if placement.residency is Residency.HOST:
             return entry.state is State.HOST
         if placement.residency is Residency.STREAMED:
@@ -285,32 +334,43 @@ class Pool:
         return entry.state is State.DEVICE
 
     def _enter(self, name: str, entry: _Entry, placement: Placement) -> None:
-        """Put a copy on the device in the place of every tensor that is to be there."""
+        """Put a copy on the device in the place of every tensor that is to be there.
+
+        Where that fails the part is left unsettled, and leaves with its last lease.
+        """
+        entry.settled = False
         passing: tuple[nn.Module, ...] = ()
         if placement.residency is Residency.STREAMED:
             passing = streamed_blocks(entry.part, placement.kept)
-        pin(entry.places, self._device)
+        entry.places = pinned(entry.places, self._device)
+        restore(entry.places)
         moving = {(id(s.module), s.name) for block in passing for s in matrices(block)}
         here = [slot for slot in entry.places if (id(slot.module), slot.name) not in moving]
-        entry.cells = cells(here)
-        entry.twins = twins(here, entry.cells)
-        with ExitStack() as undo:
-            undo.callback(self._leave, name, entry)  # half a part is none
-            entry.memory = enter(piece(entry.cells), entry.twins, self._device.torch)
-            if passing and isinstance(entry.part, nn.Module):
-                entry.ring = Ring(entry.part, passing, self._device, SLOTS)
-            undo.pop_all()
+        made = cells(here)
+        entry.memory = enter(piece(made), twins(here, made), self._device.torch)
+        if passing and isinstance(entry.part, nn.Module):
+            entry.ring = Ring(entry.part, passing, self._device, SLOTS)
+            entry.ring.open()
         entry.state = State.PASSING if passing else State.DEVICE
         entry.kept = placement.kept
         ring = [] if entry.ring is None else entry.ring.memory
         self.ledger.own(name, [entry.memory, *ring])
+        entry.settled = True
 
     def _leave(self, name: str, entry: _Entry) -> None:
         """Put the host tensors back; the device's copies are forgotten."""
+        undone(lambda: None, lambda: self._drop(name, entry))
+
+    def _drop(self, name: str, entry: _Entry) -> None:
+        """The same, as far as it is not done yet."""
+        if not self._is_there(entry):
+            entry.leaving = False
+            return
+        entry.settled = False
         if entry.ring is not None:
             entry.ring.close()
-        leave(entry.cells, entry.twins)
-        entry.memory = None
-        entry.cells, entry.twins, entry.ring = (), (), None
-        entry.state, entry.leaving = State.HOST, False
+        restore(entry.places)
+        entry.memory = entry.ring = None
         self.ledger.disown(name)
+        entry.state, entry.leaving = State.HOST, False
+        entry.settled = True

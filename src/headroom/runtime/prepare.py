@@ -239,6 +239,12 @@ def leave(made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]]) -> None:
         slot.put(slot.host)
 
 
+def restore(places: Iterable[Slot]) -> None:
+    """Put the host tensors back into all places of a part, from whatever is there now."""
+    for slot in places:
+        slot.put(slot.host)
+
+
 def bring(part: object, device: torch.device) -> None:
     """A whole part to the device, for good."""
     places = slots(part)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,6 +30,8 @@ from headroom.runtime.events import (
 )
 from headroom.runtime.pool import Parts, Pool
 from headroom.runtime.recovery import Ladder, Rung
+from headroom.runtime.scope import Scope
+from headroom.runtime.undo import Dropping, undone
 
 T = TypeVar("T")
 
@@ -137,7 +138,8 @@ class Run:
             # A failure is not kept, nor handed on: its frames hold what the stage had allocated.
             stopped: str | None = None
             try:
-                return self._once(name, work)
+                with Dropping():
+                    return self._once(name, work)
             except torch.OutOfMemoryError:
                 pass
             except Cancelled as cancelled:
@@ -162,37 +164,51 @@ class Run:
         placements = tuple(self.plan.placement(c) for c in plan.uses)
         step = Step(plan, self._where(placements), self._tell, self._stop, self._device)
         step.check()
-        self._in_stage = name
-        with ExitStack() as always, ExitStack() as undo:
-            always.callback(setattr, self, "_in_stage", "")
-            undo.callback(setattr, self, "_kept", dict(self._kept))
+        kept = dict(self._kept)
+        done: list[StageDone] = []
+
+        def undo() -> None:
+            self._in_stage = ""
+            if not done:
+                self._kept = kept
+
+        def measured() -> T:
+            self._in_stage = name
             self._tell(StageStarted(name, plan.peak))
-            result, done = self._measured(step, placements, work)
-            undo.pop_all()
-        self._report.append(done)
-        self._tell(done)
+            result, ended = self._measured(step, placements, work)
+            done.append(ended)
+            return result
+
+        result = undone(measured, undo)
+        self._report += done
+        self._tell(done[0])
         return result
 
     def _measured(
         self, step: Step, placements: tuple[Placement, ...], work: Callable[[Step, Parts], T]
     ) -> tuple[T, StageDone]:
+        scope = Scope(self._device)
         began = time.perf_counter()
-        try:
-            with self._device.inside(), torch.inference_mode():
-                self._pool.make_room(self._residents)
-                self._device.reset_peak()  # what an earlier plan left is none of this stage's
-                parts = self._pool.lease(placements)
-                loaded = time.perf_counter()
-                try:
-                    result = work(step, parts)
-                    self._device.synchronize()
-                finally:
-                    self._pool.give_back(placements)
-        finally:
-            ended = time.perf_counter()
-            peak = self._device.max_memory_allocated()
-        plan = step.plan
-        used = max(0, peak - self._pool.floor)
+        peaks: list[int] = []
+
+        def undo() -> None:
+            self._pool.end(self)
+            scope.leave()
+            peaks.append(self._device.max_memory_allocated())  # which ends what measures it
+
+        def leased() -> tuple[T, float]:
+            scope.enter()
+            self._pool.make_room(self._residents)
+            self._device.reset_peak()  # what an earlier plan left is none of this stage's
+            parts = self._pool.lease(placements, self)
+            loaded = time.perf_counter()
+            result = work(step, parts)
+            self._device.synchronize()
+            return result, loaded
+
+        result, loaded = undone(leased, undo)
+        ended = time.perf_counter()
+        plan, used = step.plan, max(0, max(peaks) - self._pool.floor)
         return result, StageDone(plan.stage, plan.peak, used, ended - began, loaded - began)
 
     @property

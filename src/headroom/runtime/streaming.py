@@ -38,7 +38,8 @@ class _Place:
 class Ring:
     """The blocks of one part that pass through, and their slots. Make it inside `device.inside()`.
 
-    Blocks whose matrices differ in shape from the first one's raise ValueError.
+    Nothing of the part changes before `open`; `close` may be called at any time, and again. Blocks
+    whose matrices differ in shape from the first one's raise ValueError.
     """
 
     def __init__(self, part: nn.Module, blocks: Sequence[nn.Module], device: Device, slots: int):
@@ -56,10 +57,13 @@ class Ring:
         begun.record(device.current_stream())
         begun.wait(self._copying)
         self._lists = [m for m in part.modules() if isinstance(m, Blocks)]
-        for blocks_of in self._lists:
-            blocks_of.passage = self._passage
         self._next = 0  # number of the block whose copy is issued next
         self._bound: set[int] = set()
+
+    def open(self) -> None:
+        """Let the blocks pass through from now on."""
+        for blocks_of in self._lists:
+            blocks_of.passage = self._passage
 
     @property
     def memory(self) -> list[Tensor]:
@@ -87,9 +91,9 @@ class Ring:
                 yield block
                 continue
             place = self._arrived(number)
-            self._pieces[number].bind(place.held)
-            self._bound.add(number)
             try:
+                self._bound.add(number)
+                self._pieces[number].bind(place.held)
                 yield block
             finally:
                 # Work that failed leaves here late: when its error is forgotten. By then the ring

@@ -50,11 +50,13 @@ class LanguageActs:
         asked for, and InvalidCheckpoint."""
         return tuple(self._languages)
 
-    def use(self, language: str) -> tuple[str, ...]:
-        """From now on this one; the parts that are then to be loaded anew."""
-        changed = self._in_use not in ("", language)
+    def replaced_by(self, language: str) -> tuple[str, ...]:
+        """The parts that have to be loaded anew before this one is used."""
+        return (LANGUAGE_MODEL,) if self._in_use not in ("", language) else ()
+
+    def use(self, language: str) -> None:
+        """From now on this one."""
         self._in_use = language
-        return (LANGUAGE_MODEL,) if changed else ()
 
     @property
     def _at_work(self) -> Language:

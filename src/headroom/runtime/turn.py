@@ -1,0 +1,120 @@
+"""One at a time, also where whoever is at work is interrupted.
+
+A lock of `threading` stays locked for ever where its holder is interrupted on its way into or out
+of the guarded block. Here it is a frame that holds the turn. A frame that has left its thread's
+stack, in whatever way, holds nothing: the next one takes the turn from it, without anybody having
+to give it back. Interrupted at any instruction, a turn needs no repair.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import CodeType, FrameType
+
+from headroom.errors import Cancelled
+from headroom.runtime.events import Stop, never
+
+LONGEST_NAP = 0.02  # seconds between two looks at whether the turn has come
+
+
+class _Claim:
+    """A frame of a thread that took the turn. `next` holds the claim that came after it, at 0."""
+
+    __slots__ = ("_code", "_frame", "next", "over", "thread")
+
+    def __init__(self, frame: FrameType | None) -> None:
+        self.thread = threading.get_ident()
+        # Not the frame itself: it would keep all that its callers hold.
+        self._frame, self._code = id(frame), None if frame is None else frame.f_code
+        self.over = frame is None
+        self.next: dict[int, _Claim] = {}
+
+    def is_of(self, frame: FrameType) -> bool:
+        """Whether it was this frame that took the turn."""
+        return id(frame) == self._frame and frame.f_code is self._code
+
+    def is_over(self, asking: FrameType | None = None) -> bool:
+        """Whether the turn was given back, or its frame is gone.
+
+        A frame that asks for the turn holds none, even if it lies where one lay that is gone.
+        """
+        if not self.over:
+            frame = sys._current_frames().get(self.thread)
+            while frame is not None and (frame is asking or not self.is_of(frame)):
+                frame = frame.f_back
+            self.over = frame is None
+        return self.over
+
+    _code: CodeType | None
+
+
+class Turn:
+    """A lock to be used as `with turn:`, in a function that leaves the block only to return or to
+    raise. Inside the block of an outer call of the same thread it is entered without waiting.
+    """
+
+    def __init__(self) -> None:
+        self._last = _Claim(None)  # or one before the last: those after it are found from it
+
+    def __enter__(self) -> None:
+        self._take(sys._getframe(1), never)
+
+    def __exit__(self, *why: object) -> None:
+        self._give_back(sys._getframe(1))
+
+    def waited_for(self, stop: Stop) -> _Waited:
+        """The same, to be used as `with turn.waited_for(stop):`; `stop` is asked while others are
+        at work, and where it says so Cancelled is raised."""
+        return _Waited(self, stop)
+
+    def locked(self) -> bool:
+        """Whether anybody has the turn."""
+        return not self._holder().is_over()
+
+    def is_mine(self) -> bool:
+        """Whether this thread has it."""
+        holder = self._holder()
+        return holder.thread == threading.get_ident() and not holder.is_over()
+
+    def _holder(self) -> _Claim:
+        claim = self._last
+        while claim.next:
+            claim = claim.next[0]
+        return claim
+
+    def _take(self, frame: FrameType, stop: Stop) -> None:
+        mine, nap = _Claim(frame), 0.0005
+        while True:
+            holder = self._holder()
+            if holder.is_over(frame):
+                # Of all who see that it is over, one comes after it: `setdefault` is atomic.
+                if holder.next.setdefault(0, mine) is mine:
+                    self._last = mine
+                    return
+            elif holder.thread == mine.thread:
+                return
+            elif stop():
+                raise Cancelled("stopped while another call was at work")
+            else:
+                time.sleep(nap)
+                nap = min(2 * nap, LONGEST_NAP)
+
+    def _give_back(self, frame: FrameType) -> None:
+        holder = self._holder()
+        if holder.thread == threading.get_ident() and holder.is_of(frame):
+            holder.over = True
+
+
+class _Waited:
+    """A turn whose wait can be stopped."""
+
+    def __init__(self, turn: Turn, stop: Stop) -> None:
+        self._turn, self._stop = turn, stop
+
+    def __enter__(self) -> None:
+        self._turn._take(sys._getframe(1), self._stop)
+
+    def __exit__(self, *why: object) -> None:
+        self._turn._give_back(sys._getframe(1))
