@@ -84,7 +84,10 @@ class EngineFlags:
         if self.management is not None:
             settings = replace(settings, gpu_management=self.management)
         if self.idle_timeout is not None:
-            settings = replace(settings, gpu_idle_timeout=self.idle_timeout)
+            said = ("gpu_idle_timeout", "--gpu-idle-timeout")
+            settings = replace(
+                settings, gpu_idle_timeout=self.idle_timeout, sources=(*settings.sources, said)
+            )
         return settings
 
 

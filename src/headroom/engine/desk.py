@@ -167,8 +167,10 @@ class Desk:
         scope, owner = Scope(self.device), object()
 
         def undo() -> None:
-            self.pool.end(owner)
-            scope.leave()
+            try:
+                self.pool.end(owner)
+            finally:
+                scope.leave()
 
         def work() -> None:
             scope.enter()

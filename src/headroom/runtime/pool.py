@@ -217,7 +217,8 @@ class Pool:
                 entry = self._entries.get(name)
                 if entry is None or lease not in entry.leases:
                     continue
-                entry.used = self._clock()
+                if entry.settled:  # else it never came to be used
+                    entry.used = self._clock()
                 if len(entry.leases) == 1:
                     stays = lease.placement.residency is Residency.RESIDENT and not entry.leaving
                     if not stays or not entry.settled:
@@ -311,12 +312,12 @@ class Pool:
                 quantize(part, precision)
             entry = _Entry(part, slots(part), precision, used=self._clock())
             self._entries[name] = entry
-        entry.used = self._clock()
         entry.leases.append(lease)
         if len(entry.leases) == 1 and not self._is_as(entry, placement):
             self._leave(name, entry)
             if placement.residency is not Residency.HOST and self._device.torch.type != "cpu":
                 self._enter(name, entry, placement)
+        entry.used = self._clock()
 
     @staticmethod
     def _is_there(entry: _Entry) -> bool:

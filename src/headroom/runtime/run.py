@@ -192,9 +192,11 @@ class Run:
         peaks: list[int] = []
 
         def undo() -> None:
-            self._pool.end(self)
-            scope.leave()
-            peaks.append(self._device.max_memory_allocated())  # which ends what measures it
+            try:
+                self._pool.end(self)
+            finally:
+                scope.leave()
+                peaks.append(self._device.max_memory_allocated())  # which ends what measures it
 
         def leased() -> tuple[T, float]:
             scope.enter()
