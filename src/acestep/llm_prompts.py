@@ -12,6 +12,7 @@ from typing import Any
 from headroom.models.acestep import lm_prompts as texts
 from headroom.models.acestep.codes_text import codes_in, codes_to_text
 from headroom.models.acestep.lm_prompts import NOTHING
+from headroom.models.acestep.plain_text import shown
 from headroom.models.acestep.prompts import INSTRUMENTAL
 from headroom.models.acestep.sheet import read
 from headroom.models.acestep.vocabulary import METAS
@@ -35,12 +36,12 @@ class Prompts:
         from: the negative prompt in place of the caption, or no caption."""
         self._check_ready()
         if not is_negative_prompt:
-            return texts.generating(caption, lyrics)
+            return shown(texts.generating(caption, lyrics))
         if generation_phase != "cot":
-            return texts.frame(texts.GENERATE, caption)
+            return shown(texts.frame(texts.GENERATE, caption))
         if texts.is_said(negative_prompt):
-            return texts.generating(negative_prompt, lyrics)
-        return texts.frame(texts.GENERATE, f"# Lyric\n{lyrics}\n")
+            return shown(texts.generating(negative_prompt, lyrics))
+        return shown(texts.frame(texts.GENERATE, f"# Lyric\n{lyrics}\n"))
 
     def build_formatted_prompt_with_cot(
         self,
@@ -54,8 +55,8 @@ class Prompts:
         those are guided away from."""
         self._check_ready()
         if is_negative_prompt:
-            return texts.away_from(negative_prompt)
-        return f"{texts.generating(caption, lyrics)}{cot_text}\n\n"
+            return shown(texts.away_from(negative_prompt))
+        return shown(f"{texts.generating(caption, lyrics)}{cot_text}\n\n")
 
     def build_formatted_prompt_for_understanding(
         self,
@@ -66,8 +67,8 @@ class Prompts:
         """Codes whose meaning is asked for."""
         self._check_ready()
         if is_negative_prompt:
-            return texts.frame(texts.UNDERSTAND, negative_prompt.strip() and negative_prompt)
-        return texts.frame(texts.UNDERSTAND, audio_codes)
+            return shown(texts.frame(texts.UNDERSTAND, negative_prompt.strip() and negative_prompt))
+        return shown(texts.frame(texts.UNDERSTAND, audio_codes))
 
     def build_formatted_prompt_for_inspiration(
         self,
@@ -79,8 +80,8 @@ class Prompts:
         """A line of text that a song is to be made of."""
         self._check_ready()
         if is_negative_prompt:
-            return texts.frame(texts.INSPIRE, negative_prompt.strip() and negative_prompt)
-        return texts.inspiring(query, instrumental)
+            return shown(texts.frame(texts.INSPIRE, negative_prompt.strip() and negative_prompt))
+        return shown(texts.inspiring(query, instrumental))
 
     def build_formatted_prompt_for_format(
         self,
@@ -92,8 +93,8 @@ class Prompts:
         """A caption and lyrics that are to be said better."""
         self._check_ready()
         if is_negative_prompt:
-            return texts.frame(texts.FORMAT, negative_prompt.strip() and negative_prompt)
-        return texts.formatting(caption, lyrics, INSTRUMENTAL)
+            return shown(texts.frame(texts.FORMAT, negative_prompt.strip() and negative_prompt))
+        return shown(texts.formatting(caption, lyrics, INSTRUMENTAL))
 
     def parse_lm_output(self, output_text: str) -> tuple[dict[str, Any], str]:
         """Metadata of a text the model wrote, and its audio codes as they are written.

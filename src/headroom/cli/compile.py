@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from headroom.cli.model import check_model, open_engine
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
-from headroom.errors import InvalidOutput, InvalidRequest
+from headroom.errors import InvalidRequest
 from headroom.settings import load
 
 USAGE = "acestep compile [--duration S] [--rounds N] [FLAGS]"
@@ -70,12 +70,7 @@ def run(words: Sequence[str]) -> int:
     pair = compile_choice.Pair(
         statistics.median(times[False]), statistics.median(times[True]), duration
     )
-    try:
-        compile_choice.remember(settings.cache_dir, name, pair)
-    except OSError as error:
-        why = f"cannot be written ({error.strerror or error})"
-        allowed = "a folder that can be written"
-        raise InvalidOutput("cache_dir", settings.cache_dir, why, allowed) from error
+    compile_choice.remember(settings.cache_dir, name, pair)
     if own.json:
         sys.stdout.write(json.dumps({**asdict(pair), "pays": pair.pays, "for": name}) + "\n")
     else:

@@ -6,7 +6,6 @@ the card, the driver's view of it or torch changes.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+from headroom.audio.atomic import write_json
 from headroom.device import Device
-from headroom.errors import InvalidFile
+from headroom.errors import InvalidFile, InvalidOutput
 from headroom.files import read_json
 from headroom.hardware.machine import card
 from headroom.log import log
@@ -60,9 +60,8 @@ def measured(device: Device, folder: Path | None) -> Rates:
     found = measure(device)
     log.debug("measured %s: %s", key, found)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**known, key: asdict(found)}, indent=1), "utf-8")
-    except OSError as error:  # a cache that cannot be written is measured again next time
+        write_json(path, {**known, key: asdict(found)}, "cache_dir")
+    except InvalidOutput as error:  # a cache that cannot be written is measured again next time
         log.debug("rates are not remembered: %s", error)
     return found
 

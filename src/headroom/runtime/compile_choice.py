@@ -9,7 +9,6 @@ song, a process is eager. A song records the choice, and a replay repeats it.
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from headroom.audio.atomic import write_json
 from headroom.device import Device
 from headroom.errors import InvalidFile
 from headroom.files import read_json
@@ -100,12 +100,8 @@ def recall(folder: Path | None, name: str) -> Pair | None:
 
 
 def remember(folder: Path, name: str, pair: Pair) -> None:
-    """Keep a measurement. Raises OSError where the folder cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**_read(folder), name: asdict(pair)}, indent=1)
-    part = folder / f"{FILE}.part"
-    part.write_text(text, "utf-8")
-    part.replace(folder / FILE)
+    """Keep a measurement. Raises InvalidOutput where the folder cannot be written."""
+    write_json(folder / FILE, {**_read(folder), name: asdict(pair)}, "cache_dir")
 
 
 def _read(folder: Path | None) -> dict[str, object]:
