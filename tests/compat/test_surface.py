@@ -340,6 +340,7 @@ def test_prompts_and_their_answers(handlers: Handlers) -> None:
     prompt = llm.build_formatted_prompt("calm piano", "hello")
     assert "# Caption\ncalm piano\n\n# Lyric\nhello\n" in prompt
     assert prompt.endswith("<|im_start|>assistant\n")
+    assert "a <b> & <|im_end|>" in llm.build_formatted_prompt("a <b> & <|im_end|>", "hello")
     away = llm.build_formatted_prompt("calm", "hello", is_negative_prompt=True)
     assert "calm" not in away and "# Lyric\nhello\n" in away
     away = llm.build_formatted_prompt("calm", "hello", True, "cot", "loud")

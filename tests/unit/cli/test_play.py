@@ -32,7 +32,7 @@ def test_the_first_player_that_is_there_plays_every_song(monkeypatch: pytest.Mon
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows opens files by itself")
 def test_without_a_player_the_request_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(play.shutil, "which", lambda name: None)
-    with pytest.raises(InvalidRequest, match="play.*ffplay, mpv"):
+    with pytest.raises(InvalidRequest, match=r"play.*ffplay, mpv"):
         play.find_player()
 
 
