@@ -125,13 +125,14 @@ class _Lifting:
 class Inside(TorchDispatchMode):
     """While this is in force, tensors can be made on the device and brought to it.
 
-    Leaving it may be done again, and before it was entered; what was entered inside it and never
-    left is left too. `then` is called last.
+    Enter it where it is made. Leaving it may be done again, and before it was entered; what was
+    entered inside it and never left is left too. `then` is called last.
     """
 
     def __init__(self, card: Card, then: Callable[[], None] = lambda: None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.card, self._then = card, then
+        self._below = len(_get_current_dispatch_mode_stack())
 
     def __enter__(self) -> Inside:
         _Lifting.enter(self)
@@ -139,7 +140,9 @@ class Inside(TorchDispatchMode):
         return self
 
     def __exit__(self, *why: Any) -> None:
-        while self in _get_current_dispatch_mode_stack():
+        # By their number: torch takes a mode off its stack while that mode is at work, so what was
+        # entered meanwhile and never left lies below it.
+        while len(_get_current_dispatch_mode_stack()) > self._below:
             last = _get_current_dispatch_mode_stack()[-1]
             TorchDispatchMode.__exit__(last, None, None, None)
             if isinstance(last, Inside):

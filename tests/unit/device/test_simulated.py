@@ -114,3 +114,15 @@ def test_queues_have_clocks_and_events_hold_them_together() -> None:
 def test_the_word_opens_it() -> None:
     device = open_device("simulated", 3 * GIB)
     assert (device.kind, device.total_memory()) == ("simulated", 3 * GIB)
+
+
+def test_what_was_entered_inside_and_never_left_is_left_with_it():
+    from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+    device = SimulatedDevice(MIB)
+    first, lost = device.inside(), device.inside()
+    first.__exit__(None, None, None)  # it was never entered
+    with first:
+        lost.__enter__()
+    first.__exit__(None, None, None)
+    assert _get_current_dispatch_mode_stack() == []
