@@ -118,3 +118,13 @@ def test_an_unknown_proof_is_refused_by_name() -> None:
     asked = prove("no-such-proof")
     assert asked.returncode == 2
     assert "no-such-proof" in asked.stderr and "slow_tests" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("here", "absent"), [("default", ["avx2", "avx512"]), ("avx2", ["avx512"]), ("avx512", [])]
+)
+def test_wider_vectors_than_are_there_are_left_out(here: str, absent: list[str]) -> None:
+    """PyTorch does as it is told, and would die of an illegal instruction."""
+    program = load(SCRIPTS / "prove" / "processors.py")
+    assert [name for name in program.SETTINGS if program.lacks(name, here)] == absent
+    assert not program.lacks("sse", "no capability")  # another kind of processor
