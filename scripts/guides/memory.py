@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from guides.words import Words, table
 from headroom.cli.parser import EngineFlags
-from headroom.cli.plan import Answer, answered
+from headroom.cli.plan import SIZES, Answer, answered
 from headroom.hardware.machine import card
 from headroom.memory.footprint import Component
 from headroom.memory.limits import Choices
-from headroom.memory.tiers import LM_SIZES
+from headroom.memory.tiers import LM_SIZES, tier_of
 from headroom.models.acestep.components import (
     Networks,
     components,
@@ -22,7 +22,7 @@ from headroom.models.acestep.requests import Text2Music
 from headroom.models.acestep.thinking_cost import component
 from headroom.models.acestep.variants import VARIANTS
 from headroom.settings import Settings
-from headroom.units import GIB
+from headroom.units import GIB, clock
 from headroom.weights.catalog import USUAL_DIT
 
 XL = "acestep-v15-xl-turbo"
@@ -91,6 +91,26 @@ def table_of_operations(say: Words) -> str:
     head = ["Work (60 s of music)", "Everything on the card, GiB", "Small card",
             "Its peak, GiB", "Main memory, GiB"]  # fmt: skip
     return table([say(word) for word in head], rows)
+
+
+def table_of_cards(say: Words) -> str:
+    """What each class of card does by default, and what a song of a minute is planned to take."""
+    rows = []
+    for gigabytes in SIZES:
+        tier = tier_of(float(gigabytes))
+        found = planned(Text2Music(caption="x", duration=SECONDS), float(gigabytes), None, "auto")
+        assert found.plan is not None
+        rows.append([
+            f"{gigabytes} GB", tier.recommended or say("none"),
+            " / ".join(f"{seconds / 60:g} min" for seconds in tier.seconds),
+            " / ".join(map(str, tier.batch)), f"{size(peak(found), say)} GiB",
+            clock(found.plan.seconds),
+        ])  # fmt: skip
+    head = [
+        "Card", "Language model", "Longest song (with it / without)",
+        "Songs at once (with it / without)", "A minute of music takes", "Planned time",
+    ]  # fmt: skip
+    return table(head, rows)
 
 
 def planned(request: Text2Music, gigabytes: float, lm: str | None, offload: str) -> Answer:

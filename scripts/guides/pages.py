@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 
 from guides import flags, memory, samples, tiers
 from guides.contents import contents
-from guides.words import LANGUAGES, Words, words
+from guides.words import ENGLISH, LANGUAGES, Words, words
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = "contents"  # the part that is made of the page itself
 GUIDES = ("GPU_COMPATIBILITY", "MEMORY", "BENCHMARK")
-__all__ = ["GUIDES", "LANGUAGES", "PARTS", "filled", "path"]
+README = "README"
+__all__ = ["GUIDES", "LANGUAGES", "PARTS", "README", "every", "filled", "path"]
 # What stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
 PARTS: Mapping[str, Callable[[Words], str]] = {
     "tiers": tiers.table_of_tiers,
@@ -22,6 +24,7 @@ PARTS: Mapping[str, Callable[[Words], str]] = {
     "flags": flags.tables_of_flags,
     "models": memory.table_of_models,
     "operations": memory.table_of_operations,
+    "cards": memory.table_of_cards,
     "notes": samples.notes,
     "breakdown": samples.breakdown,
     "benchmark": samples.benchmark,
@@ -33,8 +36,14 @@ PART = re.compile(r"<!-- ([\w-]+):begin -->\n(.*?)<!-- \1:end -->", re.DOTALL)
 
 
 def path(guide: str, language: str) -> Path:
-    """Where a guide is."""
-    return ROOT / "docs" / language / f"{guide}.md"
+    """Where a guide is; README is English, and beside the folders."""
+    return ROOT / f"{README}.md" if guide == README else ROOT / "docs" / language / f"{guide}.md"
+
+
+def every() -> Iterator[tuple[str, str]]:
+    """Guide and language of every page with parts that are written."""
+    yield README, ENGLISH
+    yield from product(GUIDES, LANGUAGES)
 
 
 def filled(text: str, language: str) -> str:

@@ -97,8 +97,14 @@ def test_writing_the_parts_again_changes_nothing(guide: str, language: str) -> N
     assert pages.filled(page, language) == page, "run `python scripts/docs`"
 
 
+def test_the_table_of_the_readme_is_what_the_program_says() -> None:
+    page = text(pages.README, "en")
+    assert pages.filled(page, "en") == page, "run `python scripts/docs`"
+
+
 def test_every_part_is_in_a_guide() -> None:
-    there = {name for guide in GUIDES for name in pages.PART.findall(text(guide, "en"))}
+    guides = (pages.README, *GUIDES)
+    there = {name for guide in guides for name in pages.PART.findall(text(guide, "en"))}
     assert {name for name, _ in there} == {*pages.PARTS, pages.CONTENTS}
 
 
@@ -111,6 +117,7 @@ def test_a_part_that_says_something_else_is_put_right() -> None:
 def test_the_program_says_what_is_stale_and_with_check_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "README.md").write_text(text(pages.README, "en"), encoding="utf-8", newline="\n")
     for language in LANGUAGES:
         (tmp_path / "docs" / language).mkdir(parents=True)
         for guide in GUIDES:

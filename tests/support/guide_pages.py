@@ -16,7 +16,7 @@ ASSIGNED = re.compile(r"([A-Z_]+)=(\S+)")
 
 
 def path(guide: str, language: str) -> Path:
-    return ROOT / "docs" / language / f"{guide}.md"
+    return ROOT / "README.md" if guide == "README" else ROOT / "docs" / language / f"{guide}.md"
 
 
 def text(guide: str, language: str) -> str:
