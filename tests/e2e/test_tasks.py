@@ -351,6 +351,20 @@ def test_a_new_track_hears_the_whole_recording(
     assert material(spy).mask[0, :99].eq(1).all()
 
 
+@pytest.mark.parametrize(("mode", "kept"), [("balanced", True), ("aggressive", False)])
+def test_outside_its_region_a_new_track_is_its_source(
+    mode: str, kept: bool, engine: Engine, recordings: dict[str, Path]
+) -> None:
+    path, source = recordings["song"], heard(recordings["song"])
+    asked = ask("lego", source_audio=path, start=1.0, end=2.1, repaint_mode=mode)
+    made = samples(engine.generate(asked))
+    first, last = RATE, round(2.1 * RATE)
+    assert torch.equal(made[:, :first], source[:, :first]) is kept
+    end = made.shape[1]
+    assert torch.equal(made[:, last:], source[:, last:end]) is kept
+    assert (made[:, first:last] - source[:, first:last]).std() > 0.01
+
+
 @pytest.mark.usefixtures("no_decoder")
 @pytest.mark.parametrize(
     ("task", "fields", "instruction"),

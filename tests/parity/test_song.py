@@ -19,7 +19,7 @@ from headroom.engine.engine import Engine
 from headroom.engine.result import Result
 from headroom.models.acestep import material, render
 from headroom.models.acestep.dit import DiT
-from headroom.models.acestep.requests import AnyMusicRequest, Cover, Repaint, Text2Music
+from headroom.models.acestep.requests import AnyMusicRequest, Cover, Lego, Repaint, Text2Music
 from headroom.models.acestep.song import Song
 from headroom.settings import load
 from support import scalar_sampler, synth
@@ -104,8 +104,7 @@ class Reference:
     after: Words | None = None
     references: list[Tensor] = field(default_factory=list)
 
-    def rows(self, words: Words) -> Tensor:
-        oracle = self.tree.oracle
+    def caption(self, words: Words) -> list[int]:
         head = (
             f"# Instruction\n{words.instruction}\n\n# Caption\n{words.caption}\n\n"
             f"# Metas\n{words.metas}"
@@ -113,6 +112,13 @@ class Reference:
         caption = [*tokens(head), END, *tokens("\n"), END]
         if len(caption) > 256:
             caption = [*caption[:255], END]
+        return caption
+
+    def rows(self, words: Words) -> Tensor:
+        oracle = self.tree.oracle
+        caption = self.caption(words)
+        if words is self.after:  # there is room for the tokens of the first prompt
+            caption = caption[: len(self.caption(self.words))]
         lyrics = [*tokens(words.lyrics), END, END]
         fixed = self.tree.sizes.dit.timbre_fix_frame
         timbre = torch.stack(self.references or [oracle.silence[0, :fixed]])
@@ -318,6 +324,25 @@ def test_codes_guide_as_long_as_the_strength_says(
 
 
 @pytest.mark.usefixtures("no_decoder")
+def test_a_longer_prompt_after_the_switch_is_cut(engines: Engines) -> None:
+    engine, tree = engines("2b-like", True)
+    request = Text2Music(
+        caption="brass", audio_codes=CODE_TEXT, seed=9, audio_cover_strength=0.5,
+        instruction="Play it:", timesteps=(1, 0.5),
+    )  # fmt: skip
+    metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
+
+    def asked() -> tuple[Reference, Case]:
+        words, after = Words("Play it:", "brass", metas), Words(GENERATE, "brass", metas)
+        source = from_codes(tree, CODES)
+        return Reference(tree, words, source, ones(135, tree), after=after), Case(
+            [1, 0.5, 0], switch=1
+        )
+
+    check(engine.generate(request), asked, 9)
+
+
+@pytest.mark.usefixtures("no_decoder")
 def test_the_switch_comes_under_guidance_too(engines: Engines) -> None:
     engine, tree = engines("2b-like", False)
     request = Text2Music(
@@ -414,6 +439,64 @@ def test_a_repaint_with_injection_and_blend(
             ramp=10,  # round(0.4 · 25)
         )
         return Reference(tree, Words(REPAINT, "brass", metas), channels, mask), case
+
+    check(engine.generate(request), asked, 11)
+
+
+@pytest.mark.usefixtures("no_decoder")
+@pytest.mark.parametrize("turbo", [True, False])
+def test_a_conservative_repaint_injects_up_to_the_last_step_of_turbo(
+    turbo: bool, engines: Engines, recording: tuple[Path, Tensor]
+) -> None:
+    engine, tree = engines("2b-like", turbo)
+    request = Repaint(
+        caption="brass", source_audio=recording[0], seed=11, start=1.5, end=2.5,
+        repaint_mode="conservative", timesteps=(1, 0.75, 0.5), guidance_scale=1,
+    )  # fmt: skip
+    metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
+
+    def asked() -> tuple[Reference, Case]:
+        source = encoded(tree, recording[1], 11, Stream.ENCODE)
+        region = slice(37, 62)
+        channels, mask = source.clone(), torch.zeros_like(source)
+        channels[region], mask[region] = quiet(tree, 140)[region], 1.0
+        case = Case(
+            [1, 0.75, 0.5, 0] if turbo else [1, 0.75, 0.5],
+            source=source.double().numpy(),
+            region=(37, 62),
+            inject_steps=2,  # of three, or of the two that base makes of such a list
+            ramp=25,
+        )
+        return Reference(tree, Words(REPAINT, "brass", metas), channels, mask), case
+
+    check(engine.generate(request), asked, 11)
+
+
+@pytest.mark.usefixtures("no_decoder")
+def test_a_lego_in_a_region_meets_its_source_as_a_repaint_does(
+    engines: Engines, recording: tuple[Path, Tensor]
+) -> None:
+    engine, tree = engines("2b-like", False)
+    request = Lego(
+        caption="brass", source_audio=recording[0], seed=11, start=1.0, end=2.1, track="brass",
+        inference_steps=4, guidance_scale=3,
+    )  # fmt: skip
+    instruction = "Generate the BRASS track based on the audio context:"
+    metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
+
+    def asked() -> tuple[Reference, Case]:
+        source = encoded(tree, recording[1], 11, Stream.ENCODE)
+        mask = torch.zeros_like(source)
+        mask[25:52] = 1.0
+        case = Case(
+            [1, 0.75, 0.5, 0.25, 0],
+            scale=3.0,
+            source=source.double().numpy(),
+            region=(25, 52),
+            inject_steps=2,  # round(0.5 · 4)
+            ramp=12,  # round(0.5 · 25)
+        )
+        return Reference(tree, Words(instruction, "brass", metas), source, mask), case
 
     check(engine.generate(request), asked, 11)
 

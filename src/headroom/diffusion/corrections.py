@@ -48,15 +48,21 @@ def soft_mask(
 
 
 def injection(
-    source: Tensor, noise: Tensor, region: Tensor, ratio: float, levels: Sequence[float]
+    source: Tensor,
+    noise: Tensor,
+    region: Tensor,
+    ratio: float,
+    levels: Sequence[float],
+    last_too: bool = True,
 ) -> Correction:
     """After each of the first round(ratio·N) steps the kept frames are the source at that level.
 
     source, noise [B, T, C] (zero in the padding; noise is the one the run began with), region
     [B, T, 1] (1 where new), levels: the noise level after each step, `schedule.times[1:]` or
-    `base_levels(schedule)`. Put it after `dcw` in the order of corrections.
+    `base_levels(schedule)`. Put it after `dcw` in the order of corrections. `last_too=False` leaves
+    the last step as it is, as the turbo variants do, so that `blend` has two sides to blend.
     """
-    last = round(ratio * len(levels))
+    last = min(round(ratio * len(levels)), len(levels) - (not last_too))
     free = region > 0
 
     def correct(k: int, before: Tensor, v: Tensor, after: Tensor) -> Tensor:

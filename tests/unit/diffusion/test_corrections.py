@@ -64,6 +64,17 @@ def test_injection_lasts_for_the_rounded_share_of_the_steps(ratio: float, steps:
         torch.testing.assert_close(got[:, 4:], kept[:, 4:])
 
 
+@pytest.mark.parametrize(("ratio", "steps"), [(1.0, 4), (0.9, 4), (0.5, 2)])
+def test_injection_can_leave_the_last_step_alone(ratio: float, steps: int) -> None:
+    start, source = noise.draw([1], [6], 2), noise.draw([2], [6], 2)
+    region = corrections.soft_mask([(2, 4)], [6], 6, 0)
+    levels = linear(5, 1.0).times[1:]
+    inject = corrections.injection(source, start, region, ratio, levels, last_too=False)
+    x = torch.full_like(start, 9.0)
+    assert [not torch.equal(inject(k, x, x, x), x) for k in range(5)].count(True) == steps
+    assert torch.equal(inject(4, x, x, x), x)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 7, 10])
 def test_haar_round_trip_and_energy(frames: int) -> None:
     x = noise.draw([1, 2], [frames, frames], 3)

@@ -34,6 +34,7 @@ from headroom.models.acestep.requests import (
     Lego,
     Repaint,
     Text2Music,
+    keeps_source,
 )
 from headroom.models.acestep.song import (
     Finish,
@@ -154,7 +155,11 @@ def _codes(request: AnyMusicRequest, notes: list[Note]) -> tuple[int, ...]:
 def _seconds(
     request: AnyMusicRequest, codes: tuple[int, ...], source: Source | None
 ) -> float | None:
-    """What the model is told of the length: that of the source, the codes, or the request."""
+    """What the model is told of the length: that of the song, of the codes, or of the request.
+
+    A song that grows beyond its source (outpainting) is told with its new length. The released
+    code says the length of the recording there, and so asks for a longer song than it names.
+    """
     if source is not None:
         return source.total / SAMPLE_RATE
     if codes:
@@ -282,7 +287,8 @@ def _guidance(request: AnyMusicRequest, variant: Variant) -> float:
 
 
 def _repainting(request: AnyMusicRequest) -> Repainting | None:
-    if not isinstance(request, Repaint):
+    """How the region meets the rest of the source; a lego of the whole source has no rest."""
+    if not isinstance(request, (Repaint, Lego)) or not keeps_source(request):
         return None
     preset = repaint_preset(request.repaint_mode, request.repaint_strength)
     frames, fade = request.repaint_latent_crossfade_frames, request.repaint_wav_crossfade_sec
@@ -300,10 +306,9 @@ def _retake_seed(request: AnyMusicRequest, seed: int) -> int | None:
 
 
 def _finish(request: AnyMusicRequest) -> Finish:
-    # A repaint keeps samples of its source; changing the level would change those too.
     normalise = request.enable_normalization
     if normalise is None:
-        normalise = not isinstance(request, Repaint)
+        normalise = not keeps_source(request)  # a new level would change what is kept
     return Finish(
         latent_shift=request.latent_shift,
         latent_rescale=request.latent_rescale,

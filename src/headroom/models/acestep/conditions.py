@@ -80,9 +80,9 @@ def encode_conditions(
     """`references[i]`: timbre latents [F, 64] of song i; `silence` [F, 64] stands in for none."""
     leaders, shared = _leaders(songs)
     timbre = [references[i] or (silence,) for i in leaders]
-    first = [_prompt(songs[i], songs[i].instruction) for i in leaders]
+    first = [tokenizer.caption(_prompt(songs[i], songs[i].instruction)) for i in leaders]
 
-    def encode(captions: Sequence[str]) -> Rows:
+    def encode(captions: Sequence[Sequence[int]]) -> Rows:
         return _encode(
             captions,
             [songs[i] for i in leaders],
@@ -95,7 +95,11 @@ def encode_conditions(
 
     second = None
     if songs[0].instruction_after is not None:
-        second = encode([_prompt(songs[i], songs[i].instruction_after or "") for i in leaders])
+        after = [_prompt(songs[i], songs[i].instruction_after or "") for i in leaders]
+        # The reference has no room for more tokens than the prompt before the switch has.
+        second = encode(
+            [tokenizer.caption(text)[: len(ids)] for text, ids in zip(after, first, strict=True)]
+        )
     guided = any(songs[0].sampling.guided)
     null = conditioner.null_condition_emb.clone() if guided else None
     return Conditions(encode(first), second, shared, null)
@@ -119,7 +123,7 @@ def _leaders(songs: Sequence[Song]) -> tuple[list[int], tuple[int, ...]]:
 
 
 def _encode(
-    captions: Sequence[str],
+    captions: Sequence[Sequence[int]],
     songs: Sequence[Song],
     timbre: Sequence[tuple[Tensor, ...]],
     text_encoder: Qwen3,
@@ -128,7 +132,7 @@ def _encode(
     device: torch.device,
 ) -> Rows:
     dtype = module_dtype(conditioner)
-    text_ids, text_lengths = pack([tokenizer.caption(c) for c in captions], device)
+    text_ids, text_lengths = pack(captions, device)
     lyric_ids, lyric_lengths = pack(
         [tokenizer.lyrics(lyric_prompt(s.language, s.lyrics)) for s in songs], device
     )

@@ -1,4 +1,4 @@
-"""After the decoder: level, the splice of a repaint, fades."""
+"""After the decoder: level, the splice around a region, fades."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _spliced(
     """The source with its region from `made`. Samples past the last whole frame are the source's,
     unless the region reaches the end."""
     if region is None:
-        raise ValueError("a repaint without a region")
+        raise ValueError("a splice without a region")
     made_end = made.samples.shape[1]
     if region.stop_sample > made_end:
         source = Audio(source.samples[:, :made_end], source.rate)

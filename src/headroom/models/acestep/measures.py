@@ -45,8 +45,8 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Tokens of one condition: caption (the longer one where the instruction changes) and lyrics,
-    rows it becomes, references it listens to."""
+    """Tokens of one condition: caption (after the cover switch it has no more) and lyrics, rows it
+    becomes, references it listens to."""
 
     caption: int
     lyrics: int
@@ -64,11 +64,10 @@ def words(songs: Sequence[Song], reader: Reader) -> list[Words]:
     for i, song in enumerate(songs):
         if i and same_condition(songs[i - 1], song):
             continue
-        instructions = (song.instruction, song.instruction_after or song.instruction)
-        prompts = {caption_prompt(text, song.caption, song.metas) for text in instructions}
+        prompt = caption_prompt(song.instruction, song.caption, song.metas)
         found.append(
             Words(
-                max(len(reader.caption(prompt)) for prompt in prompts),
+                len(reader.caption(prompt)),
                 len(reader.lyrics(lyric_prompt(song.language, song.lyrics))),
                 len(song.references),
             )

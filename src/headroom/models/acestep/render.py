@@ -356,9 +356,8 @@ def _corrections(
         levels = schedule.times[1:]
         if sampling.method == "sde" and not sampling.turbo:
             levels = samplers.base_levels(schedule)
-        found.append(
-            corrections.injection(source, noise, region, repainting.injected_share, levels)
-        )
+        share, last_too = repainting.injected_share, not sampling.turbo
+        found.append(corrections.injection(source, noise, region, share, levels, last_too))
     return found
 
 

@@ -273,7 +273,7 @@ class OutputFields(Fields):
         Knob(
             "Output",
             "Bring the loudest sample to the level below.",
-            left_open="on, but off for a repaint, which keeps the samples of its source",
+            left_open="on, but off where a region keeps the samples of its source around it",
         ),
     ] = None
     normalization_db: Annotated[

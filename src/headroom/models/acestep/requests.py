@@ -22,7 +22,6 @@ from headroom.log import log
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.request_fields import (
-    PRESET,
     SHARE,
     DiffusionFields,
     GuidanceFields,
@@ -31,6 +30,7 @@ from headroom.models.acestep.request_fields import (
 from headroom.models.acestep.song_fields import SongFields
 from headroom.models.acestep.source_fields import (
     CoverStrengthFields,
+    EdgeFields,
     RegionFields,
     SourceFields,
     TrackFields,
@@ -129,53 +129,19 @@ class Cover(
 
 
 class Repaint(
-    OutputFields, GuidanceFields, DiffusionFields, RegionFields, SourceFields, SongFields
-):
+    OutputFields, GuidanceFields, DiffusionFields, EdgeFields, RegionFields, SourceFields,
+    SongFields,
+):  # fmt: skip
     """A stretch of a recording made anew, or more of it before or after."""
 
     task: Literal["repaint"] = "repaint"
-    repaint_mode: Annotated[
-        Literal["conservative", "balanced", "aggressive"],
-        Knob("Repaint", "How firmly the rest of the recording is kept as it is."),
-    ] = "balanced"
-    repaint_strength: Annotated[
-        float,
-        Limit(0, 1, SHARE, least=0),
-        Knob(
-            "Repaint", "Between conservative (0) and aggressive (1), in mode balanced.", step=0.01
-        ),
-    ] = 0.5
-    repaint_latent_crossfade_frames: Annotated[
-        int | None,
-        Limit(0, 250, "a longer one would leave nothing of the region", least=0),
-        Knob(
-            "Repaint",
-            "Blend outside each side of the region, at 25 frames a second.",
-            idle=(10,),
-            unit="frames",
-            step=1,
-            left_open=PRESET,
-        ),
-    ] = None
-    repaint_wav_crossfade_sec: Annotated[
-        float | None,
-        Limit(0, 10, "a longer one would be heard as a fade", least=0),
-        Knob(
-            "Repaint",
-            "Cross-fade to the samples of the recording on each side of the region.",
-            idle=(0,),
-            unit="s",
-            step=0.01,
-            left_open=PRESET,
-        ),
-    ] = None
 
 
 class Lego(
-    OutputFields, GuidanceFields, DiffusionFields, TrackFields, RegionFields, SourceFields,
-    SongFields,
+    OutputFields, GuidanceFields, DiffusionFields, TrackFields, EdgeFields, RegionFields,
+    SourceFields, SongFields,
 ):  # fmt: skip
-    """One more track that fits a recording."""
+    """One more track that fits a recording, in all of it or in a region."""
 
     task: Literal["lego"] = "lego"
 
@@ -213,6 +179,12 @@ TASKS: Mapping[str, type[AnyMusicRequest]] = {
     "extract": Extract,
     "complete": Complete,
 }
+
+
+def keeps_source(request: AnyMusicRequest) -> bool:
+    """Whether the song keeps samples of its source as they are, outside a region."""
+    return isinstance(request, Repaint) or (isinstance(request, Lego) and request.has_region)
+
 
 _ELSEWHERE: Mapping[type[AnyMusicRequest], Mapping[str, Param]] = {
     model: {

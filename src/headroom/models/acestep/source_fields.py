@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from headroom.models.acestep.request_fields import SHARE, Fields, File
+from headroom.models.acestep.request_fields import PRESET, SHARE, Fields, File
 from headroom.models.acestep.vocabulary import TRACK_WORDS, TRACKS
 from headroom.params.knob import Choices, Knob, Limit, refuse
 
@@ -90,6 +90,51 @@ class RegionFields(Fields):
         if self.end is not None and self.start >= self.end:
             raise refuse(f"below the end ({self.end:g} s)", field="start", value=self.start)
         return self
+
+    @property
+    def has_region(self) -> bool:
+        """Whether a part of the source is named, and not all of it."""
+        return self.start != 0 or self.end is not None
+
+
+class EdgeFields(Fields):
+    """How a region meets what surrounds it, for requests that keep the rest of the source."""
+
+    repaint_mode: Annotated[
+        Literal["conservative", "balanced", "aggressive"],
+        Knob("Repaint", "How firmly the rest of the recording is kept as it is."),
+    ] = "balanced"
+    repaint_strength: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob(
+            "Repaint", "Between conservative (0) and aggressive (1), in mode balanced.", step=0.01
+        ),
+    ] = 0.5
+    repaint_latent_crossfade_frames: Annotated[
+        int | None,
+        Limit(0, 250, "a longer one would leave nothing of the region", least=0),
+        Knob(
+            "Repaint",
+            "Blend outside each side of the region, at 25 frames a second.",
+            idle=(10,),
+            unit="frames",
+            step=1,
+            left_open=PRESET,
+        ),
+    ] = None
+    repaint_wav_crossfade_sec: Annotated[
+        float | None,
+        Limit(0, 10, "a longer one would be heard as a fade", least=0),
+        Knob(
+            "Repaint",
+            "Cross-fade to the samples of the recording on each side of the region.",
+            idle=(0,),
+            unit="s",
+            step=0.01,
+            left_open=PRESET,
+        ),
+    ] = None
 
 
 class TrackFields(Fields):

@@ -19,9 +19,11 @@ from headroom.models.acestep.request_fields import GuidanceFields
 from headroom.models.acestep.requests import (
     TASKS,
     AnyMusicRequest,
-    Repaint,
+    Lego,
     Text2Music,
+    keeps_source,
 )
+from headroom.models.acestep.source_fields import EdgeFields
 from headroom.nn.config_fields import ConfigFields
 from headroom.params.clamp import Note
 from headroom.params.describe import TASK, Param, describe
@@ -242,7 +244,10 @@ def _by_source(request: AnyMusicRequest) -> Iterator[_Idle]:
         yield ("duration",), "the song is as long as its audio codes"
     else:
         yield ("audio_cover_strength",), "without audio codes there is no source to hear"
-    if isinstance(request, Repaint) and request.repaint_mode != "balanced":
+    if isinstance(request, Lego) and not keeps_source(request):
+        names = tuple(EdgeFields.model_fields)
+        yield names, "without a region (start, end) nothing of the source is kept as it is"
+    if isinstance(request, EdgeFields) and request.repaint_mode != "balanced":
         yield ("repaint_strength",), f"mode {request.repaint_mode} has a strength of its own"
 
 
@@ -269,8 +274,9 @@ def _by_sampler(request: AnyMusicRequest) -> Iterator[_Idle]:
 def _by_output(request: AnyMusicRequest) -> Iterator[_Idle]:
     if request.enable_normalization is False:
         yield ("normalization_db",), "normalisation is off (enable_normalization)"
-    elif request.enable_normalization is None and isinstance(request, Repaint):
-        yield ("normalization_db",), "normalisation is off for a repaint (enable_normalization)"
+    elif request.enable_normalization is None and keeps_source(request):
+        why = "normalisation is off where samples of the source are kept (enable_normalization)"
+        yield ("normalization_db",), why
     if request.audio_format not in (None, "mp3", "opus"):
         yield ("bitrate",), f"{request.audio_format} has no bit rate to choose"
 

@@ -393,7 +393,11 @@ def test_how_a_repaint_meets_its_surroundings(
     fields: dict[str, object], repainting: Repainting, recordings: Recordings
 ) -> None:
     assert song(repaint(recordings(6), start=1, **fields)).sampling.repainting == repainting
-    assert song(Lego(source_audio=recordings(6))).sampling.repainting is None
+    lego = Lego.model_validate({"source_audio": recordings(6), **fields})
+    made = song(lego)
+    assert made.sampling.repainting is None and made.finish.normalise_db == -1
+    made = song(lego.model_copy(update={"end": 3}))
+    assert made.sampling.repainting == repainting and made.finish.normalise_db is None
 
 
 def test_the_other_numbers_of_the_sampler() -> None:
