@@ -29,7 +29,6 @@ SHOWN = (
 OLDER = {
     "--task": "--task-type",
     "--source": "--src-audio",
-    "--use-constrained-decoding": "--no-constrained-decoding",
 }
 SETTINGS = {"checkpoint_dir": "checkpoints_dir", "enable_gpu_management": "gpu_management"}
 OPEN = re.compile(r" \(left open: (.*)\)$")

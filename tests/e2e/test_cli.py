@@ -138,7 +138,9 @@ def test_help_shows_the_limits_of_the_model_in_use(cli: Cli) -> None:
     shown = " ".join(cli("generate", "--help").out.split())
     assert "Denoising steps. [1..20] (left open: acestep-v15-nano takes 8)" in shown
     assert "--guidance-scale" not in shown  # a distilled model has none
-    assert "--noise headroom|official" in shown
+    assert "--noise" not in shown and "--seed N" in shown
+    everything = " ".join(cli("generate", "--help-all").out.split())
+    assert "--noise headroom|official" in everything and "--guidance-scale" not in everything
 
 
 # --- refusals ----------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def test_a_rendered_song_is_understood(cli: Cli, home: Path) -> None:
         (("compose",), "caption"),
         (("compose", "x", "--temperature", "9"), "temperature"),
         (("compose", "x", "--top-p", "many"), "top_p"),
-        (("compose", "x", "--seed", "-1"), "seed"),
+        (("compose", "x", "--seed", "-2"), "seed"),
         (("compose", "x", "--lyrics", "@nowhere.txt"), "lyrics"),
         (("compose", "x", "--sparkle"), "--sparkle"),
         (("understand", "nowhere.wav"), "nowhere.wav"),

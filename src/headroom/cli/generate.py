@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,7 @@ from headroom.models.acestep.examples import USUAL, filled
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.variants import offered
 from headroom.params.describe import Param, union
-from headroom.params.flags import add_flags, given
+from headroom.params.flags import add_flags, given, mark_basic
 from headroom.params.read import Family
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
@@ -130,18 +129,19 @@ def _parser(params: Sequence[Param], family: Family) -> Parser:
     )  # fmt: skip
     files.add_argument("--json", action="store_true", help="one JSON object on standard output")
     files.add_argument("-q", "--quiet", action="store_true", help="the songs' names and no more")
+    basic = ("output", "force", "play", "lrc", "replay", "example", "json", "quiet")
+    mark_basic(*(action for action in files._group_actions if action.dest in basic))
     add_engine_flags(parser)
     add_flags(parser, params, family)
+    parser.in_layers()
     return parser
 
 
-def _fields(
-    args: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser
-) -> dict[str, object]:
+def _fields(args: argparse.Namespace, rest: Sequence[str], parser: Parser) -> dict[str, object]:
     """The fields of the request that were said; the word that is no flag is the caption."""
     unknown = next((word for word in rest if word.startswith("-") and word != "--"), None)
     if unknown is not None:
-        raise _unknown_flag(unknown, parser)
+        raise parser.unknown(unknown)
     found = given(args, union(TASKS.values()))
     if args.example is not None:
         found["example"] = args.example
@@ -163,23 +163,10 @@ def _torn(text: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _unknown_flag(word: str, parser: argparse.ArgumentParser) -> InvalidRequest:
-    flag, _, value = word.partition("=")
-    known = [
-        option
-        for action in parser._actions
-        if action.help != argparse.SUPPRESS
-        for option in action.option_strings
-    ]
-    close = get_close_matches(flag, known, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    return InvalidRequest(flag, value or word, f"the flags `acestep generate --help` lists{hint}")
-
-
 def _shown(words: Sequence[str], settings: Settings) -> tuple[tuple[Param, ...], Family]:
     """All parameters and tasks; for the help those of the model in use, with its limits."""
     everything = union(TASKS.values())
-    if not {"-h", "--help"} & {*words}:
+    if not {"-h", "--help", "--help-all"} & {*words}:
         return everything, TASKS
     variant = variant_in_use(words, settings)
     if variant is None:

@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn, cast, get_args
+from typing import Any, NoReturn, cast, get_args
 
 from headroom import paths
 from headroom.engine.arguments import MOST_THREADS, check_threads
@@ -16,6 +17,7 @@ from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.errors import InvalidRequest, UnreadableFile
 from headroom.hardware.machine import DType, Kind
 from headroom.memory.limits import Choices
+from headroom.params.flags import is_basic, mark_basic
 from headroom.setting import amount, device, maybe
 from headroom.settings import Settings
 from headroom.settings_memory import BACKENDS, POLICIES, PRECISION_WORDS, QUANTIZATIONS, Policy
@@ -23,16 +25,80 @@ from headroom.settings_memory import BACKENDS, POLICIES, PRECISION_WORDS, QUANTI
 AUTO = "auto"
 DTYPES = (AUTO, *get_args(DType))
 DEVICES = (AUTO, *get_args(Kind))
+_BASIC = ("device", "model", "lm_model", "checkpoint_dir")  # what most people need of them
+_LONG = 400  # characters of a flag's help that is shortened in the short help
 _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose faults are one line on standard error and exit code 2."""
+    """A parser whose faults are one line on standard error and exit code 2.
+
+    In two layers (`in_layers`) its `--help` lists the flags that most people need, and `--help-all`
+    every flag.
+    """
+
+    _brief = False
+
+    def in_layers(self) -> None:
+        """Let `--help` list the flags that are marked as basic, and `--help-all` all."""
+        self._brief = True
+        mark_basic(self.add_argument("--help-all", action=_HelpAll, help="list every flag"))
+
+    def whole_help(self) -> str:
+        """The help with every flag."""
+        return super().format_help()
+
+    def format_help(self) -> str:
+        """The help that `--help` prints."""
+        if not self._brief:
+            return self.whole_help()
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        words = [action.help for action in shown]
+        later = [a for a in shown if not (is_basic(a) or a.dest == "help")]
+        try:
+            for action in shown:
+                action.help = argparse.SUPPRESS if action in later else _short(action.help or "")
+            text = self.whole_help()
+        finally:
+            for action, said in zip(shown, words, strict=True):
+                action.help = said
+        return f"{text}\n`{self.prog} --help-all` lists {len(later)} more flags.\n"
+
+    def unknown(self, word: str) -> InvalidRequest:
+        """The error for a word that none of its flags answers to, with the nearest."""
+        flag, _, value = word.partition("=")
+        actions = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        known = [name for action in actions for name in action.option_strings]
+        close = get_close_matches(flag, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        where = f"{self.prog} --help{'-all' if self._brief else ''}"
+        return InvalidRequest(flag, value or word, f"the flags `{where}` lists{hint}")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where the flags are listed."""
         sys.stderr.write(f"error: {message}; `{self.prog} --help` lists the flags.\n")
         raise SystemExit(2)
+
+
+def _short(words: str) -> str:
+    """A flag's help with the first few of very many choices."""
+    if len(words) < _LONG:
+        return words
+    return re.sub(r"\[one of: ((?:[^,\]]+, ){3})[^\]]*\]", r"[one of: \1…]", words)
+
+
+class _HelpAll(argparse.Action):
+    """Print the help with every flag, and leave."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        more.update(nargs=0, default=argparse.SUPPRESS)
+        super().__init__(option_strings, argparse.SUPPRESS, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it, and leave."""
+        if isinstance(parser, Parser):
+            sys.stdout.write(parser.whole_help())
+        parser.exit()
 
 
 def spelt(words: Sequence[str]) -> list[str]:
@@ -91,8 +157,9 @@ class EngineFlags:
         return settings
 
 
-def add_engine_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags every command has that runs a model."""
+def add_engine_flags(parser: argparse.ArgumentParser, older_shown: bool = False) -> None:
+    """The flags every command has that runs a model; `older_shown`: what ACE-Step calls some of
+    them is in the help too."""
     group = parser.add_argument_group("Machine and model")
     group.add_argument(
         "--device", default=AUTO, metavar="|".join(DEVICES),
@@ -130,6 +197,22 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--gpu-idle-timeout", metavar="SECONDS", help="until an idle part leaves")
     group.add_argument("--threads", metavar="N", help="of the processor (left open: as torch has)")
+    mark_basic(*(action for action in group._group_actions if action.dest in _BASIC))
+    _add_older_flags(parser, older_shown)
+
+
+def _add_older_flags(parser: argparse.ArgumentParser, shown: bool) -> None:
+    group = parser.add_argument_group("Machine and model, as they were called")
+    hidden = argparse.SUPPRESS
+    for flag, same in (("--config-path", "--model"), ("--lm-model-path", "--lm-model")):
+        words = same if shown and flag == "--config-path" else hidden
+        dest = same[2:].replace("-", "_")
+        group.add_argument(flag, dest=dest, metavar="NAME", help=words)
+    for same in ("--offload", "--offload-dit"):
+        group.add_argument(
+            f"{same}-to-cpu", dest=same[2:].replace("-", "_"), action="store_const", const="on",
+            help=same if shown else hidden,
+        )  # fmt: skip
 
 
 def engine_flags(args: argparse.Namespace) -> EngineFlags:

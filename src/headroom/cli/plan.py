@@ -78,7 +78,7 @@ def run(words: Sequence[str]) -> int:
     fields = given(args, union(TASKS.values()))
     unknown = next((word for word in rest if word.startswith("-")), None)
     if unknown is not None:
-        raise InvalidRequest(unknown, unknown, "the flags `acestep plan --help` lists")
+        raise parser.unknown(unknown)
     if rest:
         fields["caption"] = " ".join(rest)
     request = request_from(fields or {"caption": "a song"})

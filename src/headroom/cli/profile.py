@@ -27,7 +27,7 @@ from headroom.models.acestep import examples
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import Param, union
-from headroom.params.flags import add_flags, given, text_of, unknown_flag
+from headroom.params.flags import add_flags, given, text_of
 from headroom.profiler.options import (
     MODES,
     QUERY,
@@ -151,9 +151,10 @@ def _compared(words: Sequence[str]) -> int:
 def parsed(words: Sequence[str], settings: Settings) -> Options:
     """What the flags say. Raises InvalidRequest for what contradicts itself or cannot be."""
     params = tuple(p for p in union(TASKS.values()) if p.name not in _OWN)
-    args, rest = _explained(_parser(params)).parse_known_args(spelt(words))
+    parser = _explained(_parser(params))
+    args, rest = parser.parse_known_args(spelt(words))
     if rest:
-        raise unknown_flag(rest[0], params)
+        raise parser.unknown(rest[0])
     mode = _mode(args.mode)
     flags = engine_flags(args)
     said = given(args, params)
@@ -230,16 +231,7 @@ def _parser(params: Sequence[Param]) -> Parser:
         ("--tier-batch-boundary", "batches of 1, 2, 4 and 8, until one does not fit"),
     ):
         group.add_argument(flag, action="store_true", help=words)
-    add_engine_flags(parser)
-    group = parser.add_argument_group("Machine and model, as they were called")
-    group.add_argument("--config-path", dest="model", metavar="NAME", help="--model")
-    group.add_argument(
-        "--offload-to-cpu", dest="offload", action="store_const", const="on", help="--offload"
-    )
-    group.add_argument(
-        "--offload-dit-to-cpu", dest="offload_dit", action="store_const", const="on",
-        help="--offload-dit",
-    )  # fmt: skip
+    add_engine_flags(parser, older_shown=True)
     add_flags(parser, params, TASKS)
     return parser
 

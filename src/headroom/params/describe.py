@@ -56,6 +56,11 @@ class Param:
         """Name on the command line, without dashes."""
         return self.knob.flag or self.name.replace("_", "-")
 
+    @property
+    def off(self) -> str:
+        """Name on the command line, without dashes, of the flag that switches it off."""
+        return self.knob.off or f"no-{self.flag}"
+
     def allowed(self) -> str:
         """What may stand here, as the end of a sentence."""
         words = _kind_words(self)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from headroom import paths
 from headroom.errors import InvalidFile, InvalidRequest, UnreadableFile
@@ -23,12 +23,17 @@ from headroom.params.request import Request
 NO_FAMILY: Family = MappingProxyType({})
 R = TypeVar("R", bound=Request)
 _TASK_FLAGS = ("--task_type", "--task-type")
+_SHOWN = 8  # choices that stand beside a flag; more are listed behind its help
+_BASIC = "basic"  # attribute of the actions of such flags
 
 
 def add_flags(
-    parser: argparse.ArgumentParser, params: Sequence[Param], family: Family = NO_FAMILY
+    parser: argparse.ArgumentParser,
+    params: Sequence[Param],
+    family: Family = NO_FAMILY,
+    shown: bool = True,
 ) -> None:
-    """One flag a parameter, under its group's heading.
+    """One flag a parameter, under its group's heading; not `shown`: taken, and not in the help.
 
     Give it `describe(model)`, or for a command that makes any request of a family
     `union(family.values())` and the family: then there is `--task`, and the help of a flag that
@@ -36,14 +41,19 @@ def add_flags(
     """
     if family:
         words = "|".join(family)
-        parser.add_argument("--task", default=argparse.SUPPRESS, metavar=words, help="What to do.")
+        mark_basic(
+            parser.add_argument(
+                "--task", default=argparse.SUPPRESS, metavar=words, help="What to do."
+            )
+        )
         parser.add_argument(
             *_TASK_FLAGS, dest=TASK, default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
     for title, members in groups(params).items():
         group = parser.add_argument_group(title)
         for param in members:
-            _add(group, param, _only(family, param))
+            words = caption(param, _only(family, param)) if shown else argparse.SUPPRESS
+            _add(group, param, words)
 
 
 def given(namespace: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
@@ -55,7 +65,7 @@ def given(namespace: argparse.Namespace, params: Iterable[Param]) -> dict[str, o
     said = vars(namespace)
     found = {TASK: said[TASK]} if TASK in said else {}
     for param in params:
-        for name in (param.name, *param.knob.old):
+        for name in _names(param):
             if name in said:
                 value = said[name]
                 is_text = param.knob.file and isinstance(value, str)
@@ -100,7 +110,7 @@ def argv_of(request: Request) -> list[str]:
 def _words(param: Param, value: object) -> list[str]:
     flag = f"--{param.flag}"
     if isinstance(value, bool):
-        return [flag if value else f"--no-{param.flag}"]
+        return [flag if value else f"--{param.off}"]
     if isinstance(value, tuple):
         if not param.split:
             return [f"{flag}={item}" for item in value]
@@ -115,42 +125,77 @@ def _only(family: Family, param: Param) -> str:
     return "" if len(tasks) == len(family) else ", ".join(tasks)
 
 
-def _add(group: argparse._ArgumentGroup, param: Param, only: str) -> None:
-    switch = param.kind is bool
-    action: str | type[argparse.Action] = "store"
-    if switch:
-        action = argparse.BooleanOptionalAction
-    elif param.many and not param.split:
-        action = "append"
-    more = {} if switch else {"metavar": _metavar(param)}
-    shown, name = f"--{param.flag}", param.name
-    _argument(group, [shown], name, action, caption(param, only), more)
-    hidden = _spellings(name) - {shown}
-    if hidden:
-        _argument(group, sorted(hidden), name, action, argparse.SUPPRESS, more)
-    for old in param.knob.old:
-        flags = _spellings(old) - {shown}
-        if flags:
-            _argument(group, sorted(flags), old, action, argparse.SUPPRESS, more)
+def _add(group: argparse._ArgumentGroup, param: Param, words: str) -> None:
+    flags = {param.name: [f"--{param.flag}"]}
+    if param.kind is bool:
+        flags[param.name].append(f"--{param.off}")
+    shown = set(flags[param.name])
+    hidden = {name: sorted(_spellings(param, name) - shown) for name in _names(param)}
+    _argument(group, flags[param.name], param.name, param, words)
+    for name, others in hidden.items():
+        if others:
+            _argument(group, others, name, param, argparse.SUPPRESS)
     for old, _ in param.knob.old_switches:
-        flags = _spellings(old)
-        _argument(group, sorted(flags), old, argparse.BooleanOptionalAction, argparse.SUPPRESS, {})
+        group.add_argument(
+            *sorted({*_hyphens(old), *_hyphens(f"no_{old}")}), dest=old, action=Switch,
+            default=argparse.SUPPRESS, help=argparse.SUPPRESS,
+        )  # fmt: skip
 
 
 def _argument(
-    group: argparse._ArgumentGroup,
-    flags: Sequence[str],
-    name: str,
-    action: str | type[argparse.Action],
-    words: str,
-    more: dict[str, str],
+    group: argparse._ArgumentGroup, flags: Sequence[str], name: str, param: Param, words: str
 ) -> None:
     add: Callable[..., argparse.Action] = group.add_argument
-    add(*flags, dest=name, action=action, default=argparse.SUPPRESS, help=words, **more)
+    action: str | type[argparse.Action] = "store"
+    if param.kind is bool:
+        action = Switch
+    elif param.many and not param.split:
+        action = "append"
+    more = {} if param.kind is bool else {"metavar": _metavar(param)}
+    made = add(*flags, dest=name, action=action, default=argparse.SUPPRESS, help=words, **more)
+    if param.knob.basic:
+        mark_basic(made)
 
 
-def _spellings(name: str) -> set[str]:
-    return {f"--{name}", f"--{name.replace('_', '-')}"}
+class Switch(argparse.Action):
+    """A flag that says yes, or no where it begins with `--no-`; it takes no value."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **more)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Write the value down."""
+        setattr(namespace, self.dest, not str(option_string).startswith(("--no-", "--no_")))
+
+
+def mark_basic(*actions: argparse.Action) -> None:
+    """Say of flags that most people need them."""
+    for action in actions:
+        setattr(action, _BASIC, True)
+
+
+def is_basic(action: argparse.Action) -> bool:
+    """Whether a flag is one that most people need."""
+    return getattr(action, _BASIC, False)
+
+
+def _names(param: Param) -> tuple[str, ...]:
+    return (param.name, *param.knob.old)
+
+
+def _spellings(param: Param, name: str) -> set[str]:
+    found = set(_hyphens(name))
+    return found | set(_hyphens(f"no_{name}")) if param.kind is bool else found
+
+
+def _hyphens(name: str) -> tuple[str, str]:
+    return f"--{name}", f"--{name.replace('_', '-')}"
 
 
 def caption(param: Param, only: str = "") -> str:
@@ -164,6 +209,9 @@ def caption(param: Param, only: str = "") -> str:
         parts.append(
             f"[{param.shown(limit.minimum).removesuffix(unit)}..{param.shown(limit.maximum)}]"
         )
+    if len(param.choices) > _SHOWN:
+        typed = [word for word in param.choices if word.isascii()]
+        parts.append(f"[one of: {', '.join(typed or param.choices)}]")
     if param.required:
         parts.append("(needed)")
     elif param.optional:
@@ -177,7 +225,7 @@ def caption(param: Param, only: str = "") -> str:
 
 def _metavar(param: Param) -> str:
     if param.choices:
-        word = "|".join(param.choices) if len(param.choices) <= 8 else "WORD"
+        word = "|".join(param.choices) if len(param.choices) <= _SHOWN else "WORD"
     elif param.kind is Path:
         word = "FILE"
     elif param.kind is str:

@@ -46,6 +46,8 @@ class Knob:
     step      of a slider
     lines     of a text box
     flag      name on the command line where it differs from the field's
+    off       name of the flag that switches it off where that is not `no-` and its name
+    basic     whether most people need it: the short help lists it
     file      whether `@FILE` on the command line means the text of that file
     left_open for a field that may be None: who decides then, in words
     stand_in  for a field that may be None: the value taken where nobody decides (None: no value)
@@ -64,6 +66,8 @@ class Knob:
     step: float | None = None
     lines: int = 1
     flag: str = ""
+    off: str = ""
+    basic: bool = False
     file: bool = False
     left_open: str = ""
     stand_in: float | str | None = None

@@ -6,6 +6,7 @@ import pytest
 
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.errors import InvalidRequest
+from headroom.params.flags import mark_basic
 
 
 def read(*words: str) -> object:
@@ -99,3 +100,56 @@ def test_no_flag_is_a_part_of_another() -> None:
     _, rest = parser.parse_known_args(["--dev", "cpu"])
     assert rest == ["--dev", "cpu"]
     assert isinstance(parser, argparse.ArgumentParser)
+
+
+def layered() -> Parser:
+    parser = Parser("acestep x", allow_abbrev=False)
+    for flag, words in (("--song", "Made [one of: " + "a, " * 150 + "b]."), ("--rare", "Seldom.")):
+        made = parser.add_argument(flag, help=words)
+        if flag == "--song":
+            mark_basic(made)
+    parser.add_argument("--old", help=argparse.SUPPRESS)
+    parser.in_layers()
+    return parser
+
+
+def test_the_short_help_has_what_most_people_need_and_names_the_long_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    short = " ".join(layered().format_help().split())
+    assert "--song" in short and "Made [one of: a, a, a, …]." in short
+    assert "--rare" not in short and "`acestep x --help-all` lists 1 more flags." in short
+    parser = layered()
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(["--help-all"])
+    long = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert "--rare" in long and "--song" in long and "--old" not in long
+    assert long.count(" a,") == 150
+    assert parser.format_help() == layered().format_help()  # nothing was lost of the short one
+
+
+def test_an_unknown_flag_gets_the_nearest_of_those_that_are_shown() -> None:
+    said = str(layered().unknown("--rar=3"))
+    assert "'3'" in said and "did you mean --rare?" in said and "--help-all" in said
+    assert "--old" not in str(layered().unknown("--ol"))
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (("--config-path", "m"), "model", "m"),
+        (("--lm-model-path", "l"), "lm", "l"),
+        (("--offload-to-cpu",), "offload", True),
+        (("--offload-dit-to-cpu",), "offload_dit", True),
+    ],
+)
+def test_what_other_programs_call_a_flag_is_taken_everywhere(
+    words: tuple[str, ...], field: str, value: object
+) -> None:
+    flags = read(*words)
+    found = flags if hasattr(flags, field) else flags.choices  # type: ignore[attr-defined]
+    assert getattr(found, field) == value
+    parser = Parser("acestep x")
+    add_engine_flags(parser)
+    assert words[0] not in parser.format_help()

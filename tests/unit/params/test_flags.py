@@ -10,8 +10,8 @@ import pytest
 
 from headroom.errors import InvalidRequest
 from headroom.params.describe import describe, union
-from headroom.params.flags import add_flags, argv_of, given, parse
-from headroom.params.knob import Knob, Limit, Many
+from headroom.params.flags import add_flags, argv_of, given, is_basic, parse
+from headroom.params.knob import Choices, Knob, Limit, Many
 from headroom.params.narrow import narrow
 from headroom.params.request import Request
 
@@ -27,6 +27,10 @@ class Song(Request):
     ] = "soft"
     takes: Annotated[tuple[int, ...], Many(","), Knob("Sound", "Takes.")] = ()
     files: Annotated[tuple[Path, ...], Many(""), Knob("Sound", "Files.", flag="file")] = ()
+    use_reverb: Annotated[
+        bool, Knob("Sound", "Reverb.", off="no-reverb", basic=True, old=("reverb", "wet"))
+    ] = True
+    colour: Annotated[str, Choices(tuple("abcdefghi♯")), Knob("Sound", "Colour.")] = "a"
 
 
 class Chord(Request):
@@ -117,3 +121,41 @@ def test_the_help_of_a_family_names_the_tasks_of_a_flag() -> None:
     assert "--task song|chord" in text
     assert "--notes N Notes. (default: 3) (only: chord)" in text
     assert given(parser.parse_args(["--task_type", "chord"]), params) == {"task": "chord"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--use-reverb", True),
+        ("--no-reverb", False),
+        ("--no-use-reverb", False),
+        ("--no_use_reverb", False),
+        ("--reverb", True),
+        ("--no_reverb", False),
+        ("--wet", True),
+        ("--no-wet", False),
+    ],
+)
+def test_a_switch_has_one_name_for_off_in_the_help_and_takes_all(flag: str, value: bool) -> None:
+    assert parse(Song, [flag]).use_reverb is value
+    text = help_of(Song)
+    assert "--use-reverb, --no-reverb Reverb. (default: on)" in text
+    assert "--no-use-reverb" not in text and "--wet" not in text
+    assert argv_of(Song(use_reverb=False)) == ["--no-reverb"]
+
+
+def test_many_choices_are_listed_in_the_help_as_they_are_typed() -> None:
+    assert "--colour WORD Colour. [one of: a, b, c, d, e, f, g, h, i] (default: a)" in help_of(Song)
+
+
+def test_flags_that_most_people_need_are_marked() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, describe(Song))
+    assert {a.dest for a in parser._actions if is_basic(a)} == {"use_reverb", "reverb", "wet"}
+
+
+def test_hidden_flags_are_taken_and_not_shown() -> None:
+    parser = argparse.ArgumentParser(prog="x")
+    add_flags(parser, describe(Chord), shown=False)
+    assert "--notes" not in parser.format_help()
+    assert given(parser.parse_args(["--notes", "4"]), describe(Chord)) == {"notes": "4"}

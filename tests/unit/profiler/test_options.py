@@ -104,6 +104,7 @@ def test_a_cover_has_its_recordings_length_and_nothing_of_a_language_model(home:
         ("--device tpu", "device: 'tpu'"),
         ("--checkpoint-dir nowhere", "checkpoint_dir: 'nowhere' .* a folder that is there"),
         ("--wrong-flag", "--wrong-flag"),
+        ("--tier-durration 3", "did you mean --tier-duration"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(line: str, says: str) -> None:
@@ -182,6 +183,7 @@ def test_the_help_lists_every_documented_flag(capsys: pytest.CaptureFixture[str]
     --device --lm-backend --config-path --lm-model --offload-to-cpu --offload-dit-to-cpu
     --quantization --duration --batch-size --inference-steps --seed --guidance-scale --thinking
     --use-cot-metas --use-cot-caption --use-cot-language --use-constrained-decoding
+    --no-constrained-decoding
     --lm-temperature --lm-cfg-scale --mode --no-warmup --detailed --llm-debug --benchmark-output
     --tiers --tier-with-lm --tier-skip-compile --tier-boundary --tier-batch-boundary --example
     --reference-audio --sample-query --instrumental --audio-codes --tier-duration --plot
@@ -197,6 +199,6 @@ def test_the_help_lists_every_documented_flag(capsys: pytest.CaptureFixture[str]
         "(default: as the example says, else 42)",
     ):
         assert said in text, said
-    accepted = ("--no-constrained-decoding", "--task-type text2music")  # old spellings, not shown
+    accepted = ("--no-use-constrained-decoding", "--task-type text2music")  # not shown
     for flag in accepted:
         assert options(flag).mode == "profile"

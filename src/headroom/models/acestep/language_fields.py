@@ -9,6 +9,7 @@ from headroom.models.acestep.request_fields import SEED, Fields
 from headroom.params.knob import Knob, Limit
 
 _GROUP = "Language model"
+CALM = 0.3  # temperature of understanding: what is there is to be said, and nothing invented
 
 
 class LanguageFields(Fields):
@@ -35,6 +36,8 @@ class LanguageFields(Fields):
         Knob(
             _GROUP,
             "Keep what it writes to the form of a song sheet.",
+            off="no-constrained-decoding",
+            basic=True,
             old=("constrained_decoding", "constrained"),
         ),
     ] = True

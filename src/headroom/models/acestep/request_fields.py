@@ -68,6 +68,7 @@ class DiffusionFields(Fields):
             step=1,
             left_open=_VARIANT,
             old=("infer_steps", "steps"),
+            basic=True,
         ),
     ] = None
     shift: Annotated[
@@ -104,7 +105,12 @@ class DiffusionFields(Fields):
     batch_size: Annotated[
         int,
         Limit(1, 8, _SONGS, least=1),
-        Knob("Output", "Songs made at once, each with its own seed.", step=1),
+        Knob(
+            "Output",
+            "Songs made at once, each with its own seed.",
+            step=1,
+            basic=True,
+        ),
     ] = 1
     seed: Annotated[
         int | None,
@@ -115,6 +121,7 @@ class DiffusionFields(Fields):
             left_open=_DRAWN,
             old=("manual_seed",),
             open_values=(-1,),
+            basic=True,
         ),
     ] = None
     seeds: Annotated[
@@ -205,6 +212,7 @@ class GuidanceFields(Fields):
             "How strictly to follow the caption; 1 is no guidance.",
             step=0.1,
             left_open=_VARIANT,
+            basic=True,
         ),
     ] = None
     guidance_variant: Annotated[
@@ -249,6 +257,7 @@ class OutputFields(Fields):
             "Language model",
             "Let a language model plan the song first; needs a planner model.",
             old=("think",),
+            basic=True,
         ),
     ] = False
     use_tiled_decode: Annotated[
@@ -311,6 +320,7 @@ class OutputFields(Fields):
             left_open="the name of the output file decides",
             stand_in="flac",
             old_words=(("wav16", "wav"),),
+            basic=True,
         ),
     ] = None
     bitrate: Annotated[

@@ -163,6 +163,7 @@ class Complete(OutputFields, GuidanceFields, DiffusionFields, SourceFields, Song
         Knob(
             "Source",
             "Instruments to add.",
+            basic=True,
             old=("track_classes", "instruments"),
             old_words=TRACK_WORDS,
         ),

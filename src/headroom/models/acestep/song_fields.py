@@ -22,7 +22,13 @@ class SongFields(Fields):
     caption: Annotated[
         str,
         Limit(0, 512, "captions are documented to have up to 512 characters"),
-        Knob("Song", "What the music should sound like.", lines=3, old=("prompt",)),
+        Knob(
+            "Song",
+            "What the music should sound like.",
+            lines=3,
+            old=("prompt",),
+            basic=True,
+        ),
     ] = ""
     global_caption: Annotated[
         str,
@@ -37,16 +43,28 @@ class SongFields(Fields):
             "voice.",
             lines=10,
             file=True,
+            basic=True,
         ),
     ] = ""
     instrumental: Annotated[
-        bool, Knob("Song", "No voice, whatever the lyrics say.", old=("is_instrumental",))
+        bool,
+        Knob(
+            "Song",
+            "No voice, whatever the lyrics say.",
+            old=("is_instrumental",),
+            basic=True,
+        ),
     ] = False
     vocal_language: Annotated[
         str,
         Choices(LANGUAGES),
         BeforeValidator(known_language),
-        Knob("Song", "Language that is sung, as a code.", old=("language",)),
+        Knob(
+            "Song",
+            "Language that is sung, as a code.",
+            old=("language",),
+            basic=True,
+        ),
     ] = "unknown"
     bpm: Annotated[
         int | None,
@@ -60,6 +78,7 @@ class SongFields(Fields):
             old=("tempo",),
             open_values=(0, -1),
             units=("bpm", "beats a minute", "beats per minute"),
+            basic=True,
         ),
     ] = None
     keyscale: Annotated[
@@ -72,6 +91,7 @@ class SongFields(Fields):
             left_open=_NOT_SAID,
             old=("key_scale", "key"),
             open_values=("unknown",),
+            basic=True,
         ),
     ] = None
     timesignature: Annotated[
@@ -83,6 +103,7 @@ class SongFields(Fields):
             old=("time_signature",),
             old_words=(("2/4", "2"), ("3/4", "3"), ("4/4", "4"), ("6/8", "6")),
             open_values=(0, -1, "unknown"),
+            basic=True,
         ),
     ] = None
     duration: Annotated[
@@ -97,6 +118,7 @@ class SongFields(Fields):
             stand_in=30.0,
             old=("audio_duration", "target_duration"),
             open_values=(-1, 0),
+            basic=True,
         ),
     ] = None
     instruction: Annotated[
@@ -115,5 +137,6 @@ class SongFields(Fields):
             "Source",
             "Recordings whose sound the song should have.",
             old=("reference_audio_path", "ref_audio_path", "ref_audio"),
+            basic=True,
         ),
     ] = ()

@@ -28,6 +28,7 @@ class SourceFields(Fields):
                 "ctx_audio",
                 "ctx_audio_path",
             ),
+            basic=True,
         ),
     ]
 
@@ -43,6 +44,7 @@ class CoverStrengthFields(Fields):
             "Share of the steps that hear the source; the rest hear only the caption.",
             step=0.01,
             old=("cover_strength",),
+            basic=True,
         ),
     ] = 1.0
 
@@ -59,6 +61,7 @@ class RegionFields(Fields):
             unit="s",
             step=0.1,
             old=("repainting_start",),
+            basic=True,
         ),
     ] = 0.0
     end: Annotated[
@@ -72,6 +75,7 @@ class RegionFields(Fields):
             left_open="the end of the source",
             old=("repainting_end",),
             open_values=(-1, 0),
+            basic=True,
         ),
     ] = None
     chunk_mask_mode: Annotated[
@@ -149,5 +153,6 @@ class TrackFields(Fields):
             left_open="not named",
             old=("track_name",),
             old_words=TRACK_WORDS,
+            basic=True,
         ),
     ] = None

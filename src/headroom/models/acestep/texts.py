@@ -13,6 +13,7 @@ from headroom.lm.sample import Sampling
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.codes_text import CODEBOOK, codes_in, codes_to_text
 from headroom.models.acestep.language import Language
+from headroom.models.acestep.language_fields import CALM
 from headroom.models.acestep.lyric_text import has_voice
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.prompts import INSTRUMENTAL
@@ -45,7 +46,6 @@ from headroom.runtime.run import Run, Step
 Act = Literal["understand", "inspire", "format"]
 ACTS: tuple[Act, ...] = get_args(Act)
 TEXT_TOKENS = 3500  # of a sheet with lyrics at most
-CALM = 0.3  # temperature of understanding: what is there is to be said, and nothing invented
 
 
 @dataclass(frozen=True, slots=True)
