@@ -137,7 +137,7 @@ class Settings(MemorySettings):
         Setting(
             "HEADROOM_MAX_VRAM",
             ("MAX_CUDA_VRAM",),
-            "Use no more of the card's memory than this, in GiB.",
+            "Use no more of the card's memory than this, in GiB; without a card its tier holds.",
             "a number of GiB above 0",
             "all of it",
             amount,
@@ -257,9 +257,17 @@ class Settings(MemorySettings):
 
     def vram_for(self, kind: str) -> float | None:
         """The GiB a device of that kind may use: the smallest limit that speaks of it, or None."""
-        own = {"mps": self.max_mps_vram, "xpu": self.max_xpu_vram}.get(kind)
-        said = self.max_vram if own is None else own
-        return min((x for x in (said, self.memory_limit) if x is not None), default=None)
+        found = self.vram_limit(kind)
+        return None if found is None else found[1]
+
+    def vram_limit(self, kind: str) -> tuple[str, float] | None:
+        """The same with the name it was given under. Limits of a card do not speak of the host."""
+        own = {"mps": "max_mps_vram", "xpu": "max_xpu_vram"}.get(kind, "max_vram")
+        if getattr(self, own) is None:
+            own = "max_vram"
+        fields = ("memory_limit",) if kind == "cpu" else (own, "memory_limit")
+        found = [(getattr(self, name), name) for name in fields if getattr(self, name) is not None]
+        return None if not found else (self.spelt(min(found)[1]), min(found)[0])
 
     def source(self, name: str) -> str:
         """Where a field's value came from, as in `environment (MAX_CUDA_VRAM)`; else `default`."""

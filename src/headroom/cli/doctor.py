@@ -16,11 +16,11 @@ from pathlib import Path
 
 from headroom.cli.output import check_folder
 from headroom.cli.parser import Parser
+from headroom.engine.terms import NO_CHOICES, choices_of, terms_in_force
 from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.hardware.machine import fast_dtype
-from headroom.memory.tiers import tier_of
 from headroom.settings import Settings, load
-from headroom.units import GIB, gib
+from headroom.units import gib
 from headroom.weights.catalog import best, checkpoint_dirs, installed
 
 DISTRIBUTION = "headroom-audio"
@@ -43,6 +43,7 @@ class Device:
     features: tuple[str, ...]
     kinds: tuple[str, ...]
     tier: str | None = None
+    notes: tuple[str, ...] = ()
     attention: str = ""
     rates: Rates | None = None
     cards: tuple[CardHere, ...] = ()
@@ -169,7 +170,7 @@ def _packages() -> Iterator[tuple[str, str | None]]:
 def _device(settings: Settings, problems: list[str]) -> Device | None:
     try:
         from headroom.device import cards, present
-        from headroom.hardware.probe import opened, probe
+        from headroom.hardware.probe import machine_of, opened
     except ImportError as error:
         problems.append(f"torch cannot be loaded: {error}")
         return None
@@ -178,7 +179,9 @@ def _device(settings: Settings, problems: list[str]) -> Device | None:
     except InvalidRequest as error:
         problems.append(str(error))
         return None
-    machine = probe(device, settings.cache_dir)
+    machine = machine_of(device, settings)
+    said = choices_of(NO_CHOICES, settings)
+    terms = terms_in_force(machine, settings.policy, said, settings, device.can_capture())
     on = ("bfloat16", "float16", "fp8", "flash")
     words = tuple(name for name in on if getattr(machine.features, name))
     return Device(
@@ -192,7 +195,8 @@ def _device(settings: Settings, problems: list[str]) -> Device | None:
         cores=machine.cores,
         features=(*words, *machine.features.isa),
         kinds=present(),
-        tier=tier_of(machine.limit / GIB).label if machine.accelerated else None,
+        tier=None if terms.tier is None else terms.tier.label,
+        notes=tuple(note.sentence() for note in terms.notes),
         attention=device.attention(fast_dtype(machine)),
         rates=Rates(machine.copy_rate, machine.memory_rate, machine.matrix_rate),
         cards=tuple(CardHere(*one) for one in cards()),
@@ -301,6 +305,8 @@ def _about_device(device: Device | None) -> Iterator[str]:
     yield f"attention  {device.attention}"
     if device.tier is not None:
         yield f"tier       {device.tier}"
+    for note in device.notes:
+        yield f"note       {note}"
     yield from _about_rates(device.rates)
     if len(device.cards) > 1:
         for card in device.cards:

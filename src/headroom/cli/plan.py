@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from headroom.cli.output import tell_notes
 from headroom.cli.parser import (
+    AUTO,
     EngineFlags,
     Parser,
     add_engine_flags,
@@ -19,12 +20,16 @@ from headroom.cli.parser import (
     spelt,
 )
 from headroom.engine.limits import asks, limits
-from headroom.engine.terms import first_plan, with_backend, with_language_model
+from headroom.engine.terms import (
+    first_plan,
+    terms_in_force,
+    with_language_model,
+)
 from headroom.errors import DoesNotFit, InvalidRequest
 from headroom.hardware.machine import Machine, card
 from headroom.memory.explain import Alternative, alternatives, explain
 from headroom.memory.footprint import DECODE, Footprint
-from headroom.memory.limits import Terms, terms
+from headroom.memory.limits import Terms
 from headroom.memory.plan import NO_WISHES, Plan
 from headroom.models.acestep.planning import (
     footprint_of,
@@ -37,7 +42,6 @@ from headroom.models.acestep.variants import VARIANTS, Variant
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import union
 from headroom.params.flags import add_flags, given
-from headroom.params.request import Request
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
 from headroom.units import clock, gib
@@ -83,6 +87,8 @@ def run(words: Sequence[str]) -> int:
         fields["caption"] = " ".join(rest)
     request = request_from(fields or {"caption": "a song"})
     variant = _variant(flags, settings)
+    if args.vram is not None or args.all:  # takes the place of the card that a setting names
+        settings = replace(settings, max_vram=None, memory_limit=None)
     if args.all:
         return _table(request, variant, flags, settings, args.json)
     machine = _machine(args.vram, flags, settings)
@@ -110,15 +116,13 @@ def answered(
     """The plan of a request on a machine, inside the limits in force there."""
     said = flags.choices_in(settings)
     records = machine.kind in RECORDING
-    found = with_backend(
-        terms(machine, flags.policy_in(settings), said), said, machine.kind, records
-    )
+    found = terms_in_force(machine, flags.policy_in(settings), said, settings, records)
     inside, notes = clamp(request, limits(request, variant.limits, settings, found))
     songs = songs_of(inside, variant)
     needs, size = footprint_of(songs, variant), None
     every = (*found.notes, *notes)
     if asks(inside) is not None and not found.init_lm:
-        every = (*every, _no_thinking(found, inside))
+        every = (*every, Note(asks(inside) or "", True, False, found.lm_off or ""))
     elif isinstance(inside, Text2Music) and inside.asks is not None:
         asked = inside
 
@@ -136,11 +140,6 @@ def answered(
     return Answer(machine, found, (*every, *free), made, others, None, size)
 
 
-def _no_thinking(found: Terms, request: Request) -> Note:
-    tier = "" if found.tier is None else f"{found.tier.label} loads no language model by itself; "
-    return Note(asks(request) or "", True, False, f"{tier}--init-lm loads one")
-
-
 def _variant(flags: EngineFlags, settings: Settings) -> Variant:
     name = flags.model or settings.model or USUAL_DIT
     if name not in VARIANTS:
@@ -152,11 +151,11 @@ def _machine(vram: str | None, flags: EngineFlags, settings: Settings) -> Machin
     if vram is not None:
         return card(gibibytes(vram, "vram"))
     cap = settings.vram_for("simulated")
-    if cap is not None:
+    if cap is not None and flags.device == AUTO:
         return card(cap)
-    from headroom.hardware.probe import opened, probe
+    from headroom.hardware.probe import machine_of, opened
 
-    return probe(opened(settings, flags.device), settings.cache_dir)
+    return machine_of(opened(settings, flags.device), settings)
 
 
 def gibibytes(text: str, field: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,10 +42,13 @@ def score(words: Sequence[str]) -> int:
     def work(engine: Engine, wish: SheetWish, tell: Tell, stop: Stop) -> Score:
         return engine.score(wish, tell, stop)
 
-    found = _worked(asked, work)
+    known: set[str] = set()
+    found = _worked(asked, work, known)
     if asked.json:
-        sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n")
+        whole = {**asdict(found), "notes": _as_json(found.notes)}
+        sys.stdout.write(json.dumps(whole, indent=1, default=str) + "\n")
         return 0
+    tell_notes(found.notes, known)
     lines = [f"{name:<14} {value:.3f}" for name, value in found.parts.items()]
     sys.stdout.write("\n".join([*lines, f"{'reward':<14} {found.reward:.3f}"]) + "\n")
     return 0
@@ -57,20 +60,25 @@ def _sheet(command: Command, words: Sequence[str]) -> int:
     def work(engine: Engine, wish: SheetWish, tell: Tell, stop: Stop) -> SongSheet:
         return engine.write(wish, tell, stop)
 
-    sheet = _worked(asked, work)
+    known: set[str] = set()
+    sheet = _worked(asked, work, known)
     if asked.json:
-        notes = [{**asdict(note), "sentence": note.sentence()} for note in sheet.notes]
         song = {name: value for name, value in asdict(sheet).items() if name != "notes"}
-        whole = {"song": song, "seed": asked.wish.seed, "notes": notes}
+        whole = {"song": song, "seed": asked.wish.seed, "notes": _as_json(sheet.notes)}
         sys.stdout.write(json.dumps(whole, indent=1, ensure_ascii=False, default=str) + "\n")
         return 0
-    tell_notes(sheet.notes, set())
+    tell_notes(sheet.notes, known)
     sys.stdout.write(_words(sheet))
     return 0
 
 
-def _worked(asked: Asked, work: Work[R]) -> R:
-    """Open an engine, hear the recording where one is named, and do it."""
+def _as_json(notes: Iterable[Note]) -> list[dict[str, object]]:
+    return [{**asdict(note), "sentence": note.sentence()} for note in notes]
+
+
+def _worked(asked: Asked, work: Work[R], known: set[str]) -> R:
+    """Open an engine, hear the recording where one is named, and do it. Notes that were said are
+    in `known`."""
     settings = load_settings()
     if not asked.quiet:
         sys.stderr.writelines(f"{name}: not used: nothing is drawn here.\n" for name in asked.idle)
@@ -79,7 +87,7 @@ def _worked(asked: Asked, work: Work[R]) -> R:
     with stoppable() as stop, shown(asked.quiet, not settings.no_progress) as tell:
         engine = open_engine(asked.flags, settings)
         if not asked.quiet:
-            tell_notes(engine.model.notes, set())
+            tell_notes((*engine.model.notes, *engine.terms.notes), known)
         if asked.heard is not None:
             wish = replace(wish, text=engine.hear(asked.heard, tell, stop))
         return work(engine, wish, tell, stop)

@@ -68,7 +68,8 @@ class Acts(ABC):
         name, needs, task = self._desk.taken(
             writer.languages or ("",), lambda one: writer.scoring(wish, one)
         )
-        return self._act(needs, on_event, cancel, lambda run: writer.score(task, run), name)
+        found = self._act(needs, on_event, cancel, lambda run: writer.score(task, run), name)
+        return replace(found, notes=(*self.terms.notes, *found.notes))
 
     def hear(self, path: str | Path, on_event: Tell = tell_nobody, cancel: Stop = never) -> str:
         """The audio codes of a recording, as text. Raises InvalidSource, DoesNotFit, Cancelled."""

@@ -21,14 +21,14 @@ from headroom.engine.provenance import Provenance
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
-from headroom.engine.terms import NO_CHOICES, choices_of, with_backend
+from headroom.engine.terms import NO_CHOICES, choices_of, terms_in_force
 from headroom.engine.terms import Planned as PlannedAct
 from headroom.engine.thought import Prepared, Settled, ToThink, merged, to_think
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import Machine
-from headroom.hardware.probe import opened, probe
+from headroom.hardware.probe import machine_of, opened
 from headroom.log import log
-from headroom.memory.limits import Choices, terms
+from headroom.memory.limits import Choices
 from headroom.memory.plan import NO_WISHES, Plan, Wishes
 from headroom.models.base import (
     AnyModel,
@@ -94,9 +94,9 @@ class Engine(Acts, Managed):
         said = choices_of(choices, self.settings)
         check_terms(policy, said, wishes)
         self.device: Device = opened(self.settings, device)
-        machine = probe(self.device, self.settings.cache_dir)
-        found = terms(machine, policy, said)
-        found = with_backend(found, said, machine.kind, self.device.can_capture())
+        machine = machine_of(self.device, self.settings)
+        captures = self.device.can_capture()
+        found = terms_in_force(machine, policy, said, self.settings, captures)
         self.terms = replace(found, notes=(*found.notes, *unused_timeout(self.settings)))
         self.family = family
         self._compile = CompileChoice(

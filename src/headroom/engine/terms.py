@@ -17,6 +17,7 @@ from headroom.params.clamp import Note
 from headroom.runtime.recovery import Ladder
 from headroom.settings import Settings
 from headroom.settings_memory import BACKENDS, Policy
+from headroom.units import GIB
 
 NO_CHOICES = Choices()
 
@@ -66,6 +67,55 @@ def choices_of(said: Choices, settings: Settings) -> Choices:
         lm_backend=said.lm_backend or backend,
         init_lm=settings.init_lm if said.init_lm is None else said.init_lm,
     )
+
+
+def terms_in_force(
+    machine: Machine, policy: Policy, said: Choices, settings: Settings, captures: bool
+) -> Terms:
+    """What is in force on a machine: `terms` with a loop that can be had there, and a note on the
+    card where a setting names its size. `said` is what `choices_of` made; `captures` says whether
+    the device records graphs.
+    """
+    found = with_backend(terms(machine, policy, said), said, machine.kind, captures)
+    found = replace(found, lm_off=_without_language_model(found, said, settings))
+    note = _card_note(machine, found, settings)
+    return found if note is None else replace(found, notes=(note, *found.notes))
+
+
+def _card_note(machine: Machine, found: Terms, settings: Settings) -> Note | None:
+    limit = settings.vram_limit(machine.kind if machine.accelerated else "simulated")
+    if limit is None or found.tier is None or machine.card_bytes is None:
+        return None
+    name, asked = limit
+    size = machine.card_bytes / GIB
+    why = [f"{found.tier.label} of the published table is in force"]
+    if found.policy == "adaptive":
+        why = ["under the adaptive policy no limits of the table are in force"]
+    if size < asked - 0.01:
+        why.append(f"the card has {size:.3g} GB")
+    if not machine.accelerated:
+        why.append("the host computes with its own memory")
+    return Note("card", f"{asked:g} GB by {name}", found.tier.label, "; ".join(why))
+
+
+def _without_language_model(found: Terms, said: Choices, settings: Settings) -> str | None:
+    """Why no language model is loaded by itself, and what loads one; None where one is."""
+    if found.init_lm:
+        return None
+    if said.lm == "none":
+        own = settings.lm_model == "none"
+        why = (
+            f"{settings.spelt('lm_model')} is none"
+            if own
+            else "it was turned off (--lm-model none)"
+        )
+        return f"{why}; --lm-model with a name loads one"
+    if said.init_lm is False:
+        own = settings.init_lm is False
+        why = f"{settings.spelt('init_lm')} is false" if own else "it was turned off (--no-init-lm)"
+        return f"{why}; --init-lm loads a language model"
+    tier = "the policy" if found.tier is None else found.tier.label
+    return f"{tier} loads none by itself; --init-lm loads a language model"
 
 
 def with_backend(found: Terms, said: Choices, kind: str, captures: bool) -> Terms:

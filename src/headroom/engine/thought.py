@@ -64,9 +64,7 @@ def to_think(settled: Settled, model: AnyModel, desk: Desk) -> ToThink | Note | 
     if field is None:
         return None
     if not desk.terms.init_lm:
-        tier = "" if desk.terms.tier is None else f" on {desk.terms.tier.label}"
-        why = f"no language model is loaded{tier} unless asked for (--init-lm)"
-        return Note(field, True, False, why)
+        return Note(field, True, False, desk.terms.lm_off or "no language model is loaded")
     if not isinstance(model, Thinker):
         return Note(field, True, False, f"{model.name} has no language model")
     thinker: Thinker[Task] = model

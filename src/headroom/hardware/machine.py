@@ -46,6 +46,8 @@ class Machine:
     matrix_rate     operations a second of a matrix product, in the type the device is fast at
     host_rate       the same of the host; host_memory_rate: bytes a second of its memory
     libraries       bytes that libraries take on the device beside live tensors, as measured
+    stands_for      where the host computes: bytes of the card that the settings name, whose tier
+                    holds though nothing here is as large or as small; None: they name none
     """
 
     name: str
@@ -62,6 +64,7 @@ class Machine:
     host_rate: float | None = None
     host_memory_rate: float | None = None
     libraries: int = 0
+    stands_for: int | None = None
     features: Features = field(default_factory=Features)
 
     def __post_init__(self) -> None:
@@ -85,6 +88,11 @@ class Machine:
     def limit(self) -> int:
         """The bytes this machine may use at all: the cap where there is one."""
         return self.total if self.cap is None else min(self.cap, self.total)
+
+    @property
+    def card_bytes(self) -> int | None:
+        """The size by which a tier is found; None: there is no card, and no setting names one."""
+        return self.limit if self.accelerated else self.stands_for
 
     @property
     def budget(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,13 @@ def opened(settings: Settings, word: str = AUTO) -> Device:
     if cap is not None:
         device.set_cap(int(cap * GIB))
     return device
+
+
+def machine_of(device: Device, settings: Settings) -> Machine:
+    """The machine around a device that `opened` gave, and the card that the settings name."""
+    found = probe(device, settings.cache_dir)
+    named = None if found.accelerated else settings.vram_for("simulated")
+    return found if named is None else replace(found, stands_for=int(named * GIB))
 
 
 def probe(device: Device, cache_dir: Path | None = None) -> Machine:

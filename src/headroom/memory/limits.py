@@ -47,6 +47,7 @@ class Terms:
     """What is in force here. None of offload and quantization: the planner decides.
 
     lm     size of the language model; `lms`: those to choose from, the preferred one first
+    lm_off why none is loaded by itself, where that is known
     notes  what was asked and is done otherwise
     """
 
@@ -61,6 +62,7 @@ class Terms:
     init_lm: bool
     notes: tuple[Note, ...] = ()
     lms: tuple[str, ...] = ()
+    lm_off: str | None = None
 
     def wishes(self, footprint: Footprint) -> Wishes:
         """As the planner takes them."""
@@ -87,10 +89,12 @@ class Terms:
 def terms(machine: Machine, policy: Policy, choices: Choices) -> Terms:
     """What is in force on this machine.
 
-    Without a card of its own, or under `adaptive`, nothing is fixed that nobody fixed. On Apple's
-    and Intel's cards parts are not offloaded, and nothing is converted or compiled by itself.
+    Without a card, or under `adaptive`, nothing is fixed that nobody fixed. On Apple's and Intel's
+    cards parts are not offloaded, and nothing is converted or compiled by itself. Where the host
+    computes and a setting names a card, its tier says lengths, batches and the language model.
     """
-    tier = tier_of(machine.limit / GIB) if machine.accelerated else None
+    size = machine.card_bytes
+    tier = None if size is None else tier_of(size / GIB)
     bound = tier if policy == "published" else None
     notes: list[Note] = []
     quantization = _spelt(choices.quantization)
@@ -100,7 +104,7 @@ def terms(machine: Machine, policy: Policy, choices: Choices) -> Terms:
         offload_dit = bound.offload == "cpu+dit" if offload_dit is None else offload_dit
         quantization = (bound.quantization or "none") if quantization is None else quantization
         compiled = bound.compile if compiled is None else compiled
-    elif bound is not None:
+    elif bound is not None and machine.accelerated:
         offload, offload_dit = offload or False, offload_dit or False
         quantization, compiled = quantization or "none", compiled or False
     lm, note = _lm(machine, bound, choices)
@@ -186,7 +190,7 @@ def _lm(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str | N
     if not bound.lms and choices.init_lm is True and wanted == LM_SIZES[0]:
         return wanted, [Note("lm_model", asked, asked, f"{bound.label} loads none by itself")]
     names = ", ".join(bound.lms) or "none"
-    why = f"{bound.label} ({machine.limit / GIB:.3g} GiB) may load {names}"
+    why = f"{bound.label}{_size(machine)} may load {names}"
     return bound.recommended, [Note("lm_model", asked, bound.recommended, why)]
 
 
@@ -207,13 +211,18 @@ def _backend(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[st
     asked = choices.lm_backend if choices.lm_backend not in (None, "auto") else None
     if machine.kind == "mps":
         usual = "mlx"
-    elif bound is not None:
+    elif bound is not None and machine.accelerated:
         usual = bound.backend
     else:
         usual = "vllm" if machine.kind in ("cuda", "simulated") else "pt"
     if asked is None:
         return usual, []
     if bound is not None and bound.backends == "pt_mlx_only" and asked == "vllm":
-        why = f"{bound.label} ({machine.limit / GIB:.3g} GiB) is for pt and mlx"
-        return bound.backend, [Note("lm_backend", asked, bound.backend, why)]
+        why = f"{bound.label}{_size(machine)} is for pt and mlx"
+        return usual, [Note("lm_backend", asked, usual, why)]
     return asked, []
+
+
+def _size(machine: Machine) -> str:
+    size = machine.card_bytes
+    return "" if size is None else f" ({size / GIB:.3g} GiB)"

@@ -229,11 +229,13 @@ class Score:
     """How well codes fit what was asked, from 0 to 1: each part, and all of them weighed.
 
     information  nats a token that the codes tell of a text
+    notes        what is in force otherwise than asked
     """
 
     parts: Mapping[str, float]
     reward: float
     information: Mapping[str, float]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

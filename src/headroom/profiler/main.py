@@ -212,8 +212,7 @@ def _language(engine: Engine, request: AnyMusicRequest | None) -> str | None:
     if request is not None and asks(request) is None:
         return "nobody asked for one"
     if not engine.terms.init_lm:
-        tier = engine.terms.tier
-        return "none is loaded" + ("" if tier is None else f" on {tier.label} by itself")
+        return engine.terms.lm_off or "none is loaded"
     return None if engine.has_language_model else "none is installed"
 
 

@@ -86,3 +86,17 @@ def test_processes_on_the_card_are_read_from_its_driver(tmp_path: Path) -> None:
     assert gpu_processes(str(tmp_path / "absent")) is None
     tool.write_text("#!/bin/sh\nexit 9\n")
     assert gpu_processes(str(tool)) is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "simulated"])
+def test_a_card_that_a_setting_names_is_said_with_its_tier(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setenv("HEADROOM_DEVICE", device)
+    monkeypatch.setenv("MAX_CUDA_VRAM", "8")
+    said = cli("doctor").out
+    assert "card: asked 8 GB by MAX_CUDA_VRAM, used tier 4" in said and "tier       tier 4" in said
+    found = json.loads(cli("doctor", "--json").out)["device"]
+    assert found["tier"] == "tier 4" and "MAX_CUDA_VRAM" in found["notes"][0]
+    own = found["total"] if device == "cpu" else 8 << 30
+    assert found["total"] == own and (found["budget"] < 8 << 30) == (device == "simulated")
