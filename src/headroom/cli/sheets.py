@@ -14,6 +14,7 @@ from headroom.cli.output import tell_notes
 from headroom.cli.progress import shown, stoppable
 from headroom.cli.sheet_flags import COMPOSE, SCORE, UNDERSTAND, Asked, Command
 from headroom.models.base import Score, SheetWish, SongSheet
+from headroom.params.clamp import Note
 from headroom.runtime.events import Stop, Tell
 from headroom.settings import load as load_settings
 
