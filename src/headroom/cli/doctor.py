@@ -21,7 +21,7 @@ from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.hardware.machine import fast_dtype
 from headroom.settings import Settings, load
 from headroom.units import gib
-from headroom.weights.catalog import best, checkpoint_dirs, installed
+from headroom.weights.catalog import MAIN, best, checkpoint_dirs, installed
 
 DISTRIBUTION = "headroom-audio"
 COMPILERS = ("c++", "g++", "clang++", "cl")
@@ -227,13 +227,13 @@ def _models(
         problems.append(f"HEADROOM_MODEL is {settings.model}, which is not here, or not whole")
         return here, None
     if chosen is None:
-        problems.append("no model is here: fetch one with `acestep models download main`")
+        problems.append(f"no model is here: fetch one with `acestep models download {MAIN}`")
         return here, None
     name = settings.model or chosen.name
     if settings.model is None and chosen.bundled:
         remarks.append(
             "only the small bundled model is here: "
-            "fetch a real one with `acestep models download main`"
+            f"fetch a real one with `acestep models download {MAIN}`"
         )
     return here, name
 

@@ -30,16 +30,23 @@ from headroom.errors import HeadroomError, InvalidRequest, WeightsMissing
 from headroom.settings import Settings
 from headroom.units import gib
 from headroom.weights import catalog
-from headroom.weights.catalog import BUNDLE, MODELS, Installed, Model, check_place, checkpoint_dirs
+from headroom.weights.catalog import (
+    BUNDLE,
+    MAIN,
+    MODELS,
+    Installed,
+    Model,
+    check_place,
+    checkpoint_dirs,
+)
 from headroom.weights.verify import Verified, verify
 
 if TYPE_CHECKING:
     from headroom.weights.fetch import Downloaded, Transfer
 
 _SOURCES = ("auto", "huggingface", "modelscope")
-_MAIN = "main"  # the old name of everything in the main repository
 _SUMS: tuple[tuple[str, Callable[[Model], bool]], ...] = (
-    (f"`{_MAIN}` ({BUNDLE})", lambda model: model.repo == BUNDLE),
+    (f"`{MAIN}` ({BUNDLE})", lambda model: model.repo == BUNDLE),
     ("--all", lambda model: model.official),
 )
 
@@ -135,7 +142,7 @@ def download_main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     named = (args.model,) if args.model else ()
     if not args.skip_main or not named:
-        named = (_MAIN, *named)
+        named = (MAIN, *named)
     wish = Wish(
         act="list" if args.list else "download",
         names=() if args.all else tuple(dict.fromkeys(named)),
@@ -268,12 +275,12 @@ def _asked(wish: Wish) -> list[str]:
     if wish.all:
         return [name for name, model in MODELS.items() if model.official]
     if not wish.names:
-        raise InvalidRequest("NAME", "", f"--all, {_MAIN}, {', '.join(published)}")
+        raise InvalidRequest("NAME", "", f"--all, {MAIN}, {', '.join(published)}")
     asked: list[str] = []
     for name in wish.names:
-        if name != _MAIN and name not in published:
-            raise InvalidRequest("NAME", name, f"{_MAIN}, {', '.join(published)}")
-        asked += main if name == _MAIN else [name]
+        if name != MAIN and name not in published:
+            raise InvalidRequest("NAME", name, f"{MAIN}, {', '.join(published)}")
+        asked += main if name == MAIN else [name]
     return list(dict.fromkeys(asked))
 
 

@@ -87,6 +87,7 @@ def _named(name: str, about: str) -> Model:
     return Model(name, "dit", "", "", 0, f"{about}; not published")
 
 
+MAIN = "main"  # stands for everything in the main repository, as in ACE-Step's downloader
 USUAL_DIT, USUAL_LM = "acestep-v15-turbo", "acestep-5Hz-lm-1.7B"  # where nobody says otherwise
 _MODELS = (
     # In the order in which `best` prefers them.

@@ -107,7 +107,7 @@ class AceStep(LanguageActs):
             return self._spare
         why = (
             "no other model is installed; it is small and its weights are random, so it makes "
-            "noise: fetch the real one with `acestep models download acestep-v15-turbo`"
+            f"noise: fetch the real ones with `acestep models download {catalog.MAIN}`"
         )
         return (Note("model", "the best installed", self.name, why),)
 
