@@ -5,6 +5,7 @@ from __future__ import annotations
 from guides.words import Words, table
 from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import SIZES, Answer, answered
+from headroom.cli.subject import released
 from headroom.hardware.machine import card
 from headroom.memory.footprint import Component
 from headroom.memory.limits import Choices
@@ -123,7 +124,7 @@ def planned(request: Text2Music, gigabytes: float, lm: str | None, offload: str)
         quantization="none" if offload == "off" else None,
     )
     flags = EngineFlags("auto", "auto", None, None, None, None, "published", choices)
-    return answered(request, VARIANTS[USUAL_DIT], card(gigabytes), flags, Settings())
+    return answered(request, released(VARIANTS[USUAL_DIT]), card(gigabytes), flags, Settings())
 
 
 def peak(answer: Answer) -> int:

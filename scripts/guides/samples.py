@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from guides.words import Words
 from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import answered
+from headroom.cli.subject import released
 from headroom.hardware.machine import card
 from headroom.memory.limits import Choices
 from headroom.models.acestep.requests import Text2Music
@@ -91,7 +92,7 @@ def notes(say: Words) -> str:
     flags = EngineFlags("auto", "auto", None, None, None, None,
                         choices=Choices(lm="acestep-5Hz-lm-4B"))  # fmt: skip
     request = Text2Music(caption="a song", thinking=True, duration=900, batch_size=6)
-    said = answered(request, VARIANTS[MODEL], card(8), flags, Settings())
+    said = answered(request, released(VARIANTS[MODEL]), card(8), flags, Settings())
     return _block(f"note: {note.sentence()}" for note in said.notes)
 
 

@@ -1,14 +1,16 @@
 """`acestep plan`: what would be where, how much it would take, and why. Runs nothing.
 
-The sizes are those of the released models, so neither weights nor a card have to be here.
+A released model that is not here is planned by its published sizes, so neither weights nor a card
+have to be here.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import cast
 
 from headroom.cli.output import tell_notes
 from headroom.cli.parser import (
@@ -19,44 +21,52 @@ from headroom.cli.parser import (
     engine_flags,
     spelt,
 )
+from headroom.cli.subject import OWN_LM, Subject, subject
 from headroom.engine.limits import asks, limits
 from headroom.engine.terms import (
+    advice,
     first_plan,
     terms_in_force,
     with_language_model,
 )
 from headroom.errors import DoesNotFit, InvalidRequest
-from headroom.hardware.machine import Machine, card
-from headroom.memory.explain import Alternative, alternatives, explain
+from headroom.hardware.machine import DType, Kind, Machine, card, fast_dtype
+from headroom.memory.explain import Alternative, alternatives, explain, is_timed
 from headroom.memory.footprint import DECODE, Footprint
 from headroom.memory.limits import Terms
 from headroom.memory.plan import NO_WISHES, Plan
-from headroom.models.acestep.planning import (
-    footprint_of,
-    songs_of,
-    thinking_of,
-    variant_named,
-)
+from headroom.models.acestep.config import LATENT_RATE, TextEncoderConfig
+from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music, request_from
-from headroom.models.acestep.variants import VARIANTS, Variant
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import union
-from headroom.params.flags import add_flags, given
+from headroom.params.flags import add_flags, given, mark_basic
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
 from headroom.units import clock, gib
-from headroom.weights.catalog import USUAL_DIT
 
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
 LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
-RECORDING = ("cuda", "simulated")  # kinds of cards that record graphs, or stand for one
+SIMULATED = "simulated"
+RECORDING = ("cuda", SIMULATED)  # kinds of cards that record graphs, or stand for one
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A plan and what belongs to it, or why there is none. `lm` is the language model's size."""
+    """A plan and what belongs to it, or why there is none.
 
+    seconds, songs  what is made: the longest song, and how many
+    dtype           the networks compute in
+    lm              the language model's size
+    advice          what the adaptive policy would do better
+    """
+
+    subject: Subject
+    request: AnyMusicRequest
+    seconds: float
+    songs: int
+    dtype: DType
     machine: Machine
     terms: Terms
     notes: tuple[Note, ...]
@@ -64,43 +74,63 @@ class Answer:
     others: tuple[Alternative, ...]
     refusal: DoesNotFit | None
     lm: str | None = None
+    advice: str | None = None
+
+    def describe(self) -> str:
+        """What is planned, in a line."""
+        many = "1 song" if self.songs == 1 else f"{self.songs} songs at once"
+        said = [f"{self.request.task}, {many} of {self.seconds:g} s", f"computed in {self.dtype}"]
+        if self.lm is not None:
+            said.append(f"planned by a language model ({self.lm})")
+        return f"{self.subject.describe()}: {', '.join(said)}"
+
+
+def parser() -> Parser:
+    """The flags of `acestep plan`."""
+    made = Parser("acestep plan", USAGE, "What a song would take here, or on any card.")
+    made.allow_abbrev = False
+    group = made.add_argument_group("Plan")
+    group.add_argument("--vram", metavar="GB", help="plan for a card of this size")
+    group.add_argument("--all", action="store_true", help="4 to 24 GB, 30 to 600 s, as a table")
+    group.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    mark_basic(*group._group_actions)
+    add_engine_flags(made)
+    add_flags(made, union(TASKS.values()), TASKS)
+    made.in_layers()
+    return made
 
 
 def run(words: Sequence[str]) -> int:
     """`acestep plan …`; the exit code: 1 where nothing fits. Raises HeadroomError."""
     settings = load_settings()
-    parser = Parser("acestep plan", USAGE, "What a song would take here, or on any card.")
-    parser.allow_abbrev = False
-    group = parser.add_argument_group("Plan")
-    group.add_argument("--vram", metavar="GB", help="plan for a card of this size")
-    group.add_argument("--all", action="store_true", help="4 to 24 GB, 30 to 600 s, as a table")
-    group.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    add_engine_flags(parser)
-    add_flags(parser, union(TASKS.values()), TASKS)
-    args, rest = parser.parse_known_args(spelt(words))
+    flags_of = parser()
+    args, rest = flags_of.parse_known_args(spelt(words))
     flags = engine_flags(args)
     fields = given(args, union(TASKS.values()))
     unknown = next((word for word in rest if word.startswith("-")), None)
     if unknown is not None:
-        raise parser.unknown(unknown)
+        raise flags_of.unknown(unknown)
     if rest:
         fields["caption"] = " ".join(rest)
     request = request_from(fields or {"caption": "a song"})
-    variant = _variant(flags, settings)
+    planned = subject(flags, settings)
     if args.vram is not None or args.all:  # takes the place of the card that a setting names
         settings = replace(settings, max_vram=None, memory_limit=None)
     if args.all:
-        return _table(request, variant, flags, settings, args.json)
+        return _table(request, planned, args.vram, flags, settings, args.json)
     machine = _machine(args.vram, flags, settings)
-    answer = answered(request, variant, machine, flags, settings)
+    answer = answered(request, planned, machine, flags, settings)
     if args.json:
         sys.stdout.write(json.dumps(as_json(answer), indent=1, default=str) + "\n")
     elif answer.plan is not None:
         tell_notes(answer.notes, set())
-        sys.stdout.write(f"{machine.describe()}\n{_terms(answer.terms)}\n")
+        sys.stdout.write(f"{answer.describe()}\n{machine.describe()}\n{_terms(answer.terms)}\n")
         sys.stdout.write(explain(answer.plan, answer.others) + "\n")
+        if answer.advice is not None:
+            sys.stdout.write(f"{answer.advice}.\n")
     if answer.plan is None and answer.refusal is not None:
         if not args.json:
+            sys.stderr.write(f"{answer.describe()}\n")
             raise answer.refusal
         return 1
     return 0
@@ -108,7 +138,7 @@ def run(words: Sequence[str]) -> int:
 
 def answered(
     request: AnyMusicRequest,
-    variant: Variant,
+    planned: Subject,
     machine: Machine,
     flags: EngineFlags,
     settings: Settings,
@@ -116,46 +146,67 @@ def answered(
     """The plan of a request on a machine, inside the limits in force there."""
     said = flags.choices_in(settings)
     records = machine.kind in RECORDING
-    found = terms_in_force(machine, flags.policy_in(settings), said, settings, records)
+    policy = flags.policy_in(settings)
+    found = terms_in_force(machine, policy, said, settings, records)
+    variant = planned.variant
     inside, notes = clamp(request, limits(request, variant.limits, settings, found))
     songs = songs_of(inside, variant)
-    needs, size = footprint_of(songs, variant), None
+    dtype = fast_dtype(machine) if flags.dtype == AUTO else cast("DType", flags.dtype)
+    needs, size = footprint_of(songs, replace(planned.networks, dtype=dtype)), None
     every = (*found.notes, *notes)
     if asks(inside) is not None and not found.init_lm:
         every = (*every, Note(asks(inside) or "", True, False, found.lm_off or ""))
     elif isinstance(inside, Text2Music) and inside.asks is not None:
-        asked = inside
+        own = planned.lm if said.lm is None else None
+        lms: Mapping[str, str | TextEncoderConfig] = {name: name for name in found.lms}
+        lms = lms if own is None else {OWN_LM: own}
+        asked, lm_dtype = inside, "float32" if dtype == "float16" else dtype
 
-        def build(size: str) -> Footprint:
-            return thinking_of(asked, songs, size, found.lm_backend)
+        def build(name: str) -> Footprint:
+            return thinking_of(asked, songs, lms[name], found.lm_backend, lm_dtype)
 
         size, needs = with_language_model(
-            found.lms, build, needs, machine, found, NO_WISHES, settings
+            tuple(lms), build, needs, machine, found, NO_WISHES, settings
         )
+    seconds = max(song.frames for song in songs) / LATENT_RATE
+    answer = Answer(
+        planned, inside, seconds, len(songs), dtype, machine, found, every, None, (), None, size
+    )
     try:
         made, wishes, free = first_plan(needs, machine, found, NO_WISHES, settings)
     except DoesNotFit as refusal:
-        return Answer(machine, found, every, None, (), refusal, size)
+        return replace(answer, refusal=refusal)
     others = alternatives(needs, machine, wishes, made)
-    return Answer(machine, found, (*every, *free), made, others, None, size)
-
-
-def _variant(flags: EngineFlags, settings: Settings) -> Variant:
-    name = flags.model or settings.model or USUAL_DIT
-    if name not in VARIANTS:
-        raise InvalidRequest("model", name, "one of " + ", ".join(VARIANTS))
-    return variant_named(name)
+    better = advice(made, needs, machine, policy, said, NO_WISHES, settings)
+    return replace(answer, plan=made, others=others, notes=(*every, *free), advice=better)
 
 
 def _machine(vram: str | None, flags: EngineFlags, settings: Settings) -> Machine:
+    """The machine that is planned for.
+
+    A size makes it a card that nobody has, of the kind of device that was named. Raises
+    InvalidRequest for a size of what has no memory of its own.
+    """
+    kind, _, _ = flags.device.partition(":")
     if vram is not None:
-        return card(gibibytes(vram, "vram"))
+        return _card(gibibytes(vram, "vram"), kind, "vram", vram)
     cap = settings.vram_for("simulated")
     if cap is not None and flags.device == AUTO:
         return card(cap)
     from headroom.hardware.probe import machine_of, opened
 
     return machine_of(opened(settings, flags.device), settings)
+
+
+def _card(gigabytes: float, kind: str, field: str, asked: object) -> Machine:
+    """A card of that size and kind."""
+    if kind == "cpu":
+        allowed = "without --device cpu, which has no memory of its own"
+        raise InvalidRequest(field, asked, allowed)
+    made = card(gigabytes)
+    if kind in (AUTO, SIMULATED):
+        return made
+    return replace(made, kind=cast("Kind", kind))
 
 
 def gibibytes(text: str, field: str) -> float:
@@ -171,20 +222,28 @@ def gibibytes(text: str, field: str) -> float:
 
 def _table(
     request: AnyMusicRequest,
-    variant: Variant,
+    planned: Subject,
+    vram: str | None,
     flags: EngineFlags,
     settings: Settings,
     as_object: bool,
 ) -> int:
+    if vram is not None:
+        raise InvalidRequest("vram", vram, f"without --all, which plans for {SIZES[0]} to "
+                             f"{SIZES[-1]} GB")  # fmt: skip
+    kind, _, _ = flags.device.partition(":")
     rows = []
     for size in SIZES:
         for seconds in LENGTHS:
             asked = request.model_copy(update={"duration": float(seconds)})
-            rows.append((size, seconds, answered(asked, variant, card(size), flags, settings)))
+            machine = _card(size, kind, "all", True)
+            rows.append((size, seconds, answered(asked, planned, machine, flags, settings)))
     if as_object:
         objects = [{"vram_gb": s, "duration": n, **as_json(a)} for s, n, a in rows]
         sys.stdout.write(json.dumps(objects, indent=1, default=str) + "\n")
         return 0
+    many = "1 song" if request.songs == 1 else f"{request.songs} songs at once"
+    sys.stdout.write(f"{planned.describe()}: {request.task}, {many}\n")
     sys.stdout.write(f"{'card':>6} {'length':>7} {'peak':>9} {'time':>7}  plan\n")
     for size, seconds, answer in rows:
         said = _short(answer)
@@ -223,6 +282,12 @@ def as_json(answer: Answer) -> dict[str, object]:
     made = answer.plan
     tier = None if answer.terms.tier is None else answer.terms.tier.name
     found: dict[str, object] = {
+        "model": answer.subject.name,
+        "model_folder": answer.subject.folder,
+        "task": answer.request.task,
+        "duration": answer.seconds,
+        "songs": answer.songs,
+        "dtype": answer.dtype,
         "fits": made is not None,
         "policy": answer.terms.policy,
         "tier": tier,
@@ -238,11 +303,15 @@ def as_json(answer: Answer) -> dict[str, object]:
         **found,
         "peak_bytes": made.peak,
         "host_bytes": made.host_peak,
-        "seconds": made.seconds,
+        "seconds": made.seconds if is_timed(made) else None,
+        "advice": answer.advice,
         "copied_bytes": made.copied,
         "placements": [
             {**asdict(p), "residency": p.residency.name.lower()} for p in made.placements
         ],
-        "stages": [asdict(stage) for stage in made.stages],
+        "stages": [
+            {**asdict(stage), **({} if is_timed(made) else {"seconds": None})}
+            for stage in made.stages
+        ],
         "alternatives": [{**asdict(o), "sentence": o.sentence()} for o in answer.others],
     }

@@ -18,6 +18,7 @@ from headroom.units import GIB, MIB, clock, gib
 STEPS = (MIB * 64, MIB * 256, MIB * 512, GIB, 2 * GIB, 4 * GIB, 8 * GIB, 16 * GIB)
 NOTICED = 0.0005  # s: what is less is no difference to a person
 WORTH = 1.1  # times as fast, from where on another plan is worth a word
+UNTIMED = "time unknown"
 NOTHING = "more memory would change nothing"
 _WHERE = {
     Residency.RESIDENT: "stays",
@@ -29,11 +30,15 @@ _WHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another plan: so many bytes more (or, negative, fewer) of budget, so many seconds more."""
+    """Another plan: so many bytes more (or, negative, fewer) of budget, so many seconds more.
+
+    timed  whether anybody knows how long plans take here
+    """
 
     bytes: int
     seconds: float
     what: str
+    timed: bool = True
 
     def sentence(self) -> str:
         """One line for a person."""
@@ -41,6 +46,8 @@ class Alternative:
             return f"{NOTHING}."
         side = "more" if self.bytes >= 0 else "less"
         much = f"with {gib(abs(self.bytes))} {side} it would take"
+        if not self.timed:
+            return f"with {gib(abs(self.bytes))} {side}: {self.what}."
         if abs(self.seconds) < NOTICED:
             return f"{much} as long: {self.what}."
         change = "less" if self.seconds < 0 else "more"
@@ -70,11 +77,12 @@ def explain(found: Plan, others: Sequence[Alternative] = ()) -> str:
         lines.append(f"  {p.component:<{width}}  {gib(p.bytes):>9}  {p.precision:<8}  {_place(p)}")
     lines.append("stages")
     for stage in found.stages:
-        lines.append(f"  {_stage(stage)}")
+        lines.append(f"  {_stage(stage, is_timed(found))}")
         lines += [f"    {gib(share.bytes):>9}  {share.owner}" for share in stage.shares]
     budget, left = gib(found.budget), gib(found.budget - found.peak)
     lines.append(
-        f"peak {gib(found.peak)} of {budget}, {left} to spare; {_seconds(found.seconds)}; "
+        f"peak {gib(found.peak)} of {budget}, {left} to spare; "
+        f"{_seconds(found.seconds) if is_timed(found) else UNTIMED}; "
         f"{gib(found.copied)} copied to the device; {gib(found.host_peak)} of host memory"
     )
     return "\n".join([*lines, *(other.sentence() for other in others)])
@@ -85,8 +93,14 @@ def _place(p: Placement) -> str:
     return _WHERE[p.residency] + kept
 
 
-def _stage(stage: StagePlan) -> str:
-    said = [f"{stage.stage}: {gib(stage.peak)}", _seconds(stage.seconds)]
+def is_timed(found: Plan) -> bool:
+    """Whether it is known how long a plan takes: somebody measured, or assumed, what the device
+    computes and reads in a second."""
+    return found.seconds > 0
+
+
+def _stage(stage: StagePlan, timed: bool) -> str:
+    said = [f"{stage.stage}: {gib(stage.peak)}", _seconds(stage.seconds) if timed else UNTIMED]
     if stage.pieces > 1:
         said.append(f"in {stage.pieces} pieces")
     if stage.tile is not None:
@@ -97,7 +111,9 @@ def _stage(stage: StagePlan) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return clock(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    if seconds >= 1:
+        return clock(seconds)
+    return f"{seconds * 1000:.0f} ms" if seconds >= NOTICED else "under 1 ms"
 
 
 def _with(machine: Machine, budget: int) -> Machine:
@@ -158,7 +174,8 @@ def _below(
             return
         now = _smallest(footprint, machine, wishes, other)
         lacks = now.peak - found.budget
-        yield Alternative(lacks, now.seconds - found.seconds, _changes(found, now))
+        more = now.seconds - found.seconds
+        yield Alternative(lacks, more, _changes(found, now), timed=is_timed(found))
 
 
 def _changes(before: Plan, after: Plan) -> str:

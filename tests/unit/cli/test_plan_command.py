@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headroom.cli.main import main
 from headroom.cli.plan import LENGTHS, SIZES
+from unit.cli.conftest import home
+
+__all__ = ["home"]
 
 
-def plan(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+def plan(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     assert main(["plan", *words, "--json"]) in (0, 1)
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, dict)
@@ -46,7 +52,7 @@ def test_limits_of_the_tier_are_said(capsys) -> None:
 
 def test_the_table_has_every_card_and_length(capsys) -> None:
     assert main(["plan", "--all"]) == 0
-    rows = capsys.readouterr().out.splitlines()[1:]
+    rows = capsys.readouterr().out.splitlines()[2:]
     assert len(rows) == len(SIZES) * len(LENGTHS)
     assert all("GiB" in row for row in rows)
 
@@ -96,3 +102,113 @@ def test_a_tier_without_a_language_model_says_how_to_have_one(capsys) -> None:
     (note,) = [n for n in value["notes"] if n["field"] == "thinking"]
     assert value["language_model"] is None and "--init-lm" in note["why"]
     assert planned(capsys, "--vram", "4", "--init-lm")["language_model"] == "0.6B"
+
+
+def said_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["plan", *words]) == 0
+    return str(capsys.readouterr().out)
+
+
+def test_what_is_planned_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    line = said_of(capsys, "x", "--vram", "8", "--duration", "1:30", "--batch-size", "2")
+    assert line.startswith(
+        "acestep-v15-turbo (2B, its published sizes): text2music, 2 songs at once of 90 s, "
+        "computed in bfloat16\n"
+    )
+    named = said_of(
+        capsys, "x", "--vram", "24", "--model", "acestep-v15-xl-base", "--dtype", "float32",
+        "--thinking", "--lm-model", "0.6B",
+    )  # fmt: skip
+    assert named.startswith(
+        "acestep-v15-xl-base (4B, its published sizes): text2music, 1 song of 30 s, computed in "
+        "float32, planned by a language model (0.6B)\n"
+    )
+    found = plan(capsys, "x", "--vram", "8", "--batch-size", "2")
+    keys = ("model", "model_folder", "task", "duration", "songs", "dtype")
+    assert [found[key] for key in keys] == [
+        "acestep-v15-turbo", None, "text2music", 30.0, 2, "bfloat16",
+    ]  # fmt: skip
+
+
+def test_the_bundled_model_is_planned_by_its_own_sizes(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    from headroom import Engine, Text2Music
+    from headroom.models.acestep.model import BUNDLED
+
+    ours = plan(capsys, "x", "--device", "cpu", "--model", "acestep-v15-nano", "--thinking")
+    assert ours["model_folder"] == str(BUNDLED / "acestep-v15-nano")
+    engine = Engine("cpu", model="acestep-v15-nano")
+    theirs = engine.plan(Text2Music(caption="x", thinking=True))
+    found = {p["component"]: p["bytes"] for p in ours["placements"]}
+    assert {p.component: found[p.component] for p in theirs.placements} == {
+        p.component: p.bytes for p in theirs.placements
+    }
+    assert set(found) == {p.component for p in theirs.placements}
+    assert ours["dtype"] == engine.model.numerics().dtype
+    large = plan(capsys, "x", "--vram", "24")
+    assert large["model"] == "acestep-v15-turbo"
+    assert large["peak_bytes"] > 10 * ours["peak_bytes"]
+
+
+def test_a_folder_of_a_name_that_nobody_released_is_planned(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    from headroom.models.acestep.model import BUNDLED
+
+    for name in ("vae", "Qwen3-Embedding-0.6B"):
+        shutil.copytree(BUNDLED / name, home / "mine" / name)
+    shutil.copytree(BUNDLED / "acestep-v15-nano", home / "mine" / "my-tune")
+    words = ("x", "--vram", "8", "--checkpoint-dir", "mine", "--model")
+    assert plan(capsys, *words, "my-tune")["model"] == "my-tune"
+    assert main(["plan", *words, "my-tun"]) == 2
+    error = capsys.readouterr().err
+    assert "acestep-v15-turbo, " in error and "did you mean my-tune?" in error
+
+
+def test_a_time_that_nobody_knows_is_said_to_be_unknown(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    here = ("x", "--device", "cpu", "--model", "acestep-v15-nano")
+    line = said_of(capsys, *here)
+    assert " ms" not in line and "time unknown" in line.splitlines()[-1]
+    found = plan(capsys, *here)
+    assert found["seconds"] is None and {s["seconds"] for s in found["stages"]} == {None}
+    known = plan(capsys, "x", "--vram", "8")
+    assert known["seconds"] > 0 and all(s["seconds"] > 0 for s in known["stages"])
+
+
+def test_what_would_be_faster_without_the_tier_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "\n--policy adaptive would take " in said_of(capsys, "x", "--vram", "8")
+    assert "1." in str(plan(capsys, "x", "--vram", "8")["advice"])
+    for words in (("--vram", "24"), ("--vram", "8", "--policy", "adaptive")):
+        assert plan(capsys, "x", *words)["advice"] is None
+
+
+def test_a_size_and_a_device_are_both_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "a card of 8 GiB (mps)" in said_of(capsys, "x", "--vram", "8", "--device", "mps")
+    assert "a card of 8 GiB (cuda)" in said_of(capsys, "x", "--vram", "8", "--device", "cuda:1")
+    assert "(mps)" not in said_of(capsys, "x", "--all", "--device", "simulated")
+    for words, field in (
+        (("--vram", "8", "--device", "cpu"), "vram: '8'"),
+        (("--all", "--device", "cpu"), "all: True"),
+        (("--all", "--vram", "8"), "vram: '8'"),
+    ):
+        assert main(["plan", "x", *words]) == 2
+        assert field in capsys.readouterr().err
+
+
+def test_a_cap_for_simulated_cards_leaves_a_named_device_alone(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_CUDA_VRAM", "8")
+    assert "a card of 8 GiB" in said_of(capsys, "x")
+    small = ("--model", "acestep-v15-nano")
+    assert "(cpu)" in said_of(capsys, "x", "--device", "cpu", *small).splitlines()[1]
+
+
+def test_the_table_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
+    line = said_of(capsys, "x", "--all", "--batch-size", "2").splitlines()[0]
+    assert line == "acestep-v15-turbo (2B, its published sizes): text2music, 2 songs at once"

@@ -89,3 +89,12 @@ def test_the_words_hold_every_byte():
     for stage in found.stages:
         assert sum(share.bytes for share in stage.shares) == stage.peak
     assert explain(found).splitlines()[0] == "parts"
+
+
+def test_where_nobody_knows_how_fast_the_device_is_no_time_is_named() -> None:
+    rates = dict.fromkeys(("copy_rate", "memory_rate", "matrix_rate", "host_rate"))
+    text = say(WORK, replace(card(6), **rates, host_memory_rate=None))
+    assert "time unknown" in text and " ms" not in text and "as long" not in text
+    assert "less: " in text
+    quick = Footprint((VAE,), (Stage("decode", ("vae",), (Way(MIB),), 1, 1e9),))
+    assert "under 1 ms" in say(quick, replace(card(24), memory_rate=1e18))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from headroom.hardware.machine import DType
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.components import Networks
 from headroom.models.acestep.compose import compose
-from headroom.models.acestep.config import LATENT_RATE
+from headroom.models.acestep.config import LATENT_RATE, TextEncoderConfig
 from headroom.models.acestep.footprint import footprint
 from headroom.models.acestep.released import (
     released_dit,
@@ -22,7 +23,7 @@ from headroom.models.acestep.thinking_cost import footprint as thinking_footprin
 from headroom.models.acestep.thinking_cost import thinking
 from headroom.models.acestep.variants import VARIANTS, Variant
 
-DTYPE = "bfloat16"  # what every card of the last years computes in
+DTYPE: DType = "bfloat16"  # what every card of the last years computes in
 
 
 def networks(variant: Variant) -> Networks:
@@ -35,16 +36,20 @@ def songs_of(request: AnyMusicRequest, variant: Variant) -> tuple[Song, ...]:
     return compose(request, variant, tuple(range(request.songs))).songs
 
 
-def footprint_of(songs: Sequence[Song], variant: Variant) -> Footprint:
+def footprint_of(songs: Sequence[Song], of: Variant | Networks) -> Footprint:
     """What rendering them takes; words are counted from above, a token for each byte."""
-    return footprint(songs, networks(variant))
+    return footprint(songs, networks(of) if isinstance(of, Variant) else of)
 
 
 def thinking_of(
-    request: AnyMusicRequest, songs: Sequence[Song], size: str, backend: str = "pt"
+    request: AnyMusicRequest,
+    songs: Sequence[Song],
+    lm: str | TextEncoderConfig,
+    backend: str = "pt",
+    dtype: DType = DTYPE,
 ) -> Footprint:
-    """What a language model of that size takes to think the songs out first; the backend writes
-    the codes."""
+    """What a language model, of a released size or of other sizes, takes to think the songs out
+    first; the backend writes the codes."""
     seconds, plans, guided = max(song.frames for song in songs) / LATENT_RATE, len(songs), True
     sheets = 1
     if isinstance(request, Text2Music) and request.asks is not None:
@@ -54,7 +59,8 @@ def thinking_of(
             plans = 1
         sheets = bool(request.to_fill) * (1 if request.lm_shared_metadata else plans)
     work = thinking(songs[0].caption, songs[0].lyrics, seconds, plans, guided)
-    return thinking_footprint(replace(work, sheets=sheets), released_lm(size), DTYPE, backend)
+    sizes = released_lm(lm) if isinstance(lm, str) else lm
+    return thinking_footprint(replace(work, sheets=sheets), sizes, dtype, backend)
 
 
 def variant_named(name: str) -> Variant:
