@@ -27,6 +27,7 @@ from headroom.models.acestep.compose import compose
 from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music
 from headroom.models.acestep.song import Finish, Repainting, Sampling, Song, Source, Wavelet
+from headroom.models.acestep.source_fields import EdgeFields
 from headroom.models.acestep.variants import VARIANTS, Variant, unused
 from headroom.params.clamp import clamp
 from headroom.params.describe import Param, describe
@@ -45,6 +46,7 @@ VALUES: Mapping[str, tuple[object, ...]] = {
     "seeds": ((5, 6),),
     "start": (1.0, -1.0),
     "end": (3.0, 9.0),
+    "dcw_wavelet": ("db4", "sym8"),
 }
 # Without words there is no voice either way: asking for it is no contradiction to answer.
 AGREES: Mapping[str, Mapping[str, object]] = {"instrumental": {"lyrics": "la"}}
@@ -56,11 +58,13 @@ NEEDS: Mapping[str, Mapping[str, object]] = {
     "dcw_mode": {"dcw_enabled": True},
     "dcw_scaler": {"dcw_enabled": True},
     "dcw_high_scaler": {"dcw_enabled": True},
+    "dcw_wavelet": {"dcw_enabled": True},
     "normalization_db": {"enable_normalization": True},
     "bitrate": {"audio_format": "mp3"},
+    **{name: {"start": 1.0} for name in EdgeFields.model_fields},
 }
 # Fields with a single choice, of which no other value can be asked.
-ONE_CHOICE = {"dcw_wavelet"}
+ONE_CHOICE: set[str] = set()
 # Fields no context gives an effect: they are answered instead.
 # What the engine and a language model make of these is in `test_thinking.py`.
 THOUGHT = {"thinking", *LanguageFields.model_fields}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +128,8 @@ class Reference:
 
     def run(self, noise: Tensor, case: Case) -> Tensor:
         oracle = self.tree.oracle
+        if case.dcw is None and "turbo" in self.tree.name:
+            case = replace(case, dcw=("double", 0.05, 0.02, "haar"))  # what turbo does unasked
         context = torch.cat((self.source, self.mask), dim=-1)[None]
         rows = {False: self.rows(self.words)[None]}
         contexts = {False: context}
@@ -287,6 +289,36 @@ def test_other_solvers(method: str, turbo: bool, engines: Engines) -> None:
     check(engine.generate(request), lambda: (reference, case), 8)
 
 
+WAVELETS = [
+    (True, {"dcw_mode": "low", "dcw_scaler": 0.3, "dcw_wavelet": "db4"}, ("low", 0.3, 0, "db4")),
+    (True, {"dcw_wavelet": "sym8"}, ("double", 0.05, 0.02, "sym8")),
+    (True, {"dcw_enabled": False}, ("low", 0, 0, "haar")),
+    (
+        False,
+        {"dcw_enabled": True, "dcw_mode": "high", "dcw_wavelet": "bior3.1", "dcw_scaler": 0.2},
+        ("high", 0.2, 0, "bior3.1"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_decoder")
+@pytest.mark.parametrize(("turbo", "fields", "dcw"), WAVELETS, ids=lambda v: str(v)[:12])
+def test_steps_are_corrected_in_any_wavelet_domain(
+    turbo: bool,
+    fields: dict[str, object],
+    dcw: tuple[str, float, float, str],
+    engines: Engines,
+) -> None:
+    engine, tree = engines("2b-like", turbo)
+    request = Text2Music.model_validate(
+        {"caption": "rain", "duration": 10.2, "seed": 8, "timesteps": [1, 0.75, 0.5, 0],
+         "guidance_scale": 1, **fields}
+    )  # fmt: skip
+    reference = Reference(tree, Words(GENERATE, "rain"), quiet(tree, 255), ones(255, tree))
+    case = Case([1, 0.75, 0.5, 0], dcw=dcw)
+    check(engine.generate(request), lambda: (reference, case), 8)
+
+
 # --- from codes and recordings -----------------------------------------------------------
 
 CODES = [(7919 * i) % 64_000 for i in range(27)]  # 135 frames
@@ -422,7 +454,7 @@ def test_a_repaint_with_injection_and_blend(
     engine, tree = engines(size, True)
     request = Repaint(
         caption="brass", source_audio=recording[0], seed=11, start=1.0, end=2.1,
-        repaint_mode="balanced", repaint_strength=0.6,
+        repaint_mode="balanced", repaint_strength=0.6, chunk_mask_mode="explicit",
     )  # fmt: skip
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
 
@@ -458,8 +490,8 @@ def test_a_conservative_repaint_injects_up_to_the_last_step_of_turbo(
     def asked() -> tuple[Reference, Case]:
         source = encoded(tree, recording[1], 11, Stream.ENCODE)
         region = slice(37, 62)
-        channels, mask = source.clone(), torch.zeros_like(source)
-        channels[region], mask[region] = quiet(tree, 140)[region], 1.0
+        channels, mask = source.clone(), torch.full_like(source, 2.0)
+        channels[region] = quiet(tree, 140)[region]
         case = Case(
             [1, 0.75, 0.5, 0] if turbo else [1, 0.75, 0.5],
             source=source.double().numpy(),
@@ -479,7 +511,7 @@ def test_a_lego_in_a_region_meets_its_source_as_a_repaint_does(
     engine, tree = engines("2b-like", False)
     request = Lego(
         caption="brass", source_audio=recording[0], seed=11, start=1.0, end=2.1, track="brass",
-        inference_steps=4, guidance_scale=3,
+        inference_steps=4, guidance_scale=3, chunk_mask_mode="explicit",
     )  # fmt: skip
     instruction = "Generate the BRASS track based on the audio context:"
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
@@ -551,7 +583,8 @@ def watch_velocities(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tens
     [
         (True, {}),
         (True, {"infer_method": "sde"}),
-        (True, {"dcw_enabled": True}),
+        (True, {"dcw_enabled": False}),
+        (True, {"dcw_wavelet": "db4"}),
         (False, {"guidance_scale": 5.0}),
         (False, {"guidance_scale": 5.0, "sampler_mode": "heun", "dcw_enabled": True}),
         (False, {"guidance_scale": 5.0, "guidance_variant": "adg", "velocity_norm_threshold": 0.5}),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pywt
 
 Array = npt.NDArray[np.float64]
 Model = Callable[[Array, float, bool, bool], Array]
@@ -29,6 +30,7 @@ class Case:
     region: tuple[int, int] = (0, 0)
     inject_steps: int = 0
     ramp: int = 0
+    dcw: tuple[str, float, float, str] | None = None  # mode, scales, wavelet
 
 
 def run(model: Model, noise: Array, case: Case) -> Array:
@@ -39,7 +41,7 @@ def run(model: Model, noise: Array, case: Case) -> Array:
         v = model(x, t, True, second)
         if case.scale > 1 and case.interval[0] <= t <= case.interval[1]:
             v, r = apg(v, model(x, t, False, second), r, case.scale)
-        after = t_next
+        after, before, first = t_next, x, v
         if case.method == "sde":
             after = case.levels[k]
             x = after * case.fresh[k] + (1 - after) * (x - t * v)
@@ -52,6 +54,8 @@ def run(model: Model, noise: Array, case: Case) -> Array:
             x = x - (t - t_next) * (v + v2) / 2
         else:
             x = x - (t - t_next) * v
+        if case.dcw is not None:
+            x = dcw(x, before - t * first, t, *case.dcw)
         if case.source is not None and k < case.inject_steps:
             for frame in range(len(x)):
                 if not case.region[0] <= frame < case.region[1]:
@@ -62,6 +66,15 @@ def run(model: Model, noise: Array, case: Case) -> Array:
             m = max(0.0, 1 - away / (case.ramp + 1))
             x[frame] = m * x[frame] + (1 - m) * case.source[frame]
     return x
+
+
+def dcw(x: Array, clean: Array, t: float, mode: str, low: float, high: float, name: str) -> Array:
+    if mode == "pix":
+        return x + low * (x - clean)
+    bands = [pywt.dwt(one, name, "zero", axis=0) for one in (x, clean)]
+    gains = {"low": (t * low, 0), "high": (0, (1 - t) * low), "double": (t * low, (1 - t) * high)}
+    pushed = [a + g * (a - b) for a, b, g in zip(*bands, gains[mode], strict=True)]
+    return np.asarray(pywt.idwt(*pushed, name, "zero", axis=0))[: len(x)]
 
 
 def apg(v_c: Array, v_n: Array, r: Array, scale: float) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """What is put right after a step or after the run: repaint, wavelet correction, retake.
 
-Source: the released ACE-Step 1.5 sampler; DCW, Yu et al. 2026 (arXiv:2604.16044), one Haar level
-along time.
+Source: the released ACE-Step 1.5 sampler; DCW, Yu et al. 2026 (arXiv:2604.16044), one
+level of a discrete wavelet along time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from headroom.diffusion.samplers import Correction, renoise
 from headroom.diffusion.schedule import Schedule
+from headroom.diffusion.wavelets import HAAR, Filters, filters
 from headroom.errors import InvalidRequest
 
 Region = tuple[int, int]
@@ -84,23 +85,29 @@ def dcw(
     scale: float,
     high_scale: float,
     valid: Tensor | None = None,
+    wavelet: str = HAAR,
 ) -> Correction:
     """Differential correction in the wavelet domain: push x's bands away from the clean estimate.
 
     With x̂ = x_before − t_k·v and d = x_after − x̂, x_after gains, by mode: low: t·scale·low(d);
     high: (1 − t)·scale·high(d); double: t·scale·low(d) + (1 − t)·high_scale·high(d); pix: scale·d,
-    no transform. `valid` is `frame_mask` of a ragged batch: an odd item's last frame is paired with
-    its padding, which has to be emptied again.
+    no transform. `valid` is `frame_mask` of a ragged batch: a wavelet reaches from an item's last
+    frames into its padding, which has to be emptied again. `wavelet`: one of `WAVELETS`.
+
+    Raises InvalidRequest for a mode or wavelet that is not there.
     """
     gains = _gains(mode, scale, high_scale)
+    taps = None if wavelet == HAAR or mode == "pix" else filters(wavelet)
 
     def correct(k: int, before: Tensor, v: Tensor, after: Tensor) -> Tensor:
         t = schedule.times[k]
         d = after - (before - t * v)
         if mode == "pix":
             return after + scale * d
-        low, high = haar(d)
-        push = unhaar(t * gains[0] * low, (1 - t) * gains[1] * high, d.shape[1])
+        low, high = haar(d) if taps is None else analysed(d, taps)
+        low, high = t * gains[0] * low, (1 - t) * gains[1] * high
+        frames = d.shape[1]
+        push = unhaar(low, high, frames) if taps is None else joined(low, high, taps, frames)
         return after + (push if valid is None else push * valid)
 
     return correct
@@ -121,6 +128,33 @@ def unhaar(low: Tensor, high: Tensor, frames: int) -> Tensor:
     """The inverse of `haar`, cut to `frames`."""
     pairs = torch.stack((low + high, low - high), dim=2) * math.sqrt(0.5)
     return pairs.flatten(1, 2)[:, :frames]
+
+
+def analysed(x: Tensor, taps: Filters) -> tuple[Tensor, Tensor]:
+    """One level of a wavelet along time: [B, T, C] -> low, high [B, (T + taps - 1) // 2, C].
+
+    Beyond its ends x is continued with zero frames.
+    """
+    frames, count = x.shape[1], (x.shape[1] + taps.taps - 1) // 2
+    x = torch.nn.functional.pad(x, (0, 0, taps.taps - 2, 2 * count - frames))
+    bands = []
+    for weights in (taps.low, taps.high):
+        band = x.new_zeros(x.shape[0], count, x.shape[2])
+        for tap, weight in enumerate(weights):
+            first = taps.taps - 1 - tap
+            band.add_(x[:, first : first + 2 * count : 2], alpha=weight)
+        bands.append(band)
+    return bands[0], bands[1]
+
+
+def joined(low: Tensor, high: Tensor, taps: Filters, frames: int) -> Tensor:
+    """The inverse of `analysed`, cut to `frames`."""
+    count = low.shape[1]
+    out = low.new_zeros(low.shape[0], 2 * count + taps.taps, low.shape[2])
+    for band, weights in ((low, taps.low_back), (high, taps.high_back)):
+        for tap, weight in enumerate(weights):
+            out[:, tap : tap + 2 * count : 2].add_(band, alpha=weight)
+    return out[:, taps.taps - 2 : taps.taps - 2 + frames]
 
 
 def retake(noise: Tensor, second: Tensor, variance: float) -> Tensor:

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import pywt
 import torch
 
-from headroom.diffusion import corrections, noise, presets
+from headroom.diffusion import corrections, noise, presets, wavelets
 from headroom.diffusion.schedule import linear
+from headroom.diffusion.wavelets import WAVELETS, check_wavelet, filters
 from headroom.errors import InvalidRequest
 
 
@@ -117,6 +119,29 @@ def test_dcw_against_a_haar_matrix(mode: corrections.DcwMode, frames: int) -> No
         "pix": lambda: a + 0.3 * (a - clean),
     }[mode]()
     assert np.abs(got[0].numpy() - want).max() < 1e-6
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9, 40])
+def test_every_wavelet_is_that_of_pywavelets(frames: int) -> None:
+    assert sorted(WAVELETS) == sorted(pywt.wavelist(kind="discrete"))
+    x = noise.draw([1, 2], [frames, frames], 3)
+    for name in WAVELETS[1:]:
+        taps = filters(name)
+        bands = corrections.analysed(x, taps)
+        for band, want in zip(bands, pywt.dwt(x.double().numpy(), name, "zero", 1), strict=True):
+            np.testing.assert_allclose(band.numpy(), want, atol=2e-5)
+        whole = corrections.joined(*bands, taps, frames)
+        exact = pywt.idwt(*pywt.dwt(x.double().numpy(), name, "zero", 1), name, "zero", 1)
+        np.testing.assert_allclose(whole.numpy(), exact[:, :frames], atol=2e-5)
+
+
+def test_a_wavelet_without_pywavelets_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wavelets, "find_spec", lambda name: None)
+    check_wavelet("haar")
+    with pytest.raises(InvalidRequest, match=r"dcw_wavelet: 'sym8'.*haar.*headroom-audio\[wavel"):
+        check_wavelet("sym8")
+    with pytest.raises(InvalidRequest, match=r"dcw_wavelet: 'morl'.*haar, db1.*sym20.*dmey"):
+        check_wavelet("morl")
 
 
 def test_dcw_leaves_padding_empty() -> None:

@@ -20,6 +20,7 @@ from headroom.diffusion.schedule import (
     truncate,
     turbo,
 )
+from headroom.diffusion.wavelets import HAAR, check_wavelet
 from headroom.errors import InvalidRequest, InvalidSource
 from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_in
 from headroom.models.acestep.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
@@ -46,7 +47,7 @@ from headroom.models.acestep.song import (
     Wavelet,
 )
 from headroom.models.acestep.tasks import GENERATE, SEMANTIC, TASKS, SourceChannels
-from headroom.models.acestep.variants import Variant
+from headroom.models.acestep.variants import Variant, corrects
 from headroom.models.base import Composed
 from headroom.params.clamp import Note
 from headroom.params.describe import stand_in
@@ -231,7 +232,10 @@ def _channels(request: AnyMusicRequest, coded: bool) -> SourceChannels:
 
 
 def _mask(region: Region | None, explicit: bool) -> float | None:
-    """1 everywhere without a region; 2 everywhere lets the model find the region itself."""
+    """1 everywhere without a region; 2 everywhere lets the model find the region itself.
+
+    Releases of ACE-Step from March to August 2026 stored the 2 as a truth value, so it became 1.
+    """
     if not explicit:
         return 2.0
     return 1.0 if region is None else None
@@ -252,7 +256,6 @@ def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampli
     flags = guided(schedule, request.cfg_interval_start, request.cfg_interval_end)
     flags = flags if scale > 1 else (False,) * len(flags)
     sde = request.infer_method == "sde"
-    wavelet = Wavelet(request.dcw_mode, request.dcw_scaler, request.dcw_high_scaler)
     return Sampling(
         times=schedule.times,
         method=request.infer_method,
@@ -264,7 +267,7 @@ def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampli
         guided=flags,
         norm_clamp=request.velocity_norm_threshold,
         ema=request.velocity_ema_factor,
-        wavelet=wavelet if request.dcw_enabled else None,
+        wavelet=_wavelet(request) if corrects(request, variant) else None,
         switch=switch,
         start_from_source=from_source,
         repainting=_repainting(request),
@@ -284,6 +287,12 @@ def _guidance(request: AnyMusicRequest, variant: Variant) -> float:
     if variant.guidance is None:
         return 1.0
     return variant.guidance if request.guidance_scale is None else request.guidance_scale
+
+
+def _wavelet(request: AnyMusicRequest) -> Wavelet:
+    name = HAAR if request.dcw_mode == "pix" else request.dcw_wavelet
+    check_wavelet(name)
+    return Wavelet(request.dcw_mode, request.dcw_scaler, request.dcw_high_scaler, name)
 
 
 def _repainting(request: AnyMusicRequest) -> Repainting | None:

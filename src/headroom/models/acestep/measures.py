@@ -192,13 +192,16 @@ def align(frames: int, rows: int, config: AceStepConfig) -> Measured:
 
 
 def is_plain(songs: Sequence[Song]) -> bool:
-    """Whether the sampler keeps nothing but what it always keeps, and all songs are as long."""
+    """Whether the sampler keeps nothing but what it always keeps, and all songs are as long.
+
+    A correction in the wavelet domain takes less than a forward before it, and keeps nothing.
+    """
     s = songs[0].sampling
     return (
         len({song.frames for song in songs}) == 1
         and all(song.source is None and song.instruction_after is None for song in songs)
         and (s.method, s.solver, s.norm_clamp, s.ema) == ("ode", "euler", 0, 0)
-        and (s.wavelet, s.repainting, s.start_from_source) == (None, None, False)
+        and (s.repainting, s.start_from_source) == (None, False)
         and (not any(s.guided) or s.guidance_variant == "apg")
         and all(song.retake_seed is None for song in songs)
     )

@@ -347,9 +347,10 @@ def _corrections(
     found: list[samplers.Correction] = []
     wavelet = sampling.wavelet
     if wavelet is not None:
-        valid = corrections.frame_mask(frames, max(frames), source.device)
-        mode = cast("corrections.DcwMode", wavelet.mode)
-        found.append(corrections.dcw(schedule, mode, wavelet.scale, wavelet.high_scale, valid))
+        ragged, mode = len(set(frames)) > 1, cast("corrections.DcwMode", wavelet.mode)
+        valid = corrections.frame_mask(frames, max(frames), source.device) if ragged else None
+        scales = wavelet.scale, wavelet.high_scale
+        found.append(corrections.dcw(schedule, mode, *scales, valid, wavelet.name))
     repainting = sampling.repainting
     if repainting is not None and repainting.injected_share > 0:
         region = corrections.soft_mask(_regions(songs), frames, max(frames), 0, source.device)

@@ -14,8 +14,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from headroom.diffusion.wavelets import HAAR, WAVELETS
 from headroom.models.acestep.unread_names import UNREAD
-from headroom.params.knob import Knob, Limit, Many, refuse
+from headroom.params.knob import Choices, Knob, Limit, Many, refuse
 from headroom.params.request import Request, Unread
 
 SEEDS = 2**64
@@ -166,8 +167,13 @@ class DiffusionFields(Fields):
         Knob("Diffusion", "Share of the step before in each step; 0 is off.", step=0.01),
     ] = 0.0
     dcw_enabled: Annotated[
-        bool, Knob("Diffusion", "Correct each step band by band with wavelets (DCW).")
-    ] = False
+        bool | None,
+        Knob(
+            "Diffusion",
+            "Correct each step band by band with wavelets (DCW).",
+            left_open=f"{_VARIANT}: on for turbo, off for base and sft",
+        ),
+    ] = None
     dcw_mode: Annotated[
         Literal["low", "high", "double", "pix"],
         Knob("Diffusion", "Bands that DCW corrects; pix works without bands."),
@@ -182,7 +188,11 @@ class DiffusionFields(Fields):
         Limit(0, 1, "a stronger correction overshoots", least=0),
         Knob("Diffusion", "Strength of DCW on the high band.", step=0.01),
     ] = 0.02
-    dcw_wavelet: Annotated[Literal["haar"], Knob("Diffusion", "Wavelet of DCW.")] = "haar"
+    dcw_wavelet: Annotated[
+        str,
+        Choices(WAVELETS),
+        Knob("Diffusion", "Wavelet of DCW; all but haar need PyWavelets (extra `wavelets`)."),
+    ] = HAAR
 
     @property
     def songs(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from headroom.diffusion.wavelets import HAAR
 from headroom.models.acestep.prompts import Metas
 from headroom.models.acestep.tasks import SourceChannels
 
@@ -55,6 +56,7 @@ class Wavelet:
     mode: str
     scale: float
     high_scale: float
+    name: str = HAAR  # of the wavelet
 
 
 @dataclass(frozen=True, slots=True)

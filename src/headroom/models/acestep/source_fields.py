@@ -82,10 +82,10 @@ class RegionFields(Fields):
         Literal["explicit", "auto"],
         Knob(
             "Source",
-            "explicit marks the region for the model; auto lets the model find it.",
+            "auto lets the model find the region; explicit marks it for the model.",
             idle=("auto", "explicit"),
         ),
-    ] = "explicit"
+    ] = "auto"
 
     @model_validator(mode="after")
     def _region_in_order(self) -> RegionFields:

@@ -64,6 +64,11 @@ class Variant:
         return MappingProxyType({"inference_steps": self.steps_limit})
 
     @property
+    def dcw(self) -> bool:
+        """Whether steps are corrected in the wavelet domain where the request leaves it open."""
+        return self.kind == "turbo"
+
+    @property
     def never_used(self) -> tuple[str, ...]:
         """Fields that can have no effect here, whatever else is asked."""
         guidance = tuple(GuidanceFields.model_fields) if self.guidance is None else ()
@@ -178,6 +183,11 @@ def unused(request: AnyMusicRequest, variant: Variant) -> tuple[Note, ...]:
     return tuple(notes.values())
 
 
+def corrects(request: AnyMusicRequest, variant: Variant) -> bool:
+    """Whether the steps are corrected in the wavelet domain (DCW)."""
+    return variant.dcw if request.dcw_enabled is None else request.dcw_enabled
+
+
 def unused_in_planning(request: Text2Music) -> tuple[Note, ...]:
     """The same for a language model that plans a song."""
     idle: list[_Idle] = []
@@ -210,6 +220,10 @@ def _by_variant(request: AnyMusicRequest, variant: Variant) -> Iterator[_Idle]:
         yield tuple(GuidanceFields.model_fields), f"{variant.name} is distilled and never guided"
     elif request.guidance_scale is not None and request.guidance_scale <= 1:
         yield tuple(GuidanceFields.model_fields)[1:], "a guidance scale of 1 is no guidance"
+    if not corrects(request, variant):
+        names = ("dcw_mode", "dcw_scaler", "dcw_high_scaler", "dcw_wavelet")
+        whose = "" if request.dcw_enabled is False else f" on {variant.name} unless asked for"
+        yield names, f"DCW is off{whose} (dcw_enabled)"
     if not variant.stems:
         yield ("global_caption",), f"{variant.name} is not made for single stems"
 
@@ -262,9 +276,6 @@ def _by_sampler(request: AnyMusicRequest) -> Iterator[_Idle]:
         yield ("batch_size",), f"there are {len(request.seeds)} seeds, a song for each"
     if request.retake_variance == 0:
         yield ("retake_seed",), "without retake_variance there is no second noise"
-    if not request.dcw_enabled:
-        names = ("dcw_mode", "dcw_scaler", "dcw_high_scaler", "dcw_wavelet")
-        yield names, "DCW is off (dcw_enabled)"
     if request.dcw_mode != "double":
         yield ("dcw_high_scaler",), f"mode {request.dcw_mode} has one strength, dcw_scaler"
     if request.dcw_mode == "pix":
@@ -287,6 +298,7 @@ def _decided(param: Param, variant: Variant) -> Param:
         "inference_steps": variant.steps,
         "shift": variant.shift,
         "guidance_scale": variant.guidance,
+        "dcw_enabled": variant.dcw,
     }.get(param.name)
     if taken is None:
         return param

@@ -152,8 +152,8 @@ def test_seconds_become_a_region(
 ) -> None:
     """Four seconds of source; a start below 0 and an end beyond it make the song longer."""
     path = recordings(4)
-    request = request_from({"task": task, "source_audio": path, **fields})
-    made = composed(request)
+    asked = {"task": task, "source_audio": path, "chunk_mask_mode": "explicit", **fields}
+    made = composed(request_from(asked))
     (one,) = made.songs
     before, after = padding
     assert one.region == region
@@ -190,10 +190,8 @@ def test_a_region_outside_the_song_is_refused(recordings: Recordings) -> None:
 
 @pytest.mark.parametrize("task", ["repaint", "lego"])
 def test_the_model_may_look_for_the_region_itself(task: str, recordings: Recordings) -> None:
-    request = request_from(
-        {"task": task, "source_audio": recordings(4), "start": 1, "chunk_mask_mode": "auto"}
-    )
-    made = song(request)
+    """Where nobody says otherwise."""
+    made = song(request_from({"task": task, "source_audio": recordings(4), "start": 1}))
     assert made.mask_everywhere == 2.0 and made.region == Region(25, 100, 48_000, 192_000)
 
 
@@ -226,17 +224,17 @@ def test_instruction_channels_and_mask_of_every_task(recordings: Recordings) -> 
         (
             Repaint(source_audio=path),
             "Repaint the mask area based on the given conditions:",
-            SourceChannels.OUTSIDE, None,
+            SourceChannels.OUTSIDE, 2.0,
         ),
         (
             Lego(source_audio=path, track="backing_vocals"),
             "Generate the BACKING_VOCALS track based on the audio context:",
-            SourceChannels.LATENTS, None,
+            SourceChannels.LATENTS, 2.0,
         ),
         (
             Lego(source_audio=path),
             "Generate the track based on the audio context:",
-            SourceChannels.LATENTS, None,
+            SourceChannels.LATENTS, 2.0,
         ),
         (
             Extract(source_audio=path, track="drums"),
@@ -293,9 +291,9 @@ def test_words_are_sung_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("fields", "caption"),
     [
-        ({}, "Global: a rock song\nLocal: loud\nMask Control: true"),
-        ({"chunk_mask_mode": "auto"}, "Global: a rock song\nLocal: loud\nMask Control: false"),
-        ({"instruction": "Make a segment of it"}, "Local: loud\nMask Control: true"),
+        ({}, "Global: a rock song\nLocal: loud\nMask Control: false"),
+        ({"chunk_mask_mode": "explicit"}, "Global: a rock song\nLocal: loud\nMask Control: true"),
+        ({"instruction": "Make a segment of it"}, "Local: loud\nMask Control: false"),
     ],
 )
 def test_the_caption_of_a_model_for_stems(
@@ -410,7 +408,10 @@ def test_the_other_numbers_of_the_sampler() -> None:
     ).sampling  # fmt: skip
     assert (made.method, made.solver, made.noise) == ("ode", "heun", "official")
     assert (made.norm_clamp, made.ema) == (2, 0.1)
-    assert made.wavelet == Wavelet("high", 0.3, 0.4)
+    assert made.wavelet == Wavelet("high", 0.3, 0.4, "haar")
+    turbo = song(Text2Music(dcw_wavelet="sym8"), TURBO).sampling
+    assert turbo.wavelet == Wavelet("double", 0.05, 0.02, "sym8")
+    assert song(Text2Music(dcw_enabled=False), TURBO).sampling.wavelet is None
     plain = song(Text2Music(infer_method="sde", sampler_mode="heun")).sampling
     assert (plain.method, plain.solver, plain.wavelet) == ("sde", "euler", None)
 

@@ -174,7 +174,7 @@ def test_channels_and_mask(task: str, write: Write) -> None:
     if task != "text2music":
         fields = {"source_audio": write("five", torch.full((2, 130 * 1920), 0.5))}
     if task in ("repaint", "lego"):
-        fields |= {"start": 0.4, "end": 0.8}
+        fields |= {"start": 0.4, "end": 0.8, "chunk_mask_mode": "explicit"}
     (song,) = songs(request_from({"task": task, **fields, "duration": 10}))
     song = replace(song, frames=frames, kept=frames)
     latents, hinted = torch.randn(2, frames, CHANNELS)

@@ -187,6 +187,18 @@ def test_a_combination_that_cannot_use_a_field_says_so(
     assert all(n.used is None and "not used" in n.sentence() for n in notes)
 
 
+def test_dcw_that_turbo_does_unasked_and_base_does_not() -> None:
+    said = {"dcw_mode": "low", "dcw_wavelet": "db4"}
+    assert unused(request_from(said), TURBO) == ()
+    notes = unused(request_from(said), BASE)
+    assert [note.field for note in notes] == ["dcw_mode", "dcw_wavelet"]
+    assert "DCW is off on acestep-v15-base unless asked for (dcw_enabled)" in notes[0].sentence()
+    off = unused(request_from({**said, "dcw_enabled": False}), TURBO)
+    assert [note.field for note in off] == ["dcw_mode", "dcw_wavelet"]
+    shown = {param.name: param.left_open for param in offered(Text2Music, TURBO)}
+    assert shown["dcw_enabled"] == "acestep-v15-turbo takes on"
+
+
 def test_a_default_said_aloud_needs_no_answer() -> None:
     said = request_from({"guidance_variant": "apg", "cfg_interval_end": 1.0, "dcw_scaler": 0.05})
     assert unused(said, TURBO) == ()
