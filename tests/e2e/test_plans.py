@@ -73,7 +73,7 @@ def test_a_length_left_open_is_the_one_that_was_planned(engine: Engine) -> None:
     assert song.metas.seconds is not None and song.kept == song.metas.seconds * 25
     assert 10 <= song.metas.seconds <= 16
     (open_,), _, _ = planned(engine, plan_metadata=True, duration=None, use_cot_metas=False)
-    assert open_.metas.seconds is None and open_.kept == 30 * 25
+    assert open_.metas.seconds == 16 and open_.kept == 16 * 25  # 30 s are not allowed here
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from headroom.cli.parser import (
     spelt,
 )
 from headroom.cli.subject import OWN_LM, Subject, subject
-from headroom.engine.limits import asks, limits
+from headroom.engine.limits import asks, limits, most_seconds, usual_inside
 from headroom.engine.terms import (
     advice,
     first_plan,
@@ -149,11 +149,14 @@ def answered(
     policy = flags.policy_in(settings)
     found = terms_in_force(machine, policy, said, settings, records)
     variant = planned.variant
-    inside, notes = clamp(request, limits(request, variant.limits, settings, found))
-    songs = songs_of(inside, variant)
+    allowed = limits(request, variant.limits, settings, found)
+    inside, notes = clamp(request, allowed)
+    ended, ending = usual_inside(inside, most_seconds(allowed))
+    songs = songs_of(ended, variant)
     dtype = fast_dtype(machine) if flags.dtype == AUTO else cast("DType", flags.dtype)
     needs, size = footprint_of(songs, replace(planned.networks, dtype=dtype)), None
-    every = (*found.notes, *notes)
+    thinks = asks(inside) is not None and found.init_lm
+    every = (*found.notes, *notes, *(() if thinks else ending))
     if asks(inside) is not None and not found.init_lm:
         every = (*every, Note(asks(inside) or "", True, False, found.lm_off or ""))
     elif isinstance(inside, Text2Music) and inside.asks is not None:

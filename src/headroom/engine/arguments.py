@@ -10,7 +10,8 @@ from headroom.hardware.machine import DType
 from headroom.log import log
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Wishes
-from headroom.settings import LM_PROMPTS, Settings, load
+from headroom.setting import amount, count
+from headroom.settings import LM_PROMPTS, Settings, declared, load
 from headroom.settings_memory import BACKENDS, POLICIES, QUANTIZATIONS
 
 DTYPES: Mapping[str, DType | None] = {
@@ -75,6 +76,13 @@ def settings_in_force(settings: object) -> Settings:
     _check_kind("settings", settings, Settings, "a Settings, as `headroom.settings.load` makes it")
     assert isinstance(settings, Settings)
     _check_word("lm_prompt", settings.lm_prompt, LM_PROMPTS)
+    for name, setting in declared():
+        value = getattr(settings, name)
+        if setting.read in (amount, count) and value is not None:
+            try:
+                setting.read(str(value))
+            except ValueError as error:
+                raise InvalidRequest(name, value, setting.allowed) from error
     return settings
 
 

@@ -15,7 +15,7 @@ from headroom.device import Device
 from headroom.engine.acts import Acts
 from headroom.engine.arguments import DTYPES, check_names, check_terms, settings_in_force
 from headroom.engine.desk import Desk
-from headroom.engine.limits import batch_default, limits, most_seconds
+from headroom.engine.limits import batch_default, limits, most_seconds, usual_inside
 from headroom.engine.management import Managed, unused_timeout
 from headroom.engine.provenance import Provenance
 from headroom.engine.record import record
@@ -228,8 +228,9 @@ class Engine(Acts, Managed):
         return self._desk.plan(self.model.footprint(self._compose(settled).songs))
 
     def _compose(self, settled: Settled) -> Prepared:
-        composed = self.model.compose(settled.request, settled.seeds, self.machine)
-        return Prepared(settled.request, composed.songs, (*settled.notes, *composed.notes))
+        request, notes = usual_inside(settled.request, settled.most_seconds)
+        composed = self.model.compose(request, settled.seeds, self.machine)
+        return Prepared(request, composed.songs, (*settled.notes, *notes, *composed.notes))
 
     # --- the language model ----------------------------------------------------------------
 

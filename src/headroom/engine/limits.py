@@ -8,13 +8,15 @@ from typing import TypeAlias, TypeVar
 
 from headroom.memory.limits import Terms
 from headroom.memory.limits import limits as in_force
-from headroom.models.base import Planned
+from headroom.models.base import OfUsualLength, Planned
+from headroom.params.clamp import Note
 from headroom.params.describe import describe
 from headroom.params.knob import Limit
 from headroom.params.request import Request
 from headroom.settings import Settings
 
 R = TypeVar("R", bound=Request)
+LEAST_SECONDS = 1.0
 
 
 def limits(
@@ -43,20 +45,32 @@ Cap: TypeAlias = tuple[str, float] | None
 
 
 def caps_of(settings: Settings) -> tuple[Cap, Cap]:
-    """The longest song and the largest batch the settings allow, with the names they say it by."""
+    """The longest song and the largest batch the settings allow, with the names they say it by.
 
-    def cap(name: str, value: float | None) -> Cap:
-        return None if value is None else (settings.spelt(name), value)
+    A song has at least a second, whatever a setting says.
+    """
+
+    def cap(name: str, value: float | None, least: float) -> Cap:
+        return None if value is None else (settings.spelt(name), max(value, least))
 
     return (
-        cap("max_duration", settings.max_duration),
-        cap("max_batch_size", settings.max_batch_size),
+        cap("max_duration", settings.max_duration, LEAST_SECONDS),
+        cap("max_batch_size", settings.max_batch_size, 1),
     )
 
 
 def most_seconds(allowed: Mapping[str, Limit]) -> float:
     """The longest song that these limits allow; without end where they say nothing of it."""
     return allowed["duration"].maximum if "duration" in allowed else math.inf
+
+
+def usual_inside(request: R, most: float) -> tuple[R, tuple[Note, ...]]:
+    """The request, its length said where the usual one is above `most` seconds; and a note."""
+    usual = request.usual_seconds if isinstance(request, OfUsualLength) else None
+    if usual is None or usual <= most:
+        return request, ()
+    note = Note("duration", f"{usual:g} (left open)", most, f"a song is at most {most:g} s here")
+    return request.model_copy(update={"duration": most}), (note,)
 
 
 def batch_default(request: R, settings: Settings) -> R:

@@ -71,6 +71,15 @@ class Planned(Protocol):
         """The same without asking."""
 
 
+@runtime_checkable
+class OfUsualLength(Protocol):
+    """A request whose song has a length of the family's choosing where nobody says one."""
+
+    @property
+    def usual_seconds(self) -> float | None:
+        """That length; None: something else decides."""
+
+
 R = TypeVar("R", bound=Request, contravariant=True)
 S = TypeVar("S", bound=Song)
 T_co = TypeVar("T_co", bound=Song, covariant=True)

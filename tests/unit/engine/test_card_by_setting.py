@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from acestep.memory_manager import MemoryConfig
-from headroom.cli.main import main
 from headroom.device.host import HostDevice
 from headroom.engine.engine import Engine
 from headroom.engine.limits import limits
@@ -20,6 +19,9 @@ from headroom.memory.limits import Choices, Terms
 from headroom.models.acestep.requests import Text2Music
 from headroom.settings import Settings, load
 from headroom.units import GIB
+from unit.cli.conftest import Cli, cli, home
+
+__all__ = ["cli", "home"]
 
 HOST, FREE = HostDevice(), Choices()
 MPS = dataclasses.replace(card(8), kind="mps")
@@ -33,11 +35,9 @@ def found(on: Machine | HostDevice, **environment: str) -> Terms:
 
 
 @pytest.fixture
-def four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def four(home: Path) -> Settings:
     """A folder whose `.env` says one thing."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HEADROOM_CACHE_DIR", str(tmp_path))
-    (tmp_path / ".env").write_text("MAX_CUDA_VRAM=4\n", "utf-8")
+    (home / ".env").write_text("MAX_CUDA_VRAM=4\n", "utf-8")
     return load()
 
 
@@ -53,15 +53,12 @@ def test_the_engine_has_the_limits_of_the_card_and_the_memory_of_the_host(four: 
     assert engine.plan(request) == engine.plan(Text2Music(caption="x", duration=360))
 
 
-def test_the_memory_manager_and_plan_have_the_same(
-    four: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_memory_manager_and_plan_have_the_same(four: Settings, cli: Cli) -> None:
     config = MemoryConfig.read()
     assert (config.max_duration_seconds, config.max_batch_size) == (360, 1)
-    words = ["plan", "--duration", "600", "--batch-size", "8", "--json"]
+    words = "plan", "--duration", "600", "--batch-size", "8", "--json"
     for more in ([], ["--device", "cpu"]):
-        assert main([*words, *more]) == 0
-        made = json.loads(capsys.readouterr().out)
+        made = json.loads(cli(*words, *more).out)
         used = {note["field"]: note["used"] for note in made["notes"]}
         assert (used["duration"], used["batch_size"], used["card"]) == (360, 1, "tier 1")
     assert made["budget_bytes"] > 4 * GIB  # of the host, which computes with its own memory

@@ -36,6 +36,7 @@ from headroom.models.acestep.requests import (
     Repaint,
     Text2Music,
     keeps_source,
+    usual_duration,
 )
 from headroom.models.acestep.song import (
     Finish,
@@ -50,7 +51,6 @@ from headroom.models.acestep.tasks import GENERATE, SEMANTIC, TASKS, SourceChann
 from headroom.models.acestep.variants import Variant, corrects
 from headroom.models.base import Composed
 from headroom.params.clamp import Note
-from headroom.params.describe import stand_in
 
 LEAST_FRAMES = 128  # shorter latents are filled with silence; the model saw none
 
@@ -175,14 +175,6 @@ def _length(request: AnyMusicRequest, codes: tuple[int, ...], source: Source | N
         return Length.of(len(codes) * CODE_FRAMES)
     seconds = request.duration if request.duration is not None else usual_duration()
     return Length.of(int(round(seconds, 1) * SAMPLE_RATE / HOP + 1e-6))
-
-
-def usual_duration() -> float:
-    """Seconds of a song whose length nobody says."""
-    usual = stand_in(Text2Music, "duration")
-    if not isinstance(usual, (int, float)):
-        raise TypeError("duration has no usual value")
-    return usual
 
 
 def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:

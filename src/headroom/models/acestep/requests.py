@@ -36,7 +36,7 @@ from headroom.models.acestep.source_fields import (
     TrackFields,
 )
 from headroom.models.acestep.vocabulary import METAS, TRACK_WORDS, TRACKS
-from headroom.params.describe import TASK, Param, describe
+from headroom.params.describe import TASK, Param, describe, stand_in
 from headroom.params.knob import Choices, Knob, Limit, Many, refuse
 from headroom.params.note import Note
 from headroom.params.read import read
@@ -87,6 +87,13 @@ class Text2Music(
         return tuple(found)
 
     @property
+    def usual_seconds(self) -> float | None:
+        """The length of the song where nobody says one; None: it is said, or codes say it."""
+        if self.duration is not None or self.audio_codes:
+            return None
+        return usual_duration()
+
+    @property
     def writes_codes(self) -> bool:
         """Whether a language model is to write audio codes."""
         return self.thinking and not self.audio_codes
@@ -102,6 +109,14 @@ class Text2Music(
     def unasked(self) -> Text2Music:
         """The same request without a language model."""
         return self.model_copy(update={"thinking": False, "plan_metadata": False})
+
+
+def usual_duration() -> float:
+    """Seconds of a song whose length nobody says."""
+    usual = stand_in(Text2Music, "duration")
+    if not isinstance(usual, (int, float)):
+        raise TypeError("duration has no usual value")
+    return usual
 
 
 class Cover(

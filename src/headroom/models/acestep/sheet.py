@@ -86,6 +86,19 @@ class Sheet:
         return replace(self, **{f.name: None for f in fields(self) if f.name not in names})
 
 
+def whole_seconds(most: float) -> int:
+    """The longest song that a sheet may say, where `most` seconds are allowed: 1 to 600."""
+    return max(1, int(min(most, SECONDS[1])))
+
+
+def inside(given: Sheet, most: int) -> Sheet:
+    """What is given, its length within `most` seconds. Where that is less than the shortest song
+    a language model was trained on, there is nothing to choose, and it is given."""
+    if given.duration is None:
+        return given if most >= SECONDS[0] else replace(given, duration=most)
+    return replace(given, duration=min(given.duration, most))
+
+
 FIELDS = tuple(field.name for field in fields(Sheet))
 _REQUESTED = {"language": "vocal_language"}  # fields that requests call otherwise
 _DIGITS = 4000  # beyond, Python makes no number of them

@@ -10,7 +10,7 @@ from headroom.models.acestep.compose import sung
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.sheet import SECONDS, Sheet
+from headroom.models.acestep.sheet import Sheet, inside, whole_seconds
 from headroom.models.acestep.thinking_cost import CODE_RATE, FRAME, METADATA_TOKENS, Thinking
 from headroom.models.acestep.variants import unused_in_planning
 from headroom.params.clamp import Note
@@ -103,7 +103,8 @@ def song_task(
     if guided:
         told = request.lm_negative_prompt, request.caption, sung(request), layout
         against = words.ids(lm_prompts.against(*told))
-    most = int(given.duration or min(most_seconds, SECONDS[1]))
+    most = given.duration or whole_seconds(most_seconds)
+    given = inside(given, most)
     cost = Thinking(
         (len(prompt),) * plans,
         METADATA_TOKENS,

@@ -23,14 +23,15 @@ from headroom.models.acestep.scoring import ScoreTask
 from headroom.models.acestep.sheet import (
     FIELDS,
     NUMBERS,
-    SECONDS,
     Sheet,
     field,
+    inside,
     lyrics_of,
     normalised,
     number_in,
     read,
     said,
+    whole_seconds,
 )
 from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
 from headroom.models.acestep.thinking import chances, sampling_of
@@ -77,6 +78,7 @@ class Written:
 
     sheet: Sheet
     lyrics: str
+    notes: tuple[Note, ...] = ()
 
 
 def write_text(task: TextTask, language: Language, run: Run) -> Written:
@@ -112,7 +114,13 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
     if filled.failed:
         raise language.failed(len(filled.tokens))
     text = words.written(filled.tokens)
-    return Written(task.given.over(read(text)), lyrics_of(text))
+    sheet = task.given.over(read(text))
+    notes: tuple[Note, ...] = ()
+    if sheet.duration is not None and sheet.duration > task.most_seconds:
+        why = f"a song is at most {task.most_seconds} s here"
+        notes = (Note("duration", sheet.duration, task.most_seconds, why),)
+        sheet = replace(sheet, duration=task.most_seconds)
+    return Written(sheet, lyrics_of(text), notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,7 @@ class Asked:
 
 def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked:
     """The task of a wish. Raises InvalidRequest for codes that are none, and an unknown act."""
-    most = int(min(most_seconds, SECONDS[1]))
+    most = whole_seconds(most_seconds)
     notes = list(language.notes)
     given = _given(wish, most, notes)
     if wish.act == "understand":
@@ -144,6 +152,7 @@ def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked
         prompt = lm_prompts.formatting(caption, lyrics, INSTRUMENTAL)
     else:
         raise InvalidRequest("act", wish.act, "one of " + ", ".join(ACTS))
+    given = inside(given, most)
     ids, sampling = language.words.ids(prompt), _sampling(wish, notes)
     sings = wish.act == "understand" or not wish.instrumental
     task = TextTask(ids, given, most, sampling, wish.seed, wish.constrained, sings)
@@ -231,7 +240,7 @@ def song_sheet(wish: SheetWish, written: Written, notes: tuple[Note, ...]) -> So
         duration=sheet.duration,
         genres=sheet.genres,
         instrumental=not has_voice(lyrics),
-        notes=notes,
+        notes=(*notes, *written.notes),
     )
 
 

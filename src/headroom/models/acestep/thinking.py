@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -19,12 +20,11 @@ from headroom.lm.sample import Sampling
 from headroom.lm.spent import Laps
 from headroom.memory.precision import NATIVE
 from headroom.models.acestep import lm_prompts
-from headroom.models.acestep.compose import usual_duration
 from headroom.models.acestep.footprint import groups
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests import Text2Music, usual_duration
 from headroom.models.acestep.sheet import Sheet, read
 from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
 from headroom.models.acestep.song_task import SongTask
@@ -32,6 +32,7 @@ from headroom.models.acestep.thinking_cost import CODE_RATE, METADATA_TOKENS, TH
 from headroom.models.base import Thought
 from headroom.nn.causal import CausalLM
 from headroom.params.clamp import Note, clamp
+from headroom.params.knob import Limit
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
@@ -54,10 +55,12 @@ def think(task: SongTask, language: Language, run: Run, backend: str = "pt") -> 
         rows = _codes(task, sheets, language, run, before, backend)
         notes += [*_held(plans, rows), *_unconverted(run, backend)]
         codes = [language.words.said_codes(row) for row in rows]
+    why = f"a song is at most {task.most_seconds} s here"
+    here = {"duration": Limit(-math.inf, task.most_seconds, why)}
     made = dict(zip(plans, zip(sheets, codes, strict=True), strict=True))
     requests = []
     for key, seed in zip(task.keys, task.seeds, strict=True):
-        request, clamped = clamp(task.carried_out(*made[key], seed))
+        request, clamped = clamp(task.carried_out(*made[key], seed), here)
         requests.append(request)
         notes += clamped
     return Thought(tuple(requests), tuple(dict.fromkeys(notes)))
