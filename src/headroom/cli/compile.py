@@ -26,18 +26,31 @@ USAGE = "acestep compile [--duration S] [--rounds N] [FLAGS]"
 SECONDS = 30.0  # of the song: if it pays for a short one, it pays more for a longer one
 ROUNDS = 3
 MOST_ROUNDS = 99
+_HELP = ("-h", "--help")
+
+
+def parser() -> Parser:
+    """All flags of `acestep compile`."""
+    made = _own_parser()
+    add_engine_flags(made)
+    return made
+
+
+def _own_parser() -> Parser:
+    """The flags of this command alone."""
+    made = Parser("acestep compile", USAGE, "Compile what runs often, and see if it pays here.")
+    made.allow_abbrev = False
+    made.add_argument("--duration", default=f"{SECONDS:g}", help="of the song, s")
+    made.add_argument("--rounds", default=str(ROUNDS), help="songs with and without")
+    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return made
 
 
 def run(words: Sequence[str]) -> int:
     """`acestep compile …`; the exit code. Raises HeadroomError."""
-    parser = Parser("acestep compile", USAGE, "Compile what runs often, and see if it pays here.")
-    parser.allow_abbrev = False
-    parser.add_argument("--duration", default=f"{SECONDS:g}", help="of the song, s")
-    parser.add_argument("--rounds", default=str(ROUNDS), help="songs with and without")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    own, others = parser.parse_known_args(spelt(words))
-    add_engine_flags(parser)
-    args = parser.parse_args(others)
+    words = spelt(words)
+    own, others = _own_parser().parse_known_args([word for word in words if word not in _HELP])
+    args = parser().parse_args(words)
     flags = engine_flags(args)
     if flags.compile is not None:
         raise InvalidRequest("compile", flags.compile, "no --compile here: both are tried")

@@ -108,15 +108,18 @@ class Examined:
     remarks: tuple[str, ...] = field(default=())
 
 
+def parser() -> Parser:
+    """The flags of `acestep doctor`."""
+    about = "What this machine has, and what is missing."
+    made = Parser("acestep doctor", description=about, allow_abbrev=False)
+    made.add_argument("--json", action="store_true", help="one JSON object")
+    made.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="look for models here")
+    return made
+
+
 def run(words: Sequence[str]) -> int:
     """`acestep doctor [--json]`: 0 where a song can be made, else 1."""
-    about = "What this machine has, and what is missing."
-    parser = Parser("acestep doctor", description=about, allow_abbrev=False)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument(
-        "--checkpoint-dir", type=Path, metavar="FOLDER", help="look for models here"
-    )
-    args = parser.parse_args(words)
+    args = parser().parse_args(words)
     found = examine(load(), args.checkpoint_dir)
     sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n" if args.json else _text(found))
     return 1 if found.problems else 0

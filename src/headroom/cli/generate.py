@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from headroom import paths
 from headroom.audio.encode import Format
 from headroom.cli import replay
+from headroom.cli.config_file import ConfigFile
+from headroom.cli.config_file import read as read_config_file
 from headroom.cli.model import check_model, open_engine, variant_in_use
 from headroom.cli.orders import Order, order, orders_for, place_of
 from headroom.cli.output import (
@@ -88,6 +90,12 @@ def run(words: Sequence[str]) -> int:
     parser = _parser(*_shown(words, settings))
     args, rest = parser.parse_known_args(words)
     fields = _fields(args, rest, parser)
+    if args.config is not None:
+        file = _config(args, parser)
+        parser.set_defaults(**file.flags)
+        args, rest = parser.parse_known_args(words)
+        fields = file.under(_fields(args, rest, parser), args.output)
+        settings = replace(settings, output_dir=file.folder or settings.output_dir)
     flags = engine_flags(args)
     player = find_player() if args.play else None
     files = Files(check_latents(args.save_latents), args.lrc, args.force, player)
@@ -109,6 +117,18 @@ def run(words: Sequence[str]) -> int:
 # --- what was said ----------------------------------------------------------------------
 
 
+def whole_parser() -> Parser:
+    """All flags of `acestep generate`."""
+    return _parser(union(TASKS.values()), TASKS)
+
+
+def _config(args: argparse.Namespace, parser: Parser) -> ConfigFile:
+    for name in ("requests", "replay"):
+        if getattr(args, name) is not None:
+            raise InvalidRequest("config", args.config, f"a configuration without --{name}")
+    return read_config_file(paths.expanded(args.config, "config"), parser)
+
+
 def _parser(params: Sequence[Param], family: Family) -> Parser:
     about = "Make a song from words, or from a recording."
     parser = Parser("acestep generate", USAGE, about, allow_abbrev=False)
@@ -124,12 +144,15 @@ def _parser(params: Sequence[Param], family: Family) -> Parser:
         help=f"what a bundled example ({USUAL} …) or a file says, and what other flags say instead",
     )  # fmt: skip
     files.add_argument(
+        "--config", metavar="FILE.toml", help="what a file of keys says, where no flag says it"
+    )
+    files.add_argument(
         "--requests", metavar="FILE.jsonl",
         help="a request a line, made together; -o names a folder",
     )  # fmt: skip
     files.add_argument("--json", action="store_true", help="one JSON object on standard output")
     files.add_argument("-q", "--quiet", action="store_true", help="the songs' names and no more")
-    basic = ("output", "force", "play", "lrc", "replay", "example", "json", "quiet")
+    basic = ("output", "force", "play", "lrc", "replay", "example", "config", "json", "quiet")
     mark_basic(*(action for action in files._group_actions if action.dest in basic))
     add_engine_flags(parser)
     add_flags(parser, params, family)

@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "models": ("headroom.cli.main:models", "list, download and verify model folders"),
         "settings": ("headroom.cli.settings:run", "every setting, its value, where it came from"),
         "doctor": ("headroom.cli.doctor:run", "what this machine has, and what is missing"),
+        "wizard": ("headroom.cli.wizard:run", "a few questions, and the command they come to"),
+        "completion": ("headroom.cli.completion:run", "what a shell needs to complete commands"),
     }
 )
 
@@ -50,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _forgive_old_terminals()
     with terminal.guarded():
         if not words or words in (["-h"], ["--help"], ["help"]):
-            sys.stdout.write(help_text(_name()))
+            sys.stdout.write(help_text(program_name()))
             return 0
         if words[0] in ("--version", "-V"):
-            sys.stdout.write(f"{_name()} {headroom.__version__}\n")
+            sys.stdout.write(f"{program_name()} {headroom.__version__}\n")
             return 0
         if words[0] in ("help", "-h", "--help"):  # of a command
             words = [*words[1:], "--help"]
@@ -95,7 +97,7 @@ def help_text(name: str = PROGRAM) -> str:
     )
 
 
-def _name() -> str:
+def program_name() -> str:
     """The name that the program was called by: `headroom`, else `acestep`."""
     called = Path(sys.argv[0])
     name = called.parent.name if called.name == "__main__.py" else called.stem

@@ -150,8 +150,8 @@ def _compared(words: Sequence[str]) -> int:
 
 def parsed(words: Sequence[str], settings: Settings) -> Options:
     """What the flags say. Raises InvalidRequest for what contradicts itself or cannot be."""
-    params = tuple(p for p in union(TASKS.values()) if p.name not in _OWN)
-    parser = _explained(_parser(params))
+    params = _params()
+    parser = whole_parser()
     args, rest = parser.parse_known_args(spelt(words))
     if rest:
         raise parser.unknown(rest[0])
@@ -194,6 +194,15 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
 
 
 # --- the parser ------------------------------------------------------------------------------
+
+
+def whole_parser() -> Parser:
+    """All flags of `acestep profile`."""
+    return _explained(_parser(_params()))
+
+
+def _params() -> tuple[Param, ...]:
+    return tuple(p for p in union(TASKS.values()) if p.name not in _OWN)
 
 
 def _parser(params: Sequence[Param]) -> Parser:

@@ -10,15 +10,17 @@ from headroom.cli.parser import Parser
 from headroom.settings import DEFAULT, Row, load
 
 
+def parser() -> Parser:
+    """The flags of `acestep settings`."""
+    about = "Settings come from the environment, then from .env in this folder."
+    made = Parser("acestep settings", description=about, allow_abbrev=False)
+    made.add_argument("--json", action="store_true", help="one JSON object")
+    return made
+
+
 def run(words: Sequence[str]) -> int:
     """`acestep settings [--json]`; the exit code. Raises InvalidRequest for a bad value."""
-    parser = Parser(
-        "acestep settings",
-        description="Settings come from the environment, then from .env in this folder.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    args = parser.parse_args(words)
+    args = parser().parse_args(words)
     settings = load()
     rows = settings.rows()
     if args.json:

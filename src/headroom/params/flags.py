@@ -23,6 +23,7 @@ from headroom.params.request import Request
 NO_FAMILY: Family = MappingProxyType({})
 R = TypeVar("R", bound=Request)
 _TASK_FLAGS = ("--task_type", "--task-type")
+_EXACT = 2**53  # below it a whole number says all of a float
 _SHOWN = 8  # choices that stand beside a flag; more are listed behind its help
 _BASIC = "basic"  # attribute of the actions of such flags
 
@@ -115,7 +116,8 @@ def _words(param: Param, value: object) -> list[str]:
         if not param.split:
             return [f"{flag}={item}" for item in value]
         return [f"{flag}={param.split[0].join(str(item) for item in value)}"]
-    text = str(value)
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    text = str(int(value) if exact and isinstance(value, float) else value)
     return [f"{flag}=@{text}" if param.knob.file and text.startswith("@") else f"{flag}={text}"]
 
 

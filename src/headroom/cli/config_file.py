@@ -1,0 +1,189 @@
+"""`acestep generate --config FILE.toml`: flat keys, named as flags and fields are, or as ACE-Step's
+own command line writes them. What the command line says goes before what the file says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+
+from headroom import paths
+from headroom.errors import InvalidFile, InvalidRequest, UnreadableFile
+from headroom.files import CONFIG_BYTES, read_text
+from headroom.log import log
+from headroom.models.acestep.requests import TASKS
+from headroom.models.acestep.unread_names import UNREAD
+from headroom.params.describe import TASK, union
+from headroom.params.flags import Switch, text_of
+from headroom.params.request import snake, spellings
+
+_FIELD = "config"
+_TOML = 'a TOML file of flat keys, as in caption = "slow bossa nova"'
+_NOT_IN_A_FILE = ("config", "requests", "replay", "help", "help_all")
+# Keys of ACE-Step's own files: what they are called here, with the task they belong to.
+_OTHER_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "backend": ("lm_backend", ""),
+        "lego_track": ("track", "lego"),
+        "extract_track": ("track", "extract"),
+        "complete_tracks": ("tracks", "complete"),
+    }
+)
+_FOLDER = "save_dir"
+_IDLE = ("project_root", "log_level", "use_flash_attention")  # of that program alone
+_PLANNED = "generate"  # as lyrics there: a language model writes them
+# What the command line says, and keys of the file that would contradict it.
+_CONTRADICTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "seed": ("seeds",),
+        "seeds": ("seed", "batch_size"),
+        "batch_size": ("seeds",),
+        "output": ("audio_format",),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """What a file says: fields of the request by their spelling, flags of the command by the names
+    of their values, and the folder for songs."""
+
+    fields: Mapping[str, object]
+    flags: Mapping[str, object]
+    folder: Path | None = None
+
+    def under(self, said: Mapping[str, object], output: object) -> dict[str, object]:
+        """The fields of the file under those of the command line. `output` is what `-o` says."""
+        names = {_field(name) for name in said} | ({"output"} if output is not None else set())
+        gone = names | {other for name in names for other in _CONTRADICTED.get(name, ())}
+        kept = {name: value for name, value in self.fields.items() if _field(name) not in gone}
+        return {**kept, **said}
+
+
+def read(path: Path, parser: argparse.ArgumentParser) -> ConfigFile:
+    """What a file says of the flags of a parser and of a request.
+
+    Raises UnreadableFile, and InvalidRequest for a key that is not known, with the nearest one.
+    """
+    flags = {key: action for action in parser._actions for key in _keys(action)}
+    names = _names()
+    found = _toml(path)
+    task = str(next((found[k] for k in found if names.get(snake(k)) == TASK), ""))
+    fields: dict[str, object] = {}
+    values: dict[str, object] = {}
+    folder: Path | None = None
+    for key, value in found.items():
+        name, of = _OTHER_NAMES.get(snake(key), (snake(key), ""))
+        if isinstance(value, dict):
+            raise InvalidRequest(key, value, "a value: keys of a configuration are flat")
+        if (of and of != task) or name in _IDLE:
+            continue
+        if name == _FOLDER:
+            folder = paths.expanded(str(value), key) if value else None
+        elif value == "" and name in (*names, *flags):
+            continue  # nothing is said with it
+        elif name in names:
+            fields[name] = value
+        elif name in flags:
+            if value is not False or not _only_on(flags[name]):
+                values[flags[name].dest] = _as_flag(key, value, flags[name])
+        elif name not in UNREAD:
+            raise InvalidRequest(key, value, _nearest(name, [*names, *flags, *_OTHER_NAMES]))
+        else:
+            UNREAD[name].answer(key, value)
+    return ConfigFile(_agreed(_with_texts(fields, path)), values, folder)
+
+
+def _toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(read_text(path, CONFIG_BYTES))
+    except InvalidFile as error:
+        raise UnreadableFile(_FIELD, str(path), error.why, _TOML) from error
+    except RecursionError as error:
+        raise UnreadableFile(_FIELD, str(path), "is nested without end", _TOML) from error
+    except ValueError as error:  # also a number of more digits than Python reads
+        why = f"is not TOML ({error})"
+        raise UnreadableFile(_FIELD, str(path), why, _TOML) from error
+
+
+def _keys(action: argparse.Action) -> list[str]:
+    """The keys that stand for a flag of the command."""
+    if isinstance(action, Switch) or action.dest in (*_NOT_IN_A_FILE, argparse.SUPPRESS):
+        return []
+    options = [name for name in action.option_strings if name.startswith("--")]
+    return [snake(name[2:]) for name in options if not name.startswith("--no-")]
+
+
+def _names() -> dict[str, str]:
+    """Every name of a field of any request, old ones and old switches too -> the field."""
+    found: dict[str, str] = {}
+    for model in TASKS.values():
+        found |= spellings(model)
+    for param in union(TASKS.values()):
+        found |= {old: param.name for old, _ in param.knob.old_switches}
+    return {**found, TASK: TASK, "task_type": TASK}
+
+
+def _field(spelling: str) -> str:
+    return _names().get(snake(spelling), spelling)
+
+
+def _only_on(action: argparse.Action) -> bool:
+    """Whether a flag can only switch something on: `--offload-to-cpu`."""
+    return action.nargs == 0 and isinstance(action.const, str)
+
+
+def _as_flag(key: str, value: object, action: argparse.Action) -> object:
+    """A value as the command's own flag would have it."""
+    if action.nargs == 0:  # it says yes or no
+        if not isinstance(value, bool):
+            raise InvalidRequest(key, value, "true or false")
+        return action.const if _only_on(action) else value
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _with_texts(fields: Mapping[str, object], path: Path) -> dict[str, object]:
+    """The fields with the texts of files: behind an `@`, and lyrics that name a file beside the
+    configuration or from here."""
+    files = {param.name for param in union(TASKS.values()) if param.knob.file}
+    found = dict(fields)
+    for name, value in fields.items():
+        if _field(name) not in files or not isinstance(value, str):
+            continue
+        if value == _PLANNED:
+            log.warning("%s: lyrics are never planned with the song", name)
+            found[name] = ""
+        else:
+            found[name] = text_of(name, _beside(name, value, path))
+    return found
+
+
+def _beside(name: str, text: str, path: Path) -> str:
+    """A text as a flag would have it: where it names a file, `@` and that file, beside the
+    configuration or from here."""
+    named = text.startswith("@") and not text.startswith("@@")
+    if not named and ("\n" in text or not text.lower().endswith(".txt")):
+        return text
+    file = text.removeprefix("@")
+    beside = path.parent / paths.expanded(file, name)
+    return f"@{beside if paths.is_file(beside) else file}"
+
+
+def _agreed(fields: dict[str, object]) -> dict[str, object]:
+    """Seeds of their own say how many songs there are, and go before one seed for all."""
+    if not fields.get("seeds"):
+        return fields
+    return {n: v for n, v in fields.items() if _field(n) not in ("seed", "batch_size")}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"a name of a flag of `acestep generate`, or of a field of a request{hint}"

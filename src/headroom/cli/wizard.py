@@ -1,0 +1,115 @@
+"""`acestep wizard`: a few questions, and the command line that they come to.
+
+Questions go to standard error and the command to standard output; answers may come from a pipe.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from headroom.cli.parser import Parser
+from headroom.errors import Cancelled, InvalidRequest
+from headroom.models.acestep.requests import Text2Music
+from headroom.params.describe import TASK, stand_in
+from headroom.params.flags import argv_of, text_of
+from headroom.params.read import validate
+
+_USUAL = f"{stand_in(Text2Music, 'duration'):g}"
+Said = Mapping[str, object]
+
+
+def parser() -> Parser:
+    """The flags of `acestep wizard`."""
+    about = "Asks what the song should be, and prints the command that makes it."
+    return Parser("acestep wizard", description=about, allow_abbrev=False)
+
+
+def run(words: Sequence[str]) -> int:
+    """`acestep wizard`; the exit code. Raises Cancelled where the answers end before the first."""
+    parser().parse_args(words)
+    said: dict[str, object] = {}
+    ended = not all(_ask(said, question, read) for question, read in QUESTIONS)
+    if not said.get("caption") and not said.get("lyrics"):
+        raise Cancelled("there were no answers")
+    command = words_of(said)
+    sys.stdout.write(f"{line_of(['acestep', 'generate', *command])}\n")
+    sys.stdout.flush()
+    if ended or not _yes(_answer("Make it now? [y/N] ") or ""):
+        return 0
+    from headroom.cli.generate import run as generate
+
+    return generate(command)
+
+
+def words_of(said: Said) -> list[str]:
+    """The words behind `acestep generate` that make the request; the caption comes first."""
+    request = validate(Text2Music, said)
+    flags = [word for word in argv_of(request) if not word.startswith((f"--{TASK}=", "--caption="))]
+    if not request.caption:
+        return flags
+    plain = not request.caption.startswith("-")
+    return [request.caption if plain else f"--caption={request.caption}", *flags]
+
+
+def line_of(words: Sequence[str]) -> str:
+    """The words as a line that a shell of this system reads."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def _caption(answer: str) -> Said:
+    if not answer:
+        raise InvalidRequest("caption", answer, "words, as in slow bossa nova, nylon guitar")
+    return {"caption": answer}
+
+
+def _lyrics(answer: str) -> Said:
+    return {"lyrics": text_of("lyrics", answer)} if answer else {"instrumental": True}
+
+
+def _duration(answer: str) -> Said:
+    return {"duration": answer} if answer else {}
+
+
+def _thinking(answer: str) -> Said:
+    return {"thinking": True} if _yes(answer) else {}
+
+
+QUESTIONS: tuple[tuple[str, Callable[[str], Said]], ...] = (
+    ("What should it sound like? ", _caption),
+    ("Lyrics, or @FILE (nothing: instrumental): ", _lyrics),
+    (f"Length in seconds, or as 1:30 (nothing: {_USUAL}): ", _duration),
+    ("Let a language model plan it first? [y/N] ", _thinking),
+)
+
+
+def _ask(said: dict[str, object], question: str, read: Callable[[str], Said]) -> bool:
+    """Ask until the answer is one that a request takes; False where there are no more answers."""
+    while True:
+        answer = _answer(question)
+        if answer is None:
+            return False
+        try:
+            found = read(answer.strip())
+            validate(Text2Music, {**said, **found})
+        except InvalidRequest as error:
+            sys.stderr.write(f"{error}\n")
+            continue
+        said.update(found)
+        return True
+
+
+def _answer(question: str) -> str | None:
+    """A line of an answer; None where there are no more."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        sys.stderr.write("\n")
+    return line if line else None
+
+
+def _yes(answer: str) -> bool:
+    return answer.strip().lower() in ("y", "yes")
