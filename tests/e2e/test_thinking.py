@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 import pytest
+import soundfile
 
 from headroom import Engine, Text2Music, replay
 from headroom.memory.limits import Choices
 from headroom.models.acestep.language_fields import LanguageFields
+from headroom.models.acestep.requests import AnyPlanned, PlannedFields, request_from
 from headroom.models.acestep.song import Song
+from headroom.models.acestep.tasks import SourceChannels
 from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
 from headroom.runtime.pool import State
 from headroom.settings import Settings
@@ -128,3 +134,50 @@ def test_the_language_model_leaves_as_the_plan_says() -> None:
     assert large._pool.loaded == loads
     engine.close()
     large.close()
+
+
+# --- what is made from a recording ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven seconds."""
+    path = tmp_path_factory.mktemp("recordings") / "one.wav"
+    soundfile.write(path, np.full(11_000, 0.5, np.float32), 1000)
+    return path
+
+
+def planned(engine: Engine, request: AnyPlanned) -> tuple[Song, set[str]]:
+    """The song of a request as it would be rendered, and the fields that its notes answer."""
+    (one,) = engine.think(request)
+    (song,) = one.songs
+    assert isinstance(song, Song)
+    return song, {note.field for note in one.notes}
+
+
+@pytest.mark.parametrize("field", ["thinking", "plan_metadata"])
+@pytest.mark.parametrize("task", ["lego", "complete"])
+def test_the_sheet_of_what_is_added_to_a_recording_is_planned(
+    task: str, field: str, engine: Engine, recording: Path
+) -> None:
+    said = {"task": task, "source_audio": recording, "caption": "brass", "seed": 3, field: True,
+            "use_cot_caption": False, "bpm": 77}  # fmt: skip
+    song, answered = planned(engine, cast("AnyPlanned", request_from(said)))
+    assert (song.task, song.metas.bpm, song.caption) == (task, 77, "brass")
+    assert song.metas.keyscale in KEYS and song.metas.timesignature in ("2", "3", "4", "6")
+    assert song.language in LANGUAGES and song.language != "unknown"
+    assert song.metas.seconds == 11 and song.kept == 275  # the recording's
+    assert song.codes == () and song.channels is SourceChannels.LATENTS
+    assert answered & {"thinking", "plan_metadata", "duration"} == {field} & {"thinking"}
+
+
+@pytest.mark.parametrize("task", ["cover", "repaint", "extract"])
+def test_nothing_is_planned_for_what_has_its_sound_already(
+    task: str, engine: Engine, recording: Path
+) -> None:
+    said = {"task": task, "source_audio": recording, "thinking": True, "plan_metadata": True}
+    request = request_from(said)
+    assert not isinstance(request, PlannedFields)
+    (one,) = engine.think(request)
+    (note,) = [note for note in one.notes if note.field == "thinking"]
+    assert note.why == "a language model plans no covers, repaints or extracts"

@@ -37,7 +37,7 @@ from headroom.memory.limits import Terms
 from headroom.memory.plan import NO_WISHES, Plan
 from headroom.models.acestep.config import LATENT_RATE, TextEncoderConfig
 from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music, request_from
+from headroom.models.acestep.requests import TASKS, AnyMusicRequest, PlannedFields, request_from
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import union
 from headroom.params.flags import add_flags, given, mark_basic
@@ -159,7 +159,7 @@ def answered(
     every = (*found.notes, *notes, *(() if thinks else ending))
     if asks(inside) is not None and not found.init_lm:
         every = (*every, Note(asks(inside) or "", True, False, found.lm_off or ""))
-    elif isinstance(inside, Text2Music) and inside.asks is not None:
+    elif isinstance(inside, PlannedFields) and inside.asks is not None:
         own = planned.lm if said.lm is None else None
         lms: Mapping[str, str | TextEncoderConfig] = {name: name for name in found.lms}
         lms = lms if own is None else {OWN_LM: own}

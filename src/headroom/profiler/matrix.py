@@ -16,7 +16,7 @@ from headroom.errors import (
     OutOfMemory,
     RenderFailed,
 )
-from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
+from headroom.models.acestep.requests import AnyMusicRequest, PlannedFields, Text2Music
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown
@@ -49,7 +49,7 @@ class Cell:
     @property
     def thinking(self) -> bool:
         """Whether a language model plans the song."""
-        return isinstance(self.request, Text2Music) and self.request.thinking
+        return isinstance(self.request, PlannedFields) and self.request.thinking
 
     def words(self) -> str:
         """On one line."""

@@ -9,7 +9,13 @@ from typing import Literal, get_args
 
 from headroom.engine.opening import Opening
 from headroom.models.acestep import examples
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Text2Music, request_from
+from headroom.models.acestep.requests import (
+    TASKS,
+    AnyMusicRequest,
+    PlannedFields,
+    Text2Music,
+    request_from,
+)
 from headroom.params.describe import TASK
 from headroom.params.request import snake, spellings
 
@@ -88,7 +94,7 @@ class Options:
         if not self.fields & {"seed", "seeds"} and not told.keys() & {"seed", "seeds"}:
             told["seed"] = SEED
         request = request_from({**told, **said})
-        if not isinstance(request, Text2Music) or request.plan_metadata:
+        if not isinstance(request, PlannedFields) or request.plan_metadata:
             return request
         asked = any(getattr(request, name) for name in SHEET if name in self.fields)
         if not request.thinking and not asked:

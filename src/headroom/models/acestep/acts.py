@@ -10,7 +10,7 @@ from headroom.hardware.machine import DType
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.language import Language, find_languages, read_genres
 from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests import AnyPlanned
 from headroom.models.acestep.scoring import ScoreTask, score
 from headroom.models.acestep.song_task import SongTask, song_task
 from headroom.models.acestep.texts import Asked, score_task, song_sheet, text_task, write_text
@@ -81,7 +81,7 @@ class LanguageActs:
         self, request: Request, seeds: tuple[int, ...], most_seconds: float, language: str
     ) -> tuple[Footprint, SongTask]:
         """What a request that asks for a language model needs of it, and the work."""
-        assert isinstance(request, Text2Music)
+        assert isinstance(request, AnyPlanned)
         layout = self._setup.settings.lm_prompt
         task = song_task(request, seeds, most_seconds, self._language(language), layout)
         return self._thinks(task.cost, language), task

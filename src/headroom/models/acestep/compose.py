@@ -177,6 +177,14 @@ def _length(request: AnyMusicRequest, codes: tuple[int, ...], source: Source | N
     return Length.of(int(round(seconds, 1) * SAMPLE_RATE / HOP + 1e-6))
 
 
+def source_seconds(request: AnyMusicRequest) -> float:
+    """Length of a song that is made from a recording. Raises as `compose`."""
+    source = _source(request, [])
+    if source is None:
+        raise ValueError(f"{request.task} has no source")
+    return source.total / SAMPLE_RATE
+
+
 def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:
     if isinstance(request, Text2Music):
         return None

@@ -17,7 +17,7 @@ from headroom.models.acestep.released import (
     released_text_encoder,
     released_vae,
 )
-from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
+from headroom.models.acestep.requests import AnyMusicRequest, PlannedFields
 from headroom.models.acestep.song import Song
 from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
 from headroom.models.acestep.thinking_cost import thinking
@@ -52,7 +52,7 @@ def thinking_of(
     first; the backend writes the codes."""
     seconds, plans, guided = max(song.frames for song in songs) / LATENT_RATE, len(songs), True
     sheets = 1
-    if isinstance(request, Text2Music) and request.asks is not None:
+    if isinstance(request, PlannedFields) and request.asks is not None:
         guided = request.writes_codes and request.lm_cfg_scale > 1
         seconds = seconds if request.writes_codes else 0
         if request.lm_seed is not None:

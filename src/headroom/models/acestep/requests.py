@@ -7,7 +7,7 @@ the way in for every face: it knows the old spellings and turns every fault into
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias, cast
+from typing import Annotated, Literal, Self, TypeAlias, cast
 
 from pydantic import (
     Field,
@@ -43,9 +43,46 @@ from headroom.params.read import read
 from headroom.params.request import asks_nothing, snake, spellings
 
 
+class PlannedFields(OutputFields, LanguageFields):
+    """For requests that a language model can plan first."""
+
+    @property
+    def knows_length(self) -> bool:
+        """Whether the length is not for a language model to choose."""
+        return True
+
+    @property
+    def writes_codes(self) -> bool:
+        """Whether a language model is to write audio codes: they would replace a recording."""
+        return False
+
+    @property
+    def to_fill(self) -> tuple[str, ...]:
+        """What of its song sheet a language model is to fill in: what is left open, and the
+        caption and language it is to say in its own words."""
+        names = METAS if self.use_cot_metas else ()
+        known = {"duration"} if self.knows_length else set()
+        found = [name for name in names if name not in known and getattr(self, name) is None]
+        found += ["caption"] * self.use_cot_caption
+        unknown = isinstance(self, SongFields) and self.vocal_language == "unknown"
+        found += ["language"] * (self.use_cot_language and unknown)
+        return tuple(found)
+
+    @property
+    def asks(self) -> str | None:
+        """The field by which a language model is asked to plan the song; None: there is nothing
+        for it to do."""
+        if self.writes_codes or (self.thinking and self.to_fill):
+            return "thinking"
+        return "plan_metadata" if self.plan_metadata and self.to_fill else None
+
+    def unasked(self) -> Self:
+        """The same request without a language model."""
+        return self.model_copy(update={"thinking": False, "plan_metadata": False})
+
+
 class Text2Music(
-    OutputFields,
-    LanguageFields,
+    PlannedFields,
     CoverStrengthFields,
     GuidanceFields,
     DiffusionFields,
@@ -76,15 +113,9 @@ class Text2Music(
         return self
 
     @property
-    def to_fill(self) -> tuple[str, ...]:
-        """What of its song sheet a language model is to fill in: what is left open, and the
-        caption and language it is to say in its own words."""
-        names = METAS if self.use_cot_metas else ()
-        known = {"duration"} if self.audio_codes else set()
-        found = [name for name in names if name not in known and getattr(self, name) is None]
-        found += ["caption"] * self.use_cot_caption
-        found += ["language"] * (self.use_cot_language and self.vocal_language == "unknown")
-        return tuple(found)
+    def knows_length(self) -> bool:
+        """Whether its codes say it."""
+        return bool(self.audio_codes)
 
     @property
     def usual_seconds(self) -> float | None:
@@ -97,18 +128,6 @@ class Text2Music(
     def writes_codes(self) -> bool:
         """Whether a language model is to write audio codes."""
         return self.thinking and not self.audio_codes
-
-    @property
-    def asks(self) -> str | None:
-        """The field by which a language model is asked to plan the song; None: there is nothing
-        for it to do."""
-        if self.writes_codes or (self.thinking and self.to_fill):
-            return "thinking"
-        return "plan_metadata" if self.plan_metadata and self.to_fill else None
-
-    def unasked(self) -> Text2Music:
-        """The same request without a language model."""
-        return self.model_copy(update={"thinking": False, "plan_metadata": False})
 
 
 def usual_duration() -> float:
@@ -153,7 +172,7 @@ class Repaint(
 
 
 class Lego(
-    OutputFields, GuidanceFields, DiffusionFields, TrackFields, EdgeFields, RegionFields,
+    PlannedFields, GuidanceFields, DiffusionFields, TrackFields, EdgeFields, RegionFields,
     SourceFields, SongFields,
 ):  # fmt: skip
     """One more track that fits a recording, in all of it or in a region."""
@@ -167,7 +186,7 @@ class Extract(OutputFields, GuidanceFields, DiffusionFields, TrackFields, Source
     task: Literal["extract"] = "extract"
 
 
-class Complete(OutputFields, GuidanceFields, DiffusionFields, SourceFields, SongFields):
+class Complete(PlannedFields, GuidanceFields, DiffusionFields, SourceFields, SongFields):
     """A recording of one track with others added."""
 
     task: Literal["complete"] = "complete"
@@ -185,6 +204,7 @@ class Complete(OutputFields, GuidanceFields, DiffusionFields, SourceFields, Song
     ] = ()
 
 
+AnyPlanned: TypeAlias = Text2Music | Lego | Complete
 AnyMusicRequest: TypeAlias = Text2Music | Cover | Repaint | Lego | Extract | Complete
 
 TASKS: Mapping[str, type[AnyMusicRequest]] = {
@@ -214,6 +234,7 @@ _ELSEWHERE: Mapping[type[AnyMusicRequest], Mapping[str, Param]] = {
 }
 """For each request the names of fields that only other tasks have."""
 
+UNPLANNED = "a language model plans no covers, repaints or extracts"
 _USUAL = "text2music"
 _TASK_NAMES = (TASK, "task_type")
 _TASK_WORDS = {"text_to_music": "text2music", "txt2music": "text2music"}
@@ -255,7 +276,7 @@ def _idle(model: type[AnyMusicRequest], name: str, value: object) -> bool:
     if asks_nothing(field, value):
         return True
     if field.name in LanguageFields.model_fields:
-        why = "a language model plans songs from words only"
+        why = UNPLANNED
         log.warning(Note(name, value, None, why).sentence())
         return True
     return False

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from headroom.models.acestep import lm_prompts
 from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text
-from headroom.models.acestep.compose import sung
+from headroom.models.acestep.compose import source_seconds, sung
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.language_fields import LanguageFields
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests import AnyPlanned, Text2Music
 from headroom.models.acestep.sheet import Sheet, inside, whole_seconds
 from headroom.models.acestep.thinking_cost import CODE_RATE, FRAME, METADATA_TOKENS, Thinking
 from headroom.models.acestep.variants import unused_in_planning
@@ -30,7 +30,7 @@ class SongTask:
     layout   of the prompts
     """
 
-    request: Text2Music
+    request: AnyPlanned
     seeds: tuple[int, ...]
     keys: tuple[int, ...]
     given: Sheet
@@ -48,12 +48,14 @@ class SongTask:
         return tuple(dict.fromkeys(self.keys))
 
     @property
-    def longest(self) -> Text2Music:
+    def longest(self) -> AnyPlanned:
         """The request with the longest song that may come of it."""
+        if self.request.knows_length:
+            return self.request.unasked()
         seconds = self.given.duration or self.most_seconds
         return self.request.unasked().model_copy(update={"duration": float(seconds)})
 
-    def carried_out(self, sheet: Sheet, codes: str | None, seed: int) -> Text2Music:
+    def carried_out(self, sheet: Sheet, codes: str | None, seed: int) -> AnyPlanned:
         """The request as it is rendered: what was thought is said, and nobody is asked again."""
         told: dict[str, object] = {
             "bpm": sheet.bpm,
@@ -65,7 +67,7 @@ class SongTask:
         }
         if codes is not None:
             told["audio_codes"] = codes
-        elif sheet.duration is not None and self.request.duration is None:
+        elif sheet.duration and self.request.duration is None and not self.request.knows_length:
             told["duration"] = float(sheet.duration)
         if self.request.use_cot_caption and sheet.caption:
             told["caption"] = sheet.caption
@@ -75,11 +77,11 @@ class SongTask:
         if codes is not None:
             gone.add("duration")  # the codes say it
         said = {n: getattr(self.request, n) for n in self.request.model_fields_set - gone}
-        return Text2Music.model_validate({**said, **told})
+        return type(self.request).model_validate({**said, **told})
 
 
 def song_task(
-    request: Text2Music,
+    request: AnyPlanned,
     seeds: tuple[int, ...],
     most_seconds: float,
     language: Language,
@@ -119,8 +121,10 @@ def song_task(
     )  # fmt: skip
 
 
-def _seconds(request: Text2Music) -> int | None:
+def _seconds(request: AnyPlanned) -> int | None:
     """The length in whole seconds, as far as the request says it."""
+    if not isinstance(request, Text2Music):
+        return max(1, round(source_seconds(request)))
     if request.audio_codes:
         return max(1, len(codes_from_text(request.audio_codes, CODEBOOK)) // CODE_RATE)
     return None if request.duration is None else max(1, round(request.duration))

@@ -24,7 +24,7 @@ from headroom.models.acestep.footprint import groups
 from headroom.models.acestep.language import Language
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.requests import Text2Music, usual_duration
+from headroom.models.acestep.requests import PlannedFields, usual_duration
 from headroom.models.acestep.sheet import Sheet, read
 from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
 from headroom.models.acestep.song_task import SongTask
@@ -66,7 +66,7 @@ def think(task: SongTask, language: Language, run: Run, backend: str = "pt") -> 
     return Thought(tuple(requests), tuple(dict.fromkeys(notes)))
 
 
-def sampling_of(request: Text2Music, penalty: float = 1.0) -> Sampling:
+def sampling_of(request: PlannedFields, penalty: float = 1.0) -> Sampling:
     """How tokens are drawn for a request. The penalty of a song's is for its codes alone."""
     return Sampling(request.lm_temperature, request.lm_top_k, request.lm_top_p, penalty)
 

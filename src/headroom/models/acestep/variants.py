@@ -18,8 +18,11 @@ from headroom.models.acestep.language_fields import LanguageFields
 from headroom.models.acestep.request_fields import GuidanceFields
 from headroom.models.acestep.requests import (
     TASKS,
+    UNPLANNED,
     AnyMusicRequest,
+    AnyPlanned,
     Lego,
+    PlannedFields,
     Text2Music,
     keeps_source,
 )
@@ -188,7 +191,7 @@ def corrects(request: AnyMusicRequest, variant: Variant) -> bool:
     return variant.dcw if request.dcw_enabled is None else request.dcw_enabled
 
 
-def unused_in_planning(request: Text2Music) -> tuple[Note, ...]:
+def unused_in_planning(request: AnyPlanned) -> tuple[Note, ...]:
     """The same for a language model that plans a song."""
     idle: list[_Idle] = []
     if request.thinking and request.plan_metadata:
@@ -198,7 +201,11 @@ def unused_in_planning(request: Text2Music) -> tuple[Note, ...]:
         idle.append((names, "no audio codes are written"))
     if request.lm_seed is not None:
         idle.append((("lm_shared_metadata",), "lm_seed makes all songs of one plan"))
-    return tuple(
+    notes: tuple[Note, ...] = ()
+    if request.thinking and not isinstance(request, Text2Music):
+        why = "audio codes would take the place of the recording"
+        notes = (Note("thinking", True, "a song sheet without audio codes", why),)
+    return notes + tuple(
         Note(name, getattr(request, name), None, why)
         for names, why in idle
         for name in names
@@ -236,14 +243,16 @@ def _by_combination(request: AnyMusicRequest) -> Iterator[_Idle]:
 
 
 def _by_words(request: AnyMusicRequest) -> Iterator[_Idle]:
-    if isinstance(request, Text2Music) and request.asks is None:
+    if isinstance(request, PlannedFields) and request.asks is None:
         if request.plan_metadata and not request.to_fill:
             yield ("plan_metadata",), "nothing is left for a language model to fill in"
         names = tuple(LanguageFields.model_fields)
         yield names, "no language model plans this song (thinking, plan_metadata)"
-    if not isinstance(request, Text2Music):
-        yield ("thinking",), "a language model plans songs from words only"
-    elif request.audio_codes:
+        if not isinstance(request, Text2Music):
+            yield ("thinking",), "nothing is left for a language model to fill in"
+    if not isinstance(request, PlannedFields):
+        yield ("thinking",), UNPLANNED
+    elif isinstance(request, Text2Music) and request.audio_codes:
         yield ("thinking",), "the audio codes are there already"
     if request.instrumental:
         yield ("lyrics",), "instrumental music has no words"
