@@ -30,7 +30,7 @@ from headroom.profiler import synthetic, tiers_engine
 from headroom.profiler.synthetic import BlankLanguage
 from headroom.profiler.tier_types import Case, TierRow, Work
 from headroom.profiler.tiers_engine import Card, TierEngine
-from headroom.profiler.tiers_run import rows_of
+from headroom.profiler.tiers_run import in_force, rows_of
 from headroom.settings import load
 from headroom.units import GIB
 
@@ -242,6 +242,35 @@ def test_a_song_that_is_none_turns_the_row_red(
     (row,) = made(small, Case())
     assert row.status == "failed"
     assert any(fault.startswith(why) for fault in row.faults), row.faults
+
+
+def test_a_single_step_and_a_length_below_the_least_are_no_faults() -> None:
+    work = Work(8, (Case(),), "acestep-v15-turbo", "a slow song", LYRICS, 3.0, steps=1)
+    (row,) = rows_of(work, load({"MAX_CUDA_VRAM": "8"}))
+    assert (row.status, row.faults, row.duration) == ("ok", (), 10)
+    exact = {stage.stage: stage.exact for stage in row.stages}
+    assert exact == {"condition": True, "schedule": True, "denoise": False, "decode": True}
+    (denoise,) = (stage for stage in row.stages if stage.stage == "denoise")
+    assert 0.99 * denoise.planned < denoise.measured < denoise.planned
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "use_lm", "seconds"),
+    [
+        (4, 700, False, 360),
+        (8, 700, True, 480),
+        (8, 700, False, 600),
+        (20, 500, False, 480),
+        (8, 12.34, False, 12.34),
+        (8, 12.34, True, 12),
+        (8, 0.5, True, 10),
+    ],
+)
+def test_the_length_in_force_is_what_is_asked_inside_the_limits(
+    size: float, asked: float, use_lm: bool, seconds: float
+) -> None:
+    work = Work(size, (Case(),), "acestep-v15-turbo", "x", "", asked)
+    assert in_force(work, Case("default", use_lm)) == seconds
 
 
 def test_a_model_that_nobody_released_is_refused_in_its_row() -> None:
