@@ -10,7 +10,7 @@ from functools import cache
 
 from guides.words import Words, table
 from headroom.cli import profile
-from headroom.cli.profile import FIELDS, FLAGS
+from headroom.cli.profile import FIELDS, FLAGS, SHOWN
 from headroom.engine.opening import Opening
 from headroom.models.acestep import examples
 from headroom.models.acestep.requests import TASKS
@@ -20,11 +20,6 @@ from headroom.profiler.options import MODES, QUERY, TIER_SECONDS, TIERS, Mode, O
 from headroom.settings import Settings, declared
 from headroom.weights.catalog import USUAL_LM
 
-# Fields of a request that are shown beside those that act in a mode of their own.
-SHOWN = (
-    "batch_size", "guidance_scale", "thinking", "use_cot_metas", "use_cot_caption",
-    "use_cot_language", "use_constrained_decoding", "lm_cfg_scale", "reference_audio",
-)  # fmt: skip
 # Older spellings that are shown: the published guide has them.
 OLDER = {
     "--task": "--task-type",

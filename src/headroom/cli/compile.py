@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from headroom.cli.model import check_model, open_engine
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.errors import InvalidRequest
+from headroom.params.words import seconds_of
 from headroom.settings import load
 
 USAGE = "acestep compile [--duration S] [--rounds N] [FLAGS]"
@@ -54,7 +55,9 @@ def run(words: Sequence[str]) -> int:
     flags = engine_flags(args)
     if flags.compile is not None:
         raise InvalidRequest("compile", flags.compile, "no --compile here: both are tried")
-    duration = _number("duration", own.duration, 10, 600)
+    clock = seconds_of(own.duration)
+    length = own.duration if clock is None else f"{clock:g}"
+    duration = _number("duration", length, 10, 600)
     rounds = round(_number("rounds", own.rounds, 1, MOST_ROUNDS))
     settings = load()
     check_model(flags.model, flags.checkpoint_dir, settings)

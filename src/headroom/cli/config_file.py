@@ -24,7 +24,7 @@ from headroom.params.request import snake, spellings
 
 _FIELD = "config"
 _TOML = 'a TOML file of flat keys, as in caption = "slow bossa nova"'
-_NOT_IN_A_FILE = ("config", "requests", "replay", "help", "help_all")
+_NOT_IN_A_FILE = ("config", "requests", "replay", "help")
 # Keys of ACE-Step's own files: what they are called here, with the task they belong to.
 _OTHER_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -113,7 +113,7 @@ def _toml(path: Path) -> dict[str, object]:
 
 def _keys(action: argparse.Action) -> list[str]:
     """The keys that stand for a flag of the command."""
-    if isinstance(action, Switch) or action.dest in (*_NOT_IN_A_FILE, argparse.SUPPRESS):
+    if isinstance(action, Switch) or action.dest in _NOT_IN_A_FILE:
         return []
     options = [name for name in action.option_strings if name.startswith("--")]
     return [snake(name[2:]) for name in options if not name.startswith("--no-")]

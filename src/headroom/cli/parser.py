@@ -92,7 +92,7 @@ class _HelpAll(argparse.Action):
 
     def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
         more.update(nargs=0, default=argparse.SUPPRESS)
-        super().__init__(option_strings, argparse.SUPPRESS, **more)
+        super().__init__(option_strings, "help", **more)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print it, and leave."""

@@ -27,7 +27,8 @@ from headroom.models.acestep import examples
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.requests import TASKS
 from headroom.params.describe import Param, union
-from headroom.params.flags import add_flags, given, text_of
+from headroom.params.flags import add_flags, given, mark_basic, text_of
+from headroom.params.words import seconds_of
 from headroom.profiler.options import (
     MODES,
     QUERY,
@@ -59,6 +60,14 @@ FIELDS: dict[Mode, frozenset[str]] = {
     "format_sample": _SAMPLING | _SHEET | {"caption", "lyrics"},
     "tier-test": frozenset({"caption", "lyrics", "inference_steps", "duration", "thinking"}),
 }
+# Fields that the help and the guides show beside those that act in a mode of their own.
+SHOWN = (
+    "batch_size", "guidance_scale", "thinking", "use_cot_metas", "use_cot_caption",
+    "use_cot_language", "use_constrained_decoding", "lm_cfg_scale", "reference_audio",
+)  # fmt: skip
+# Flags of the engine that the short help leaves out.
+_RARE = ("dtype", "compile", "init_lm", "enable_gpu_management", "gpu_idle_timeout", "threads",
+         "policy")  # fmt: skip
 _TEXTS: tuple[Mode, ...] = ("understand", "create_sample", "format_sample")
 _MATRIX: tuple[Mode, ...] = ("profile", "benchmark")
 # Flags of the engine whose part a tier plays in a tier test.
@@ -241,7 +250,11 @@ def _parser(params: Sequence[Param]) -> Parser:
     ):
         group.add_argument(flag, action="store_true", help=words)
     add_engine_flags(parser, older_shown=True)
+    mark_basic(*(action for action in parser._actions if action.dest not in _RARE))
     add_flags(parser, params, TASKS)
+    shown = frozenset(SHOWN).union(*FIELDS.values())
+    mark_basic(*(action for action in parser._actions if action.dest in shown))
+    parser.in_layers()
     return parser
 
 
@@ -354,7 +367,8 @@ def _size(word: str) -> float:
 
 
 def _seconds(word: str | None) -> float:
-    seconds = TIER_SECONDS if word is None else _number(word)
+    clock = None if word is None else seconds_of(word)
+    seconds = TIER_SECONDS if word is None else _number(word) if clock is None else clock
     if not seconds > 0 or math.isinf(seconds):
         raise InvalidRequest("tier_duration", word, "a number of seconds above 0")
     return seconds

@@ -74,7 +74,9 @@ def test_a_song_that_fails_leaves_nothing_measured(
 
 @pytest.mark.parametrize(
     ("words", "field"),
-    [(["--rounds", "0"], "rounds"), (["--duration", "nan"], "duration"), (["--compile"], "compile"),
+    [(["--rounds", "0"], "rounds"), (["--duration", "nan"], "duration"),
+     (["--duration", "0:05"], "duration"),
+     (["--compile"], "compile"),
      (["--duration", "1e300"], "duration"), (["--rounds", "two"], "rounds")],
 )  # fmt: skip
 def test_nonsense_is_refused_before_a_song_is_made(

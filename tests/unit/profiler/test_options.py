@@ -156,6 +156,8 @@ def test_flags_act_in_every_mode_where_they_mean_something() -> None:
     tier = options("--mode tier-test --thinking --duration 45")
     assert tier.tier_with_lm and tier.tier_duration == 45 and tier.notes == ()
     assert options("--mode tier-test --duration 45 --tier-duration 9").tier_duration == 9
+    assert options("--mode tier-test --tier-duration 1:30").tier_duration == 90
+    assert options("--mode tier-test --duration 1:30").tier_duration == 90
     song = options("--audio-codes 1,2,3").request()
     assert isinstance(song, Text2Music) and song.audio_codes and options("").request() != song
     for mode in ("understand", "create_sample", "format_sample"):
@@ -190,6 +192,12 @@ def test_the_help_lists_every_documented_flag(capsys: pytest.CaptureFixture[str]
     --checkpoint-dir --task
     """.split()
     assert set(documented) - shown == set()
+    assert "--noise" not in shown and "--threads" not in shown
+    with pytest.raises(SystemExit):
+        options("--help-all")
+    everything = capsys.readouterr().out
+    assert "--noise" in everything and "--threads" in everything
+    assert "(default: as the example says, else 42)" in " ".join(everything.split())
     text = " ".join(shown_text.split()).replace("- ", "-")  # wrapped at hyphens
     for said in (
         "--duration S Length of the song. [10..600 s] (default: as the example says)",
