@@ -1,16 +1,19 @@
 """Bytes of audio containers that the codec library does not look after.
 
-Files cut short that it would take for whole ones, and bytes that differ from one writing to the
-next. Sources: RIFF/WAVE and AIFF chunk layout; RFC 3533 (Ogg pages).
+Files cut short or never closed, streams chained in one file, which loudspeaker a channel is for;
+and bytes that differ from one writing to the next. Sources: RIFF/WAVE and AIFF chunk layout;
+RFC 3533 (Ogg pages).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +24,9 @@ _SOUND = (b"data", b"SSND")
 _UNKNOWN = 0x7FFFF000  # from here on a size means: written to a pipe, length not known
 _ogg: Any = mutagen.ogg  # its classes have no types
 _PAGE = 27 + 255 + 255 * 255  # bytes of the longest Ogg page
+_MOST_PAGES, _MOST_CHUNKS = 1 << 18, 1 << 12
+_MASK_TAG = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0[xX]([0-9a-fA-F]{1,8})")
+_HEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +36,129 @@ class _Chunk:
     size: int
 
 
-def cut_short(path: Path) -> str | None:
-    """Why the file is not whole, in words; None where nothing is seen from its structure.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of a file from `start` on that a codec reads as a file; `patches`: bytes to put in
+    their place, each with where in the part."""
 
-    Looks at the size of the sound in wav and aiff, and at the last page of an Ogg file. Files
-    of unknown length (written to a pipe) are whole. FLAC and mp3 show it only when decoded.
+    start: int
+    size: int
+    patches: tuple[tuple[int, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a file's structure shows without decoding.
+
+    parts       one after the other; more than one of a chained Ogg file
+    torn        why it is not whole and cannot be read, in words
+    remarks     what is odd, and what is done about it
+    mask        which loudspeakers its channels are for (WAVEFORMATEXTENSIBLE), 0: not said
+    has_length  of an mp3: whether its header knows the length
     """
-    size = os.path.getsize(path)
-    with path.open("rb") as file:
-        if file.read(4) == b"OggS":
-            return _torn_page(file, size)
-        for chunk in _chunks(file):
-            there = size - chunk.start
-            if chunk.name in _SOUND and there < chunk.size < _UNKNOWN:
-                return f"is cut short: {there} of {chunk.size} bytes of sound are there"
-    return None
+
+    parts: tuple[Part, ...]
+    torn: str = ""
+    remarks: tuple[str, ...] = ()
+    mask: int = 0
+    has_length: bool = True
+
+
+def layout(file: BinaryIO) -> Layout:
+    """Look at the size of the sound in wav and aiff, at the pages of an Ogg file, at the first
+    frame of an mp3. FLAC and mp3 show only when decoded that they are cut short."""
+    size = file.seek(0, os.SEEK_END)
+    whole = Part(0, size)
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] == b"OggS":
+        return Layout(_links(file, size), torn=_torn_page(file, size) or "")
+    if head[:4] == b"fLaC":
+        return Layout((whole,), mask=_flac_mask(file))
+    if head[:4] in _ENDIAN:
+        return _of_chunks(file, size, _ENDIAN[head[:4]])
+    return Layout((whole,), has_length=_mp3_has_length(file))
+
+
+def _of_chunks(file: BinaryIO, size: int, endian: str) -> Layout:
+    mask, parts = 0, (Part(0, size),)
+    remarks: tuple[str, ...] = ()
+    for chunk in _chunks(file):
+        if chunk.name == b"fmt ":
+            mask = _wave_mask(file, chunk)
+        if chunk.name not in _SOUND:
+            continue
+        there = size - chunk.start
+        if chunk.name == b"data" and not chunk.size and _is_sound(file, chunk.start, size, endian):
+            filled = struct.pack(f"{endian}I", min(there, _UNKNOWN - 1))
+            parts = (Part(0, size, ((chunk.start - 4, filled),)),)
+            remarks = ("was never closed by its recorder",)
+        elif there < chunk.size < _UNKNOWN:
+            remarks = (f"is cut short: {there} of {chunk.size} bytes of sound are there",)
+        break
+    return Layout(parts, remarks=remarks, mask=mask)
+
+
+def _is_sound(file: BinaryIO, start: int, size: int, endian: str) -> bool:
+    """Whether what follows an empty chunk of sound is not just more chunks."""
+    while start + 8 <= size:
+        file.seek(start)
+        name, length = struct.unpack(f"{endian}4sI", file.read(8))
+        if not name.isascii() or not name.decode("ascii").isprintable():
+            return True
+        start += 8 + length + length % 2
+    return start not in (size, size + 1)
+
+
+def _wave_mask(file: BinaryIO, chunk: _Chunk) -> int:
+    file.seek(chunk.start)
+    body = file.read(min(chunk.size, 24))
+    if len(body) < 24 or body[:2] != b"\xfe\xff":
+        return 0
+    return int.from_bytes(body[20:24], "little")
+
+
+def _flac_mask(file: BinaryIO) -> int:
+    file.seek(0)
+    found = _MASK_TAG.search(file.read(_HEAD))
+    return int(found.group(1), 16) if found else 0
+
+
+def _mp3_has_length(file: BinaryIO) -> bool:
+    """Whether the first frame is a Xing or Info tag; without one the length is only a guess."""
+    file.seek(0)
+    head = file.read(10)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == 10:  # its size has seven bits a byte
+        start = 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:]))
+    file.seek(start)
+    first = file.read(2048)
+    return b"Xing" in first or b"Info" in first
+
+
+def _links(file: BinaryIO, size: int) -> tuple[Part, ...]:
+    """The streams of an Ogg file that follow one another; one, of nearly every file."""
+    file.seek(0)
+    first = file.read(27)[14:18]
+    tail = max(0, size - _PAGE)
+    file.seek(tail)
+    last = file.read()
+    at = last.rfind(b"OggS\0")
+    if at < 0 or last[at + 14 : at + 18] == first:
+        return (Part(0, size),)
+    starts = [0]
+    fresh, start = True, 0  # whether the pages so far only open streams
+    for _ in range(_MOST_PAGES):
+        file.seek(start)
+        head = file.read(27)
+        if len(head) < 27 or head[:4] != b"OggS":
+            break
+        opens = bool(head[5] & 2)
+        if opens and not fresh:
+            starts.append(start)
+        fresh = opens
+        start += 27 + head[26] + sum(file.read(head[26]))
+    return tuple(Part(a, b - a) for a, b in pairwise((*starts, size)))
 
 
 def settle(path: Path) -> None:
@@ -63,7 +177,7 @@ def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
     file.seek(0)
     endian = _ENDIAN.get(file.read(12)[:4])
     start = 12
-    while endian:
+    for _ in range(_MOST_CHUNKS if endian else 0):
         file.seek(start)
         head = file.read(8)
         if len(head) < 8:

@@ -1,82 +1,38 @@
-"""Audio into a file: the formats, what each can hold, and how the samples get there."""
+"""Audio into a file: what each format can hold, and how the samples get there."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from headroom.audio.aac import check_media, encode_aac, frames_written
 from headroom.audio.atomic import replacing
 from headroom.audio.containers import settle
+from headroom.audio.formats import ENDINGS, FORMATS, KINDS, Format, Kind, listed
 from headroom.errors import InvalidOutput
 
 if TYPE_CHECKING:
     from headroom.audio.wave import Audio
 
-Format = Literal["wav", "wav24", "wav32", "flac", "ogg", "opus", "mp3"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+__all__ = ["FORMATS", "Format", "format_of", "write"]
 
 BLOCK = 1 << 16  # frames at a time; the Vorbis encoder crashes on whole songs
 _MP3_FRAME = 1152
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """How the codec library calls a format, and what it can hold.
-
-    bits      of an integer sample; None: floating point, or lossy
-    quality   0 (smallest) … 1 of a lossy format without a bit rate of its own
-    bitrate   the usual one, kbit/s
-    """
-
-    container: str
-    subtype: str
-    bits: int | None = None
-    rates: tuple[int, ...] | None = None
-    channels: int = 8
-    quality: float | None = None
-    bitrate: int | None = None
-
-
-_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-_OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
-_KINDS: Mapping[Format, _Kind] = MappingProxyType(
-    {
-        "wav": _Kind("WAV", "PCM_16", bits=16, channels=1024),
-        "wav24": _Kind("WAV", "PCM_24", bits=24, channels=1024),
-        "wav32": _Kind("WAV", "FLOAT", channels=1024),
-        "flac": _Kind("FLAC", "PCM_24", bits=24),
-        "ogg": _Kind("OGG", "VORBIS", quality=0.6),
-        "opus": _Kind("OGG", "OPUS", rates=_OPUS_RATES, bitrate=128),
-        "mp3": _Kind("MP3", "MPEG_LAYER_III", rates=_MP3_RATES, channels=2, bitrate=192),
-    }
-)
-_ENDINGS: Mapping[str, Format] = MappingProxyType(
-    {
-        ".wav": "wav",
-        ".flac": "flac",
-        ".ogg": "ogg",
-        ".oga": "ogg",
-        ".opus": "opus",
-        ".mp3": "mp3",
-    }
-)
-
-
 def format_of(path: str | Path, field: str = "output") -> Format:
     """The format a file's name asks for. Raises InvalidOutput for an ending that is none."""
     ending = Path(path).suffix.lower()
-    if ending not in _ENDINGS:
+    if ending not in ENDINGS:
         why = f"ends in {ending!r}" if ending else "has no ending"
-        raise InvalidOutput(field, path, why, "a name that ends in " + _listed(_ENDINGS))
-    return _ENDINGS[ending]
+        raise InvalidOutput(field, path, why, "a name that ends in " + listed(ENDINGS))
+    return ENDINGS[ending]
 
 
 def write(
@@ -91,21 +47,24 @@ def write(
     """Write a file, whole or not at all; missing folders are made. Returns `path`.
 
     format   wav (16 bits), wav24, wav32 (floating point), flac (24 bits), ogg (Vorbis, quality
-             0.6), opus, mp3; None: the name decides, see `format_of`
-    bitrate  kbit/s of mp3 (constant; the nearest there is, usually 192) and opus (usually 128);
-             the others have none and take no notice of it
+             0.6), opus, mp3, m4a (AAC); None: the name decides, see `format_of`
+    bitrate  kbit/s of mp3 (constant; the nearest there is, usually 192), opus (usually 128) and
+             m4a (usually 192); the others have none and take no notice of it
     tags     see `headroom.audio.tags.write_tags`
     force    whether a file of that name is replaced; else it is refused
 
     Samples outside ±1 are clipped to it. Integers are the nearest to sample · 2^(bits − 1), without
     dither. Equal audio, tags and library versions give equal bytes, in every format. Raises
-    InvalidOutput for a place that cannot be written to, and for a rate, a number of channels or a
+    InvalidOutput for a place that cannot be written to, for a format whose encoder is not
+    installed, and for a rate, a number of channels or a
     length the format cannot hold; HeadroomError for samples that are not numbers.
     """
     from headroom.audio.level import finite
     from headroom.audio.tags import write_tags
 
-    kind = _KINDS[format or format_of(path, field)]
+    name = format or format_of(path, field)
+    kind = KINDS[name]
+    check_codec(name, field, path)
     _check_holds(kind, audio, path, field)
     finite(audio, str(path))
     with replacing(path, field, force) as temp:
@@ -120,7 +79,13 @@ def write(
     return Path(path)
 
 
-def _check_holds(kind: _Kind, audio: Audio, path: str | Path, field: str) -> None:
+def check_codec(format: Format, field: str, value: object) -> None:
+    """Raise InvalidOutput where what writes this format is not installed."""
+    if KINDS[format].media:
+        check_media(field, value)
+
+
+def _check_holds(kind: Kind, audio: Audio, path: str | Path, field: str) -> None:
     name = kind.subtype if kind.container == "OGG" else kind.container
     if audio.frames < 1:
         raise InvalidOutput(field, path, "would hold no sound (0 samples)", "at least 1 sample")
@@ -128,12 +93,16 @@ def _check_holds(kind: _Kind, audio: Audio, path: str | Path, field: str) -> Non
         why = f"cannot hold {audio.channels} channels as {name}"
         raise InvalidOutput(field, path, why, f"1 to {kind.channels} channels")
     if kind.rates and audio.rate not in kind.rates:
-        rates = _listed(f"{rate}" for rate in kind.rates)
+        rates = listed(f"{rate}" for rate in kind.rates)
         why = f"cannot hold a rate of {audio.rate} Hz as {name}"
         raise InvalidOutput(field, path, why, f"{rates} Hz, or another format")
 
 
-def _encode(path: Path, audio: Audio, kind: _Kind, bitrate: int | None) -> None:
+def _encode(path: Path, audio: Audio, kind: Kind, bitrate: int | None) -> None:
+    asked = bitrate or kind.bitrate
+    if kind.media and asked is not None:
+        encode_aac(path, audio, asked)
+        return
     compression, mode = _compression(kind, audio, bitrate)
     with soundfile.SoundFile(
         str(path),
@@ -165,7 +134,7 @@ def _blocks(audio: Audio, bits: int | None) -> Iterator[npt.NDArray[np.generic]]
 
 
 def _compression(
-    kind: _Kind, audio: Audio, bitrate: int | None
+    kind: Kind, audio: Audio, bitrate: int | None
 ) -> tuple[float | None, Literal["CONSTANT"] | None]:
     """The library's measure of a bit rate: 0 is its largest, 1 its smallest."""
     if kind.quality is not None:
@@ -181,9 +150,13 @@ def _compression(
     return min(max((256 - each) / 250, 0.0), 1.0), None
 
 
-def _check_written(path: Path, audio: Audio, kind: _Kind) -> None:
+def _check_written(path: Path, audio: Audio, kind: Kind) -> None:
     """Raise OSError for a file that lacks its end: encoders say nothing when closing fails."""
     slack = 3 * _MP3_FRAME if kind.container == "MP3" else 0  # low bit rates carry no length
+    if kind.media:
+        if (found := frames_written(path)) < audio.frames:
+            raise OSError(errno.EIO, f"{found} of {audio.frames} samples arrived")
+        return
     with soundfile.SoundFile(str(path)) as file:
         if audio.frames <= file.frames <= audio.frames + slack:
             file.seek(audio.frames - 1)
@@ -191,8 +164,3 @@ def _check_written(path: Path, audio: Audio, kind: _Kind) -> None:
                 return
         found = file.frames
     raise OSError(errno.EIO, f"{found} of {audio.frames} samples arrived")
-
-
-def _listed(words: Mapping[str, object] | Iterator[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last

@@ -1,4 +1,4 @@
-"""Audio files: read whole, asked for their length, written whole or not at all.
+"""Audio files: asked for their length, read in blocks up to a limit, written whole or not at all.
 
 Importing this file imports no torch: how long a recording is must be known before anything runs.
 """
@@ -6,170 +6,204 @@ Importing this file imports no torch: how long a recording is must be known befo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
+from math import ceil, inf, sqrt
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import soundfile
+import soxr
 
-from headroom import paths
 from headroom.audio.atomic import write_json
-from headroom.audio.containers import cut_short
+from headroom.audio.decode import Block, Sound, opened
 from headroom.audio.encode import FORMATS, Format, format_of, write
+from headroom.audio.formats import READABLE
+from headroom.audio.layout import to_stereo
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidSource
 
-__all__ = ["FORMATS", "Format", "Info", "format_of", "probe", "read", "write", "write_json"]
+__all__ = [
+    "FORMATS", "Format", "Info", "format_of", "loudest", "probe", "read", "read_stereo", "write",
+    "write_json",
+]  # fmt: skip
 
-READABLE = "a wav, flac, ogg, opus or mp3 file with sound in it"
-RATES = range(1_000, 1_000_001)
-BLOCK = 1 << 16
-_UNKNOWN = 1 << 48  # a header that does not know says 2^63 − 1
-# Decoders may deliver a little less than promised: two frames of mp3, two of the longest blocks
-# of Vorbis. More than that is missing.
-_SLACK = {"MP3": 2 * 1152, "OGG": 2 * 8192}
-
-Block = npt.NDArray[np.float32]
+MOST_SAMPLES = 1 << 28
+"""What `read` decodes at most, over all channels: 1 GiB of float32, 46 min of stereo at 48 kHz."""
+# Lossy coding alone takes full scale this far beyond itself: such peaks are cut off, as everywhere.
+_OVERSHOOT = sqrt(2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a file holds: its rate in Hz, its channels, and the frames of each channel."""
+    """What a file holds: its rate in Hz, its channels, and the frames of each channel.
+
+    remarks   what is odd about the file, in words that go behind its name
+    floating  whether its samples are floating point: they may be beyond full scale
+    """
 
     rate: int
     channels: int
     frames: int
+    remarks: tuple[str, ...] = ()
+    floating: bool = False
 
     @property
     def seconds(self) -> float:
         return self.frames / self.rate
 
 
-def probe(path: str | Path, field: str = "source_audio") -> Info:
+def probe(path: str | Path, field: str = "source_audio", most: float = inf) -> Info:
     """What the file holds, from its header; decoded only where the header does not know.
 
-    That is so for an mp3 without a length tag and a FLAC that was written to a pipe. `field` names
-    the request's field in errors. Raises InvalidSource as `read` does, but for what only decoding
-    shows: NaN, and a FLAC or mp3 that is cut short.
+    That is so for an mp3 without a length tag and a FLAC that was written to a pipe; then no more
+    than `most` seconds are counted, and a little. `field` names the request's field in errors.
+    Raises InvalidSource as `read` does, but for what only decoding shows: NaN, and a FLAC or mp3
+    that is cut short.
     """
-    with _opened(path, field) as file:
-        frames = file.frames
-        if not _length_is_known(file, Path(path)):
-            frames = sum(len(block) for block in _blocks(file, path, field))
+    with opened(path, field) as sound:
+        frames = sound.promised
+        if frames is None:
+            frames = 0
+            with closing(_finite(sound, path, field)) as blocks:
+                for block in blocks:
+                    frames += len(block)
+                    if frames > most * sound.rate:
+                        break
         if frames < 1:
             raise InvalidSource(field, path, "holds no sound (0 samples)", READABLE)
-        return Info(file.samplerate, file.channels, frames)
+        return Info(sound.rate, len(sound.places), frames, sound.remarks, sound.floating)
 
 
 def read(path: str | Path, field: str = "source_audio") -> Audio:
     """The whole file as float32, at its own rate, all channels; integers are divided by 2^(bits−1).
 
     `field` names the request's field in errors. Raises InvalidSource for a file that is missing, a
-    folder, empty, cut short, unreadable, no audio, without samples, or holds NaN or infinity.
+    folder, empty, cut short, unreadable, no audio, without samples, too long, or holds NaN or
+    infinity.
     """
     import torch
 
-    with _opened(path, field) as file:
-        blocks = deque(_blocks(file, path, field))
-        count = sum(len(block) for block in blocks)
-        promised = file.frames if _length_is_known(file, Path(path)) else count
-        if count < promised - _SLACK.get(file.format, 0):
-            why = f"is cut short: {count} of {promised} samples are there"
-            raise InvalidSource(field, path, why, READABLE)
-        if count < 1:
-            raise InvalidSource(field, path, "holds no sound (0 samples)", READABLE)
-        samples = np.empty((file.channels, count), dtype=np.float32)
+    with opened(path, field) as sound:
+        channels = len(sound.places)
+        most = MOST_SAMPLES // channels
+        if sound.promised is not None and sound.promised > most:
+            raise _too_long(sound, path, field, most)
+        pieces: deque[Block] = deque()
+        count = 0
+        with closing(_finite(sound, path, field)) as blocks:
+            for block in blocks:
+                count += len(block)
+                if count > most:
+                    raise _too_long(sound, path, field, most)
+                pieces.append(block)
+        _check_arrived(sound, count, path, field)
+        samples = np.empty((channels, count), dtype=np.float32)
         start = 0
-        while blocks:  # each block is let go once copied
-            block = blocks.popleft()
+        while pieces:  # each block is let go once copied
+            block = pieces.popleft()
             samples[:, start : start + len(block)] = block.T
             start += len(block)
-        return Audio(torch.from_numpy(samples), file.samplerate)
+        return Audio(torch.from_numpy(samples), sound.rate)
 
 
-class _Stream(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from front to back: the library's seek after every read fails on unknown lengths."""
+def read_stereo(path: str | Path, field: str, rate: int, seconds: float) -> Audio:
+    """The first `seconds` of the file in two channels at `rate` Hz, within ±1.
 
-    def seekable(self) -> bool:
-        return False
+    Decoded, mixed down and resampled block by block: what is held is the result. More than two
+    channels are mixed by ITU-R BS.775. Where that, or a floating point source, or a lossy one by
+    more than 3 dB, is beyond full scale, all of it is divided by its peak. Raises InvalidSource
+    as `read` does.
+    """
+    import torch
 
-
-def _opened(path: str | Path, field: str) -> _Stream:
-    _check_place(Path(path), path, field)
-    try:
-        file = _Stream(str(Path(path).absolute()))  # a plain "-" would mean standard input
-    except (soundfile.LibsndfileError, TypeError) as error:
-        why = f"cannot be read as audio ({_words(error)})"
-        raise InvalidSource(field, path, why, READABLE) from error
-    if file.samplerate not in RATES:
-        file.close()
-        why, allowed = f"has a rate of {file.samplerate} Hz", f"{RATES[0]} to {RATES[-1]} Hz"
-        raise InvalidSource(field, path, why, allowed)
-    return file
-
-
-def _check_place(place: Path, path: str | Path, field: str) -> None:
-    """Raise InvalidSource for everything that can be said without decoding."""
-    try:
-        if paths.is_dir(place):
-            raise InvalidSource(field, path, "is a folder", READABLE)
-        size = place.stat().st_size
-        if not paths.is_file(place):
-            raise InvalidSource(field, path, "is not a regular file", READABLE)
-        if size == 0:
-            raise InvalidSource(field, path, "is empty (0 bytes)", READABLE)
-        if place.suffix.lower() == ".raw":
-            raise InvalidSource(field, path, "has no header that says what it holds", READABLE)
-        torn = cut_short(place)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InvalidSource(field, path, "is not there", READABLE) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidSource(field, path, f"cannot be read ({reason})", READABLE) from error
-    if torn:
-        raise InvalidSource(field, path, torn, READABLE)
+    with opened(path, field) as sound:
+        wanted = ceil(seconds * sound.rate)
+        expected = wanted if sound.promised is None else min(wanted, sound.promised)
+        out = np.zeros((2, round(expected * rate / sound.rate)), dtype=np.float32)
+        count, filled, peak = 0, 0, 0.0
+        stream = soxr.ResampleStream(sound.rate, rate, 2, dtype="float32", quality="VHQ")
+        with closing(_stereo(sound, path, field, wanted)) as blocks:
+            for block in blocks:
+                count += len(block)
+                peak = max(peak, float(np.abs(block).max()))
+                filled = _put(out, filled, stream.resample_chunk(block))
+        _put(out, filled, stream.resample_chunk(np.zeros((0, 2), np.float32), last=True))
+        if sound.promised is not None:
+            _check_arrived(sound, count, path, field, wanted)
+        if count < 1:
+            raise InvalidSource(field, path, "holds no sound (0 samples)", READABLE)
+        out = out[:, : round(count * rate / sound.rate)]
+        if peak > _most_peak(sound):
+            out /= np.float32(peak)
+        np.clip(out, -1.0, 1.0, out=out)
+        return Audio(torch.from_numpy(out), rate)
 
 
-def _blocks(file: _Stream, path: str | Path, field: str) -> Iterator[Block]:
-    """All that is left of the file, [n, channels] at a time. Raises InvalidSource for NaN."""
+def loudest(path: str | Path, field: str, seconds: float) -> float:
+    """The peak of the first `seconds` in two channels, 1 being full scale; 0 where the samples
+    cannot be beyond it or are lossy, which decoding alone tells. Raises InvalidSource."""
+    with opened(path, field) as sound:
+        if not sound.floating:
+            return 0.0
+        with closing(_stereo(sound, path, field, ceil(seconds * sound.rate))) as blocks:
+            return max((float(np.abs(block).max()) for block in blocks), default=0.0)
+
+
+def _most_peak(sound: Sound) -> float:
+    exact = sound.floating or sound.whole or len(sound.places) > 2
+    return 1.0 if exact else _OVERSHOOT
+
+
+def _put(out: Block, at: int, block: Block) -> int:
+    """Write a block [n, channels] into `out` [channels, frames], as far as there is room."""
+    end: int = min(at + len(block), out.shape[1])
+    out[:, at:end] = block[: end - at].T
+    return end
+
+
+def _stereo(sound: Sound, path: str | Path, field: str, most: int) -> Generator[Block]:
+    """The first `most` frames, [n, 2] at a time. No block beyond them is decoded."""
+    matrix, done = to_stereo(sound.places), 0
+    with closing(_finite(sound, path, field)) as blocks:
+        while done < most:
+            block = next(blocks, None)
+            if block is None:
+                return
+            block = block[: most - done]
+            done += len(block)
+            yield np.ascontiguousarray(block if len(matrix) == 2 else block @ matrix)
+
+
+def _finite(sound: Sound, path: str | Path, field: str) -> Generator[Block]:
+    """All that is left of the file, block by block. Raises InvalidSource for NaN."""
     done = 0
-    while True:
-        try:
-            block: Block = file.read(BLOCK, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            why = f"is cut short or damaged after {done} samples ({_words(error)})"
-            raise InvalidSource(field, path, why, READABLE) from error
-        if not len(block):
-            return
+    for block in sound.blocks():
         bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
-            at = (done + int(bad.argmax())) / file.samplerate
+            at = (done + int(bad.argmax())) / sound.rate
             why = f"holds samples that are not finite numbers, the first at {at:.3f} s"
             raise InvalidSource(field, path, why, "finite samples")
         done += len(block)
         yield block
 
 
-def _length_is_known(file: _Stream, path: Path) -> bool:
-    if file.format == "MP3":
-        return _mp3_has_length(path)
-    return 0 <= int(file.frames) < _UNKNOWN
+def _check_arrived(
+    sound: Sound, count: int, path: str | Path, field: str, most: int | None = None
+) -> None:
+    """Raise InvalidSource where fewer samples came than the header promised, or none."""
+    promised = count if sound.promised is None else sound.promised
+    expected = promised if most is None else min(promised, most)
+    if count < expected - sound.slack:
+        why = f"is cut short: {count} of {promised} samples are there"
+        raise InvalidSource(field, path, why, READABLE)
+    if count < 1:
+        raise InvalidSource(field, path, "holds no sound (0 samples)", READABLE)
 
 
-def _mp3_has_length(path: Path) -> bool:
-    """Whether the first frame is a Xing or Info tag; without one the length is only a guess."""
-    with path.open("rb") as file:
-        head = file.read(10)
-        start = 0
-        if head[:3] == b"ID3" and len(head) == 10:  # its size has seven bits a byte
-            start = 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:]))
-        file.seek(start)
-        first = file.read(2048)
-    return b"Xing" in first or b"Info" in first
-
-
-def _words(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or str(error)
-    return str(text).rstrip(". ")
+def _too_long(sound: Sound, path: str | Path, field: str, most: int) -> InvalidSource:
+    there = "more" if sound.promised is None else f"{sound.promised / sound.rate:.0f} s"
+    why = f"is too long to be read whole ({there})"
+    channels = len(sound.places)
+    allowed = f"at most {most / sound.rate:.0f} s of {channels} channels at {sound.rate} Hz"
+    return InvalidSource(field, path, why, allowed)

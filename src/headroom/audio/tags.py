@@ -1,6 +1,7 @@
 """Words inside audio files: a title, a comment, and how the sound was made.
 
-wav and mp3 hold ID3 2.4 frames, flac, ogg and opus Vorbis comments. Equal tags give equal bytes.
+wav and mp3 hold ID3 2.4 frames, flac, ogg and opus Vorbis comments, m4a atoms of its own. Equal
+tags give equal bytes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import Any
 
 import mutagen
 import mutagen.id3
+import mutagen.mp4
 from mutagen.flac import FLAC
 from mutagen.mp3 import MP3
+from mutagen.mp4 import MP4, MP4Tags
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
+from headroom.audio.formats import READABLE
 from headroom.errors import InvalidSource
 
 PROVENANCE = "HEADROOM"
@@ -26,6 +30,11 @@ PROVENANCE = "HEADROOM"
 TITLE, ARTIST, COMMENT = "title", "artist", "comment"
 _FRAMES: Mapping[str, str] = MappingProxyType({TITLE: "TIT2", ARTIST: "TPE1", COMMENT: "COMM"})
 _id3: Any = mutagen.id3  # its classes have no types
+_mp4: Any = mutagen.mp4
+_ATOMS: Mapping[str, str] = MappingProxyType(
+    {TITLE: "\xa9nam", ARTIST: "\xa9ART", COMMENT: "\xa9cmt"}
+)
+_FREE = "----:com.apple.iTunes:"
 _UTF_8 = 3
 
 
@@ -59,7 +68,7 @@ def read_tags(path: str | Path, field: str = "source_audio") -> dict[str, str]:
     Of several values of one name, the first. Raises InvalidSource for a file that is missing,
     unreadable, or no audio file of a kind that holds tags.
     """
-    allowed = "a wav, flac, ogg, opus or mp3 file"
+    allowed = READABLE
     try:
         kind = _kind(Path(path))
         if kind is None:
@@ -71,6 +80,8 @@ def read_tags(path: str | Path, field: str = "source_audio") -> dict[str, str]:
         raise InvalidSource(field, path, f"cannot be read ({error})", allowed) from error
     if tags is None:
         return {}
+    if isinstance(tags, MP4Tags):
+        return _of_mp4(tags)
     return _of_id3(tags) if isinstance(tags, _id3.ID3) else _of_vorbis(tags)
 
 
@@ -84,6 +95,8 @@ def _kind(path: Path) -> type[mutagen.FileType] | None:
         return FLAC
     if head[:4] == b"OggS":
         return OggOpus if b"OpusHead" in head else OggVorbis
+    if head[4:8] == b"ftyp":
+        return MP4
     if head[:3] == b"ID3" or head[:1] == b"\xff":
         return MP3
     return None
@@ -94,7 +107,12 @@ def _clean(value: str) -> str:
 
 
 def _put(tags: Any, name: str, value: str) -> None:
-    if not isinstance(tags, _id3.ID3):
+    if isinstance(tags, MP4Tags):
+        if name in _ATOMS:
+            tags[_ATOMS[name]] = [value]
+        else:
+            tags[_FREE + name] = [_mp4.MP4FreeForm(value.encode("utf-8"))]
+    elif not isinstance(tags, _id3.ID3):
         tags[name.upper()] = value
     elif name == COMMENT:
         frame = _id3.COMM(encoding=_UTF_8, lang="eng", desc="", text=[value])
@@ -113,6 +131,17 @@ def _of_id3(tags: Any) -> dict[str, str]:
     named += [(frame.desc.upper(), frame) for frame in tags.getall("TXXX")]
     for name, frame in named:
         found.setdefault(name, str(frame.text[0]) if frame.text else "")
+    return found
+
+
+def _of_mp4(tags: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, atom in _ATOMS.items():
+        if tags.get(atom):
+            found[name] = str(tags[atom][0])
+    for key, values in tags.items():
+        if key.startswith(_FREE) and values:
+            found[key.removeprefix(_FREE).upper()] = bytes(values[0]).decode("utf-8", "replace")
     return found
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headroom.audio.layout import to_stereo, wave_places
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -70,13 +72,20 @@ class Audio:
 
 
 def stereo(audio: Audio) -> Audio:
-    """Two channels: mono twice, of more than two the first two (no downmix).
+    """Two channels: mono twice, more than two mixed down by ITU-R BS.775 as those of a WAV file.
 
-    Source: ACE-Step 1.5, reading of audio.
+    A mix beyond full scale is divided by its peak.
     """
     if audio.channels == 1:
         return Audio(audio.samples.repeat(2, 1), audio.rate)
-    return Audio(audio.samples[:2], audio.rate)
+    if audio.channels == 2:
+        return audio
+    import torch
+
+    matrix = torch.from_numpy(to_stereo(wave_places(audio.channels)))
+    mixed = matrix.t() @ audio.samples
+    highest = float(mixed.abs().max()) if audio.frames else 0.0
+    return Audio(mixed / highest if highest > 1 else mixed, audio.rate)
 
 
 def clamped(audio: Audio) -> Audio:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from headroom import paths
 from headroom.audio.claims import WRITABLE, Claim, named, resolved
-from headroom.audio.encode import Format, format_of
+from headroom.audio.encode import Format, check_codec, format_of
 from headroom.audio.lrc import ENDING as LRC
 from headroom.engine.names import NOTHING_READ, Inputs, Names, Wanted, check_inputs
 from headroom.errors import InvalidOutput, InvalidRequest
@@ -94,11 +94,13 @@ def place(
     InvalidOutput and InvalidRequest; leaves nothing behind.
     """
     if name is None:
+        check_codec(asked or usual, "audio_format", asked or usual)
         check_folder(folder, folder, "output folder")
         return Place(asked or usual, folder)
     path = paths.expanded(name, "output")
     check_file(path, "output")
     ending = format_of(path)
+    check_codec(ending, "output", path)
     if asked is not None and container(asked) != ending:
         allowed = f"{ending}, as the name {path.name!r} ends, or another name"
         raise InvalidRequest("audio_format", asked, allowed)

@@ -117,7 +117,7 @@ def test_an_mp3_with_a_length_is_not_decoded_for_it(
     def decode(*_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(files, "_blocks", decode)
+    monkeypatch.setattr(files, "_finite", decode)
     assert probe(tmp_path / "a.mp3").frames == 9_999
 
 
@@ -155,7 +155,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/null").is_char_device(), reason="no device files here")
 def test_a_device() -> None:
-    assert "is not a regular file" in refusal("/dev/null")
+    assert "is a device, not a file" in refusal("/dev/null")
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_file_without_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.95, 0.5, 0.2])
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", ["flac", "ogg", "opus", "mp3"])
 def test_a_file_cut_short(
     tmp_path: Path, song: synth.Signal, codec: str, share: float, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,8 +38,14 @@ def test_mono_becomes_two_equal_channels() -> None:
     assert stereo(audio([1.0, 2.0])).samples.tolist() == [[1.0, 2.0], [1.0, 2.0]]
 
 
-def test_of_many_channels_the_first_two_stay() -> None:
-    assert stereo(audio([1.0], [2.0], [3.0])).samples.tolist() == [[1.0], [2.0]]
+def test_many_channels_are_mixed_down() -> None:
+    left, right = stereo(audio([0.1], [0.2], [0.3])).samples[:, 0].tolist()
+    assert (left, right) == pytest.approx((0.1 + 0.3 * 0.5**0.5, 0.2 + 0.3 * 0.5**0.5))
+
+
+def test_a_mix_beyond_full_scale_is_scaled() -> None:
+    left, right = stereo(audio([0.5], [1.0], [1.0])).samples[:, 0].tolist()
+    assert right == 1.0 and left == pytest.approx((0.5 + 0.5**0.5) / (1 + 0.5**0.5))
 
 
 def test_clamping() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headroom.audio.files import probe
 from headroom.diffusion.presets import repaint_preset
 from headroom.diffusion.schedule import (
     Schedule,
@@ -26,6 +25,7 @@ from headroom.models.acestep.codes_text import CODEBOOK, codes_from_text, codes_
 from headroom.models.acestep.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
 from headroom.models.acestep.lyric_text import has_voice
 from headroom.models.acestep.prompts import INSTRUMENTAL, Metas, stems_caption
+from headroom.models.acestep.recordings import survey
 from headroom.models.acestep.regions import MOST_SECONDS, growth
 from headroom.models.acestep.requests import (
     AnyMusicRequest,
@@ -76,6 +76,8 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
     notes: list[Note] = []
     codes = _codes(request, notes)
     source = _source(request, notes)
+    for path in request.reference_audio:
+        survey(path, "reference_audio", notes)
     length = _length(request, codes, source)
     region = _region(request, source, length)
     seconds = _seconds(request, codes, source)
@@ -189,14 +191,12 @@ def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:
     if isinstance(request, Text2Music):
         return None
     path = request.source_audio
-    info = probe(path, "source_audio")
+    info = survey(path, "source_audio", notes)
     samples = round(info.frames * SAMPLE_RATE / info.rate)
     if samples < HOP:
         why = f"holds {info.seconds:.3f} s of sound"
         raise InvalidSource("source_audio", path, why, f"at least {HOP / SAMPLE_RATE} s")
     if samples > MOST_SECONDS * SAMPLE_RATE:
-        why = f"the model was trained up to {_most()}; the rest is left out"
-        notes.append(Note("source_audio", f"{info.seconds:.1f} s", _most(), why))
         samples = MOST_SECONDS * SAMPLE_RATE
     before = after = 0.0
     if isinstance(request, (Repaint, Lego)):

@@ -9,20 +9,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headroom.audio.files import read
+from headroom.audio.files import read_stereo
 from headroom.audio.reference import reference_cuts
-from headroom.audio.resample import resample
-from headroom.audio.wave import Audio, clamped, silent, stereo
+from headroom.audio.wave import Audio, silent
 from headroom.diffusion.noise import Stream, draw
 from headroom.errors import InvalidSource
-from headroom.models.acestep.config import SAMPLE_RATE
+from headroom.models.acestep.config import HOP, SAMPLE_RATE
 from headroom.models.acestep.footprint import ENCODE_TILE
+from headroom.models.acestep.regions import MOST_SECONDS
 from headroom.models.acestep.song import Song, Source
 from headroom.models.acestep.tasks import TASKS, SourceChannels
 from headroom.nn.oobleck import Encoder
 from headroom.nn.oobleck_tiles import encode_tiled
 from headroom.runtime.run import Step
 from headroom.weights.silence import silence_frames
+
+SLACK = HOP  # samples; a decoder may deliver a little less than a header promises
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def load_sounds(songs: Sequence[Song]) -> Sounds:
     references: dict[str, Audio] = {}
     for song in songs:
         if song.source is not None and song.source not in sources:
-            audio = _padded(_standard(read(song.source.path, "source_audio")), song.source)
+            audio = _padded(_source(song.source), song.source)
             if TASKS[song.task].needs_sound and silent(audio):
                 raise InvalidSource(
                     "source_audio", song.source.path, "is silent", f"sound to {song.task}"
@@ -88,16 +90,21 @@ def load_sounds(songs: Sequence[Song]) -> Sounds:
             sources[song.source] = audio
         for path in song.references:
             if path not in references:
-                audio = _standard(read(path, "reference_audio"))
+                audio = read_stereo(path, "reference_audio", SAMPLE_RATE, MOST_SECONDS)
                 if silent(audio):
                     raise InvalidSource("reference_audio", path, "is silent", "sound to imitate")
                 references[path] = audio
     return Sounds(sources, references)
 
 
-def _standard(audio: Audio) -> Audio:
-    """Stereo at 48 kHz within ±1."""
-    return clamped(resample(stereo(audio), SAMPLE_RATE))
+def _source(source: Source) -> Audio:
+    """What is used of the file. Raises InvalidSource where it is no longer as long as it was."""
+    seconds = source.samples / SAMPLE_RATE
+    audio = read_stereo(source.path, "source_audio", SAMPLE_RATE, seconds)
+    if audio.frames < source.samples - SLACK:
+        why = f"now holds {audio.seconds:.3f} s of sound, of {seconds:.3f} s that it held before"
+        raise InvalidSource("source_audio", source.path, why, "a file that stays as it is")
+    return audio
 
 
 def _padded(audio: Audio, source: Source) -> Audio:

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from headroom.audio.formats import WITH_BITRATE, Format, listed
 from headroom.diffusion.wavelets import HAAR, WAVELETS
 from headroom.models.acestep.unread_names import UNREAD
 from headroom.params.knob import Choices, Knob, Limit, Many, refuse
@@ -323,13 +324,13 @@ class OutputFields(Fields):
         ),
     ] = 0.0
     audio_format: Annotated[
-        Literal["wav", "wav24", "wav32", "flac", "ogg", "opus", "mp3"] | None,
+        Format | None,
         Knob(
             "Output",
-            "Kind of file: wav has 16 bits, wav24 has 24, wav32 is floating point.",
+            "Kind of file: wav has 16 bits, wav24 has 24, wav32 is floating point, m4a is AAC.",
             left_open="the name of the output file decides",
             stand_in="flac",
-            old_words=(("wav16", "wav"),),
+            old_words=(("wav16", "wav"), ("aac", "m4a")),
             basic=True,
         ),
     ] = None
@@ -338,7 +339,7 @@ class OutputFields(Fields):
         Limit(32, 320, "mp3 has bit rates of 32 to 320 kbit/s", above=0),
         Knob(
             "Output",
-            "Bit rate of an mp3 or opus file.",
+            f"Bit rate of an {listed(WITH_BITRATE)} file.",
             unit="kbit/s",
             step=8,
             left_open="the format's usual one",

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from headroom.audio.formats import WITH_BITRATE
 from headroom.diffusion.schedule import CustomTimes
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.language_fields import LanguageFields
@@ -297,7 +298,7 @@ def _by_output(request: AnyMusicRequest) -> Iterator[_Idle]:
     elif request.enable_normalization is None and keeps_source(request):
         why = "normalisation is off where samples of the source are kept (enable_normalization)"
         yield ("normalization_db",), why
-    if request.audio_format not in (None, "mp3", "opus"):
+    if request.audio_format not in (None, *WITH_BITRATE):
         yield ("bitrate",), f"{request.audio_format} has no bit rate to choose"
 
 

@@ -79,10 +79,24 @@ def test_a_recording_has_exactly_the_length_that_was_composed(write: Write) -> N
     assert torch.equal(audio.samples, samples[:, :1920])
 
 
+def test_a_source_that_has_become_shorter_is_refused(write: Write) -> None:
+    path = write("shrinks", torch.full((2, 9 * 1920), 0.5))
+    (song,) = songs(asked("cover", path))
+    path.unlink()
+    write("shrinks", torch.full((2, 4 * 1920), 0.5))
+    with pytest.raises(InvalidSource, match=r"now holds 0\.160 s of sound, of 0\.360 s"):
+        load_sounds([song])
+
+
 def test_each_file_is_read_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("one", torch.full((2, 9600), 0.5))
-    read, files = material.read, []
-    monkeypatch.setattr(material, "read", lambda p, f: files.append((str(p), f)) or read(p, f))
+    read, files = material.read_stereo, []
+
+    def noted(path: Path, field: str, rate: int, seconds: float) -> Audio:
+        files.append((str(path), field))
+        return read(path, field, rate, seconds)
+
+    monkeypatch.setattr(material, "read_stereo", noted)
     three = songs(asked("cover", path, reference_audio=[path, path]), 1, 2, 3)
     sounds = load_sounds(three)
     assert files == [(str(path), "source_audio"), (str(path), "reference_audio")]

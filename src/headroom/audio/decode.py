@@ -1,0 +1,200 @@
+"""Audio files opened for decoding, block by block. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import SEEK_SET, BufferedReader
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from headroom.audio import containers
+from headroom.audio.containers import Part
+from headroom.audio.formats import READABLE
+from headroom.audio.layout import Places, vorbis_places, wave_places
+from headroom.audio.media import is_media, open_media
+from headroom.errors import InvalidFile, InvalidSource
+from headroom.files import open_regular
+
+BLOCK = 1 << 16  # frames; of many channels fewer
+_MOST_BLOCK = 1 << 19  # samples, over all channels
+RATES = range(1_000, 1_000_001)
+_UNKNOWN = 1 << 48  # a header that does not know says 2^63 − 1
+# Decoders may deliver a little less than promised: two frames of mp3, two of the longest blocks
+# of Vorbis. More than that is missing.
+_SLACK = {"MP3": 2 * 1152, "OGG": 2 * 8192}
+_FLOATING = ("FLOAT", "DOUBLE")
+
+Block: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A file that is open.
+
+    rate      Hz
+    places    which loudspeaker each channel is for
+    promised  frames, as its header says; None where that does not know
+    slack     frames that may be missing of them
+    floating  whether its samples are floating point, without lossy coding
+    whole     whether they are exact: neither lossy nor floating point
+    remarks   what is odd about the file, and what is done about it
+    blocks    what is left of it, [n, channels] at a time; raises InvalidSource
+    """
+
+    rate: int
+    places: Places
+    promised: int | None
+    slack: int
+    floating: bool
+    whole: bool
+    remarks: tuple[str, ...]
+    blocks: Callable[[], Iterator[Block]]
+
+
+@contextmanager
+def opened(path: str | Path, field: str) -> Iterator[Sound]:
+    """The file, from its first sample. Raises InvalidSource for what can be said from its header:
+    no regular file, empty, no audio, an Ogg file cut short; on leaving, for one that has changed.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(_regular(path, field))
+        before = _stamp(file)
+        if is_media(file):
+            sound = stack.enter_context(open_media(file, path, field))
+        else:
+            sound = _through_sndfile(file, path, field, stack)
+        if sound.rate not in RATES:
+            why, allowed = f"has a rate of {sound.rate} Hz", f"{RATES[0]} to {RATES[-1]} Hz"
+            raise InvalidSource(field, path, why, allowed)
+        yield sound
+        if _stamp(file) != before:
+            raise InvalidSource(field, path, "changed while it was read", "a file that is complete")
+
+
+def _regular(path: str | Path, field: str) -> BufferedReader:
+    try:
+        file = open_regular(Path(path).absolute())
+    except InvalidFile as error:
+        raise InvalidSource(field, path, error.why, READABLE) from error
+    except ValueError as error:
+        raise InvalidSource(field, path, f"cannot be read ({error})", READABLE) from error
+    why = ""
+    if os.fstat(file.fileno()).st_size == 0:
+        why = "is empty (0 bytes)"
+    elif Path(path).suffix.lower() == ".raw":
+        why = "has no header that says what it holds"
+    if why:
+        file.close()
+        raise InvalidSource(field, path, why, READABLE)
+    return file
+
+
+def _stamp(file: BufferedReader) -> tuple[int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+class Window:
+    """A part of a file as a file of its own, some bytes of it replaced."""
+
+    def __init__(self, file: BufferedReader, part: Part) -> None:
+        self._file, self._part, self._at = file, part, 0
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._part.size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, count: int) -> bytes:
+        self._file.seek(self._part.start + self._at)
+        data = bytearray(self._file.read(max(0, min(count, self._part.size - self._at))))
+        for at, new in self._part.patches:
+            for i, byte in enumerate(new, at - self._at):
+                if 0 <= i < len(data):
+                    data[i] = byte
+        self._at += len(data)
+        return bytes(data)
+
+    def write(self, data: object) -> int:
+        """Not possible; the codec library asks for the method."""
+        raise OSError("the file is only read")
+
+
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from front to back: the library's seek after every read fails on unknown lengths."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _through_sndfile(file: BufferedReader, path: str | Path, field: str, stack: ExitStack) -> Sound:
+    layout = containers.layout(file)
+    if layout.torn:
+        raise InvalidSource(field, path, layout.torn, READABLE)
+    streams: list[_Stream] = []
+    remarks = layout.remarks
+    for part in layout.parts:
+        try:
+            stream = stack.enter_context(_Stream(Window(file, part)))
+        except (soundfile.LibsndfileError, TypeError) as error:
+            why = f"cannot be read as audio ({words(error)})"
+            raise InvalidSource(field, path, why, READABLE) from error
+        if streams and _shape(stream) != _shape(streams[0]):
+            remarks += ("a later stream has another rate or number of channels and is left out",)
+            break
+        streams.append(stream)
+    first = streams[0]
+    lossy = first.format in ("OGG", "MP3")
+    places = vorbis_places(first.channels)
+    if first.format != "OGG":
+        places = wave_places(first.channels, layout.mask)
+    known = all(_length_is_known(s, layout.has_length) for s in streams)
+    return Sound(
+        rate=first.samplerate,
+        places=places,
+        promised=sum(s.frames for s in streams) if known else None,
+        slack=_SLACK.get(first.format, 0) * len(streams),
+        floating=first.subtype in _FLOATING,
+        whole=not lossy and first.subtype not in _FLOATING,
+        remarks=remarks,
+        blocks=lambda: _blocks(streams, path, field),
+    )
+
+
+def _shape(stream: _Stream) -> tuple[int, int]:
+    return stream.samplerate, stream.channels
+
+
+def _blocks(streams: list[_Stream], path: str | Path, field: str) -> Iterator[Block]:
+    done = 0
+    frames = max(1, min(BLOCK, _MOST_BLOCK // streams[0].channels))
+    for stream in streams:
+        while True:
+            try:
+                block: Block = stream.read(frames, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                why = f"is cut short or damaged after {done} samples ({words(error)})"
+                raise InvalidSource(field, path, why, READABLE) from error
+            if not len(block):
+                break
+            done += len(block)
+            yield block
+
+
+def _length_is_known(stream: _Stream, has_length: bool) -> bool:
+    return has_length if stream.format == "MP3" else 0 <= int(stream.frames) < _UNKNOWN
+
+
+def words(error: Exception) -> str:
+    """What the codec library says, without the name of our own object."""
+    text = getattr(error, "error_string", None) or str(error)
+    return str(text).rstrip(". ")
