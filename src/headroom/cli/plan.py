@@ -7,6 +7,7 @@ have to be here.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -49,6 +50,7 @@ USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
 LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
 SIMULATED = "simulated"
+_UNIT = re.compile(r"\s*(?:g|gb|gib)$", re.IGNORECASE)
 RECORDING = ("cuda", SIMULATED)  # kinds of cards that record graphs, or stand for one
 
 
@@ -215,7 +217,7 @@ def _card(gigabytes: float, kind: str, field: str, asked: object) -> Machine:
 def gibibytes(text: str, field: str) -> float:
     """A size somebody wrote. Raises InvalidRequest."""
     try:
-        size = float(text)
+        size = float(_UNIT.sub("", text))
     except ValueError:
         size = -1.0
     if not 0 < size < 1 << 20:

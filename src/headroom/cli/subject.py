@@ -74,7 +74,9 @@ def subject(flags: EngineFlags, settings: Settings) -> Subject:
     if name in VARIANTS:
         return released(VARIANTS[name])
     known = list(dict.fromkeys((*VARIANTS, *here)))
-    close = get_close_matches(name, known, n=1)
+    close = [one for one in known if one.endswith(f"-{name}")] or get_close_matches(
+        name, known, n=1
+    )
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise InvalidRequest("model", name, "one of " + ", ".join(known) + hint)
 

@@ -166,6 +166,15 @@ def test_a_folder_of_a_name_that_nobody_released_is_planned(
     assert "acestep-v15-turbo, " in error and "did you mean my-tune?" in error
 
 
+def test_a_size_may_have_its_unit_and_the_end_of_a_name_is_a_hint(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for size in ("8GB", "8 gib", "8g", "8.0"):
+        assert "a card of 8 GiB" in said_of(capsys, "x", "--vram", size)
+    assert main(["plan", "x", "--vram", "8", "--model", "nano"]) == 2
+    assert "did you mean acestep-v15-nano?" in capsys.readouterr().err
+
+
 def test_a_time_that_nobody_knows_is_said_to_be_unknown(
     capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
