@@ -39,6 +39,7 @@ from headroom.memory.plan import NO_WISHES, Plan
 from headroom.models.acestep.config import LATENT_RATE, TextEncoderConfig
 from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, PlannedFields, request_from
+from headroom.models.registry import USUAL, language_size
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import union
 from headroom.params.flags import add_flags, given, mark_basic
@@ -147,6 +148,8 @@ def answered(
 ) -> Answer:
     """The plan of a request on a machine, inside the limits in force there."""
     said = flags.choices_in(settings)
+    own_size = language_size(USUAL, said.lm, settings, flags.checkpoint_dir)
+    said = replace(said, lm_size=own_size)
     records = machine.kind in RECORDING
     policy = flags.policy_in(settings)
     found = terms_in_force(machine, policy, said, settings, records)

@@ -38,7 +38,7 @@ from headroom.models.base import (
     Thinker,
     Thought,
 )
-from headroom.models.registry import USUAL, check_family, open_family
+from headroom.models.registry import USUAL, check_family, language_size, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.runtime.compile_choice import CompileChoice
@@ -93,6 +93,9 @@ class Engine(Acts, Managed):
         check_terms(policy, choices, wishes)
         said = choices_of(choices, self.settings)
         check_terms(policy, said, wishes)
+        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+        size = language_size(family, said.lm, self.settings, folder)
+        said = replace(said, lm_size=size)
         self.device: Device = opened(self.settings, device)
         machine = machine_of(self.device, self.settings)
         captures = self.device.can_capture()
@@ -105,7 +108,6 @@ class Engine(Acts, Managed):
             promised=bool(self.terms.compile) and machine.kind == "cuda",
             folder=self.settings.cache_dir,
         )
-        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         name = self.settings.model if model is None else model
         otherwise = said.lm == "none" or any(n.field == "lm_model" for n in self.terms.notes)
         self._setup = Setup(

@@ -66,6 +66,7 @@ def choices_of(said: Choices, settings: Settings) -> Choices:
         lm=said.lm or settings.lm_model,
         lm_backend=said.lm_backend or backend,
         init_lm=settings.init_lm if said.init_lm is None else said.init_lm,
+        lm_size=said.lm_size,
     )
 
 

@@ -31,6 +31,7 @@ class Choices:
     offload       whether idle parts leave the card; `offload_dit` the same of the DiT
     quantization  of the DiT: none, or a precision of `memory.precision`
     lm            name or size of a language model; "none" for no model
+    lm_size       the size `lm` counts as, where its name does not tell it
     """
 
     offload: bool | None = None
@@ -40,6 +41,7 @@ class Choices:
     lm: str | None = None
     lm_backend: str | None = None
     init_lm: bool | None = None
+    lm_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +177,10 @@ def _lm(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str | N
     asked = choices.lm
     if asked == "none":
         return None, []
-    wanted = lm_size(asked) if asked is not None else None
+    wanted = (lm_size(asked) or choices.lm_size) if asked is not None else None
     if asked is not None and wanted is None:
         used, _ = _lm(machine, bound, replace(choices, lm=None))
-        why = "its name tells none of the sizes " + ", ".join(LM_SIZES)
+        why = "no model of that name is here, and it tells none of the sizes " + ", ".join(LM_SIZES)
         return used, [Note("lm_model", asked, used, why)]
     if bound is None:
         return wanted or LM_SIZES[-1 if machine.accelerated else 0], []

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 from headroom.errors import InvalidRequest
 from headroom.models.base import AnyModel, Setup
+from headroom.settings import Settings
 
 FAMILIES = {
     "acestep": "headroom.models.acestep.model:open_model",
     "tone": "tone_model.model:open_model",  # examples/tone_model, where that is on the path
 }
 USUAL = "acestep"
+LANGUAGE_SIZES = {"acestep": "headroom.models.acestep.lm_sizes:size_of_named"}
 
 
 def check_family(name: object) -> None:
     """Raise InvalidRequest for an unknown family."""
     if name not in tuple(FAMILIES):
         raise InvalidRequest("family", name, "one of " + ", ".join(FAMILIES))
+
+
+def language_size(
+    family: str, name: str | None, settings: Settings, folder: Path | None
+) -> str | None:
+    """The published size that a family's language model of that name counts as; None: none is
+    named, or none of that name is here. Raises InvalidCheckpoint for one that is torn."""
+    if name in (None, "none") or family not in LANGUAGE_SIZES:
+        return None
+    module, _, function = LANGUAGE_SIZES[family].partition(":")
+    found = getattr(importlib.import_module(module), function)(name, settings, folder)
+    return cast("str | None", found)
 
 
 def open_family(name: str, setup: Setup) -> AnyModel:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 from headroom.errors import InvalidFile, InvalidRequest, WeightsMissing
 from headroom.hardware.machine import DType
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.language import Language, find_languages, read_genres
+from headroom.models.acestep.lm_sizes import BUNDLED as BUNDLED
 from headroom.models.acestep.parts import LANGUAGE_MODEL
 from headroom.models.acestep.requests import AnyPlanned
 from headroom.models.acestep.scoring import ScoreTask, score
@@ -22,8 +22,6 @@ from headroom.params.request import Request
 from headroom.runtime.run import Run
 from headroom.settings import Settings
 from headroom.weights import catalog
-
-BUNDLED = Path(__file__).parent / "nano"
 
 
 class LanguageActs:

@@ -22,6 +22,7 @@ from headroom.memory.tiers import lm_size
 from headroom.models.acestep.checks import spare_note
 from headroom.models.acestep.config import TextEncoderConfig, text_encoder_config
 from headroom.models.acestep.encoders import layer_sizes
+from headroom.models.acestep.lm_sizes import of_size
 from headroom.models.acestep.lm_words import Words
 from headroom.models.acestep.sheet_grammar import SheetWords
 from headroom.models.acestep.tokenizer_file import check_rows
@@ -135,7 +136,7 @@ def find_languages(
             raise InvalidCheckpoint(found.folder, list(found.faults))
         return (found,)
     own = [item for item in every if not item.bundled]
-    fitting = [item for size in sizes for item in own if lm_size(item.name) == size]
+    fitting = [item for size in sizes for item in of_size(own, size)]
     whole = tuple(item for item in fitting if item.whole)
     if not whole and fitting:
         raise InvalidCheckpoint(fitting[0].folder, list(fitting[0].faults))
