@@ -203,7 +203,7 @@ def test_a_language_model_above_the_tier_falls_back_and_names_it(
     assert result.thought is not None and result.thought.language == name
     monkeypatch.setattr(acts, "write_text", lambda *given: Written(Sheet(bpm=90), ""))
     sheet = engine.write(SheetWish("inspire", "rain", seed=1))
-    assert [n.field for n in sheet.notes] == ["lm_model"]
+    assert [n.field for n in sheet.notes] == ["card", "lm_model"]
     free = simulated(place, size, "adaptive", lm=LARGE)
     assert taken(free, place, asked(**METADATA)) == LARGE
     assert not [n for n in free.terms.notes if n.field == "lm_model"]
