@@ -102,6 +102,7 @@ class Reference:
     source: Tensor
     mask: Tensor
     after: Words | None = None
+    away: Words | None = None
     references: list[Tensor] = field(default_factory=list)
 
     def caption(self, words: Words) -> list[int]:
@@ -121,7 +122,8 @@ class Reference:
             caption = caption[: len(self.caption(self.words))]
         lyrics = [*tokens(words.lyrics), END, END]
         fixed = self.tree.sizes.dit.timbre_fix_frame
-        timbre = torch.stack(self.references or [oracle.silence[0, :fixed]])
+        heard = [] if words is self.away else self.references
+        timbre = torch.stack(heard or [oracle.silence[0, :fixed]])
         text = oracle.text(torch.tensor([caption]))[0]
         embedded = oracle.embed(torch.tensor([lyrics]))[0]
         return oracle.condition([text], [embedded], timbre, [0] * len(timbre))[0]
@@ -141,7 +143,9 @@ class Reference:
             x: scalar_sampler.Array, t: float, conditioned: bool, second: bool
         ) -> scalar_sampler.Array:
             condition = rows[second]
-            if not conditioned:
+            if not conditioned and self.away is not None:
+                condition = self.rows(self.away)[None]
+            elif not conditioned:
                 condition = oracle.null.expand(1, condition.shape[1], -1)
             latents = torch.from_numpy(x).float()[None]
             return oracle.dit(latents, [t], contexts[second], condition)[0].double().numpy()
@@ -264,6 +268,47 @@ def test_base_with_projected_guidance(
     case = Case([1, 0.75, 0.5, 0.25, 0], scale=7.0, interval=interval)
     reference = Reference(tree, Words(GENERATE, "rain"), quiet(tree, 250), ones(250, tree))
     check(engine.generate(request), lambda: (reference, case), 7)
+
+
+AWAY = Words(GENERATE, "loud drums, distorted")  # and no more than its length
+
+
+@pytest.mark.usefixtures("no_decoder")
+@pytest.mark.parametrize("size", SIZES)
+def test_guidance_leads_away_from_a_negative_prompt(size: str, engines: Engines) -> None:
+    engine, tree = engines(size, False)
+    request = Text2Music(
+        caption="rain", lyrics="la", bpm=90, duration=10, seed=7, inference_steps=3,
+        negative_prompt="loud drums, distorted", guidance_scale=4, cfg_interval_end=0.9,
+    )  # fmt: skip
+    metas = "- bpm: 90\n- timesignature: N/A\n- keyscale: N/A\n- duration: 10 seconds\n"
+    words = Words(GENERATE, "rain", metas, "# Languages\nunknown\n\n# Lyric\nla")
+    case = Case([1, 2 / 3, 1 / 3, 0], scale=4.0, interval=(0, 0.9))
+    reference = Reference(tree, words, quiet(tree, 250), ones(250, tree), away=AWAY)
+    check(engine.generate(request), lambda: (reference, case), 7)
+
+
+@pytest.mark.usefixtures("no_decoder")
+def test_a_negative_prompt_holds_after_the_cover_switch(engines: Engines) -> None:
+    engine, tree = engines("2b-like", False)
+    request = Text2Music(
+        caption="brass", audio_codes=CODE_TEXT, seed=9, audio_cover_strength=0.5,
+        inference_steps=2, guidance_scale=4, negative_prompt="loud drums, distorted",
+    )  # fmt: skip
+    metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
+
+    def asked() -> tuple[Reference, Case]:
+        reference = Reference(
+            tree,
+            Words(SEMANTIC, "brass", metas),
+            from_codes(tree, CODES),
+            ones(135, tree),
+            after=Words(GENERATE, "brass", metas),
+            away=replace(AWAY, instruction=SEMANTIC, metas=metas),
+        )
+        return reference, Case([1, 0.5, 0], scale=4.0, switch=1)
+
+    check(engine.generate(request), asked, 9)
 
 
 @pytest.mark.usefixtures("no_decoder")
@@ -587,6 +632,7 @@ def watch_velocities(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tens
         (True, {"dcw_wavelet": "db4"}),
         (False, {"guidance_scale": 5.0}),
         (False, {"guidance_scale": 5.0, "sampler_mode": "heun", "dcw_enabled": True}),
+        (False, {"guidance_scale": 5.0, "negative_prompt": "loud"}),
         (False, {"guidance_scale": 5.0, "guidance_variant": "adg", "velocity_norm_threshold": 0.5}),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else str(value),
@@ -674,6 +720,17 @@ def test_tasks_with_one_sampler_go_through_one_pass(
         both = engine.generate(request), made_exactly(engine, request)
         alone, exact = (made.kept["latents"][0] for made in both)
         assert_agrees(result.kept["latents"][0, : len(alone)], alone, exact)
+
+
+@pytest.mark.usefixtures("no_decoder")
+def test_songs_with_and_without_a_negative_prompt_go_apart(engines: Engines) -> None:
+    engine, _ = engines("2b-like", False)
+    plain = Text2Music(caption="flute", duration=10, seed=1, inference_steps=1)
+    led = plain.model_copy(update={"negative_prompt": "loud"})
+    both = engine.generate_batch([plain, led])
+    assert {len(r.provenance[0].requests) for r in both} == {1}
+    one, other = (made.kept["latents"][0] for made in both)
+    assert not torch.equal(one, other)
 
 
 # --- references --------------------------------------------------------------------------

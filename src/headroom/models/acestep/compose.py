@@ -87,6 +87,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
     caption = request.caption
     if variant.stems:
         caption = stems_caption(caption, request.global_caption, instruction, explicit)
+    negative = _negative(request, sampling, notes)
     songs = tuple(
         Song(
             task=request.task,
@@ -110,6 +111,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
             sampling=sampling,
             finish=_finish(request),
             model=variant.name,
+            negative=negative,
         )
         for seed in seeds
     )
@@ -136,6 +138,17 @@ def _instruction(request: AnyMusicRequest, coded: bool) -> str:
     elif isinstance(request, Complete):
         tracks = request.tracks
     return TASKS[request.task].instruct(tracks)
+
+
+def _negative(request: AnyMusicRequest, sampling: Sampling, notes: list[Note]) -> str:
+    """What a guided song is led away from; a note where no step is guided."""
+    negative = request.negative_prompt.strip()
+    if not any(sampling.guided):
+        if negative and sampling.guidance > 1:
+            why = "no step lies between cfg_interval_start and cfg_interval_end"
+            notes.append(Note("negative_prompt", request.negative_prompt, None, why))
+        return ""
+    return negative
 
 
 def _codes(request: AnyMusicRequest, notes: list[Note]) -> tuple[int, ...]:

@@ -14,22 +14,33 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from headroom.models.acestep.encoders import Conditioner, module_dtype
-from headroom.models.acestep.prompts import PromptTokenizer, caption_prompt, lyric_prompt
+from headroom.models.acestep.prompts import (
+    PromptTokenizer,
+    away_prompts,
+    caption_prompt,
+    lyric_prompt,
+)
 from headroom.models.acestep.song import Song, same_condition
 from headroom.nn.qwen3 import Qwen3, pack
 
 Rows = tuple[Tensor, tuple[int, ...]]
 """Packed rows [ΣL, E] and the number of rows of each condition."""
+Ids = Sequence[Sequence[int]]
+"""Token ids of one branch of each condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """`shared[c]` neighbouring songs use condition c. `second` is in force after the switch."""
+    """`shared[c]` neighbouring songs use condition c. `second` is in force after the switch.
+
+    What is guided, is guided away from `away`, or where that is None from `null`.
+    """
 
     first: Rows
     second: Rows | None
     shared: tuple[int, ...]
     null: Tensor | None  # [1, 1, E]
+    away: Rows | None = None
 
     def to(self, device: torch.device) -> Conditions:
         """The same where a stage computes; itself where it is there already."""
@@ -39,7 +50,8 @@ class Conditions:
 
         second = None if self.second is None else moved(self.second)
         null = None if self.null is None else self.null.to(device)
-        return Conditions(moved(self.first), second, self.shared, null)
+        away = None if self.away is None else moved(self.away)
+        return Conditions(moved(self.first), second, self.shared, null, away)
 
     def per_song(self) -> tuple[Tensor, Tensor]:
         """The first condition of every song, on the host: rows [B, L, E], zero beyond its own, and
@@ -65,7 +77,8 @@ class Conditions:
 
         second = None if self.second is None else cut(self.second)
         shared = tuple(used.count(c) for c in range(first, last))
-        return Conditions(cut(self.first), second, shared, self.null)
+        away = None if self.away is None else cut(self.away)
+        return Conditions(cut(self.first), second, shared, self.null, away)
 
 
 def encode_conditions(
@@ -80,29 +93,32 @@ def encode_conditions(
     """`references[i]`: timbre latents [F, 64] of song i; `silence` [F, 64] stands in for none."""
     leaders, shared = _leaders(songs)
     timbre = [references[i] or (silence,) for i in leaders]
+    lyrics = [tokenizer.lyrics(lyric_prompt(songs[i].language, songs[i].lyrics)) for i in leaders]
     first = [tokenizer.caption(_prompt(songs[i], songs[i].instruction)) for i in leaders]
 
-    def encode(captions: Sequence[Sequence[int]]) -> Rows:
-        return _encode(
-            captions,
-            [songs[i] for i in leaders],
-            timbre,
-            text_encoder,
-            conditioner,
-            tokenizer,
-            device,
-        )
+    def encode(captions: Ids, lyrics: Ids, timbre: Sequence[tuple[Tensor, ...]]) -> Rows:
+        return _encode(captions, lyrics, timbre, text_encoder, conditioner, device)
 
-    second = None
+    second = away = null = None
     if songs[0].instruction_after is not None:
         after = [_prompt(songs[i], songs[i].instruction_after or "") for i in leaders]
         # The reference has no room for more tokens than the prompt before the switch has.
         second = encode(
-            [tokenizer.caption(text)[: len(ids)] for text, ids in zip(after, first, strict=True)]
+            [tokenizer.caption(text)[: len(ids)] for text, ids in zip(after, first, strict=True)],
+            lyrics,
+            timbre,
         )
-    guided = any(songs[0].sampling.guided)
-    null = conditioner.null_condition_emb.clone() if guided else None
-    return Conditions(encode(first), second, shared, null)
+    if songs[0].negative:
+        told = [away_prompts(songs[i].instruction, songs[i].negative, songs[i].metas)
+                for i in leaders]  # fmt: skip
+        away = encode(
+            [tokenizer.caption(caption) for caption, _ in told],
+            [tokenizer.lyrics(words) for _, words in told],
+            [(silence,)] * len(told),
+        )
+    elif any(songs[0].sampling.guided):
+        null = conditioner.null_condition_emb.clone()
+    return Conditions(encode(first, lyrics, timbre), second, shared, null, away)
 
 
 def _prompt(song: Song, instruction: str) -> str:
@@ -123,23 +139,20 @@ def _leaders(songs: Sequence[Song]) -> tuple[list[int], tuple[int, ...]]:
 
 
 def _encode(
-    captions: Sequence[Sequence[int]],
-    songs: Sequence[Song],
+    captions: Ids,
+    lyrics: Ids,
     timbre: Sequence[tuple[Tensor, ...]],
     text_encoder: Qwen3,
     conditioner: Conditioner,
-    tokenizer: PromptTokenizer,
     device: torch.device,
 ) -> Rows:
     dtype = module_dtype(conditioner)
     text_ids, text_lengths = pack(captions, device)
-    lyric_ids, lyric_lengths = pack(
-        [tokenizer.lyrics(lyric_prompt(s.language, s.lyrics)) for s in songs], device
-    )
+    lyric_ids, lyric_lengths = pack(lyrics, device)
     text = text_encoder(text_ids, text_lengths).to(dtype)
-    lyrics = text_encoder.embed(lyric_ids).to(dtype)
+    embedded = text_encoder.embed(lyric_ids).to(dtype)
     latents = torch.stack([row for rows in timbre for row in rows]).to(device, dtype)
     packed: Rows = conditioner.encoder(
-        text, text_lengths, lyrics, lyric_lengths, latents, [len(rows) for rows in timbre]
+        text, text_lengths, embedded, lyric_lengths, latents, [len(rows) for rows in timbre]
     )
     return packed

@@ -167,14 +167,19 @@ class DiTLayer(nn.Module):
         lengths: Sequence[int],
         null: Tensor | None,
         bands: Bands | None = None,
+        away: tuple[Tensor, Tensor, Sequence[int]] | None = None,
     ) -> Tensor:
-        """Packed x [N, H] (or [2N, H], conditioned rows first, when `null` [H] is given)."""
+        """Packed x [N, H] (or [2N, H], conditioned rows first, when `null` [H] is given, or `away`:
+        keys, values and lengths of what the other half answers)."""
         x = self.attend_self(x, modulation[:3], rope, tokens, bands)
-        if null is None:
+        if null is None and away is None:
             x = self.attend_cross(x, k, v, groups, lengths)
         else:
             conditioned, free = x.chunk(2)
-            x = torch.cat((self.attend_cross(conditioned, k, v, groups, lengths), free + null))
+            conditioned = self.attend_cross(conditioned, k, v, groups, lengths)
+            if away is not None:
+                free = self.attend_cross(free, away[0], away[1], groups, away[2])
+            x = torch.cat((conditioned, free if null is None else free + null))
         return self.feed_forward(x, *modulation[3:])
 
 
@@ -248,9 +253,13 @@ class DiT(nn.Module):
         lengths: Sequence[int],
         null: Tensor | None = None,
         layers: int | None = None,
+        away: tuple[Tensor, Sequence[int]] | None = None,
     ) -> CrossCache:
-        """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E]) → CrossCache of the
-        first `layers` layers; None: of all."""
+        """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E], or `away`: the same of
+        what guidance leads away from) → CrossCache of the first `layers` layers; None: of all."""
+        if away is not None:  # one way through the layers serves both
+            both = self.condition(torch.cat((rows, away[0])), [*lengths, *away[1]], null, layers)
+            return both.parted(len(lengths))
         embedded = self.condition_embedder(rows.to(self.dtype))
         row = None if null is None else self.condition_embedder(null.to(self.dtype).view(1, -1))
         repeat = self.config.dit.heads // self.config.dit.kv_heads
@@ -295,7 +304,7 @@ class DiT(nn.Module):
         layers, out = modulation
         rope, tokens = layout.rope, layout.tokens
         if guided:
-            if cross.null is None:
+            if cross.null is None and cross.away is None:
                 raise ValueError("guided velocity without a null condition in the cache")
             # The halves part at the first cross-attention; running both from the start costs
             # one redundant self-attention in n and keeps every block the same.
@@ -317,6 +326,7 @@ class DiT(nn.Module):
                 cross.lengths,
                 cross.null[i] if guided and cross.null is not None else None,
                 layout.bands,
+                cross.away.layer(i) if guided and cross.away is not None else None,
             )
         out = rows(out)
         x = torch.addcmul(out[:, 0], self.norm_out(x), out[:, 1])

@@ -75,14 +75,14 @@ def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) ->
         room = (rows * _stack_row(e) + longest * 4 * e.width) * size
         work = 2.0 * rows * layer_weights(e) * config.pooler_layers * len(songs)
         found.append(Stage("codes", (CODES,), (Way(room),), flops=work))
-    rows = sum(one.rows for one in told)
+    rows, away = sum(one.rows for one in told), sum(one.away_rows for one in told)
     found.append(
         Stage(
             CONDITION,
             (TEXT_ENCODER, CONDITIONER),
             (Way(_condition(told, networks, guided, second)),),
-            flops=_condition_flops(told, networks) * (1 + second),
-            result=size * e.width * (rows * (1 + second) + guided),
+            flops=_condition_flops(told, networks) * (1 + second + bool(away)),
+            result=size * e.width * (rows * (1 + second) + (away or guided)),
             until=DENOISE,
         )
     )
@@ -104,7 +104,7 @@ def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) ->
             (DIT,),
             _denoise(songs, told, networks),
             passes=steps + 1,
-            flops=steps * dit_flops(songs, rows, config) * (1 + guided),
+            flops=steps * dit_flops(songs, rows + away, config) * (1 + guided),
         )
     )
     found.append(_decode(songs, networks))
@@ -127,12 +127,21 @@ def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: 
     """One condition without recordings is known exactly; others are estimated from above."""
     config = networks.config
     if len(told) == 1 and not told[0].references and not second:
-        room = known(networks, measures.condition(told[0], config, guided))
-        if room is not None:
+        one = told[0]
+        room = known(networks, measures.condition(one, config, guided and one.away is None))
+        if room is not None and one.away is None:
             return room
+        if room is not None and one.away is not None:
+            before = known(networks, measures.condition(one.away, config, False))
+            kept = one.away_rows * config.encoder.width * networks.size
+            return max(before or 0, room + kept)
     each = config.timbre_frames + config.timbre_cls
-    heard = sum(one.rows + max(1, one.references) * each for one in told)
-    masks = measures.making_masks([each, *(one.lyrics for one in told)], config, networks.size)
+    # One kind is made after the other; what was made before is kept.
+    aways = [one.away for one in told if one.away is not None]
+    heard = sum(max(one.rows, one.away_rows) + max(1, one.references) * each for one in told)
+    heard += sum(one.rows for one in (*told, *aways)) if aways else 0
+    lyrics = [one.lyrics for one in (*told, *aways)]
+    masks = measures.making_masks([each, *lyrics], config, networks.size)
     return heard * _stack_row(config.encoder) * networks.size + masks
 
 
@@ -175,13 +184,18 @@ def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -
 def _room(batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str) -> int:
     """Of one group in one precision of the weights; fp8 is written out as int8 is."""
     if precision in ("int8", "fp8") and networks.dtype == "bfloat16":
-        work = measures.denoise(batch, len(told), sum(w.rows for w in told), networks.config)
+        work = measures.denoise(batch, len(told), _rows(told), networks.config)
         if known(networks, work, "int8") is not None:
             return _denoise_room(batch, told, networks, "int8")
     halves = 2 if any(batch[0].sampling.guided) else 1
     tokens = halves * sum(-(-song.frames // networks.config.patch) for song in batch)
     plain = _denoise_room(batch, told, networks, networks.dtype)
     return plain + converting(tokens, networks, precision)
+
+
+def _rows(told: Sequence[Words]) -> int:
+    """Rows of conditions whose keys and values are kept."""
+    return sum(one.rows + one.away_rows for one in told)
 
 
 def converting(tokens: int, networks: Networks, precision: str) -> int:
@@ -203,12 +217,14 @@ def _denoise_room(
 ) -> int:
     """Exact for a plain sampler; what else the rules remember is added as so many latents."""
     config, size = networks.config, networks.size
-    rows = sum(one.rows for one in told)
+    rows = _rows(told)
     states = 4 * _STATES * len(batch) * max(song.frames for song in batch) * config.latent_channels
     room = known(networks, measures.denoise(batch, len(told), rows, config), precision)
     if room is None:
         table = len(batch[0].sampling.times) * (config.dit_layers + 2) * 6 * config.dit.width * size
         return max(_layers(batch, config, rows, size), table) + table + states
+    if any(one.away is not None for one in told):  # there is no null condition
+        room -= config.dit_layers * config.dit.width * size
     if measures.is_plain(batch):
         return room
     second = 0

@@ -15,6 +15,7 @@ from headroom.models.acestep.config import AceStepConfig
 from headroom.models.acestep.prompts import (
     CAPTION_TOKENS,
     LYRIC_TOKENS,
+    away_prompts,
     caption_prompt,
     lyric_prompt,
 )
@@ -46,16 +47,23 @@ class Bytes:
 @dataclass(frozen=True, slots=True)
 class Words:
     """Tokens of one condition: caption (after the cover switch it has no more) and lyrics, rows it
-    becomes, references it listens to."""
+    becomes, references it listens to; and those of what guidance leads away from instead of the
+    null condition."""
 
     caption: int
     lyrics: int
     references: int
+    away: Words | None = None
 
     @property
     def rows(self) -> int:
         """Rows of the condition."""
         return self.caption + self.lyrics + max(1, self.references)
+
+    @property
+    def away_rows(self) -> int:
+        """Rows of the condition that guidance leads away from; 0: it is the null condition."""
+        return 0 if self.away is None else self.away.rows
 
 
 def words(songs: Sequence[Song], reader: Reader) -> list[Words]:
@@ -70,9 +78,17 @@ def words(songs: Sequence[Song], reader: Reader) -> list[Words]:
                 len(reader.caption(prompt)),
                 len(reader.lyrics(lyric_prompt(song.language, song.lyrics))),
                 len(song.references),
+                _away(song, reader),
             )
         )
     return found
+
+
+def _away(song: Song, reader: Reader) -> Words | None:
+    if not song.negative:
+        return None
+    caption, lyrics = away_prompts(song.instruction, song.negative, song.metas)
+    return Words(len(reader.caption(caption)), len(reader.lyrics(lyrics)), 0)
 
 
 # --- windows of attention ------------------------------------------------------------------

@@ -122,7 +122,7 @@ class AceStep(LanguageActs):
         return Composed(composed.songs, (*unused(request, self.variant), *composed.notes))
 
     def together(self, song: Song) -> Hashable:
-        return song.sampling
+        return song.sampling, bool(song.negative)
 
     def footprint(self, songs: tuple[Song, ...]) -> Footprint:
         return footprint(songs, self.networks, self.assets.tokenizer)

@@ -72,14 +72,29 @@ class Modulation:
 class CrossCache:
     """Keys (normed) and values of each layer for the packed conditions, [ΣL, Hkv, D] each.
 
-    `null[i]` [H] is what layer i's cross-attention adds under the null condition.
+    `null[i]` [H] is what layer i's cross-attention adds under the null condition; `away` is the
+    cache of conditions that take its place, one for each.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     lengths: tuple[int, ...]
     null: Tensor | None
+    away: CrossCache | None = None
+
+    def layer(self, i: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+        """Keys and values of a layer, and the lengths of the conditions."""
+        return self.keys[i], self.values[i], self.lengths
+
+    def parted(self, count: int) -> CrossCache:
+        """Its first conditions, guided away from the others."""
+        cut = sum(self.lengths[:count])
+        keys, values = (tuple(t[cut:] for t in rows) for rows in (self.keys, self.values))
+        away = CrossCache(keys, values, self.lengths[count:], None)
+        keys, values = (tuple(t[:cut] for t in rows) for rows in (self.keys, self.values))
+        return CrossCache(keys, values, self.lengths[:count], self.null, away)
 
     @property
     def bytes(self) -> int:
-        return sum(t.nbytes for t in (*self.keys, *self.values))
+        own = sum(t.nbytes for t in (*self.keys, *self.values))
+        return own + (0 if self.away is None else self.away.bytes)

@@ -59,6 +59,13 @@ def caption_prompt(instruction: str, caption: str, metas: Metas) -> str:
     return f"{as_text(told)}{END}\n"
 
 
+def away_prompts(instruction: str, negative: str, metas: Metas) -> tuple[str, str]:
+    """Caption and lyric branch of what guidance leads away from: the negative prompt, the length,
+    and nothing else, so that all that is said of the song still guides."""
+    nothing = Metas(None, None, None, metas.seconds)
+    return caption_prompt(instruction, negative, nothing), lyric_prompt("unknown", INSTRUMENTAL)
+
+
 def stems_caption(caption: str, global_caption: str, instruction: str, explicit: bool) -> str:
     """The caption block of a stems checkpoint: song, stem, and whether the mask is a region."""
     rows = [f"Local: {caption}", f"Mask Control: {'true' if explicit else 'false'}"]

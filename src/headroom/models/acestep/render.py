@@ -216,7 +216,7 @@ def _denoise_group(
     mask = material.mask.to(device)
     first = Branch(
         dit,
-        dit.condition(*conditions.first, conditions.null),
+        dit.condition(*conditions.first, conditions.null, away=conditions.away),
         dit.context(material.channels.to(device), mask, layout),
         modulation,
         layout,
@@ -225,7 +225,7 @@ def _denoise_group(
     if conditions.second is not None:
         second = Branch(
             dit,
-            dit.condition(*conditions.second, conditions.null),
+            dit.condition(*conditions.second, conditions.null, away=conditions.away),
             dit.context(material.silence.to(device), mask, layout),
             modulation,
             layout,

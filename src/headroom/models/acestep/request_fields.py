@@ -251,6 +251,17 @@ class GuidanceFields(Fields):
         Knob("Guidance", "Highest noise level that is guided.", step=0.01),
     ] = 1.0
 
+    negative_prompt: Annotated[
+        str,
+        Limit(0, 512, "captions are documented to have up to 512 characters"),
+        Knob(
+            "Guidance",
+            "What the sound is guided away from, in the words of a caption; none: from nothing.",
+            lines=2,
+            old=("negative_caption", "caption_negative"),
+        ),
+    ] = ""
+
     @model_validator(mode="after")
     def _interval_in_order(self) -> GuidanceFields:
         if self.cfg_interval_start > self.cfg_interval_end:

@@ -136,6 +136,7 @@ class Song:
     sampling: Sampling
     finish: Finish
     model: str
+    negative: str = ""  # what it is guided away from; "" where it is not guided, or from nothing
 
     def __post_init__(self) -> None:
         if not 0 < self.kept <= self.frames:

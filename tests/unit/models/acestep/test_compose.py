@@ -416,6 +416,17 @@ def test_the_other_numbers_of_the_sampler() -> None:
     assert (plain.method, plain.solver, plain.wavelet) == ("sde", "euler", None)
 
 
+def test_a_negative_prompt_is_for_songs_that_are_guided() -> None:
+    asked = Text2Music(negative_prompt=" drums ")
+    assert song(asked).negative == "drums" and song(Text2Music()).negative == ""
+    assert song(asked, TURBO).negative == ""
+    interval = {"cfg_interval_start": 0.7, "cfg_interval_end": 0.9, "timesteps": (1, 0.6)}
+    beside = Text2Music.model_validate({"negative_prompt": "drums", **interval})
+    made = composed(beside)
+    assert made.songs[0].negative == ""
+    assert [note.field for note in made.notes] == ["negative_prompt"]
+
+
 # --- seeds and the end -------------------------------------------------------------------
 
 

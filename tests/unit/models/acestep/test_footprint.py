@@ -253,6 +253,20 @@ def test_a_batch_in_pieces_is_known_to_the_byte(pieces: int) -> None:
         assert way.workspace == seen["denoise"].peak
 
 
+@pytest.mark.parametrize(("batch", "lines"), [(1, 0), (2, 300)])
+def test_a_negative_prompt_is_known_to_the_byte(batch: int, lines: int) -> None:
+    made, device, pool = model("2b", True, "bfloat16")
+    asked = Text2Music(
+        caption="x", lyrics="la la\n" * lines, duration=30, inference_steps=2,
+        negative_prompt="loud drums " * 20,
+    )  # fmt: skip
+    songs = traced_songs(made, [asked], batch)
+    needs = planned(made, songs)
+    for stage, seen in trace(made, device, pool, songs, until="denoise").items():
+        assert seen.peak == needs[stage].ways[0].workspace, stage
+        assert seen.left == needs[stage].result, stage
+
+
 CASES: dict[str, tuple[Callable[[Callable[[int], Path]], AnyMusicRequest], bool, int]] = {
     "angle sde": (
         lambda r: Text2Music(
@@ -274,6 +288,12 @@ CASES: dict[str, tuple[Callable[[Callable[[int], Path]], AnyMusicRequest], bool,
     ),
     "references": (
         lambda r: Text2Music(caption="x", duration=30, reference_audio=(r(40), r(7))), False, 2,
+    ),
+    "negative prompt": (
+        lambda r: Text2Music(
+            caption="x", duration=30, negative_prompt="loud drums " * 20, reference_audio=(r(7),)
+        ),
+        True, 2,
     ),
     "codes": (lambda r: Cover(source_audio=r(60), caption="x"), False, 1),
     "given codes": (

@@ -111,6 +111,7 @@ def test_turbo_is_not_offered_what_it_cannot_use() -> None:
         "guidance_variant",
         "cfg_interval_start",
         "cfg_interval_end",
+        "negative_prompt",
     }
     assert {p.name for p in describe(Text2Music)} - set(base) == {"global_caption"}
     assert (turbo["inference_steps"].maximum, base["inference_steps"].maximum) == (20, 200)
@@ -127,6 +128,7 @@ def test_what_is_not_offered_is_answered_when_sent() -> None:
             hidden = {p.name for p in describe(model)} - shown
             said = {"guidance_scale": 3, "guidance_variant": "cfg", "cfg_interval_start": 0.1}
             said |= {"cfg_interval_end": 0.9, "global_caption": "x", "task": task}
+            said |= {"negative_prompt": "drums"}
             if task != "text2music":
                 said |= SOURCE
             answered = {n.field for n in unused(request_from(said), variant)}
@@ -166,6 +168,8 @@ IDLE: list[tuple[dict[str, object], set[str]]] = [
     ({"bitrate": 128, "audio_format": "mp3"}, set()),
     ({"guidance_scale": 1, "guidance_variant": "adg"}, {"guidance_variant"}),
     ({"guidance_scale": 2, "guidance_variant": "adg"}, set()),
+    ({"guidance_scale": 1, "negative_prompt": "drums"}, {"negative_prompt"}),
+    ({"negative_caption": "drums"}, set()),
     ({"thinking": True, "lm_top_k": 5}, set()),
     ({"lm_top_k": 5, "use_cot_caption": False}, {"lm_top_k", "use_cot_caption"}),
     ({"thinking": True, "audio_codes": "<|audio_code_1|>"}, {"thinking"}),
