@@ -14,6 +14,7 @@ from headroom.cli.plan import LENGTHS, SIZES
 from unit.cli.conftest import home
 
 __all__ = ["home"]
+pytestmark = pytest.mark.usefixtures("home")  # no settings and no log of another test
 
 
 def plan(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
