@@ -17,10 +17,11 @@ from headroom import paths
 from headroom.audio.claims import WRITABLE, Claim, named, resolved
 from headroom.audio.encode import Format, check_codec, format_of
 from headroom.audio.lrc import ENDING as LRC
+from headroom.cli.progress import memory
 from headroom.engine.names import NOTHING_READ, Inputs, Names, Wanted, check_inputs
 from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.params.clamp import Note
-from headroom.units import clock, gib
+from headroom.units import clock
 
 if TYPE_CHECKING:
     from headroom.engine.result import Report, Result, StageReport
@@ -249,8 +250,7 @@ def tell_report(reports: Iterable[Report], stages: bool) -> None:
         for stage in report.stages if stages else ():
             time = f"{clock(stage.seconds)}{_planned(clock(stage.planned_seconds), stage)}"
             loading = f", {clock(stage.loading)} of it loading" if stage.loading >= 0.1 else ""
-            planned = f" ({gib(stage.planned_bytes)} planned)" if stage.planned_bytes else ""
-            size = f"{gib(stage.measured_bytes)}{planned}"
+            size = memory(stage.planned_bytes, stage.measured_bytes, stage.counted)
             sys.stderr.write(f"{stage.stage}: {time}{loading}, {size}\n")
         sys.stderr.write(f"attention by {report.attention}\n")
         if report.advice is not None:

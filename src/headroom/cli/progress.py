@@ -131,8 +131,16 @@ def _lines() -> Iterator[Tell]:
 
 def _ended(event: StageDone) -> str:
     loading = f", {clock(event.loading)} of it loading" if event.loading >= 0.1 else ""
-    planned = f" ({gib(event.planned)} planned)" if event.planned else ""
-    return f"{event.stage}: {clock(event.seconds)}{loading}, {gib(event.measured)}{planned}"
+    size = memory(event.planned, event.measured, event.counted)
+    return f"{event.stage}: {clock(event.seconds)}{loading}, {size}"
+
+
+def memory(planned: int, measured: int, counted: bool) -> str:
+    """What a stage took beside what was planned; of a host, where the process as a whole is all
+    that can be measured, what was planned."""
+    if planned and not counted:
+        return f"{gib(planned)} planned"
+    return f"{gib(measured)} ({gib(planned)} planned)" if planned else gib(measured)
 
 
 class Bar:

@@ -26,7 +26,7 @@ from headroom.runtime.events import StageDone
 class StageReport:
     """A stage, planned beside measured: bytes on the device at most, and seconds.
 
-    `loading` of the seconds went by until the parts were there.
+    `loading` of the seconds went by until the parts were there. `counted`: see `StageDone`.
     """
 
     stage: str
@@ -35,6 +35,7 @@ class StageReport:
     planned_seconds: float
     seconds: float
     loading: float
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,13 @@ def report(
     """The report of a pass."""
     stages = (
         StageReport(
-            d.stage, d.planned, d.measured, plan.stage(d.stage).seconds, d.seconds, d.loading
+            d.stage,
+            d.planned,
+            d.measured,
+            plan.stage(d.stage).seconds,
+            d.seconds,
+            d.loading,
+            d.counted,
         )
         for d in done
     )

@@ -28,13 +28,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """A stage has ended: bytes planned, bytes measured at most, seconds (`loading` of them)."""
+    """A stage has ended: bytes planned, bytes measured at most, seconds (`loading` of them).
+
+    `counted`: tensors were measured, as they are planned; else the growth of the whole process,
+    which threads and libraries share.
+    """
 
     stage: str
     planned: int
     measured: int
     seconds: float
     loading: float = 0.0
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,7 +211,10 @@ class Run:
         result, loaded = undone(leased, undo)
         ended = time.perf_counter()
         plan, used = step.plan, max(0, max(peaks) - self._pool.floor)
-        return result, StageDone(plan.stage, plan.peak, used, ended - began, loaded - began)
+        counted = self._device.kind != "cpu"
+        return result, StageDone(
+            plan.stage, plan.peak, used, ended - began, loaded - began, counted
+        )
 
     @property
     def _residents(self) -> list[str]:

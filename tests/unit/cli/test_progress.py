@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from headroom.cli import progress
-from headroom.cli.progress import Bar, Lines, shown, stoppable, times
+from headroom.cli.progress import Bar, Lines, memory, shown, stoppable, times
 from headroom.runtime.events import Progress, Replanned, StageDone, StageStarted, Tell
 
 EVENTS = (
@@ -145,3 +145,10 @@ def test_another_thread_can_run_it_too() -> None:
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+def test_of_a_host_only_what_can_be_compared_is_shown() -> None:
+    """What a process grows by holds threads and libraries, which no plan of tensors has."""
+    assert memory(1 << 30, 2 << 30, counted=True) == "2.00 GiB (1.00 GiB planned)"
+    assert memory(1 << 30, 2 << 30, counted=False) == "1.00 GiB planned"
+    assert memory(0, 2 << 30, counted=False) == "2.00 GiB"  # a plan says nothing of it

@@ -35,6 +35,7 @@ def test_a_request_becomes_its_length_of_stereo_sound():
     assert result.seeds == (7,) and result.songs[0].frames == 50
     assert result.kept["latents"].shape == (1, 50, 2)
     assert result.notes == ()
+    assert not any(stage.counted for stage in result.report.stages)  # of a host the process grows
 
 
 def test_constructing_loads_nothing_and_planning_runs_nothing():
