@@ -11,7 +11,7 @@ from acestep.inference_types import GenerationConfig, GenerationParams
 from acestep.lyric_alignment import alignment_inputs
 from headroom.audio.claims import check_folder
 from headroom.engine.names import Wanted
-from headroom.errors import InvalidOutput, InvalidRequest
+from headroom.errors import InvalidOutput, InvalidRequest, written
 from headroom.memory.footprint import DECODE
 from headroom.models.acestep.codes_text import codes_to_text
 from headroom.models.acestep.parts import CONDITION, DENOISE
@@ -122,7 +122,7 @@ def check_output(config: GenerationConfig, folder: Path | None) -> None:
     is not and a place that takes no files."""
     if folder is not None:
         check_folder(folder, "save_dir")
-    if str(config.mp3_sample_rate) not in map(str, (None, *MP3_RATES)):
+    if written(config.mp3_sample_rate) not in map(str, (None, *MP3_RATES)):
         allowed = " or ".join(map(str, MP3_RATES))
         raise InvalidRequest("mp3_sample_rate", config.mp3_sample_rate, allowed)
 

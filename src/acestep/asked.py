@@ -9,7 +9,7 @@ from typing import Any
 
 from acestep.inference_types import GenerationConfig, GenerationParams
 from headroom.engine.seeds import DRAWN_BITS
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidRequest, written
 from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Cover, Text2Music, request_from
 from headroom.models.acestep.tasks import GENERATE, SEMANTIC
 from headroom.params.clamp import Note
@@ -63,7 +63,7 @@ def asked(params: GenerationParams, config: GenerationConfig, ready: bool) -> As
         said["thinking" if params.thinking else "plan_metadata"] = True
         said |= {name: getattr(params, name) for name in _LM if name in known}
     said |= {"audio_format": config.audio_format, "seeds": _seeds(params, config)}
-    if str(config.audio_format).lower() == "mp3":
+    if written(config.audio_format).lower() == "mp3":
         said["bitrate"] = _kilobits(config.mp3_bitrate)
     return Asked(request_from(said), tuple(notes))
 
@@ -86,7 +86,7 @@ def drawn_seed() -> int:
 
 
 def _seed(value: object) -> int | None:
-    text = str(value).strip()
+    text = written(value).strip()
     if value is None or text in ("", "-1"):
         return None
     try:
@@ -99,7 +99,7 @@ def _seed(value: object) -> int | None:
 
 def _task(params: GenerationParams) -> str:
     """The task in effect: codes stand in for a source, and a cover of nothing is a song."""
-    task = snake(str(params.task_type or "text2music").strip())
+    task = snake(written(params.task_type or "text2music").strip())
     if task not in _COVERS:
         return task
     from_source = params.src_audio or params.reference_audio
@@ -107,7 +107,7 @@ def _task(params: GenerationParams) -> str:
 
 
 def _codes(params: GenerationParams) -> str:
-    return str(params.audio_codes or "").strip()
+    return written(params.audio_codes or "").strip()
 
 
 def _told(params: GenerationParams) -> Iterator[tuple[str, Any]]:
@@ -166,7 +166,7 @@ def _seeds(params: GenerationParams, config: GenerationConfig) -> tuple[int, ...
 
 def _kilobits(bitrate: object) -> int:
     """`128k`, `128` or 128 000 as kbit/s. Raises InvalidRequest."""
-    text = str(bitrate).strip().lower().removesuffix("k")
+    text = written(bitrate).strip().lower().removesuffix("k")
     if not text.isdecimal() or len(text) > 6 or int(text) < 1:
         raise InvalidRequest("mp3_bitrate", bitrate, "a bit rate such as 128k")
     number = int(text)

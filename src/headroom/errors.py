@@ -26,7 +26,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headroom.terminal import visible
 from headroom.units import gib
+
+_NAME, _PATH = 120, 1000  # characters of a name and of a path that are shown
 
 
 class HeadroomError(Exception):
@@ -52,7 +55,9 @@ class InvalidRequest(InvalidInput):
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field, self.value, self.allowed = field, value, allowed
-        super().__init__(f"{field}: {shown(value)} is not allowed; allowed: {allowed}.")
+        super().__init__(
+            f"{one_line(field, _NAME)}: {shown(value)} is not allowed; allowed: {allowed}."
+        )
 
 
 class UnreadableFile(InvalidRequest):
@@ -60,7 +65,8 @@ class UnreadableFile(InvalidRequest):
 
     def __init__(self, field: str, value: object, why: str, allowed: str) -> None:
         self.field, self.value, self.why, self.allowed = field, value, why, allowed
-        HeadroomError.__init__(self, f"{field}: {shown(value)} {why}; allowed: {allowed}.")
+        said = f"{one_line(field, _NAME)}: {shown(value)} {why}; allowed: {allowed}."
+        HeadroomError.__init__(self, said)
 
 
 class InvalidFile(InvalidInput):
@@ -68,7 +74,7 @@ class InvalidFile(InvalidInput):
 
     def __init__(self, path: str | Path, why: str, *, missing: bool = False) -> None:
         self.path, self.why, self.missing = str(path), why, missing
-        super().__init__(f"{self.path!r} {why}.")
+        super().__init__(f"{shown(self.path, _PATH)} {why}.")
 
 
 class InvalidSource(InvalidInput):
@@ -76,7 +82,7 @@ class InvalidSource(InvalidInput):
 
     def __init__(self, field: str, path: str | Path, why: str, allowed: str) -> None:
         self.field, self.path, self.why, self.allowed = field, str(path), why, allowed
-        super().__init__(f"{field}: {self.path!r} {why}; allowed: {allowed}.")
+        super().__init__(f"{field}: {shown(self.path, _PATH)} {why}; allowed: {allowed}.")
 
 
 class InvalidCheckpoint(InvalidInput):
@@ -84,10 +90,11 @@ class InvalidCheckpoint(InvalidInput):
 
     def __init__(self, folder: str | Path, faults: list[str]) -> None:
         self.folder, self.faults = str(folder), tuple(faults)
-        listed = "\n  ".join(fault[:400] for fault in faults[:20])
+        listed = "\n  ".join(one_line(fault, 400) for fault in faults[:20])
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
         gap = " " if len(faults) == 1 else "\n  "
-        super().__init__(f"checkpoint: {self.folder!r} cannot be used:{gap}{listed}{more}")
+        where = shown(self.folder, _PATH)
+        super().__init__(f"checkpoint: {where} cannot be used:{gap}{listed}{more}")
 
 
 class InvalidOutput(InvalidInput):
@@ -95,7 +102,7 @@ class InvalidOutput(InvalidInput):
 
     def __init__(self, field: str, path: str | Path, why: str, allowed: str) -> None:
         self.field, self.path, self.why, self.allowed = field, str(path), why, allowed
-        super().__init__(f"{field}: {self.path!r} {why}; allowed: {allowed}.")
+        super().__init__(f"{field}: {shown(self.path, _PATH)} {why}; allowed: {allowed}.")
 
 
 class WeightsMissing(HeadroomError):
@@ -187,6 +194,22 @@ def _again(kind: type[HeadroomError], args: tuple[object, ...], state: dict[str,
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
+
+
+def one_line(text: str, limit: int) -> str:
+    """Words from outside, or with such in them, in one line without control characters."""
+    plain = visible(text[: limit + 1])
+    for sign, shown_as in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        plain = plain.replace(sign, shown_as)
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def written(value: object) -> str:
+    """What `str` makes of a value; in words where Python cannot write it out, as in `shown`."""
+    try:
+        return str(value)
+    except (ValueError, RecursionError):
+        return shown(value)
 
 
 def shown(value: object, limit: int = 80) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -292,11 +293,11 @@ class Settings(MemorySettings):
         return Row(setting.name, shown, source, setting.help, setting.allowed, setting.replaces)
 
 
-def declared() -> Iterator[tuple[str, Setting]]:
+@cache
+def declared() -> tuple[tuple[str, Setting], ...]:
     """Every field of Settings that is a setting, with its declaration."""
-    for name, hint in get_type_hints(Settings, include_extras=True).items():
-        for note in getattr(hint, "__metadata__", ()):
-            yield name, note
+    hints = get_type_hints(Settings, include_extras=True).items()
+    return tuple((name, note) for name, hint in hints for note in getattr(hint, "__metadata__", ()))
 
 
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
@@ -343,7 +344,8 @@ def example() -> str:
 def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[str, str, str] | None:
     for place, values in places.items():
         for spelt in (setting.name, *setting.replaces):
-            text = values.get(spelt, "").strip()
+            # A line that ended before the value is kept: what follows may not be ours to show.
+            text = values.get(spelt, "").rstrip().lstrip(" \t")
             if text:
                 return place, spelt, text
     return None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-from headroom.errors import InvalidFile
+from headroom.errors import InvalidFile, one_line
 from headroom.files import ENV_BYTES, open_regular
 from headroom.units import gib
 
@@ -97,7 +97,8 @@ def read_env(path: Path) -> EnvFile:
             if _NAME.fullmatch(binding.key):
                 values[binding.key] = binding.value
         elif ours := _OUR_LINE.match(binding.original.string):
-            remarks.append(f"{path.name} line {_line(binding)}: {ours[1]} is not NAME=value")
+            name = one_line(ours[1], _LONGEST_NAME)
+            remarks.append(f"{path.name} line {_line(binding)}: {name} is not NAME=value")
     return EnvFile(values, _is_own(path, owner), tuple(remarks))
 
 

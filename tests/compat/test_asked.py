@@ -192,7 +192,7 @@ def test_seeds_that_are_to_be_drawn() -> None:
     assert said_seeds("") == said_seeds(None) == said_seeds([]) == ()
     seeds = meant(GenerationConfig(batch_size=3, seeds=[-1, 5])).seeds
     assert seeds[1] == 5 and len(set(seeds)) == 3
-    for wrong in ("abc", ["x"], "1e999", float("nan")):
+    for wrong in ("abc", ["x"], "1e999", float("nan"), 10**5000, [10**5000]):
         with pytest.raises(InvalidRequest, match="seeds"):
             said_seeds(wrong)
 
@@ -240,3 +240,12 @@ def test_the_handler_s_own_names() -> None:
         MusicCall(audio_code_string=[CODES, "<|audio_code_1|>"]).params()
     assert MusicCall().config().batch_size == 2
     assert MusicCall(seed=3, use_random_seed=True).config().seeds is None
+
+
+@pytest.mark.parametrize("name", ["task_type", "audio_codes", "seed", "bpm"])
+def test_numbers_of_too_many_digits_are_sentences(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        meant(**{name: 10**5000})
+    for config in ({"audio_format": 10**5000}, {"audio_format": "mp3", "mp3_bitrate": 10**5000}):
+        with pytest.raises(InvalidRequest):
+            meant(GenerationConfig(**config))

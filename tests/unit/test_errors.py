@@ -10,12 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from headroom import errors
-from headroom.errors import HeadroomError, InvalidRequest
+from headroom.errors import HeadroomError, InvalidRequest, UnreadableFile, written
 
 MADE: dict[str, HeadroomError] = {
     "HeadroomError": errors.HeadroomError("x"),
     "InvalidInput": errors.InvalidInput("x"),
     "InvalidRequest": errors.InvalidRequest("bpm", -1, "more"),
+    "UnreadableFile": errors.UnreadableFile("lyrics", "@a", "is a pipe", "a file"),
     "InvalidFile": errors.InvalidFile("a.json", "is a pipe", missing=True),
     "InvalidSource": errors.InvalidSource("source", "a.wav", "is empty", "sound"),
     "InvalidCheckpoint": errors.InvalidCheckpoint("folder", ["one", "two"]),
@@ -27,6 +28,8 @@ MADE: dict[str, HeadroomError] = {
     "LedgerMismatch": errors.LedgerMismatch(1, 2),
     "RenderFailed": errors.RenderFailed("NaN"),
     "LanguageModelFailed": errors.LanguageModelFailed("lm", "float16", 7, "use bfloat16"),
+    "EngineClosed": errors.EngineClosed(),
+    "EngineInUse": errors.EngineInUse(),
     "Cancelled": errors.Cancelled("stopped"),
 }
 COPIES: dict[str, Callable[[HeadroomError], HeadroomError]] = {
@@ -60,6 +63,8 @@ class _Endless:
     def __repr__(self) -> str:
         raise RecursionError
 
+    __str__ = __repr__
+
 
 @pytest.mark.parametrize(
     ("value", "shown"),
@@ -75,3 +80,36 @@ def test_every_value_can_be_said(value: object, shown: str) -> None:
     assert str(InvalidRequest("bpm", value, "less")) == (
         f"bpm: {shown} is not allowed; allowed: less."
     )
+
+
+@pytest.mark.parametrize("field", ["a\nb", "\x1b[2J", "x" * 5000, "\ud800", "line 1, a\tb"])
+def test_a_name_from_outside_ends_no_line_and_is_not_shown_whole(field: str) -> None:
+    said = (InvalidRequest(field, 1, "less"), UnreadableFile(field, 1, "is a pipe", "a file"))
+    for error in said:
+        assert str(error).isprintable() and len(str(error)) < 250
+        assert error.field == field
+    assert str(InvalidRequest("größe", 1, "less")).startswith("größe: 1 ")
+
+
+def test_a_path_is_not_shown_whole() -> None:
+    path = "x" * 20_000
+    for error in (
+        errors.InvalidFile(path, "is a pipe"),
+        errors.InvalidSource("source", path, "is empty", "sound"),
+        errors.InvalidOutput("output", path, "is a folder", "a file"),
+        errors.InvalidCheckpoint(path, ["one"]),
+    ):
+        assert len(str(error)) < 1100
+
+
+def test_the_faults_of_a_folder_are_a_line_each() -> None:
+    said = str(errors.InvalidCheckpoint("a", ["one\n\x1btwo\ud800", "three", "x" * 5000]))
+    first, two, three, long = said.split("\n  ")
+    assert (two, three) == ("one\\n\\x1btwo\\ud800", "three") and len(long) == 400
+    assert first == "checkpoint: 'a' cannot be used:"
+
+
+@pytest.mark.parametrize("value", [10**5000, _Endless()], ids=["too many digits", "endless"])
+def test_what_cannot_be_written_out_is_said_in_words(value: object) -> None:
+    assert written(value) == f"a value of type {type(value).__name__} that is too long to be shown"
+    assert (written(7), written("a\nb")) == ("7", "a\nb")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headroom.errors import InvalidFile
+from headroom.errors import InvalidFile, shown
 from headroom.files import open_regular, parse_json, read_bytes, read_json, read_text
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX has these kinds of files")
@@ -20,7 +20,7 @@ def why(path: Path) -> str:
     with pytest.raises(InvalidFile) as error:
         read_text(path)
     sentence = str(error.value)
-    assert sentence == f"{str(path)!r} {error.value.why}." and "\n" not in sentence
+    assert sentence == f"{shown(str(path), 1000)} {error.value.why}." and "\n" not in sentence
     return error.value.why
 
 

@@ -140,8 +140,11 @@ def test_nothing_is_put_into_a_value() -> None:
     assert load({"A": "2"}).model == "${A}-$A"
 
 
-def test_a_value_that_took_in_other_lines_is_refused_unseen() -> None:
-    dotenv('HEADROOM_MODEL="mine\nTOKEN=SECRET\nX="\n')
+@pytest.mark.parametrize(
+    "text", ['"mine\nTOKEN=SECRET\nX="', "'\n\nTOKEN=SECRET'", "' \r\nSECRET\r\n'", '"\\nSECRET"']
+)
+def test_a_value_that_took_in_other_lines_is_refused_unseen(text: str) -> None:
+    dotenv(f"HEADROOM_MODEL={text}\n")
     with pytest.raises(InvalidRequest, match=r"HEADROOM_MODEL: '\(several lines\)'") as error:
         load({})
     assert "SECRET" not in str(error.value) and "SECRET" not in repr(error.value.value)
@@ -151,6 +154,12 @@ def test_bytes_of_another_encoding_in_a_value_of_ours_are_a_sentence() -> None:
     Path(".env").write_bytes("HEADROOM_MODEL=Jos\u00e9\n".encode("latin-1"))
     with pytest.raises(InvalidRequest, match=r"HEADROOM_MODEL: '\(not text in UTF-8\)'"):
         load({})
+
+
+def test_a_long_line_of_ours_without_a_value_is_not_shown_whole() -> None:
+    dotenv("HEADROOM_" + "X" * 9000)
+    (said,) = load({}).warnings
+    assert said.startswith(".env line 1: HEADROOM_XX") and len(said) < 150
 
 
 def test_a_line_of_ours_without_a_value_is_named() -> None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, cast, get_args
 from headroom import paths
 from headroom.engine.arguments import MOST_THREADS, check_threads
 from headroom.engine.terms import NO_CHOICES, choices_of
-from headroom.errors import InvalidRequest, UnreadableFile
+from headroom.errors import InvalidRequest, UnreadableFile, one_line
 from headroom.hardware.machine import DType, Kind
 from headroom.memory.limits import Choices
 from headroom.params.flags import is_basic, mark_basic
@@ -27,6 +27,7 @@ DTYPES = (AUTO, *get_args(DType))
 DEVICES = (AUTO, *get_args(Kind))
 _BASIC = ("device", "model", "lm_model", "checkpoint_dir")  # what most people need of them
 _LONG = 400  # characters of a flag's help that is shortened in the short help
+_MESSAGE = 600  # characters of what argparse says, with the words it says it of
 _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
@@ -76,7 +77,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where the flags are listed."""
-        sys.stderr.write(f"error: {message}; `{self.prog} --help` lists the flags.\n")
+        said = one_line(message, _MESSAGE)
+        sys.stderr.write(f"error: {said}; `{self.prog} --help` lists the flags.\n")
         raise SystemExit(2)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headroom.errors import one_line, written
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -17,11 +19,11 @@ class Note:
     def sentence(self) -> str:
         """One line for a person."""
         used = "not used" if self.used is None else f"used {_shown(self.used)}"
-        return f"{self.field}: asked {_shown(self.asked)}, {used}: {self.why}."
+        return f"{one_line(self.field, 120)}: asked {_shown(self.asked)}, {used}: {self.why}."
 
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    text = str(value)
+    text = written(value)
     return text if len(text) <= 60 else text[:59] + "…"

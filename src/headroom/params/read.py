@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidRequest, written
 from headroom.params.describe import TASK
 from headroom.params.request import Request, snake, spellings
 from headroom.params.request import faults as faults
@@ -24,7 +24,7 @@ def read(family: Family, given: Mapping[str, object], usual: str) -> Request:
 
     Raises InvalidRequest, also for a field that only other tasks have: the sentence names them.
     """
-    rest = {str(name): value for name, value in given.items()}
+    rest = {written(name): value for name, value in given.items()}
     task = rest.pop(TASK, usual)
     model = family.get(task) if isinstance(task, str) else None
     if model is None:

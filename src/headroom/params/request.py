@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidRequest, written
 from headroom.log import log
 from headroom.params.describe import TASK, Param, describe
 from headroom.params.knob import Refused, refuse
@@ -183,7 +183,7 @@ def canonical(model: type[BaseModel], data: Mapping[Any, Any]) -> dict[str, obje
     """
     result: dict[str, object] = {}
     for spelt, value in data.items():
-        name, value = _place(model, str(spelt), value)
+        name, value = _place(model, written(spelt), value)
         if not name or (value is None and name in result):
             continue
         if result.get(name) is not None and result[name] != value:
@@ -256,7 +256,7 @@ def asks_nothing(param: Param, value: object) -> bool:
 def _equal(value: object, known: object) -> bool:
     """Whether a value, perhaps as text, is a known one; a switch is no number."""
     if isinstance(value, bool) or isinstance(known, bool):
-        return str(value).casefold() == str(known).casefold()
+        return written(value).casefold() == str(known).casefold()
     if isinstance(known, int | float) and isinstance(value, str | int | float):
         try:
             return float(value) == known
@@ -283,13 +283,13 @@ def _word_of_one(param: Param, value: object) -> object:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return value
-    return _words(param).get(folded(str(value)), value)
+    return _words(param).get(folded(written(value)), value)
 
 
 def _is_on(name: str, value: object) -> bool:
     if value is None:
         return False
-    word = str(int(value) if isinstance(value, bool) else value).strip().casefold()
+    word = written(int(value) if isinstance(value, bool) else value).strip().casefold()
     if word in (*_ON, *_OFF):
         return word in _ON
     raise refuse("true or false", field=name, value=value)

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import httpx2
 from huggingface_hub import constants, get_token, try_to_load_from_cache
 
-from headroom.errors import DownloadFailed
+from headroom.errors import DownloadFailed, shown
 from headroom.weights.client import Client, origin
 from headroom.weights.transfer import Remote
 
@@ -25,6 +25,8 @@ MODELSCOPE = "https://modelscope.cn"
 _HUGGING_FACE = "https://huggingface.co"
 _REVISION = "main"
 _PAGES = 100
+_LONGEST_URL = 1000  # characters of an address; ours have a hundred
+_LARGEST = 1 << 50  # bytes of a file
 _FILES = 20_000  # a hundred times what the largest of the repositories holds
 _SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 _T = TypeVar("_T")
@@ -104,11 +106,13 @@ class HuggingFace(Source):
         if following.startswith(f"{_HUGGING_FACE}/"):  # as a mirror hands it on
             following = self.endpoint + following.removeprefix(_HUGGING_FACE)
         try:
+            if len(following) > _LONGEST_URL:
+                raise DownloadFailed(f"{page}: the next page is at {shown(following)}.")
             target = httpx2.URL(page).join(following)
-        except httpx2.InvalidURL as error:
-            raise DownloadFailed(f"{page}: the next page is at {following!r}.") from error
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise DownloadFailed(f"{page}: the next page is at {shown(following)}.") from error
         if origin(target) != origin(httpx2.URL(page)):
-            raise DownloadFailed(f"{page}: the next page is elsewhere, at {following!r}.")
+            raise DownloadFailed(f"{page}: the next page is elsewhere, at {shown(following)}.")
         return str(target)
 
 
@@ -176,8 +180,8 @@ def _field(row: object, name: str, kind: type[_T]) -> _T:
 
 def _size(row: object, name: str) -> int:
     value = _field(row, name, int)
-    if isinstance(value, bool) or value < 0:
-        raise DownloadFailed(f"the listing says {value!r} for {name}.")
+    if isinstance(value, bool) or not 0 <= value <= _LARGEST:
+        raise DownloadFailed(f"the listing says {shown(value)} for {name}.")
     return value
 
 

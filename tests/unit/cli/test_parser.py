@@ -94,6 +94,16 @@ def test_a_parsers_fault_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtu
     assert all(word in said for word in ("error: ", "--size", "3", "1, 2", "`acestep x --help`"))
 
 
+def test_a_parsers_fault_is_one_line_whatever_was_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for odd in ("--a\nb", "--\x1b[2J", "--" + "x" * 9000):
+        with pytest.raises(SystemExit):
+            Parser("acestep x").parse_args([odd])
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and said[:-1].isprintable() and len(said) < 700
+
+
 def test_no_flag_is_a_part_of_another() -> None:
     parser = Parser("acestep x", allow_abbrev=False)
     add_engine_flags(parser)

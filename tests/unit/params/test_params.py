@@ -432,9 +432,34 @@ def test_a_value_nested_without_end_is_a_sentence() -> None:
     endless: list[object] = []
     endless.append(endless)
     for value in (deep, endless):
-        for said in ({"herbs": value}, {"cups": value}, {"kind": value}):
+        for said in ({"herbs": value}, {"cups": value}, {"kind": value}, {"is_black": value}):
             with pytest.raises(InvalidRequest, match=f"^{next(iter(said))}: "):
                 Tea.model_validate(said)
+
+
+HUGE = 10**5000  # more digits than Python writes out
+
+
+@pytest.mark.parametrize("field", ["cups", "kind", "is_black", "herbs", "heat", "sugar"])
+def test_a_number_of_too_many_digits_is_a_sentence(field: str) -> None:
+    with pytest.raises(InvalidRequest, match="too long to be shown"):
+        Tea.model_validate({field: HUGE})
+
+
+def test_what_is_no_name_is_refused_by_name() -> None:
+    for name in (HUGE, "a\nb", "x" * 9000, "\x1b[2J"):
+        with pytest.raises(InvalidRequest) as caught:
+            Tea.model_validate({name: 1})
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+def test_a_note_can_always_be_said_in_a_line() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (HUGE, deep):
+        assert "too long to be shown" in Note("cups", value, None, "no").sentence()
+    assert Note("a\nb" * 99, 1, 2, "no").sentence().isprintable()
 
 
 def test_two_halves_of_a_letter_are_a_letter() -> None:

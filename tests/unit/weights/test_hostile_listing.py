@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from itertools import repeat
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from headroom.weights import client
 from headroom.weights.client import Client
 from headroom.weights.fetch import download
 from headroom.weights.manifest import NAME
+from headroom.weights.sources import HuggingFace
 from unit.weights.downloads import assert_whole, hugging_face, modelscope
 from unit.weights.folders import model_files, published
 from unit.weights.hub import Hub, serving
@@ -38,12 +40,31 @@ def test_the_next_page_at_another_host_is_not_asked_for(hub: Hub, tmp_path: Path
 
 @pytest.mark.parametrize(
     "link",
-    ["file:///etc/passwd", "ftp://127.0.0.1/x", "//elsewhere.invalid/x", "http://[", "gopher:"],
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "//elsewhere.invalid/x",
+        "http://[",
+        "gopher:",
+        "/" + "x" * 5000,
+        "http://" + "9" * 5000,
+    ],
 )
 def test_a_next_page_that_is_none_is_refused(hub: Hub, tmp_path: Path, link: str) -> None:
     hub.links = [link]
     refused(hub, tmp_path, "the next page is")
     assert len(hub.asked("/tree/")) == 1
+
+
+@pytest.mark.parametrize("link", ["/\ud800", "/" + "9" * 5000])
+def test_a_next_page_that_no_address_can_name_is_refused_in_a_line(link: str) -> None:
+    class Told:
+        def json(self, url: str) -> tuple[object, str | None]:
+            return ({"sha": "a" * 40}, None) if "revision" in url else ([], link)
+
+    with pytest.raises(DownloadFailed, match="the next page is at") as caught:
+        HuggingFace("https://hub.invalid", cast("Client", Told())).listing("x/y")
+    assert len(str(caught.value)) < 400 and str(caught.value).isprintable()
 
 
 def test_a_listing_that_goes_round_ends(hub: Hub, tmp_path: Path) -> None:
@@ -120,7 +141,7 @@ def test_two_names_that_some_systems_take_for_one_are_refused(hub: Hub, tmp_path
     refused(hub, tmp_path, "'config.json' and 'CONFIG.json', one name twice")
 
 
-@pytest.mark.parametrize("size", [-1, 10**18, 1.5, "9", True, None])
+@pytest.mark.parametrize("size", [-1, 10**18, 10**400, 1.5, "9", True, None])
 def test_sizes_that_cannot_be_are_refused(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: object
 ) -> None:

@@ -34,6 +34,7 @@ def manifest(folder: Path, *rows: object, **more: object) -> None:
         {"file": "a\0b", "size": 1, "sha256": SUM},
         {"file": "config.json", "size": "1", "sha256": SUM},
         {"file": "config.json", "size": -1, "sha256": SUM},
+        {"file": "config.json", "size": 10**400, "sha256": SUM},
         {"file": "config.json", "size": 1, "sha256": "x"},
         {"file": ["config.json"], "size": 1, "sha256": SUM},
         {"file": "config.json"},

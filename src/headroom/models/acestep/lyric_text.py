@@ -16,7 +16,7 @@ _UNSEEN = (
 _SEEN = re.compile(rf"[^\s{_UNSEEN}]")
 # Not variation selectors and joiners: behind an emoji they say how it looks.
 _EDGE = "\\s\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060\ufeff"
-_BEFORE, _BEHIND = re.compile(rf"[{_EDGE}]*"), re.compile(rf"[{_EDGE}]*\Z")
+_AT_EDGE = re.compile(f"[{_EDGE}]")
 _AROUND = "[](){}<>【】（）［］「」『』《》*_~#.,:;!-–—\"' "
 _NO_VOICE = frozenset(
     "inst|instrumental|instrumental music|instrumental track|instrumental version|instrumental only"
@@ -42,10 +42,11 @@ def stripped(text: str, start: int, stop: int) -> tuple[int, int] | None:
     nothing is left."""
     if not is_seen(text[start:stop]):
         return None
-    before = _BEFORE.match(text, start, stop)
-    behind = _BEHIND.search(text, start, stop)
-    assert before is not None and behind is not None
-    return before.end(), behind.start()
+    while _AT_EDGE.match(text, start):
+        start += 1
+    while _AT_EDGE.match(text, stop - 1):
+        stop -= 1
+    return start, stop
 
 
 def _seen(line: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidRequest, written
 from headroom.log import log
 from headroom.models.acestep.codes_text import codes_in
 from headroom.models.acestep.language_fields import LanguageFields
@@ -248,8 +248,9 @@ def _with_task(given: object) -> object:
     """
     if not isinstance(given, Mapping):
         return given
-    rest = {str(n): value for n, value in given.items() if snake(str(n)) not in _TASK_NAMES}
-    named = [value for name, value in given.items() if snake(str(name)) in _TASK_NAMES]
+    said = {written(name): value for name, value in given.items()}
+    rest = {name: value for name, value in said.items() if snake(name) not in _TASK_NAMES}
+    named = [value for name, value in said.items() if snake(name) in _TASK_NAMES]
     task = next((value for value in named if value not in (None, "")), _USUAL)
     if isinstance(task, str):
         word = snake(task.strip())

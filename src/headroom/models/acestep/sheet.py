@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 
 import yaml
 
+from headroom.errors import written
 from headroom.models.acestep.language_names import language_of
 from headroom.models.acestep.plain_text import shown
 from headroom.models.acestep.requests import Text2Music
@@ -135,7 +136,7 @@ def said(values: Mapping[str, object]) -> dict[str, object]:
     return {
         name: value
         for name, value in named.items()
-        if str(value).strip() not in ("", "N/A", "unknown")
+        if written(value).strip() not in ("", "N/A", "unknown")
         and not (name in params and means_open(params[name], value))
     }
 
@@ -146,7 +147,8 @@ def normalised(values: Mapping[str, object]) -> tuple[Sheet, tuple[str, ...]]:
     `Am` is `A minor`, `4/4` is `4`, and `tempo` is `bpm`; a tempo or length out of range is the
     nearest one in it.
     """
-    texts = {name: str(value).strip() for name, value in said(values).items() if value is not None}
+    known = {name: value for name, value in said(values).items() if value is not None}
+    texts = {name: written(value).strip() for name, value in known.items()}
     found = _sheet(texts, clamp=True)
     bad = tuple(n for n in texts if n not in FIELDS or getattr(found, n) is None)
     return found, bad

@@ -7,8 +7,10 @@ conditions like any other token, and no part of a line.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from headroom.models.acestep.lyric_text import LINE_ENDS, stripped
 from headroom.models.acestep.plain_text import shown
@@ -60,16 +62,33 @@ def sung(prompt: str, spans: Sequence[Span]) -> Sung:
     rows = (inside[0], inside[-1] + 1)
     own = spans[rows[0] : rows[1]]
     lines, lost, unread = [], 0, 0
+    tokens_in, end = _Tokens(own), _end(spans)
     for pieces in _parts(prompt, start, stop):
-        found = [i for i, (a, b) in enumerate(own) if any(a < q and b > p for p, q in pieces)]
+        found = [i for piece in pieces for i in tokens_in(piece)]
         if found:
             text = " ".join(prompt[p:q] for p, q in pieces)
-            lines.append(Line(text, found[0], found[-1]))
-        elif pieces[0][0] >= _end(spans):
+            lines.append(Line(text, min(found), max(found)))
+        elif pieces[0][0] >= end:
             lost += 1
         else:
             unread += 1
     return Sung(rows, _texts(prompt, start, own), tuple(lines), lost, unread)
+
+
+class _Tokens:
+    """Finds the tokens that stand for characters of a range, in time that grows with their
+    number."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+        # Of all tokens up to one the furthest end, of all from one on the first start.
+        self._ends = list(accumulate((b for _, b in spans), max))
+        self._starts = list(accumulate((a for a, _ in reversed(spans)), min))[::-1]
+
+    def __call__(self, piece: Span) -> list[int]:
+        first, stop = piece
+        window = range(bisect_right(self._ends, first), bisect_left(self._starts, stop))
+        return [i for i in window if self._spans[i][0] < stop and self._spans[i][1] > first]
 
 
 def _end(spans: Sequence[Span]) -> int:

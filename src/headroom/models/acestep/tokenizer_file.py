@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from headroom.errors import InvalidCheckpoint, InvalidFile, shown
+from headroom.errors import InvalidCheckpoint, InvalidFile, one_line, shown
 from headroom.files import read_bytes
 from headroom.units import MIB
 
@@ -18,6 +18,7 @@ NAME = "tokenizer.json"
 # The released ones have up to 24 MiB, a million commas and a quarter of a million brackets.
 _LARGEST = 48 * MIB
 _MOST = {b",": 4_000_000, b"[": 1_000_000, b"{": 1_000_000}
+_PANIC = "PanicException"  # what Rust code raises that stumbles; it is no Exception
 _ADDED = re.compile(rb'"id"\s*:\s*(\d{1,12})\s*,\s*"content"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
@@ -42,8 +43,10 @@ def open_tokenizer(folder: Path) -> Tokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode("a é\n1")  # what is missing of its model shows only now
-    except Exception as error:  # the library raises nothing narrower
-        raise _fault(folder, f"is no tokenizer ({str(error)[:120]})") from error
+    except BaseException as error:  # the library raises nothing narrower
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
+        raise _fault(folder, f"is no tokenizer ({one_line(str(error), 120)})") from error
     _check_added(folder, data, tokenizer)
     return tokenizer
 

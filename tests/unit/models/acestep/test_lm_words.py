@@ -16,10 +16,12 @@ from headroom.models.acestep.plain_text import shown
 from headroom.models.acestep.scoring import ScoreTask
 from headroom.models.acestep.sheet import Sheet, read
 from headroom.models.acestep.sheet_grammar import SheetGrammar, SheetWords
+from headroom.models.acestep.tokenizer_file import open_tokenizer
 from headroom.models.acestep.vocabulary import LANGUAGES
 from headroom.settings import LMPrompt
 from support.lm_tokenizer import CODES, OTHERS, SPECIAL, VALID, lm_tokenizer
 from support.real_words import BEGINNINGS, real_tokenizer
+from support.tokenizer import byte_tokenizer
 
 SMALL = Words.of(lm_tokenizer(), VALID)
 
@@ -150,6 +152,20 @@ def test_codes_that_are_not_one_run_are_refused() -> None:
     tokenizer.add_tokens([f"<|audio_code_{n}|>" for n in numbers])
     with pytest.raises(InvalidCheckpoint, match="not one run"):
         Words.of(tokenizer, VALID)
+
+
+def test_a_file_that_the_library_stumbles_over_is_refused(tmp_path: Path) -> None:
+    """It panics, which is no Exception, over a mark that its template does not explain."""
+    tokenizer = byte_tokenizer()
+    told = json.loads(tokenizer.to_str())
+    told["post_processor"]["special_tokens"] = {}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(told), "utf-8")
+    with pytest.raises(InvalidCheckpoint, match=r"tokenizer\.json: is no tokenizer"):
+        open_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text('{"version": "1\\n\\u001b"}', "utf-8")
+    with pytest.raises(InvalidCheckpoint) as caught:
+        open_tokenizer(tmp_path)
+    assert str(caught.value).isprintable()
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

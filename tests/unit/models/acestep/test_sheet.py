@@ -149,6 +149,7 @@ def test_values_that_people_give_are_put_right() -> None:
     )
     assert sheet == Sheet() and bad == ("bpm", "keyscale", "mood")
     assert normalised({"timesignature": 4, "bpm": None})[0] == Sheet(timesignature="4")
+    assert normalised({"bpm": 10**5000, "key": 10**5000}) == (Sheet(), ("bpm", "keyscale"))
 
 
 @pytest.mark.parametrize(

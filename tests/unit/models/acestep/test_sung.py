@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import sys
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,3 +154,42 @@ def test_lines_whose_letters_a_tokenizer_drops_are_counted_and_move_no_other() -
 def test_what_is_no_lyric_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="substring"):
         lyrics_in("la la")
+
+
+def slowly(prompt: str, spans: list[tuple[int, int]], text: str) -> tuple[int, int]:
+    """First and last token of a text that stands once in a prompt, by looking at every token."""
+    first, stop = prompt.index(text), prompt.index(text) + len(text)
+    found = [i for i, (a, b) in enumerate(spans) if a < stop and b > first]
+    return found[0], found[-1]
+
+
+def test_tokens_of_a_line_are_found_in_any_order_of_their_spans() -> None:
+    chance = random.Random(5)
+    prompt = lyric_prompt("en", "\n".join(f"word {n} la" for n in range(30)))
+    start, stop = lyrics_in(prompt)
+    for _ in range(40):
+        cuts = sorted(chance.sample(range(start, stop), 40))
+        spans = [(a, b + chance.choice((0, 0, 2))) for a, b in pairwise(cuts)]
+        chance.shuffle(spans)
+        spans = [span for span in spans if span[0] < stop and span[1] > start]
+        found = sung(prompt, spans)
+        for line in found.lines:
+            assert (line.first, line.last) == slowly(prompt, spans, line.text)
+        assert len(found.lines) + found.lost + found.unread == 30
+
+
+def test_the_work_grows_with_the_lyrics_and_not_with_their_square() -> None:
+    prompt = lyric_prompt("en", "a\n" * 2000)
+    spans = [(at, at + 1) for at in range(len(prompt))]
+    steps = 0
+
+    def step(frame: object, event: str, argument: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(step)
+    try:
+        assert len(sung(prompt, spans).lines) == 2000
+    finally:
+        sys.setprofile(None)
+    assert steps < 200 * 2000

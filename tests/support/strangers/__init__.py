@@ -1,0 +1,1 @@
+"""What strangers hand in: odd cases of every kind, and the doors they come to."""
