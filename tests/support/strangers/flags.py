@@ -15,6 +15,7 @@ from unittest.mock import patch
 from headroom.cli import main as program
 from headroom.cli import profile
 from headroom.errors import HeadroomError
+from headroom.log import log
 from headroom.settings import load
 from headroom.terminal import visible
 from support.strangers.asked import likely, names
@@ -138,5 +139,6 @@ def _without_work() -> Iterator[None]:
         patch("headroom.weights.sources.sources", reached),
         patch.dict(os.environ, small),
         patch.object(sys, "argv", ["acestep"]),
+        patch.multiple(log, handlers=log.handlers, level=log.level, propagate=log.propagate),
     ):
         yield
