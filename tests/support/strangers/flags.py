@@ -139,6 +139,10 @@ def _without_work() -> Iterator[None]:
         patch("headroom.weights.sources.sources", reached),
         patch.dict(os.environ, small),
         patch.object(sys, "argv", ["acestep"]),
-        patch.multiple(log, handlers=log.handlers, level=log.level, propagate=log.propagate),
     ):
-        yield
+        before = log.handlers, log.level, log.propagate
+        try:
+            yield
+        finally:
+            log.handlers, log.propagate = before[0], before[2]
+            log.setLevel(before[1])
