@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headroom import paths
+from headroom.errors import InvalidCheckpoint
 from headroom.settings import load
 from headroom.weights import catalog
 
@@ -26,6 +27,23 @@ def available(folder: Path | None, kind: catalog.Kind) -> list[str]:
 def place_of(folder: Path | None, name: str) -> Path | None:
     """The folder of a model that can be opened here; None where there is none of that name."""
     return next((one.folder for one in _installed(folder) if one.name == name and one.ready), None)
+
+
+def opened_from(folder: Path | None, name: str) -> Path | None:
+    """The folder an engine is opened with for a model that was named.
+
+    A folder without any model is left out where the bundled model was named: it was meant.
+    """
+    if folder is None or not paths.is_dir(folder):
+        return None
+    named = next((one for one in _installed(folder) if one.name == name), None)
+    if named is None or not named.bundled:
+        return folder
+    try:
+        catalog.check_place(folder)
+    except InvalidCheckpoint:
+        return None
+    return folder
 
 
 def _installed(folder: Path | None) -> list[catalog.Installed]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep.codes_plan import Plan, failed, planned
-from acestep.folders import available, place_of
+from acestep.folders import available, opened_from, place_of
 from acestep.gpu_config import machine_here
 from acestep.llm_prompts import Prompts
 from acestep.sheets import NOT_READY, Drawn, as_dict, formatting, inspiring, understanding
@@ -83,7 +83,7 @@ class LLMHandler(Prompts):
     def engine(self) -> Engine:
         """An engine with this language model. Raises HeadroomError."""
         if self._engine is None:
-            folder = self._folder if paths.is_dir(self._folder) else None
+            folder = opened_from(self._folder, self._name)
             self._engine = Opening(
                 load(), device=self.device, checkpoint_dir=folder, choices=self.choices()
             ).open()

@@ -288,10 +288,12 @@ def test_what_is_wrong_ends_with_code_two(cli: Cli, words: tuple[str, ...], said
 
 
 def test_what_is_put_right_is_told(cli: Cli, home: Path) -> None:
-    done = cli("compose", CAPTION, "--bpm", "999", "--keyscale", "H", "--seed", "1", "--json")
+    refused = cli("compose", "x", "--keyscale", "H")
+    assert refused.code == 2 and "keyscale: 'H'" in refused.err and "B minor" in refused.err
+    done = cli("compose", CAPTION, "--bpm", "999", "--keyscale", "Am", "--seed", "1", "--json")
     assert done.code == 0, done.err
     notes = {note["field"]: note for note in json.loads(done.out)["notes"]}
-    assert notes["bpm"]["used"] == 300 and notes["keyscale"]["used"] is None
+    assert notes["bpm"]["used"] == 300
     assert len(notes["caption"]["used"]) <= 512
     assert json.loads(done.out)["song"]["bpm"] == 300
 
