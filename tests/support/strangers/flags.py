@@ -25,7 +25,7 @@ from support.strangers.words import mangled, text
 _COMMANDS: dict[str, tuple[str, ...]] = {
     "generate": (
         "-o", "--force", "--save-latents", "--lrc", "--replay", "--example", "--requests", "--json",
-        "-q",
+        "-q", "--config", "--play", "--help-all",
     ),
     "plan": ("--vram", "--json"),
     "compose": ("--lyrics", "--instrumental", "--bpm", "--keyscale", "--timesignature",
@@ -37,6 +37,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
                 "--sample-query", "--audio-codes", "--tiers", "--tier-duration", "--config-path"),
     "models": ("list", "verify", "download", "--dry-run", "--source", "--json", "--all", "vae"),
     "settings": ("--json",),
+    "wizard": ("--json",),
+    "completion": ("bash", "zsh", "fish", "sh"),
     "help": ("generate", "plan", "models"),
 }  # fmt: skip
 _ENGINE = (
@@ -44,11 +46,13 @@ _ENGINE = (
     "--offload-dit", "--quantization", "--init-lm", "--lm-model", "--lm-backend", "--threads",
     "--enable-gpu-management", "--gpu-idle-timeout", "--no-init-lm",
 )  # fmt: skip
+_OTHERS = ("models", "help", "wizard", "completion")  # have flags of their own alone
 _WRITTEN = ("-o", "--output", "--save-latents", "--plot", "--benchmark-output")
 _VALUES = (
     "cpu", "auto", "float32", "on", "2", "10", "-1", "acestep-v15-nano", "int8", "none", "nano",
     "published", "adaptive", "song.wav", "x.safetensors", "example_05", "understand", "tier-test",
-    "8", "a slow song", "words.txt", "@words.txt", "flac", "en", "Am", "4/4", "1:30", "vllm",
+    "8", "a slow song", "words.txt", "@words.txt", "song.toml", "flac", "en", "Am", "4/4", "1:30",
+    "vllm",
 )  # fmt: skip
 _OUTPUTS = (
     "song.flac", "song", "a/b.wav", "con.wav", "x.mp3", "x" * 300 + ".wav", ".wav", "a\nb.wav",
@@ -58,14 +62,14 @@ _OUTPUTS = (
 
 
 def flags(rng: Random) -> Any:
-    """A command and words behind it."""
+    """A command and words behind it, and what is answered where it asks."""
     command = rng.choice((*_COMMANDS, "generate", "generate", "profile", "compose"))
-    words = ["a slow song"] if rng.random() < 0.8 else []
+    words = ["a slow song"] if rng.random() < 0.8 and command not in _OTHERS else []
     own = _COMMANDS[command]
     for _ in range(rng.choice((0, 1, 1, 2, 3, 5))):
         param = None
         if rng.random() < 0.5:
-            flag = rng.choice((*own, *_ENGINE) if command not in ("models", "help") else own)
+            flag = rng.choice((*own, *_ENGINE) if command not in _OTHERS else own)
         else:
             name, param = rng.choice(names())
             flag = f"--{name}"
@@ -80,7 +84,9 @@ def flags(rng: Random) -> Any:
     if rng.random() < 0.1:
         words.insert(rng.randint(0, len(words)), text(rng))
     words = [word for word in words if not _writes_elsewhere(word)]
-    return [command if rng.random() < 0.98 else mangled(rng, command, 50), *words]
+    answers = [rng.choice(("", "y", "n", "30", "1:30", "en", text(rng, 300))) for _ in range(9)]
+    first = command if rng.random() < 0.98 else mangled(rng, command, 50)
+    return [first, *words], "\n".join(answers[: rng.randint(0, 9)])
 
 
 def _writes_elsewhere(word: str) -> bool:
@@ -95,10 +101,17 @@ class _Reached(HeadroomError):
 
 def take_flags(case: Any, folder: Path) -> None:
     (folder / "words.txt").write_text("la la\n", "utf-8")
+    (folder / "song.toml").write_text('caption = "a slow song"\nduration = 30\n', "utf-8")
     before = sorted(os.listdir(folder))
     said, told = StringIO(), StringIO()
-    with _without_work(), chdir(folder), redirect_stdout(said), redirect_stderr(told):
-        code = program.main(case)
+    with (
+        _without_work(),
+        chdir(folder),
+        patch.object(sys, "stdin", StringIO(case[1])),
+        redirect_stdout(said),
+        redirect_stderr(told),
+    ):
+        code = program.main(case[0])
     left = [name for name in sorted(os.listdir(folder)) if name not in before]
     if left and left != ["outputs"]:
         raise Wrong(f"left behind: {left!r}")
@@ -106,9 +119,9 @@ def take_flags(case: Any, folder: Path) -> None:
     for name, stream in (("output", said.getvalue()), ("errors", words)):
         if visible(stream) != stream:
             raise Wrong(f"control characters in the {name}")
-    if code not in (0, 1, 2):
+    if code not in (0, 1, 2, program.STOPPED):
         raise Wrong(f"exit code {code}")
-    if _Reached.__name__ in words or not code:
+    if _Reached.__name__ in words or code in (0, program.STOPPED):
         return
     last = words.rstrip("\n").rpartition("\n")[2]
     # Of more lines are the advice of a download that failed, and the list of a folder's faults.

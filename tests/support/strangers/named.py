@@ -8,10 +8,11 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
+from headroom.cli import config_file, generate
 from headroom.cli.generate import read_requests
 from headroom.engine import provenance
 from headroom.models.acestep import examples
-from headroom.models.acestep.requests import TASKS
+from headroom.models.acestep.requests import TASKS, request_from
 from headroom.models.base import AnyModel
 from headroom.params.flags import text_of
 from headroom.profiler import compare
@@ -54,6 +55,8 @@ def take_sidecar(case: Any, folder: Path) -> None:
 
 
 _LINES = (
+    'caption = "a slow song"\nduration = 30\nseeds = [1, 2]\nthinking = true\n[a]\nb = 1',
+    'backend = "pt"\nlyrics = "words.txt"\noffload_to_cpu = true\nsave_dir = ""\nbpm = 1_2.0e1',
     '{"caption": "a slow song", "duration": 30}\n{"caption": "b", "task": "text2music"}\n',
     "rock\npop\n\nbossa nova\n",
     '{"format": 1, "mode": "profile", "profile": {"wall": 1.0, "parts": {}}, "machine": {}}',
@@ -73,9 +76,15 @@ def _genres(path: Path) -> object:
     return read_genres(path)
 
 
+def _config(path: Path) -> object:
+    found = config_file.read(path, generate.whole_parser())
+    return request_from(found.under({"caption": "x"}, None))
+
+
 _READERS: dict[str, Any] = {
     "requests": read_requests,
     "genres": _genres,
+    "config": _config,
     "compare": lambda path: compare.compared(compare.read(path), compare.read(path)),
     "example": lambda path: examples.filled({"caption": "x"}, path),
     "@": lambda path: text_of("lyrics", f"@{path}"),
