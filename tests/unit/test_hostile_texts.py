@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from headroom.cli.generate import read_requests
-from headroom.engine.provenance import check_sources, read
+from headroom.engine.provenance import check_sources, differences, read
 from headroom.errors import HeadroomError, InvalidFile, InvalidRequest, InvalidSource
 from headroom.hardware.bandwidth import FILE, _rates, _read
 from headroom.models.acestep import examples
@@ -175,6 +175,16 @@ def test_any_sidecar_is_read_or_refused_in_our_words(tmp_path: Path) -> None:
         except InvalidSource:
             refused += 1
     assert 80 < refused < 250
+
+
+def test_half_a_letter_in_a_sidecar_can_be_compared(tmp_path: Path) -> None:
+    path = tmp_path / "song.json"
+    weights = [{"folder": "vae", "name": "\ud83d", "size": 3, "sha256": "\udc00"}]
+    path.write_text(json.dumps(PROVENANCE | {"weights": weights}), "utf-8")
+    found = read(path)
+    assert list(differences(found, found)) == []
+    whole = found.model_copy(update={"weights": ()})
+    assert [what for what, *_ in differences(found, whole)] == ["weights"]
 
 
 def numerics(**changed: object) -> dict[str, object]:

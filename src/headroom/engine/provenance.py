@@ -206,7 +206,8 @@ def _shown(cut: CutOf | None) -> str:
 def _digest(files: Sequence[WeightFile]) -> str:
     """One short word for a set of weights."""
     text = "\n".join(sorted(f"{f.name} {f.size} {f.sha256}" for f in files))
-    return hashlib.sha256(text.encode()).hexdigest()[:12] if files else "none"
+    data = text.encode("utf-8", "surrogatepass")  # a file may hold half a letter
+    return hashlib.sha256(data).hexdigest()[:12] if files else "none"
 
 
 def file_sha256(path: Path) -> str:
