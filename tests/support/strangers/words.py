@@ -156,7 +156,7 @@ def mangled(rng: Random, said: str, most: int = 20_000) -> str:
         elif act < 0.95:
             said = said[:a]
         else:
-            said = said.replace(rng.choice(said or " "), rng.choice(TOKENS))[: 4 * most]
+            said = said.replace(rng.choice(said or " "), rng.choice(TOKENS), 40)
     return said
 
 
