@@ -158,8 +158,9 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     holed[1000] = np.nan
     soundfile.write(folder / "nan.wav", holed, RATE, subtype="FLOAT")
     (folder / "empty.wav").touch()
-    whole = (folder / "good.wav").read_bytes()
-    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(folder / "whole.flac", soundfile.read(folder / "good.wav")[0], RATE)
+    whole = (folder / "whole.flac").read_bytes()
+    (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
     (folder / "words.wav").write_text("this is no sound\n" * 100)
     return folder
 
@@ -236,7 +237,7 @@ def test_fields_that_contradict_the_task_are_named(
     [
         ("cover", "absent.wav", "is not there"),
         ("cover", "empty.wav", "is empty (0 bytes)"),
-        ("repaint", "cut.wav", "cut short"),
+        ("repaint", "cut.flac", "cut short"),
         ("lego", "words.wav", "cannot be read as audio"),
         ("repaint", "", "is a folder"),
         ("complete", "nan.wav", "not finite numbers, the first at 0.021 s"),
