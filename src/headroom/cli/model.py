@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headroom.cli.models import bundled
-from headroom.cli.parser import EngineFlags
+from headroom.cli.parser import EngineFlags, Parser
 from headroom.engine.opening import Opening
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.checks import read_sizes
@@ -58,7 +57,7 @@ def check_model(name: str | None, folder: Path | None, settings: Settings) -> No
 
 def variant_in_use(words: Sequence[str], settings: Settings) -> Variant | None:
     """The variant a command line would use; None where there is none."""
-    quick = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    quick = Parser("acestep", add_help=False, allow_abbrev=False)
     quick.add_argument("--model", default=settings.model)
     quick.add_argument("--checkpoint-dir", type=Path)
     args, _ = quick.parse_known_args(words)

@@ -4,9 +4,11 @@ import argparse
 
 import pytest
 
+from headroom.cli.model import variant_in_use
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.errors import InvalidRequest
 from headroom.params.flags import mark_basic
+from headroom.settings import Settings
 
 
 def read(*words: str) -> object:
@@ -102,6 +104,15 @@ def test_a_parsers_fault_is_one_line_whatever_was_written(
             Parser("acestep x").parse_args([odd])
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and said[:-1].isprintable() and len(said) < 700
+
+
+def test_a_help_for_a_model_that_is_not_named_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        variant_in_use(["--help", "--model"], Settings())
+    said = capsys.readouterr().err
+    assert said.startswith("error: argument --model") and said.count("\n") == 1
 
 
 def test_no_flag_is_a_part_of_another() -> None:
