@@ -208,6 +208,9 @@ def test_a_whole_one_stands_in_for_a_damaged_one(tmp_path: Path) -> None:
 
 
 def test_one_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCheckpoint, match="it is empty"):
+        Engine("cpu", checkpoint_dir=tmp_path, choices=Choices(lm=LARGE)).generate(asked())
+    copied(tmp_path, SMALL)
     engine = Engine("cpu", checkpoint_dir=tmp_path, choices=Choices(lm=LARGE))
     for work in (
         lambda: engine.generate(asked()),

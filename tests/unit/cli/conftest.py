@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ Cli = Callable[..., Done]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in: no settings, no models but the bundled one."""
     for _, setting in declared():
         for name in (setting.name, *setting.replaces):
@@ -35,11 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    log = logging.getLogger("headroom")
-    before = log.handlers, log.level, log.propagate
-    yield work
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
+    return work
 
 
 @pytest.fixture
