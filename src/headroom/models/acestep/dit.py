@@ -172,14 +172,15 @@ class DiTLayer(nn.Module):
         """Packed x [N, H] (or [2N, H], conditioned rows first, when `null` [H] is given, or `away`:
         keys, values and lengths of what the other half answers)."""
         x = self.attend_self(x, modulation[:3], rope, tokens, bands)
-        if null is None and away is None:
+        if away is None and null is None:
             x = self.attend_cross(x, k, v, groups, lengths)
         else:
             conditioned, free = x.chunk(2)
-            conditioned = self.attend_cross(conditioned, k, v, groups, lengths)
-            if away is not None:
-                free = self.attend_cross(free, away[0], away[1], groups, away[2])
-            x = torch.cat((conditioned, free if null is None else free + null))
+            x = torch.cat((  # unnamed: a result with a name would live through the feed-forward
+                self.attend_cross(conditioned, k, v, groups, lengths),
+                self.attend_cross(free, *away[:2], groups, away[2]) if away
+                else free if null is None else free + null,
+            ))  # fmt: skip
         return self.feed_forward(x, *modulation[3:])
 
 
@@ -306,8 +307,7 @@ class DiT(nn.Module):
         if guided:
             if cross.null is None and cross.away is None:
                 raise ValueError("guided velocity without a null condition in the cache")
-            # The halves part at the first cross-attention; running both from the start costs
-            # one redundant self-attention in n and keeps every block the same.
+            # The halves part at the first cross-attention; both run from the start: same blocks.
             x, rope, tokens = x.repeat(2, 1), rope.repeat(2), tokens * 2
 
         def rows(table: Tensor) -> Tensor:
