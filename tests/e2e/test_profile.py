@@ -57,7 +57,7 @@ def written(path: Path) -> dict[str, Any]:
 
 def profiled(cli: Cli, *words: str) -> tuple[Done, dict[str, Any]]:
     """A call that went well, and what it wrote."""
-    done = cli("profile", *words, "--benchmark-output", "out.json")
+    done = cli("profile", *words, "--benchmark-output", "out.json", "--force")
     assert done.code == 0, done.err
     return done, written(Path("out.json"))
 
@@ -417,7 +417,7 @@ def test_two_runs_beside_each_other(cli: Cli, home: Path) -> None:
     assert (ratios["wall"], ratios["dit"], ratios["vae"]) == ("2.00x", "4.00x", "1.00x")
     assert ratios["lm"] == "—", "nothing over nothing"
     profiled(cli, "--mode", "benchmark", "--no-warmup", "--no-thinking", "--inference-steps", "1")
-    for other, why in (("out.json", "a file of mode profile"), ("none.json", "No such file"),
+    for other, why in (("out.json", "a file of mode profile"), ("none.json", "is not there"),
                        (__file__, "no JSON")):  # fmt: skip
         done = cli("profile", "compare", "a.json", other)
         assert done.code == 2 and why in done.err and done.out == ""
