@@ -9,10 +9,10 @@ from headroom.models.acestep.config import (
     AceStepConfig,
     TextEncoderConfig,
     dit_config,
-    read_json,
     text_encoder_config,
 )
 from headroom.models.acestep.released import DIT_2B, released_text_encoder, released_vae
+from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck_layout import OobleckConfig
 
 NANO = Path(__file__).resolve().parents[2] / "src" / "headroom" / "models" / "acestep" / "nano"
@@ -69,14 +69,14 @@ def real() -> Sizes:
 
 
 def small() -> Sizes:
-    raw = read_json(NANO / "acestep-v15-nano")
+    raw = read_config(NANO / "acestep-v15-nano")
     config = dit_config(raw)
     return Sizes(
         "nano",
         raw,
         config,
         replace(config, timbre_frames=50),
-        text_encoder_config(read_json(NANO / "Qwen3-Embedding-0.6B")),
+        text_encoder_config(read_config(NANO / "Qwen3-Embedding-0.6B")),
         OobleckConfig.read(NANO / "vae"),
         seconds=(6, 24),
         songs=(10,),
