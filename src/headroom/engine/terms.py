@@ -24,7 +24,7 @@ NO_CHOICES = Choices()
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, what tighter ones would be made from, what is otherwise than asked, and what would
+    """A plan, what tighter ones would be made from, what differs from the request, and what would
     be faster.
 
     whole   with what comes `before` the rendering, and `ladder` with it

@@ -177,7 +177,7 @@ class Rows:
 
     def places(self) -> tuple[Tensor, Tensor]:
         """Where each row goes on [rows], and what it may look at, additive [rows, 1, 1, capacity]:
-        for who steps on by himself, and writes to them."""
+        for callers that step on themselves, and write to them."""
         return self._at, self._mask
 
     @property

@@ -88,7 +88,7 @@ Loader: TypeAlias = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Composed(Generic[T_co]):
-    """What a request became: a song for each seed, and what was done otherwise than asked."""
+    """What a request became: a song for each seed, and what differs from the request."""
 
     songs: tuple[T_co, ...]
     notes: tuple[Note, ...] = ()
@@ -179,7 +179,7 @@ AnyModel: TypeAlias = Model[Request, Song]
 @dataclass(frozen=True, slots=True)
 class Thought:
     """What a language model made of a request: one for each song, with nothing left to think
-    about, and what was done otherwise than asked."""
+    about, and what differs from the request."""
 
     requests: tuple[Request, ...]
     notes: tuple[Note, ...] = ()
@@ -238,7 +238,7 @@ class Score:
     """How well codes fit what was asked, from 0 to 1: each part, and all of them weighed.
 
     information  nats a token that the codes tell of a text
-    notes        what is in force otherwise than asked
+    notes        what is in force and differs from the request
     """
 
     parts: Mapping[str, float]

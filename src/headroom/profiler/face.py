@@ -39,6 +39,6 @@ class Face:
             self.say(line)
 
     def notes(self, notes: Iterable[Note]) -> None:
-        """What is done otherwise than asked, each once."""
+        """What differs from the request, each once."""
         for note in notes:
             self.once(f"note: {note.sentence()}")

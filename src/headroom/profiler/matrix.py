@@ -92,7 +92,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows in order, out of `asked` configurations; what was done otherwise than asked."""
+    """Rows in order, out of `asked` configurations; what differs from the request."""
 
     rows: tuple[Row, ...]
     asked: int

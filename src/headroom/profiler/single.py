@@ -54,7 +54,7 @@ class Measured:
         return breakdown(self.spans, self.wall, self.save, self.steps, guidance)
 
     def without_tensors(self) -> Measured:
-        """The same without the songs themselves, for who keeps many."""
+        """The same without the songs themselves, for callers that keep many."""
         return replace(self, result=replace(self.result, audios=(), kept={}))
 
     @property

@@ -125,7 +125,7 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A text's task, and what was done otherwise than asked."""
+    """A text's task, and what differs from the request."""
 
     task: TextTask
     notes: tuple[Note, ...]
