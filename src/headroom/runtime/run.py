@@ -76,7 +76,7 @@ class Step:
         self.check()
 
     def settle(self) -> None:
-        """Wait until the device has done all it was given: for callers that measure, once a stage."""
+        """Wait until the device has done all it was given: for callers that measure."""
         self._device.synchronize()
 
     def wrote(self, spent: Spent) -> None:
