@@ -418,7 +418,7 @@ def test_two_runs_beside_each_other(cli: Cli, home: Path) -> None:
     assert ratios["lm"] == "—", "nothing over nothing"
     profiled(cli, "--mode", "benchmark", "--no-warmup", "--no-thinking", "--inference-steps", "1")
     for other, why in (("out.json", "a file of mode profile"), ("none.json", "is not there"),
-                       (__file__, "no JSON")):  # fmt: skip
+                       (__file__, "is not JSON")):  # fmt: skip
         done = cli("profile", "compare", "a.json", other)
         assert done.code == 2 and why in done.err and done.out == ""
     done = cli("profile", "compare", "out.json", "out.json")
