@@ -21,7 +21,7 @@ import torch
 from peers import networks
 from torch.nn import functional as F
 
-from headroom.models.acestep.dit import DiT
+from headroom.models.acestep.networks.dit import DiT
 from headroom.runtime.compiled import compile_calls
 
 CONDITION_ROWS = 800

@@ -27,13 +27,13 @@ from headroom.device import Device, open_device
 from headroom.lm import graphed
 from headroom.lm.decode import Writing, write
 from headroom.lm.sample import Sampling
-from headroom.models.acestep.encoders import layer_sizes
-from headroom.models.acestep.released import LMS, released_lm
-from headroom.models.acestep.thinking_cost import CODEBOOK, FRAME, TEXT_WORDS, component
+from headroom.models.acestep.cost.lm_cost import CODEBOOK, FRAME, TEXT_WORDS, component
+from headroom.models.acestep.networks.encoders import layer_sizes
+from headroom.models.acestep.networks.released import LMS, released_lm
 from headroom.nn.causal import CausalLM
 from headroom.runtime.prepare import bring
 from headroom.runtime.quantize import quantize
-from headroom.weights.blank import shapes_only
+from headroom.weights.meta_modules import shapes_only
 
 BACKENDS, PEERS = ("pt", "graphs", "vllm"), ("dynamic", "static", "compiled")
 SCALE, SAMPLING = 2.0, Sampling(0.85, 0, 0.9, 1.0)

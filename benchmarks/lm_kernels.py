@@ -22,13 +22,13 @@ from headroom.device import Device, open_device
 from headroom.lm import fused
 from headroom.lm.cache import Cache
 from headroom.lm.fused import Fused, Shape, faults
-from headroom.models.acestep.encoders import layer_sizes
-from headroom.models.acestep.released import LMS, released_lm
-from headroom.models.acestep.thinking_cost import CODEBOOK
+from headroom.models.acestep.cost.lm_cost import CODEBOOK
+from headroom.models.acestep.networks.encoders import layer_sizes
+from headroom.models.acestep.networks.released import LMS, released_lm
 from headroom.nn.causal import CausalLM
 from headroom.runtime.prepare import bring
 from headroom.runtime.quantize import quantize
-from headroom.weights.blank import shapes_only
+from headroom.weights.meta_modules import shapes_only
 
 OTHERS = (
     Shape(2, 1024, 1, 2),

@@ -82,9 +82,9 @@ def ours(turn: Turn, folder: Path, word: str):
     from headroom.device import open_device
     from headroom.diffusion.schedule import turbo
     from headroom.hardware.probe import probe
-    from headroom.models.acestep.dit import DiT, TimePath
     from headroom.models.acestep.model import open_model
-    from headroom.models.acestep.parts import DIT, TIME
+    from headroom.models.acestep.networks.component_names import DIT, TIME
+    from headroom.models.acestep.networks.dit import DiT, TimePath
     from headroom.models.base import Setup
 
     turn.mark("import")

@@ -49,9 +49,9 @@ from headroom.memory.limits import Choices, terms
 from headroom.memory.plan import Plan
 from headroom.memory.planner import plan
 from headroom.models.acestep.blueprint import Blueprint
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.song import Song
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Song
 from headroom.models.base import Setup
 from headroom.runtime.events import Event, StageStarted
 from headroom.runtime.pool import Pool

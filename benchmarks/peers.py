@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from headroom.models.acestep import released
-from headroom.models.acestep.config import dit_config, text_encoder_config
-from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.released import DIT_2B
+from headroom.models.acestep.networks import released
+from headroom.models.acestep.networks.config import dit_config, text_encoder_config
+from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
+from headroom.models.acestep.networks.released import DIT_2B
 from headroom.nn.oobleck import Decoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
 

@@ -23,16 +23,17 @@ from peers import DIT, TEXT, VAE, networks
 from headroom.device import open_device
 from headroom.hardware.probe import probe
 from headroom.memory.planner import plan
-from headroom.models.acestep import parts
-from headroom.models.acestep.components import Networks
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.config import dit_config, text_encoder_config
-from headroom.models.acestep.footprint import footprint
-from headroom.models.acestep.prompts import PromptTokenizer
-from headroom.models.acestep.render import Assets, render
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.cost.components import Networks
+from headroom.models.acestep.cost.footprint import footprint
+from headroom.models.acestep.networks import component_names
+from headroom.models.acestep.networks.config import dit_config, text_encoder_config
+from headroom.models.acestep.rendering.assets import Assets
+from headroom.models.acestep.rendering.render import render
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.prompts import PromptTokenizer
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.nn.oobleck_tiles import prepare
 from headroom.runtime.compiled import compile_calls
@@ -84,11 +85,11 @@ def main() -> None:
     assets = Assets(config, silence, PromptTokenizer(byte_tokenizer()))
     device = open_device("cpu")
     loaders = {
-        parts.TEXT_ENCODER: lambda: pair["text"].ours,
-        parts.CONDITIONER: lambda: pair["condition"].ours,
-        parts.TIME: lambda: pair["time"].ours,
-        parts.DIT: lambda: pair["dit"].ours,
-        parts.VAE_DECODER: lambda: pair["vae"].ours,
+        component_names.TEXT_ENCODER: lambda: pair["text"].ours,
+        component_names.CONDITIONER: lambda: pair["condition"].ours,
+        component_names.TIME: lambda: pair["time"].ours,
+        component_names.DIT: lambda: pair["dit"].ours,
+        component_names.VAE_DECODER: lambda: pair["vae"].ours,
     }
     pool = Pool(device, loaders)
     sizes = Networks(config, text_encoder_config(TEXT), OobleckConfig.parse(VAE), args.dtype)

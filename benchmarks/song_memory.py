@@ -20,8 +20,8 @@ from headroom.device import open_device
 from headroom.hardware.probe import probe
 from headroom.memory.planner import plan
 from headroom.models.acestep.blueprint import Blueprint
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.song.compose import compose
 from headroom.models.base import Setup
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run

@@ -20,7 +20,7 @@ import torch
 from common import PeakMemory, alternate, ceiling, finish, in_subprocess, seconds
 from torch import Tensor
 
-from headroom.models.acestep.released import VAE, released_vae
+from headroom.models.acestep.networks.released import VAE, released_vae
 from headroom.nn import oobleck_tiles
 from headroom.nn.oobleck import Decoder, FoldedKeys
 from headroom.nn.oobleck_cost import decode_bytes

@@ -14,12 +14,12 @@ from typing import Literal
 from footprints.fit import Rows, aligned, largest, solve
 from footprints.traces import model, songs, trace, trace_timing, trace_writing
 from headroom.hardware.machine import DType
-from headroom.models.acestep import measures
-from headroom.models.acestep.config import LATENT_RATE
-from headroom.models.acestep.measures import Measured
-from headroom.models.acestep.released import LMS
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.thinking_cost import measures as measures_of_writing
+from headroom.models.acestep.cost import measures
+from headroom.models.acestep.cost.lm_cost import measures as measures_of_writing
+from headroom.models.acestep.cost.measures import Measured
+from headroom.models.acestep.networks.config import LATENT_RATE
+from headroom.models.acestep.networks.released import LMS
+from headroom.models.acestep.requests.songs import Text2Music
 
 Stage = Literal["condition", "schedule", "denoise", "decode", "align", "write"]
 LYRICS = {"plain": (1, 4, 6), "dense": (40, 80, 60), "fold": (130, 170, 150)}  # lines

@@ -13,15 +13,7 @@ from headroom.hardware.machine import DType, card
 from headroom.lm.sample import Sampling
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import Blueprint, language_model
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.model import DTYPES
-from headroom.models.acestep.parts import DIT, LANGUAGE_MODEL
-from headroom.models.acestep.released import released_lm
-from headroom.models.acestep.requests import AnyMusicRequest
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.sung import Line, Sung
-from headroom.models.acestep.thinking import write_codes
-from headroom.models.acestep.thinking_cost import (
+from headroom.models.acestep.cost.lm_cost import (
     CODEBOOK,
     FRAME,
     TEXT_WORDS,
@@ -30,8 +22,16 @@ from headroom.models.acestep.thinking_cost import (
     cache_of,
     component,
 )
-from headroom.models.acestep.timestamps import Timing, heads_of
-from headroom.models.acestep.timestamps_cost import ALIGN
+from headroom.models.acestep.cost.timestamps_cost import ALIGN
+from headroom.models.acestep.language.lm_planning import write_codes
+from headroom.models.acestep.model import DTYPES
+from headroom.models.acestep.networks.component_names import DIT, LANGUAGE_MODEL
+from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.requests.songs import AnyMusicRequest
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.lyric_tokens import Line, Sung
+from headroom.models.acestep.timestamps.timestamps import Timing, heads_of
 from headroom.models.base import Setup
 from headroom.runtime.events import Event, StageDone, StageStarted
 from headroom.runtime.pool import Pool

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpu_check.bench import Bench, Row, drawn, near, normal
 from gpu_check.loops import one_step
-from headroom.models.acestep.dit import DiT
+from headroom.models.acestep.networks.dit import DiT
 from headroom.nn import attention as ours
 
 SLOW = ("softmax", "masked_fill")  # parts of attention done without a fused kernel

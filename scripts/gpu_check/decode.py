@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpu_check.bench import Bench, Row, drawn, near, normal, timing
 from gpu_check.song import composed, networks
-from headroom.models.acestep.footprint import stages
+from headroom.models.acestep.cost.footprint import stages
 from headroom.nn.oobleck import Decoder
 from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 from headroom.nn.oobleck_tiles import decode_tiled

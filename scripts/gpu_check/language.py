@@ -13,8 +13,8 @@ from headroom.lm.cache import Cache
 from headroom.lm.decode import Writing, write
 from headroom.lm.fused import Fused, unfit
 from headroom.lm.sample import Sampling
-from headroom.models.acestep.encoders import layer_sizes
-from headroom.models.acestep.released import released_lm
+from headroom.models.acestep.networks.encoders import layer_sizes
+from headroom.models.acestep.networks.released import released_lm
 from headroom.nn.causal import CausalLM, Place
 from headroom.nn.qwen3 import LayerSizes
 from headroom.nn.rope import Rope

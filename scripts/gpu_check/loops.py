@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gpu_check.bench import normal
 from headroom.diffusion.schedule import Schedule, turbo
-from headroom.models.acestep.dit import CrossCache, DiT, Layout, Modulation
-from headroom.models.acestep.render import Branch, integrate
-from headroom.models.acestep.song import Sampling
+from headroom.models.acestep.networks.dit import CrossCache, DiT, Layout, Modulation
+from headroom.models.acestep.rendering.render import Branch, integrate
+from headroom.models.acestep.song.song import Sampling
 
 PLAIN = Sampling(
     times=turbo(8, 3.0).times,

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from gpu_check.bench import Bench, Row, drawn, near, normal
 from gpu_check.loops import METHODS, denoise
 from headroom.diffusion.schedule import turbo
-from headroom.models.acestep.codes import Codes
-from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.encoders import Conditioner, text_encoder
+from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.nn.oobleck_tiles import decode_tiled
 from headroom.runtime.prepare import bring

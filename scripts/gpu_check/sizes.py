@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headroom.models.acestep.config import (
+from headroom.models.acestep.networks.config import (
     AceStepConfig,
     TextEncoderConfig,
     dit_config,
     text_encoder_config,
 )
-from headroom.models.acestep.released import DIT_2B, released_text_encoder, released_vae
+from headroom.models.acestep.networks.released import DIT_2B, released_text_encoder, released_vae
 from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck_layout import OobleckConfig
 

@@ -19,18 +19,19 @@ from gpu_check.sizes import NANO
 from headroom.hardware.probe import probe
 from headroom.memory.plan import Plan, Residency, Wishes
 from headroom.memory.planner import plan as make_plan
-from headroom.models.acestep import parts
-from headroom.models.acestep.codes import Codes
-from headroom.models.acestep.components import Networks
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.footprint import footprint
-from headroom.models.acestep.prompts import PromptTokenizer
-from headroom.models.acestep.render import Assets, render
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.variants import variant_of
+from headroom.models.acestep.cost.components import Networks
+from headroom.models.acestep.cost.footprint import footprint
+from headroom.models.acestep.networks import component_names
+from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
+from headroom.models.acestep.rendering.assets import Assets
+from headroom.models.acestep.rendering.render import render
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import variant_of
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.prompts import PromptTokenizer
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.runtime.events import StageDone
 from headroom.runtime.pool import Pool
@@ -46,13 +47,13 @@ def loaders(bench: Bench) -> Mapping[str, Callable[[], object]]:
     """Every network with random weights, in host memory."""
     config, text, vae = bench.sizes.config, bench.sizes.text, bench.sizes.vae
     builds: dict[str, Callable[[], nn.Module]] = {
-        parts.TEXT_ENCODER: lambda: text_encoder(text),
-        parts.CONDITIONER: lambda: Conditioner(config),
-        parts.CODES: lambda: Codes(config),
-        parts.TIME: lambda: TimePath(config.dit.width),
-        parts.DIT: lambda: DiT(config),
-        parts.VAE_ENCODER: lambda: Encoder(vae),
-        parts.VAE_DECODER: lambda: Decoder(vae),
+        component_names.TEXT_ENCODER: lambda: text_encoder(text),
+        component_names.CONDITIONER: lambda: Conditioner(config),
+        component_names.CODES: lambda: Codes(config),
+        component_names.TIME: lambda: TimePath(config.dit.width),
+        component_names.DIT: lambda: DiT(config),
+        component_names.VAE_ENCODER: lambda: Encoder(vae),
+        component_names.VAE_DECODER: lambda: Decoder(vae),
     }
     return {name: partial(_on_host, bench, build) for name, build in builds.items()}
 

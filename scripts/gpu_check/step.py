@@ -9,7 +9,7 @@ import torch
 
 from gpu_check.bench import Bench, Row, drawn, near, timing
 from gpu_check.loops import one_step
-from headroom.models.acestep.dit import DiT
+from headroom.models.acestep.networks.dit import DiT
 from headroom.runtime.compiled import compile_calls
 from headroom.runtime.prepare import bring
 from headroom.settings import load

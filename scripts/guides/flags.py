@@ -12,8 +12,8 @@ from guides.words import Words, table
 from headroom.cli import profile
 from headroom.cli.profile import FIELDS, FLAGS, SHOWN
 from headroom.engine.opening import Opening
-from headroom.models.acestep import examples
-from headroom.models.acestep.requests import TASKS
+from headroom.models.acestep.requests import examples
+from headroom.models.acestep.requests.songs import TASKS
 from headroom.params.describe import TASK, Param, plain, union
 from headroom.profiler import matrix
 from headroom.profiler.options import MODES, QUERY, TIER_SECONDS, TIERS, Mode, Options

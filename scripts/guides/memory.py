@@ -10,18 +10,18 @@ from headroom.hardware.machine import card
 from headroom.memory.footprint import Component
 from headroom.memory.limits import Choices
 from headroom.memory.tiers import LM_SIZES, tier_of
-from headroom.models.acestep.components import (
+from headroom.models.acestep.cost.components import (
     Networks,
     components,
     decoder_weights,
     encoder_weights,
 )
-from headroom.models.acestep.parts import CONDITIONER, DIT, TEXT_ENCODER, TIME
-from headroom.models.acestep.planning import DTYPE, networks
-from headroom.models.acestep.released import released_lm
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.thinking_cost import component
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.cost.lm_cost import component
+from headroom.models.acestep.cost.unopened import DTYPE, networks
+from headroom.models.acestep.networks.component_names import CONDITIONER, DIT, TEXT_ENCODER, TIME
+from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.settings import Settings
 from headroom.units import GIB, clock
 from headroom.weights.catalog import USUAL_DIT

@@ -19,11 +19,13 @@ from headroom.cli.plan import answered
 from headroom.cli.subject import released
 from headroom.hardware.machine import card
 from headroom.memory.limits import Choices
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.variants import VARIANTS
-from headroom.profiler import matrix, report, tiers_report
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.profiler import matrix
+from headroom.profiler import report as profile_report
 from headroom.profiler.breakdown import Breakdown
-from headroom.profiler.tier_types import TierRow, TierTest
+from headroom.profiler.tiers import report
+from headroom.profiler.tiers.rows import TierRow, TierTest
 from headroom.profiler.trace import Span
 from headroom.settings import Settings
 
@@ -102,9 +104,9 @@ def breakdown(say: Words) -> str:
     spans = [Span(**kept) for kept in _kept("stages")]
     return _block(
         (
-            report.breakdown_table(parts).strip(),
+            profile_report.breakdown_table(parts).strip(),
             "",
-            report.stage_table(spans, {}, parts.wall).strip(),
+            profile_report.stage_table(spans, {}, parts.wall).strip(),
         )
     )
 
@@ -140,7 +142,7 @@ def _section(name: str, heading: str) -> str:
     lists: dict[str, list[Any]] = {"faults": [], "said": [], "stages": []}
     rows = tuple(TierRow.of({**lists, **row}) for row in _kept(name))
     test = TierTest(rows, 0.0, False, name == "boundary", name == "batch-boundary")
-    sections: Sequence[str] = tiers_report.printed(test).split("\n\n")
+    sections: Sequence[str] = report.printed(test).split("\n\n")
     return _block(section for section in sections if section.startswith(heading))
 
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from headroom.lm.sample import Sampling, draw
-from headroom.models.acestep.lm_words import Words
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.sheet_grammar import SheetWords
 from headroom.models.acestep.model import BUNDLED
-from headroom.models.acestep.sheet_grammar import SheetWords
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 MOST = 4000  # ids that logits are drawn for: a draw from all of a large set takes milliseconds

@@ -33,7 +33,7 @@ def sweeps(one_of: int, nano: int) -> dict[str, Callable[[], Report]]:
     from headroom.engine.engine import Engine
     from headroom.memory.limits import Choices
     from headroom.memory.plan import Residency, Wishes
-    from headroom.models.acestep.requests import Text2Music
+    from headroom.models.acestep.requests.songs import Text2Music
     from headroom.settings import load
     from support.interrupts import swept
     from support.woven import ASKED, woven

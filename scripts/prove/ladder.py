@@ -18,7 +18,7 @@ from headroom.engine.engine import Engine
 from headroom.errors import HeadroomError
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Residency, Wishes
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.runtime.events import Event, Replanned, StageStarted
 from headroom.settings import load
 

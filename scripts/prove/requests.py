@@ -38,15 +38,15 @@ from headroom.memory.plan import SLOTS, Plan, Residency, Wishes
 from headroom.memory.planner import plan
 from headroom.memory.tiers import LM_SIZES
 from headroom.models.acestep.blueprint import Blueprint, language_model
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
-from headroom.models.acestep.released import released_lm
-from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
-from headroom.models.acestep.thinking import write_codes
-from headroom.models.acestep.thinking_cost import CODEBOOK, FRAME, TEXT_WORDS, Thinking, thinking
-from headroom.models.acestep.thinking_cost import footprint as thinking_footprint
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.cost.lm_cost import CODEBOOK, FRAME, TEXT_WORDS, Thinking, thinking
+from headroom.models.acestep.cost.lm_cost import footprint as thinking_footprint
+from headroom.models.acestep.cost.unopened import footprint_of, songs_of, thinking_of
+from headroom.models.acestep.language.lm_planning import write_codes
+from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
+from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.requests.songs import AnyMusicRequest, Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
 from headroom.models.base import Setup
 from headroom.params.clamp import clamp
 from headroom.runtime.pool import Pool

@@ -21,7 +21,7 @@ from dataclasses import replace
 from headroom.engine.engine import Engine
 from headroom.memory.plan import Cut, Plan, Residency, Wish, Wishes
 from headroom.memory.planner import plan
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.runtime.events import Event, Replanned
 from headroom.runtime.recovery import Ladder
 from headroom.runtime.run import Run

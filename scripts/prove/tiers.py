@@ -14,11 +14,12 @@ import time
 from dataclasses import replace
 
 from headroom.engine.opening import Opening
-from headroom.profiler import synthetic, tiers
+from headroom.profiler import synthetic
 from headroom.profiler.options import Options
-from headroom.profiler.tier_types import TierTest
-from headroom.profiler.tiers_report import printed
-from headroom.profiler.tiers_run import rows_of
+from headroom.profiler.tiers import run
+from headroom.profiler.tiers.case import rows_of
+from headroom.profiler.tiers.report import printed
+from headroom.profiler.tiers.rows import TierTest
 from headroom.settings import load
 
 
@@ -28,7 +29,7 @@ def whole(options: Options) -> TierTest:
     rows = []
     for size in options.tiers:
         settings = load({"MAX_CUDA_VRAM": f"{size:g}"})
-        rows += list(rows_of(tiers.work_of(size, options), settings))
+        rows += list(rows_of(run.work_of(size, options), settings))
     return TierTest(tuple(rows), time.perf_counter() - began)
 
 
@@ -46,7 +47,7 @@ def main() -> int:
         replace(plain, tier_with_lm=True, tier_boundary=True),
         replace(plain, tier_batch_boundary=True),
     )
-    results = [tiers.run(options) for options in kinds]
+    results = [run.run(options) for options in kinds]
     return max(result.exit_code for result in results)
 
 

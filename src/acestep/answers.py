@@ -13,9 +13,9 @@ from headroom.audio.claims import check_folder
 from headroom.engine.names import Wanted
 from headroom.errors import InvalidOutput, InvalidRequest, written
 from headroom.memory.footprint import DECODE
-from headroom.models.acestep.codes_text import codes_to_text
-from headroom.models.acestep.parts import CONDITION, DENOISE
-from headroom.models.acestep.thinking_cost import THINK, WRITE
+from headroom.models.acestep.cost.lm_cost import THINK, WRITE
+from headroom.models.acestep.networks.component_names import CONDITION, DENOISE
+from headroom.models.acestep.text.codes_text import codes_to_text
 from headroom.params.note import Note
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from headroom.audio.files import Format
     from headroom.engine.engine import Engine
     from headroom.engine.result import Result
-    from headroom.models.acestep.song import Song
+    from headroom.models.acestep.song.song import Song
 
 USUAL_FORMAT: Format = "flac"
 MP3_RATES = (44_100, 48_000)

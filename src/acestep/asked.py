@@ -10,8 +10,14 @@ from typing import Any
 from acestep.inference_types import GenerationConfig, GenerationParams
 from headroom.engine.seeds import DRAWN_BITS
 from headroom.errors import InvalidRequest, written
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Cover, Text2Music, request_from
-from headroom.models.acestep.tasks import GENERATE, SEMANTIC
+from headroom.models.acestep.requests.songs import (
+    TASKS,
+    AnyMusicRequest,
+    Cover,
+    Text2Music,
+    request_from,
+)
+from headroom.models.acestep.requests.tasks import GENERATE, SEMANTIC
 from headroom.params.clamp import Note
 from headroom.params.request import snake, spellings
 

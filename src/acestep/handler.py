@@ -15,7 +15,7 @@ from headroom import paths
 from headroom.engine.opening import Opening
 from headroom.errors import HeadroomError, InvalidRequest
 from headroom.memory.limits import Choices
-from headroom.models.acestep.tasks import GENERATE, TASKS
+from headroom.models.acestep.requests.tasks import GENERATE, TASKS
 from headroom.settings import load
 from headroom.weights.catalog import VAE
 

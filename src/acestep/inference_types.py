@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from acestep.told import Told
-from headroom.models.acestep.lm_prompts import NOTHING
-from headroom.models.acestep.tasks import GENERATE
+from headroom.models.acestep.requests.tasks import GENERATE
+from headroom.models.acestep.text.lm_prompts import NOTHING
 
 
 @dataclass

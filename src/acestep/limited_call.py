@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.params.request import snake, spellings
 
 

@@ -16,7 +16,7 @@ from headroom import paths
 from headroom.engine.opening import Opening
 from headroom.errors import HeadroomError
 from headroom.memory.limits import Choices
-from headroom.models.acestep.lm_prompts import NOTHING
+from headroom.models.acestep.text.lm_prompts import NOTHING
 from headroom.settings import load
 from headroom.units import GIB
 from headroom.weights.catalog import USUAL_LM
@@ -92,7 +92,7 @@ class LLMHandler(Prompts):
     @property
     def llm_tokenizer(self) -> object | None:
         """The model's tokenizer (of the library tokenizers), once one was initialised."""
-        from headroom.models.acestep.lm_words import Words
+        from headroom.models.acestep.language.lm_words import Words
 
         folder = self._folder if paths.is_dir(self._folder) else None
         place = place_of(folder, self._name) if self.llm_initialized else None

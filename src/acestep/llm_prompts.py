@@ -1,6 +1,6 @@
 """The prompts of the language model as ACE-Step's programs build them, and the reading of its text.
 
-The literal texts stand in `headroom.models.acestep.lm_prompts`.
+The literal texts stand in `headroom.models.acestep.text.lm_prompts`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from headroom.models.acestep import lm_prompts as texts
-from headroom.models.acestep.codes_text import codes_in, codes_to_text
-from headroom.models.acestep.lm_prompts import NOTHING
-from headroom.models.acestep.plain_text import shown
-from headroom.models.acestep.prompts import INSTRUMENTAL
-from headroom.models.acestep.sheet import read
-from headroom.models.acestep.vocabulary import METAS
+from headroom.models.acestep.language.sheet import read
+from headroom.models.acestep.text import lm_prompts as texts
+from headroom.models.acestep.text.codes_text import codes_in, codes_to_text
+from headroom.models.acestep.text.lm_prompts import NOTHING
+from headroom.models.acestep.text.plain_text import shown
+from headroom.models.acestep.text.prompts import INSTRUMENTAL
+from headroom.models.acestep.text.vocabulary import METAS
 
 
 class Prompts:

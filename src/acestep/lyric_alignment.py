@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headroom.engine.engine import Engine
     from headroom.engine.result import Result
     from headroom.models.acestep.model import AceStep
-    from headroom.models.acestep.timestamps import Timing
+    from headroom.models.acestep.timestamps.timestamps import Timing
     from headroom.models.base import Timestamps
 
 NOT_READY = "Model not initialized"
@@ -29,8 +29,8 @@ def alignment_inputs(engine: Engine, result: Result) -> dict[str, Any]:
     from torch.nn.utils.rnn import pad_sequence
 
     from headroom.models.acestep.model import AceStep
-    from headroom.models.acestep.prompts import lyric_prompt
-    from headroom.models.acestep.song import Song
+    from headroom.models.acestep.song.song import Song
+    from headroom.models.acestep.text.prompts import lyric_prompt
 
     if not isinstance(engine.model, AceStep):
         return {}
@@ -128,9 +128,9 @@ def _timing(
 ) -> Timing:
     """The same as work, of the first `seconds`. Raises InvalidRequest for what does not go
     together."""
-    from headroom.models.acestep.config import LATENT_RATE
-    from headroom.models.acestep.sung import sung
-    from headroom.models.acestep.timestamps import SEED, Timing, check_heads, heads_of
+    from headroom.models.acestep.networks.config import LATENT_RATE
+    from headroom.models.acestep.text.lyric_tokens import sung
+    from headroom.models.acestep.timestamps.timestamps import SEED, Timing, check_heads, heads_of
 
     for name, tensor in tensors.items():
         if tensor.dim() != 3 or tensor.shape[0] != 1:

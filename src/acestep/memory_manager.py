@@ -21,7 +21,7 @@ from acestep.limited_call import inside_limits
 from headroom.engine.limits import caps_of
 from headroom.log import log
 from headroom.memory.limits import limits
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.params.describe import describe
 from headroom.params.knob import Limit
 from headroom.settings import load

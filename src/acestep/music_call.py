@@ -11,7 +11,7 @@ from typing import Any
 from acestep.inference_types import GenerationConfig, GenerationParams
 from acestep.told import Told
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.tasks import GENERATE
+from headroom.models.acestep.requests.tasks import GENERATE
 
 BATCH = 2  # songs where nobody says how many
 _RENAMED: Mapping[str, str] = MappingProxyType(

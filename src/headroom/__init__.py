@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         WeightsMissing,
     )
     from headroom.memory.plan import Plan
-    from headroom.models.acestep.requests import (
+    from headroom.models.acestep.requests.songs import (
         Complete,
         Cover,
         Extract,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Repaint,
         Text2Music,
     )
-    from headroom.models.acestep.song import Song
+    from headroom.models.acestep.song.song import Song
     from headroom.params.clamp import Note
 
 __version__: str
@@ -77,7 +77,7 @@ _PLACES = {
         "WeightsMissing",
     ),
     "headroom.memory.plan": ("Plan",),
-    "headroom.models.acestep.requests": (
+    "headroom.models.acestep.requests.songs": (
         "Complete",
         "Cover",
         "Extract",
@@ -85,7 +85,7 @@ _PLACES = {
         "Repaint",
         "Text2Music",
     ),
-    "headroom.models.acestep.song": ("Song",),
+    "headroom.models.acestep.song.song": ("Song",),
     "headroom.params.clamp": ("Note",),
 }
 

@@ -15,10 +15,10 @@ from acestep.asked import asked, said_seeds
 from acestep.inference import GenerationConfig, GenerationParams
 from acestep.music_call import MusicCall
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.requests import Cover, Repaint, Text2Music
-from headroom.models.acestep.song import Sampling, Song
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.requests.songs import Cover, Repaint, Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Sampling, Song
 
 CODES = "".join(f"<|audio_code_{n}|>" for n in range(60))
 TURBO, BASE = VARIANTS["acestep-v15-turbo"], VARIANTS["acestep-v15-base"]

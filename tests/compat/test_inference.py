@@ -22,7 +22,7 @@ from acestep.inference import (
 )
 from acestep.llm_inference import LLMHandler
 from headroom.audio.claims import Claim
-from headroom.models.acestep.codes_text import codes_from_text
+from headroom.models.acestep.text.codes_text import codes_from_text
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, GenerationResult, generate_music
 from headroom import Text2Music
-from headroom.models.acestep import timestamps
-from headroom.models.acestep.alignment import Consensus
+from headroom.models.acestep.timestamps import timestamps
+from headroom.models.acestep.timestamps.alignment import Consensus
 
 LYRICS = "[Verse]\nla la la\nthe sea"
 KEYS = ("encoder_hidden_states", "encoder_attention_mask", "context_latents")

@@ -22,7 +22,7 @@ from acestep.inference import GenerationConfig, GenerationParams, GenerationResu
 from acestep.later import NotYet
 from acestep.llm_inference import LLMHandler
 from headroom.errors import HeadroomError, InvalidRequest
-from headroom.models.acestep.codes_text import codes_in
+from headroom.models.acestep.text.codes_text import codes_in
 from headroom.models.base import SongSheet
 
 CODES = "".join(f"<|audio_code_{n}|>" for n in range(50))

@@ -15,10 +15,10 @@ from headroom.cli import plan as plan_command
 from headroom.cli import profile
 from headroom.cli.main import COMMANDS
 from headroom.memory.tiers import TIERS, Tier, tier_of
-from headroom.models.acestep.requests import TASKS
+from headroom.models.acestep.requests.songs import TASKS
 from headroom.params.describe import union
-from headroom.profiler.tier_types import TierRow, TierTest
-from headroom.profiler.tiers_report import printed
+from headroom.profiler.tiers.report import printed
+from headroom.profiler.tiers.rows import TierRow, TierTest
 from headroom.settings import declared
 from headroom.settings_memory import POLICIES
 from support.guide_pages import (

@@ -11,7 +11,7 @@ from typing import Annotated, cast
 import pytest
 
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.params.clamp import clamp
 from headroom.params.flags import parse
 from headroom.params.knob import Knob, Limit

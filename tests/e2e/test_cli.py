@@ -24,8 +24,8 @@ from headroom.engine.provenance import read
 from headroom.engine.seeds import settle
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.model import BUNDLED, NANO
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.vocabulary import TRACKS
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.text.vocabulary import TRACKS
 from unit.cli.conftest import Cli, cli, home  # fixtures
 
 __all__ = ["cli", "home"]

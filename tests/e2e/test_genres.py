@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidCheckpoint
-from headroom.lm.fill import Filled, fill
-from headroom.models.acestep import texts
-from headroom.models.acestep.language import GENRES, Language
+from headroom.lm.constrained_decode import Filled, fill
+from headroom.models.acestep.language.folder import GENRES, Language, sheet_writing
 from support.languages import SMALL, copied
 from unit.cli.conftest import Cli, cli, home
 
@@ -22,8 +21,8 @@ CHOICES = {"rock, slow", "pop", "1980"}
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sheets without their lyrics, which take the small model long."""
-    monkeypatch.setattr(texts, "TEXT_TOKENS", 40)
-    monkeypatch.setattr(texts, "FIELDS", ("genres",))
+    monkeypatch.setattr(sheet_writing, "TEXT_TOKENS", 40)
+    monkeypatch.setattr(sheet_writing, "FIELDS", ("genres",))
 
 
 def genres_of(cli: Cli, seed: int) -> str:
@@ -69,4 +68,4 @@ def test_a_list_in_the_folder_that_is_no_text_is_a_fault_of_the_folder(tmp_path:
 
 
 def test_the_stub_is_the_real_loop() -> None:
-    assert texts.fill is fill and Filled is texts.Filled
+    assert sheet_writing.fill is fill and Filled is sheet_writing.Filled

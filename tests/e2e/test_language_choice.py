@@ -19,10 +19,11 @@ from headroom.memory.footprint import Component, Footprint, Stage, Way
 from headroom.memory.limits import Choices, terms
 from headroom.memory.plan import NO_WISHES
 from headroom.memory.tiers import LM_SIZES
-from headroom.models.acestep import acts, model
-from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.sheet import Sheet
-from headroom.models.acestep.texts import Written
+from headroom.models.acestep import model
+from headroom.models.acestep.language import language_service
+from headroom.models.acestep.language.sheet import Sheet
+from headroom.models.acestep.language.sheet_writing import Written
+from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
 from headroom.models.base import SheetWish, Song
 from headroom.settings import Settings
 from headroom.settings_memory import Policy
@@ -201,7 +202,7 @@ def test_a_language_model_above_the_tier_falls_back_and_names_it(
     assert f"may load {'0.6B' if used == '0.6B' else '0.6B, 1.7B'}" in note.why
     name = f"acestep-5Hz-lm-{used}"
     assert result.thought is not None and result.thought.language == name
-    monkeypatch.setattr(acts, "write_text", lambda *given: Written(Sheet(bpm=90), ""))
+    monkeypatch.setattr(language_service, "write_text", lambda *given: Written(Sheet(bpm=90), ""))
     sheet = engine.write(SheetWish("inspire", "rain", seed=1))
     assert [n.field for n in sheet.notes] == ["card", "lm_model"]
     free = simulated(place, size, "adaptive", lm=LARGE)

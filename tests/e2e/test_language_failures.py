@@ -16,7 +16,7 @@ from headroom.errors import HeadroomError, InvalidCheckpoint, LanguageModelFaile
 from headroom.lm.decode import Writing, write
 from headroom.lm.sample import Sampling
 from headroom.memory.limits import Choices
-from headroom.models.acestep.language import Language
+from headroom.models.acestep.language.folder import Language
 from headroom.models.base import SheetWish
 from support.languages import LARGE, SMALL, WEIGHTS, broken_numbers, copied, huge_activations
 from unit.cli.conftest import Cli, cli, home

@@ -24,15 +24,14 @@ from acestep.inference import (
 from acestep.llm_inference import LLMHandler
 from headroom import Engine, Text2Music
 from headroom.errors import InvalidRequest
-from headroom.lm.fill import Filled, fill
+from headroom.lm.constrained_decode import Filled, fill
 from headroom.lm.sample import Sampling
-from headroom.models.acestep import texts
-from headroom.models.acestep.acts import BUNDLED
-from headroom.models.acestep.language import Language
-from headroom.models.acestep.requests import request_from
-from headroom.models.acestep.sheet import Sheet
-from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar
-from headroom.models.acestep.thinking import chances
+from headroom.models.acestep.language.folder import Language, sheet_writing
+from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.language.lm_planning import chances
+from headroom.models.acestep.language.sheet import Sheet
+from headroom.models.acestep.language.sheet_grammar import FreeText, SheetGrammar
+from headroom.models.acestep.requests.songs import request_from
 from headroom.models.base import SheetWish, SongSheet
 from headroom.settings import Settings
 from unit.cli.conftest import Cli, cli, home
@@ -44,7 +43,7 @@ LANGUAGE = Language("nano", BUNDLED / "acestep-5Hz-lm-nano", "float32")
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts that end early: the small model would write lyrics for seconds."""
-    monkeypatch.setattr(texts, "TEXT_TOKENS", 30)
+    monkeypatch.setattr(sheet_writing, "TEXT_TOKENS", 30)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def notes_of(sheet: SongSheet) -> dict[str, tuple[object, object]]:
 
 def prompt_of(wish: SheetWish) -> str:
     """What the language model reads."""
-    asked = texts.text_task(wish, 240, LANGUAGE)
+    asked = sheet_writing.text_task(wish, 240, LANGUAGE)
     return LANGUAGE.words.said(asked.task.prompt)
 
 
@@ -72,7 +71,7 @@ GIVEN: dict[str, object] = {
 
 def test_metadata_beyond_their_range_are_put_right_with_a_note(engine: Engine) -> None:
     wish = SheetWish("format", "slow", "la", given=GIVEN, seed=1)
-    task = texts.text_task(wish, 240, LANGUAGE).task
+    task = sheet_writing.text_task(wish, 240, LANGUAGE).task
     assert task.given.values() == {"bpm": 300, "duration": 240, "language": "en"}
     sheet = engine.write(wish)
     assert notes_of(sheet) == {
@@ -114,7 +113,9 @@ def test_words_beyond_what_is_documented_are_cut_alike_everywhere(engine: Engine
     assert {name: used for name, (_, used) in notes_of(sheet).items()} == {
         "caption": caption, "lyrics": lyrics,
     }  # fmt: skip
-    given = texts.text_task(SheetWish("format", "x", given={"caption": CAPTION}), 240, LANGUAGE)
+    given = sheet_writing.text_task(
+        SheetWish("format", "x", given={"caption": CAPTION}), 240, LANGUAGE
+    )
     assert given.task.given.caption == caption and [n.field for n in given.notes] == ["caption"]
 
 
@@ -203,7 +204,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[object, Samplin
         found.append((given[2], given[5]))
         return fill(*given)
 
-    monkeypatch.setattr(texts, "fill", watched)
+    monkeypatch.setattr(sheet_writing, "fill", watched)
     return found
 
 
@@ -236,8 +237,8 @@ def test_a_text_that_is_no_sheet_is_a_failure(
     llm = LLMHandler()
     llm.initialize(str(tmp_path), "acestep-5Hz-lm-nano", backend="pt", device="cpu")
     nothing = LANGUAGE.words.ids("nothing of the kind")
-    real = texts.fill
-    monkeypatch.setattr(texts, "fill", lambda *given: replace(real(*given), tokens=nothing))
+    real = sheet_writing.fill
+    monkeypatch.setattr(sheet_writing, "fill", lambda *given: replace(real(*given), tokens=nothing))
     found = create_sample(llm, "rain")
     assert not found.success and found.error == "Empty metadata returned"
 
@@ -307,22 +308,24 @@ def test_instrumental_music_has_no_lyrics_whatever_is_said_or_written(
     act: str, constrained: bool
 ) -> None:
     wish = SheetWish(act, "rain", "la la", instrumental=True, constrained=constrained)
-    asked = texts.text_task(wish, 240, LANGUAGE)
+    asked = sheet_writing.text_task(wish, 240, LANGUAGE)
     assert not asked.task.sings and "la la" not in prompt_of(wish)
-    written = texts.Written(Sheet(caption="rain"), "[Verse]\nwords that were written all the same")
-    sheet = texts.song_sheet(wish, written, asked.notes)
+    written = sheet_writing.Written(
+        Sheet(caption="rain"), "[Verse]\nwords that were written all the same"
+    )
+    sheet = sheet_writing.song_sheet(wish, written, asked.notes)
     assert (sheet.lyrics, sheet.instrumental) == ("[Instrumental]", True)
     assert notes_of(sheet) == ({"lyrics": ("la la", None)} if act == "format" else {})
-    voice = texts.song_sheet(SheetWish(act, "rain", "la la"), written, ())
+    voice = sheet_writing.song_sheet(SheetWish(act, "rain", "la la"), written, ())
     assert (voice.lyrics, voice.instrumental) == (written.lyrics, False)
-    assert texts.text_task(SheetWish(act, "rain", "la la"), 240, LANGUAGE).task.sings
+    assert sheet_writing.text_task(SheetWish(act, "rain", "la la"), 240, LANGUAGE).task.sings
 
 
 def test_values_that_people_write_in_words_and_units_are_forced() -> None:
     given = {"tempo": "120 BPM", "key": "Am", "duration": "1:30", "language": "English"}
-    task = texts.text_task(SheetWish("inspire", "rain", given=given), 240, LANGUAGE).task
+    task = sheet_writing.text_task(SheetWish("inspire", "rain", given=given), 240, LANGUAGE).task
     assert task.given == Sheet(120, None, 90, None, "A minor", "en")
-    beyond = texts.text_task(
+    beyond = sheet_writing.text_task(
         SheetWish("inspire", "rain", given={"tempo": "999 BPM"}), 240, LANGUAGE
     )
     assert [(n.field, n.asked, n.used) for n in beyond.notes] == [("bpm", "999 BPM", 300)]

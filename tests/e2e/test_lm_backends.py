@@ -61,7 +61,7 @@ def test_mlx_makes_the_same_song(plain: Result, monkeypatch: pytest.MonkeyPatch)
         calls.append(given)
         return write(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("headroom.models.acestep.thinking.write_mlx", counted)
+    monkeypatch.setattr("headroom.models.acestep.language.lm_planning.write_mlx", counted)
     result = song("mlx")
     assert calls and told(result) == [] and same(result, plain)
     assert written(result) > written(plain)

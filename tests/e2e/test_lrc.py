@@ -17,11 +17,12 @@ from headroom.audio.wave import Audio
 from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Residency, Wishes
-from headroom.models.acestep import render, timestamps
-from headroom.models.acestep.alignment import Consensus
 from headroom.models.acestep.model import AceStep
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.sung import Line, Sung
+from headroom.models.acestep.rendering import render
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.lyric_tokens import Line, Sung
+from headroom.models.acestep.timestamps import timestamps
+from headroom.models.acestep.timestamps.alignment import Consensus
 from headroom.models.base import Timestamps
 from headroom.runtime.events import Event, Replanned, StageDone
 from headroom.settings import load

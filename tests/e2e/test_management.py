@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from headroom.engine.engine import Engine
-from headroom.models.acestep.requests import Cover, Text2Music
+from headroom.models.acestep.requests.songs import Cover, Text2Music
 from headroom.runtime.pool import State
 from headroom.settings import load
 

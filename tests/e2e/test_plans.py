@@ -12,9 +12,9 @@ import torch
 
 from headroom import Engine, Text2Music, replay
 from headroom.memory.limits import Choices
-from headroom.models.acestep import thinking
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.language import lm_planning
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 from headroom.params.clamp import Note
 from headroom.settings import Settings
 
@@ -189,8 +189,8 @@ class Stuck:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, index: int, times: int) -> None:
         self.calls: list[tuple[list[tuple[int, ...]], torch.Tensor]] = []
-        self._real, self._index, self._times = thinking.write_codes, index, times
-        monkeypatch.setattr(thinking, "write_codes", self)
+        self._real, self._index, self._times = lm_planning.write_codes, index, times
+        monkeypatch.setattr(lm_planning, "write_codes", self)
 
     def __call__(
         self, prompts: list[tuple[int, ...]], against: object, chances: torch.Tensor, *rest: object
@@ -198,7 +198,7 @@ class Stuck:
         self.calls.append((prompts, chances.clone()))
         codes = self._real(prompts, against, chances, *rest).clone()  # type: ignore[arg-type]
         if len(self.calls) <= self._times:
-            codes[min(self._index, len(prompts) - 1), START : START + thinking.REPEATED] = 9
+            codes[min(self._index, len(prompts) - 1), START : START + lm_planning.REPEATED] = 9
         return codes
 
 
@@ -229,7 +229,9 @@ def test_codes_that_stand_still_again_are_said(
 ) -> None:
     stuck = Stuck(monkeypatch, 0, times=9)
     songs, notes, _ = planned(engine, thinking=True, seed=3, **NOTHING_ELSE)
-    assert len(stuck.calls) == 2 and songs[0].codes[START : START + thinking.REPEATED] == (9,) * 40
+    assert (
+        len(stuck.calls) == 2 and songs[0].codes[START : START + lm_planning.REPEATED] == (9,) * 40
+    )
     (note,) = notes
     assert note.field == "audio_codes" and "40 times in a row (seed 3)" in note.why
     # The likeliest code is the same whatever is drawn: trying again would be in vain.
@@ -239,9 +241,9 @@ def test_codes_that_stand_still_again_are_said(
 
 
 def test_a_run_is_found_where_it_is() -> None:
-    assert thinking._longest_run([1, 2, 2, 2, 3, 3]) == (1, 3)
-    assert thinking._longest_run([4, 4]) == (0, 2) and thinking._longest_run([]) == (0, 0)
-    assert thinking._longest_run([5, 6, 6]) == (1, 2)
+    assert lm_planning._longest_run([1, 2, 2, 2, 3, 3]) == (1, 3)
+    assert lm_planning._longest_run([4, 4]) == (0, 2) and lm_planning._longest_run([]) == (0, 0)
+    assert lm_planning._longest_run([5, 6, 6]) == (1, 2)
 
 
 def test_older_prompts_are_behind_a_setting(

@@ -24,11 +24,12 @@ import soundfile
 from headroom.cli.main import STOPPED, main
 from headroom.engine.engine import Engine
 from headroom.errors import DoesNotFit, OutOfMemory
-from headroom.profiler import matrix, single, tiers
+from headroom.profiler import matrix, single
 from headroom.profiler.options import Options
 from headroom.profiler.record import schema
-from headroom.profiler.tier_types import TierRow, TierTest
-from headroom.profiler.tiers_table import published
+from headroom.profiler.tiers import run
+from headroom.profiler.tiers.rows import TierRow, TierTest
+from headroom.profiler.tiers.table import published
 from headroom.units import GIB
 from unit.cli.conftest import Cli, Done, cli, home
 
@@ -43,9 +44,9 @@ def _small(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Songs of a second, one at a time, and short texts."""
     monkeypatch.setenv("ACESTEP_MAX_DURATION", str(SECONDS))
     monkeypatch.setenv("ACESTEP_MAX_BATCH_SIZE", "1")
-    monkeypatch.setattr("headroom.models.acestep.compose.LEAST_FRAMES", FRAMES)
-    monkeypatch.setattr("headroom.models.acestep.texts.TEXT_TOKENS", TOKENS)
-    monkeypatch.setattr("headroom.models.acestep.thinking.METADATA_TOKENS", TOKENS)
+    monkeypatch.setattr("headroom.models.acestep.song.compose.LEAST_FRAMES", FRAMES)
+    monkeypatch.setattr("headroom.models.acestep.language.sheet_writing.TEXT_TOKENS", TOKENS)
+    monkeypatch.setattr("headroom.models.acestep.language.lm_planning.METADATA_TOKENS", TOKENS)
 
 
 def written(path: Path) -> dict[str, Any]:
@@ -480,11 +481,11 @@ def _tried(monkeypatch: pytest.MonkeyPatch) -> None:
                 measured_peak=int(0.8 * size * GIB), frames=750, tile=256, init_seconds=1.0,
             )
             for size in options.tiers
-            for case in tiers.cases_of(size, options)
+            for case in run.cases_of(size, options)
         )  # fmt: skip
         return TierTest(rows, 1.0, False, options.tier_boundary, options.tier_batch_boundary)
 
-    monkeypatch.setattr(tiers, "tier_test", tested)
+    monkeypatch.setattr(run, "tier_test", tested)
 
 
 @pytest.fixture

@@ -13,12 +13,7 @@ from headroom.memory.limits import Choices, Policy, terms
 from headroom.memory.plan import Residency
 from headroom.memory.planner import plan
 from headroom.models.acestep.blueprint import Blueprint, language_model
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.released import released_lm
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.thinking import write_codes
-from headroom.models.acestep.thinking_cost import (
+from headroom.models.acestep.cost.lm_cost import (
     CODEBOOK,
     FRAME,
     TEXT_WORDS,
@@ -26,6 +21,11 @@ from headroom.models.acestep.thinking_cost import (
     footprint,
     thinking,
 )
+from headroom.models.acestep.language.lm_planning import write_codes
+from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
+from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.song.compose import compose
 from headroom.models.base import Setup
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run

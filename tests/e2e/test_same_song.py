@@ -18,7 +18,7 @@ from headroom.engine.result import Result
 from headroom.errors import OutOfMemory
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Residency, Wish, Wishes
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.runtime.events import Event, Replanned, StageStarted
 from headroom.settings import load
 

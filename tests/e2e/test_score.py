@@ -10,11 +10,11 @@ import torch
 
 from headroom import Engine
 from headroom.errors import InvalidRequest
-from headroom.models.acestep import lm_prompts
-from headroom.models.acestep.language import Language
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.scoring import SCALE, ScoreTask, reward
+from headroom.models.acestep.language.sheet import Sheet
 from headroom.models.acestep.model import BUNDLED
-from headroom.models.acestep.scoring import SCALE, ScoreTask, reward
-from headroom.models.acestep.sheet import Sheet
+from headroom.models.acestep.text import lm_prompts
 from headroom.models.base import SheetWish
 from headroom.nn.causal import CausalLM
 from unit.cli.conftest import Cli, cli, home

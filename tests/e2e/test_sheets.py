@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 from unit.cli.conftest import Cli, cli, home
 
 __all__ = ["cli", "home"]
@@ -18,7 +18,7 @@ __all__ = ["cli", "home"]
 @pytest.fixture(autouse=True)
 def _room(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a sheet and some lyrics: the small model sings on as long as there is room."""
-    monkeypatch.setattr("headroom.models.acestep.texts.TEXT_TOKENS", 1300)
+    monkeypatch.setattr("headroom.models.acestep.language.sheet_writing.TEXT_TOKENS", 1300)
 
 
 def sheet(done: object) -> dict[str, object]:

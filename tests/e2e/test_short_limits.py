@@ -9,7 +9,7 @@ import pytest
 
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.base import SheetWish
 from headroom.settings import Settings, load
 from unit.cli.conftest import Cli, cli, home
@@ -31,7 +31,7 @@ def limited(name: str, value: str) -> Engine:
 
 @pytest.fixture(autouse=True)
 def _room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headroom.models.acestep.texts.TEXT_TOKENS", 150)
+    monkeypatch.setattr("headroom.models.acestep.language.sheet_writing.TEXT_TOKENS", 150)
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,13 @@ from headroom.engine import result, seeds
 from headroom.engine.result import Report, Result
 from headroom.engine.seeds import settle
 from headroom.memory.plan import Plan
-from headroom.models.acestep import song as songs_file
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.language_fields import LanguageFields
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, PlannedFields, Text2Music
-from headroom.models.acestep.song import Finish, Repainting, Sampling, Song, Source, Wavelet
-from headroom.models.acestep.source_fields import EdgeFields
-from headroom.models.acestep.variants import VARIANTS, Variant, unused
+from headroom.models.acestep.requests.language_fields import LanguageFields
+from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, PlannedFields, Text2Music
+from headroom.models.acestep.requests.source_fields import EdgeFields
+from headroom.models.acestep.requests.variants import VARIANTS, Variant, unused
+from headroom.models.acestep.song import song as songs_file
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Finish, Repainting, Sampling, Song, Source, Wavelet
 from headroom.params.clamp import clamp
 from headroom.params.describe import Param, describe
 from headroom.params.knob import Knob, Limit

@@ -18,10 +18,10 @@ from headroom.engine.engine import Engine
 from headroom.engine.replay import replay
 from headroom.engine.result import Result
 from headroom.errors import InvalidRequest, InvalidSource
-from headroom.models.acestep import conditions, render
-from headroom.models.acestep.conditions import Conditions
-from headroom.models.acestep.material import Material
-from headroom.models.acestep.requests import (
+from headroom.models.acestep.rendering import conditions, render
+from headroom.models.acestep.rendering.conditions import Conditions
+from headroom.models.acestep.rendering.source_latents import Material
+from headroom.models.acestep.requests.songs import (
     TASKS,
     AnyMusicRequest,
     Extract,
@@ -29,7 +29,7 @@ from headroom.models.acestep.requests import (
     Text2Music,
     request_from,
 )
-from headroom.models.acestep.song import Song
+from headroom.models.acestep.song.song import Song
 from headroom.runtime.events import StageStarted
 from headroom.settings import load
 from headroom.weights.silence import load_silence, silence_frames

@@ -11,11 +11,11 @@ import soundfile
 
 from headroom import Engine, Text2Music, replay
 from headroom.memory.limits import Choices
-from headroom.models.acestep.language_fields import LanguageFields
-from headroom.models.acestep.requests import AnyPlanned, PlannedFields, request_from
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.tasks import SourceChannels
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.requests.language_fields import LanguageFields
+from headroom.models.acestep.requests.songs import AnyPlanned, PlannedFields, request_from
+from headroom.models.acestep.requests.tasks import SourceChannels
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 from headroom.runtime.pool import State
 from headroom.settings import Settings
 

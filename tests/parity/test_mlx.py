@@ -24,9 +24,9 @@ from headroom.lm.cost import MLX_SPARE
 from headroom.lm.decode import ReadBefore, Rows, Writing, nothing_seen, write
 from headroom.lm.mlx import write_mlx
 from headroom.lm.sample import Sampling
-from headroom.models.acestep.config import BlockSizes, TextEncoderConfig
-from headroom.models.acestep.encoders import layer_sizes
-from headroom.models.acestep.thinking_cost import component, mlx_room
+from headroom.models.acestep.cost.lm_cost import component, mlx_room
+from headroom.models.acestep.networks.config import BlockSizes, TextEncoderConfig
+from headroom.models.acestep.networks.encoders import layer_sizes
 from headroom.nn.causal import CausalLM
 from headroom.runtime.quantize import quantize
 from support.near import assert_agrees, exactly

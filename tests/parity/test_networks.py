@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headroom.diffusion.schedule import TURBO_TABLES
-from headroom.models.acestep.codes import hints
-from headroom.models.acestep.config import dit_config
-from headroom.models.acestep.dit import time_features
+from headroom.models.acestep.networks.codes import hints
+from headroom.models.acestep.networks.config import dit_config
+from headroom.models.acestep.networks.dit import time_features
 from headroom.nn import attention
 from headroom.nn.fsq import FSQ
 from headroom.nn.qwen3 import pack

@@ -17,10 +17,10 @@ from headroom.audio.wave import Audio
 from headroom.diffusion.noise import Stream, draw
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
-from headroom.models.acestep import material, render
-from headroom.models.acestep.dit import DiT
-from headroom.models.acestep.requests import AnyMusicRequest, Cover, Lego, Repaint, Text2Music
-from headroom.models.acestep.song import Song
+from headroom.models.acestep.networks.dit import DiT
+from headroom.models.acestep.rendering import render, source_latents
+from headroom.models.acestep.requests.songs import AnyMusicRequest, Cover, Lego, Repaint, Text2Music
+from headroom.models.acestep.song.song import Song
 from headroom.settings import load
 from support import scalar_sampler, synth
 from support.near import assert_agrees, exactly, twice
@@ -752,7 +752,7 @@ def test_two_references_make_two_rows(
         heard.append(cut.samples)
         return cut
 
-    monkeypatch.setattr(material, "reference_cuts", spy)
+    monkeypatch.setattr(source_latents, "reference_cuts", spy)
     monkeypatch.setattr(reference_audio, "CUT", 10 * 1920)  # the small model hears 30 frames
     request = Text2Music(caption="x", duration=10, seed=13, reference_audio=tuple(paths))
     result = engine.generate(request)

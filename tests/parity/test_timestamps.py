@@ -14,15 +14,20 @@ from headroom.audio.wave import Audio
 from headroom.diffusion.noise import draw
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidRequest
-from headroom.models.acestep import timestamps
-from headroom.models.acestep.alignment import Consensus, probabilities
-from headroom.models.acestep.config import AceStepConfig
-from headroom.models.acestep.dit import DiTLayer
-from headroom.models.acestep.prompts import PromptTokenizer
-from headroom.models.acestep.released import DIT_2B, DIT_XL, dit_config
-from headroom.models.acestep.requests import Cover, Text2Music
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.timestamps import HEADS, check_heads, heads_of, timing
+from headroom.models.acestep.networks.config import AceStepConfig
+from headroom.models.acestep.networks.dit import DiTLayer
+from headroom.models.acestep.networks.released import DIT_2B, DIT_XL, dit_config
+from headroom.models.acestep.requests.songs import Cover, Text2Music
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.prompts import PromptTokenizer
+from headroom.models.acestep.timestamps.alignment import Consensus, probabilities
+from headroom.models.acestep.timestamps.timestamps import (
+    HEADS,
+    check_heads,
+    heads_of,
+    timestamps,
+    timing,
+)
 from headroom.settings import load
 from support import synth
 from support.near import assert_agrees, twice

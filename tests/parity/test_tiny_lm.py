@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headroom.errors import InvalidCheckpoint
-from headroom.models.acestep.language import Language
-from headroom.models.acestep.lm_words import Words
-from headroom.models.acestep.sheet import Sheet
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.sheet import Sheet
 from headroom.nn.causal import CausalLM
 from support import lm_texts
 from support.lm_tokenizer import CODES, VALID

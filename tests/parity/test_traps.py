@@ -17,22 +17,22 @@ from tokenizers import processors
 from torch import Tensor
 from torch.nn import functional as F
 
-from headroom.models.acestep import compose as compose_module
-from headroom.models.acestep import dit as dit_module
-from headroom.models.acestep import prompts
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.dit import CrossCache
-from headroom.models.acestep.encoders import TimbreEncoder
-from headroom.models.acestep.material import Sounds, assemble
-from headroom.models.acestep.prompts import (
+from headroom.models.acestep.networks import dit as dit_module
+from headroom.models.acestep.networks.dit import CrossCache
+from headroom.models.acestep.networks.encoders import TimbreEncoder
+from headroom.models.acestep.rendering.source_latents import Sounds, assemble
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song import compose as compose_module
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Region, Song
+from headroom.models.acestep.text import prompts
+from headroom.models.acestep.text.prompts import (
     Metas,
     PromptTokenizer,
     caption_prompt,
     lyric_prompt,
 )
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.song import Region, Song
-from headroom.models.acestep.variants import VARIANTS
 from headroom.nn.fsq import FSQ
 from support.near import assert_near, bf16_time, exactly, half_excess, is_fault
 from support.oracle import Oracle, Tree

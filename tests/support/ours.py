@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from headroom.audio.wave import Audio
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
-from headroom.models.acestep.codes import Codes
-from headroom.models.acestep.config import (
+from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.config import (
     AceStepConfig,
     dit_config,
     text_encoder_config,
 )
-from headroom.models.acestep.dit import CrossCache, DiT, Layout, TimePath
-from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.requests import AnyMusicRequest
+from headroom.models.acestep.networks.dit import CrossCache, DiT, Layout, TimePath
+from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
+from headroom.models.acestep.requests.songs import AnyMusicRequest
 from headroom.nn.config_fields import read_config
 from headroom.nn.qwen3 import Qwen3
 from headroom.weights.load import Checkpoint, load

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from headroom.models.acestep.config import AceStepConfig, BlockSizes
-from headroom.models.acestep.dit import CrossCache, DiT, Layout, Modulation
+from headroom.models.acestep.networks.config import AceStepConfig, BlockSizes
+from headroom.models.acestep.networks.dit import CrossCache, DiT, Layout, Modulation
 
 SIZES = BlockSizes(
     width=64, hidden=96, heads=4, kv_heads=2, head_dim=16, eps=1e-6, theta=1e6

@@ -21,7 +21,7 @@ from typing import Any
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
 
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 from support.lm_texts import PROMPTS, TARGETS
 from support.lm_tokenizer import OTHERS, SPECIAL, laid_out, marked
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from headroom.models.acestep.lm_words import Words
-from headroom.models.acestep.sheet import FIELDS, Sheet, read
-from headroom.models.acestep.sheet_grammar import SheetGrammar, SheetWords
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.sheet import FIELDS, Sheet, read
+from headroom.models.acestep.language.sheet_grammar import SheetGrammar, SheetWords
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 
 # What somebody may have said, by field.
 SAID: dict[str, tuple[str | int, ...]] = {

@@ -47,7 +47,7 @@ def test_a_dry_run_goes_through_every_section(tmp_path: Path):
 
 def test_operations_of_a_step_are_the_published_ones(program):
     """ACE-Step 1.5 2B, 800 condition rows, the cached keys and values (0.161) taken off."""
-    from headroom.models.acestep.dit import DiT
+    from headroom.models.acestep.networks.dit import DiT
 
     _, _, sizes, step = program
     with torch.device("meta"):

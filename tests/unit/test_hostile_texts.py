@@ -16,8 +16,8 @@ from headroom.cli.generate import read_requests
 from headroom.engine.provenance import check_sources, differences, read
 from headroom.errors import HeadroomError, InvalidFile, InvalidRequest, InvalidSource
 from headroom.hardware.bandwidth import FILE, _rates, _read
-from headroom.models.acestep import examples
-from headroom.models.acestep.language import read_genres
+from headroom.models.acestep.language.folder import read_genres
+from headroom.models.acestep.requests import examples
 from headroom.params.flags import text_of
 from headroom.profiler import compare
 

@@ -13,7 +13,7 @@ from headroom.cli import compile as compile_command
 from headroom.cli import doctor, generate, models, plan, profile, settings, sheet_flags, wizard
 from headroom.cli.parser import Parser
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.requests import TASKS
+from headroom.models.acestep.requests.songs import TASKS
 from headroom.params.describe import union
 
 SHELLS: tuple[str, ...] = tuple(shtab.SUPPORTED_SHELLS)

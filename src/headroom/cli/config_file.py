@@ -16,8 +16,8 @@ from headroom import paths
 from headroom.errors import InvalidFile, InvalidRequest, UnreadableFile
 from headroom.files import CONFIG_BYTES, read_text
 from headroom.log import log
-from headroom.models.acestep.requests import TASKS
-from headroom.models.acestep.unread_names import UNREAD
+from headroom.models.acestep.requests.songs import TASKS
+from headroom.models.acestep.requests.unread_names import UNREAD
 from headroom.params.describe import TASK, union
 from headroom.params.flags import Switch, text_of
 from headroom.params.request import snake, spellings

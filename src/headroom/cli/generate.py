@@ -47,9 +47,9 @@ from headroom.errors import (
     UnreadableFile,
 )
 from headroom.files import LINES_BYTES, parse_json, read_text
-from headroom.models.acestep.examples import USUAL, filled
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
-from headroom.models.acestep.variants import offered
+from headroom.models.acestep.requests.examples import USUAL, filled
+from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, request_from
+from headroom.models.acestep.requests.variants import offered
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, mark_basic
 from headroom.params.read import Family

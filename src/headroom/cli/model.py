@@ -10,8 +10,8 @@ from headroom.cli.models import bundled
 from headroom.cli.parser import EngineFlags, Parser
 from headroom.engine.opening import Opening
 from headroom.errors import InvalidCheckpoint
-from headroom.models.acestep.checks import read_sizes
-from headroom.models.acestep.variants import Variant, variant_of
+from headroom.models.acestep.networks.checks import read_sizes
+from headroom.models.acestep.requests.variants import Variant, variant_of
 from headroom.nn.config_fields import read_config
 from headroom.settings import Settings
 from headroom.weights.catalog import (

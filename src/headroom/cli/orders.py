@@ -13,9 +13,9 @@ from headroom.cli.output import Place, place
 from headroom.engine.limits import batch_default
 from headroom.engine.names import Names, inputs_of
 from headroom.engine.seeds import DRAWN_BITS, check_agreement
-from headroom.models.acestep.regions import MOST_SECONDS, growth
-from headroom.models.acestep.requests import AnyMusicRequest, Lego, Repaint, request_from
-from headroom.models.acestep.vocabulary import TRACKS
+from headroom.models.acestep.requests.regions import MOST_SECONDS, growth
+from headroom.models.acestep.requests.songs import AnyMusicRequest, Lego, Repaint, request_from
+from headroom.models.acestep.text.vocabulary import TRACKS
 from headroom.params.describe import describe, stand_in
 from headroom.params.request import snake
 from headroom.settings import Settings

@@ -36,9 +36,14 @@ from headroom.memory.explain import Alternative, alternatives, explain, is_timed
 from headroom.memory.footprint import DECODE, Footprint
 from headroom.memory.limits import Terms
 from headroom.memory.plan import NO_WISHES, Plan
-from headroom.models.acestep.config import LATENT_RATE, TextEncoderConfig
-from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, PlannedFields, request_from
+from headroom.models.acestep.cost.unopened import footprint_of, songs_of, thinking_of
+from headroom.models.acestep.networks.config import LATENT_RATE, TextEncoderConfig
+from headroom.models.acestep.requests.songs import (
+    TASKS,
+    AnyMusicRequest,
+    PlannedFields,
+    request_from,
+)
 from headroom.models.registry import USUAL, language_size
 from headroom.params.clamp import Note, clamp
 from headroom.params.describe import union

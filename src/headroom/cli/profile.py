@@ -23,9 +23,9 @@ from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_fl
 from headroom.cli.progress import shown, stoppable
 from headroom.engine.opening import Opening
 from headroom.errors import Cancelled, InvalidRequest
-from headroom.models.acestep import examples
-from headroom.models.acestep.codes_text import codes_in
-from headroom.models.acestep.requests import TASKS
+from headroom.models.acestep.requests import examples
+from headroom.models.acestep.requests.songs import TASKS
+from headroom.models.acestep.text.codes_text import codes_in
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, mark_basic, text_of
 from headroom.params.words import seconds_of

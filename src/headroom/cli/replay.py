@@ -12,7 +12,7 @@ from headroom.audio.encode import FORMATS, Format, format_of
 from headroom.cli.output import Place, container, place
 from headroom.cli.parser import AUTO, EngineFlags
 from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.params.describe import stand_in
 from headroom.runtime.events import Stop, Tell
 

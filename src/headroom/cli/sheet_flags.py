@@ -15,9 +15,9 @@ from headroom.audio.files import probe
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.engine.seeds import DRAWN_BITS
 from headroom.errors import InvalidRequest, UnreadableFile
-from headroom.models.acestep.codes_text import CODEBOOK, codes_in
-from headroom.models.acestep.language_fields import CALM
-from headroom.models.acestep.requests import TASKS, Text2Music
+from headroom.models.acestep.requests.language_fields import CALM
+from headroom.models.acestep.requests.songs import TASKS, Text2Music
+from headroom.models.acestep.text.codes_text import CODEBOOK, codes_in
 from headroom.models.base import SheetWish
 from headroom.params.clamp import change
 from headroom.params.describe import Param, union

@@ -11,11 +11,11 @@ from pathlib import Path
 from headroom.cli.models import bundled
 from headroom.cli.parser import EngineFlags
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.checks import read_sizes
-from headroom.models.acestep.components import Networks
-from headroom.models.acestep.config import TextEncoderConfig, text_encoder_config
-from headroom.models.acestep.planning import networks
-from headroom.models.acestep.variants import VARIANTS, Variant, variant_of
+from headroom.models.acestep.cost.components import Networks
+from headroom.models.acestep.cost.unopened import networks
+from headroom.models.acestep.networks.checks import read_sizes
+from headroom.models.acestep.networks.config import TextEncoderConfig, text_encoder_config
+from headroom.models.acestep.requests.variants import VARIANTS, Variant, variant_of
 from headroom.nn.config_fields import read_config
 from headroom.settings import Settings
 from headroom.weights.catalog import (

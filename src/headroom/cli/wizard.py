@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headroom.cli.parser import Parser
 from headroom.errors import Cancelled, InvalidRequest
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.params.describe import TASK, stand_in
 from headroom.params.flags import argv_of, text_of
 from headroom.params.read import validate

@@ -16,7 +16,7 @@ FAMILIES = {
     "tone": "tone_model.model:open_model",  # examples/tone_model, where that is on the path
 }
 USUAL = "acestep"
-LANGUAGE_SIZES = {"acestep": "headroom.models.acestep.lm_sizes:size_of_named"}
+LANGUAGE_SIZES = {"acestep": "headroom.models.acestep.language.lm_sizes:size_of_named"}
 
 
 def check_family(name: object) -> None:

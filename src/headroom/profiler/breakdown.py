@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headroom.memory.footprint import DECODE
-from headroom.models.acestep.parts import DENOISE
-from headroom.models.acestep.thinking_cost import THINK, WRITE
+from headroom.models.acestep.cost.lm_cost import THINK, WRITE
+from headroom.models.acestep.networks.component_names import DENOISE
 from headroom.profiler.trace import Span
 
 LANGUAGE = (THINK, WRITE)

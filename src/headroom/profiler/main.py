@@ -12,8 +12,8 @@ from pathlib import Path
 from headroom.engine.engine import Engine
 from headroom.engine.limits import asks, limits
 from headroom.errors import Cancelled, InvalidOutput
-from headroom.models.acestep.language_fields import LanguageFields
-from headroom.models.acestep.requests import AnyMusicRequest
+from headroom.models.acestep.requests.language_fields import LanguageFields
+from headroom.models.acestep.requests.songs import AnyMusicRequest
 from headroom.params.clamp import clamp
 from headroom.profiler import functions, matrix, plot, record, report, single, texts
 from headroom.profiler.face import Face
@@ -124,9 +124,9 @@ def _text(options: Options, face: Face) -> Outcome:
 
 
 def _tiers(options: Options, face: Face) -> Outcome:
-    from headroom.profiler import tiers
+    from headroom.profiler.tiers import run
 
-    found = tiers.run(options, face)
+    found = run.run(options, face)
     return Outcome(record.of_tiers(options, found.json()), found.ok, found.interrupted)
 
 

@@ -16,7 +16,7 @@ from headroom.errors import (
     OutOfMemory,
     RenderFailed,
 )
-from headroom.models.acestep.requests import AnyMusicRequest, PlannedFields, Text2Music
+from headroom.models.acestep.requests.songs import AnyMusicRequest, PlannedFields, Text2Music
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from headroom.engine.opening import Opening
-from headroom.models.acestep import examples
-from headroom.models.acestep.requests import (
+from headroom.models.acestep.requests import examples
+from headroom.models.acestep.requests.songs import (
     TASKS,
     AnyMusicRequest,
     PlannedFields,

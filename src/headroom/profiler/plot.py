@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headroom.memory.footprint import DECODE
-from headroom.models.acestep.parts import DENOISE
+from headroom.models.acestep.networks.component_names import DENOISE
 from headroom.profiler.breakdown import LANGUAGE
 from headroom.profiler.single import Measured
 from headroom.profiler.trace import Span

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-from headroom.lm.spent import Spent
+from headroom.lm.token_timing import Spent
 from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.trace import Overhead, Span
 from headroom.units import gib

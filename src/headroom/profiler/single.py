@@ -12,10 +12,10 @@ from typing import cast
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
 from headroom.errors import Cancelled
-from headroom.models.acestep.parts import DENOISE
-from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.thinking_cost import WRITE
+from headroom.models.acestep.cost.lm_cost import WRITE
+from headroom.models.acestep.networks.component_names import DENOISE
+from headroom.models.acestep.requests.songs import AnyMusicRequest, Text2Music
+from headroom.models.acestep.song.song import Song
 from headroom.profiler.breakdown import (
     Breakdown,
     breakdown,

@@ -22,20 +22,25 @@ from headroom.audio.wave import Audio
 from headroom.device.simulated_tensor import UNKNOWN
 from headroom.hardware.machine import DType
 from headroom.lm.decode import ReadBefore
-from headroom.models.acestep.acts import BUNDLED
 from headroom.models.acestep.blueprint import Blueprint, language_model
-from headroom.models.acestep.codes_text import CODEBOOK
-from headroom.models.acestep.language import Language
-from headroom.models.acestep.lm_prompts import THINK as MARK
-from headroom.models.acestep.lm_prompts import THOUGHT
-from headroom.models.acestep.lm_words import Words
+from headroom.models.acestep.cost.lm_cost import METADATA_TOKENS, TEXT_WORDS, THINK, WRITE
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.language.lm_planning import think
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.song_task import SongTask
 from headroom.models.acestep.model import DTYPES
-from headroom.models.acestep.parts import DENOISE, DIT, LANGUAGE_MODEL, VAE_DECODER
-from headroom.models.acestep.released import released_lm
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.song_task import SongTask
-from headroom.models.acestep.thinking import think
-from headroom.models.acestep.thinking_cost import METADATA_TOKENS, TEXT_WORDS, THINK, WRITE
+from headroom.models.acestep.networks.component_names import (
+    DENOISE,
+    DIT,
+    LANGUAGE_MODEL,
+    VAE_DECODER,
+)
+from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.codes_text import CODEBOOK
+from headroom.models.acestep.text.lm_prompts import THINK as MARK
+from headroom.models.acestep.text.lm_prompts import THOUGHT
 from headroom.models.base import Loader, Setup, Thought
 from headroom.nn.causal import CausalLM, Past, Place
 from headroom.params.clamp import Note

@@ -9,9 +9,9 @@ from typing import cast
 
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.codes_text import codes_to_text
-from headroom.models.acestep.requests import AnyMusicRequest, Text2Music
-from headroom.models.acestep.song import Song
+from headroom.models.acestep.requests.songs import AnyMusicRequest, Text2Music
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.codes_text import codes_to_text
 from headroom.models.base import SheetWish, SongSheet
 from headroom.profiler.breakdown import Breakdown, breakdown
 from headroom.profiler.face import Face

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headroom.lm.spent import Laps, Spent, Timed
+from headroom.lm.token_timing import Laps, Spent, Timed
 from headroom.runtime.events import Event, Progress, Replanned, StageDone, StageStarted, Wrote
 
 CALLS = 2000  # that the cost of listening is measured over, five times

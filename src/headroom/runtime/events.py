@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from headroom.lm.spent import Spent
+from headroom.lm.token_timing import Spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headroom.device import Device, Graph
 from headroom.errors import Cancelled, OutOfMemory
-from headroom.lm.spent import Spent
+from headroom.lm.token_timing import Spent
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.runtime.events import (
     Progress,

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint
-from headroom.weights.blank import shapes_only
 from headroom.weights.checkpoint import Checkpoint, Stored, mismatch, wrong_kind
 from headroom.weights.header import name_of
+from headroom.weights.meta_modules import shapes_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from acestep.asked import asked
 from acestep.inference_types import GenerationConfig, GenerationParams
 from headroom.cli.generate import _request as request_of_line
 from headroom.cli.parser import spelt
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
-from headroom.models.acestep.unread_names import UNREAD
+from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, request_from
+from headroom.models.acestep.requests.unread_names import UNREAD
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, argv_of, given
 from support.strangers.door import Wrong
@@ -98,7 +98,7 @@ def take_request(case: Any, folder: Path) -> None:
 def _union(case: Any) -> AnyMusicRequest:
     from pydantic import TypeAdapter
 
-    from headroom.models.acestep.requests import MusicRequest
+    from headroom.models.acestep.requests.songs import MusicRequest
 
     return TypeAdapter(MusicRequest).validate_python(case)  # type: ignore[no-any-return]
 

@@ -10,9 +10,9 @@ from random import Random
 from typing import Any
 
 from headroom.cli.models import bundled
-from headroom.models.acestep.checks import read_sizes
-from headroom.models.acestep.prompts import PromptTokenizer, lyric_prompt
-from headroom.models.acestep.sung import sung
+from headroom.models.acestep.networks.checks import read_sizes
+from headroom.models.acestep.text.lyric_tokens import sung
+from headroom.models.acestep.text.prompts import PromptTokenizer, lyric_prompt
 from headroom.nn.config_fields import LARGEST, VOCABULARY
 from headroom.weights.catalog import check_place, installed
 from support.strangers.door import Wrong

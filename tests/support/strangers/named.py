@@ -11,8 +11,8 @@ from typing import Any, cast
 from headroom.cli import config_file, generate
 from headroom.cli.generate import read_requests
 from headroom.engine import provenance
-from headroom.models.acestep import examples
-from headroom.models.acestep.requests import TASKS, request_from
+from headroom.models.acestep.requests import examples
+from headroom.models.acestep.requests.songs import TASKS, request_from
 from headroom.models.base import AnyModel
 from headroom.params.flags import text_of
 from headroom.profiler import compare
@@ -71,7 +71,7 @@ def texts(rng: Random) -> Any:
 
 
 def _genres(path: Path) -> object:
-    from headroom.models.acestep.language import read_genres  # brings torch
+    from headroom.models.acestep.language.folder import read_genres  # brings torch
 
     return read_genres(path)
 

@@ -10,10 +10,7 @@ from typing import Any
 
 from headroom.audio.lrc import Timed, lrc
 from headroom.errors import HeadroomError
-from headroom.models.acestep.lyric_text import has_voice, is_seen
-from headroom.models.acestep.plain_text import as_text
-from headroom.models.acestep.prompts import lyric_prompt
-from headroom.models.acestep.sheet import (
+from headroom.models.acestep.language.sheet import (
     BPM,
     SECONDS,
     SIGNATURES,
@@ -22,8 +19,11 @@ from headroom.models.acestep.sheet import (
     normalised,
     read,
 )
-from headroom.models.acestep.sung import sung
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES
+from headroom.models.acestep.text.lyric_text import has_voice, is_seen
+from headroom.models.acestep.text.lyric_tokens import sung
+from headroom.models.acestep.text.plain_text import as_text
+from headroom.models.acestep.text.prompts import lyric_prompt
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 from headroom.settings import declared, load
 from headroom.settings_file import read_env
 from headroom.terminal import visible

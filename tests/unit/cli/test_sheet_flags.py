@@ -12,7 +12,7 @@ import soundfile
 from headroom.cli import sheet_flags
 from headroom.cli.sheet_flags import COMPOSE, SCORE, UNDERSTAND, Command, asked, parser
 from headroom.errors import HeadroomError
-from headroom.models.acestep.vocabulary import LANGUAGES
+from headroom.models.acestep.text.vocabulary import LANGUAGES
 from headroom.models.base import SheetWish
 from unit.cli.conftest import home
 

@@ -16,7 +16,7 @@ from headroom.engine.terms import choices_of, terms_in_force
 from headroom.hardware.machine import Machine, card
 from headroom.hardware.probe import machine_of
 from headroom.memory.limits import Choices, Terms
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.settings import Settings, load
 from headroom.units import GIB
 from unit.cli.conftest import Cli, cli, home

@@ -8,9 +8,9 @@ from headroom.engine.terms import advice, first_plan
 from headroom.hardware.machine import card
 from headroom.memory.limits import Choices, terms
 from headroom.memory.plan import NO_WISHES
-from headroom.models.acestep.planning import footprint_of, songs_of
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.cost.unopened import footprint_of, songs_of
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.settings import Settings
 from headroom.settings_memory import Policy
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from headroom.diffusion.noise import Stream, uniforms
+from headroom.lm.constrained_decode import Filled, fill
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import Rows, Writing, write
-from headroom.lm.fill import Filled, fill
 from headroom.lm.sample import Sampling, draw
-from headroom.models.acestep.lm_words import Words
-from headroom.models.acestep.sheet import Sheet
-from headroom.models.acestep.sheet_grammar import FreeText, SheetGrammar, SheetWords
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.sheet import Sheet
+from headroom.models.acestep.language.sheet_grammar import FreeText, SheetGrammar, SheetWords
 from headroom.nn.causal import CausalLM
 from support.lm_tokenizer import VALID, lm_tokenizer
 from support.near import assert_near

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from headroom.memory.precision import PRECISIONS
-from headroom.models.acestep.thinking_cost import PRECISIONS_OF_LM
+from headroom.models.acestep.cost.lm_cost import PRECISIONS_OF_LM
 from headroom.nn.causal import CausalLM
 from headroom.nn.qwen3 import LayerSizes
 from headroom.runtime.quantize import quantize

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from headroom.lm import spent
+from headroom.lm import token_timing
+from headroom.lm.constrained_decode import fill
 from headroom.lm.decode import ReadBefore, Rows, Writing
-from headroom.lm.fill import fill
 from headroom.lm.sample import Sampling
-from headroom.lm.spent import Laps, Spent, Timed
+from headroom.lm.token_timing import Laps, Spent, Timed
 from support.clock import Clock
 from support.tiny_lm import FIRST, WORDS, random_ids, tiny_network
 
@@ -23,7 +23,7 @@ USUAL = Sampling(0.85, 0, 0.9, 1.0)
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(spent, "time", made)
+    monkeypatch.setattr(token_timing, "time", made)
     return made
 
 

@@ -15,11 +15,11 @@ from headroom.memory.limits import Choices, limits, terms
 from headroom.memory.plan import NO_WISHES, Plan, Residency
 from headroom.memory.planner import least_peak, plan
 from headroom.memory.tiers import LM_SIZES, TIERS, Tier
-from headroom.models.acestep.planning import footprint_of, songs_of, thinking_of
-from headroom.models.acestep.released import released_lm
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.thinking_cost import cache_of, thinking
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.cost.lm_cost import cache_of, thinking
+from headroom.models.acestep.cost.unopened import footprint_of, songs_of, thinking_of
+from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.settings import Settings
 from headroom.settings_memory import Policy
 

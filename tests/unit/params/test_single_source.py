@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import headroom
-from headroom.models.acestep.requests import TASKS
+from headroom.models.acestep.requests.songs import TASKS
 from headroom.params.describe import union
 
 SRC = Path(headroom.__file__).parents[1]

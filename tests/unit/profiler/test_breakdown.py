@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headroom.lm.spent import Spent
+from headroom.lm.token_timing import Spent
 from headroom.profiler import breakdown as parts
 from headroom.profiler import trace as traces
 from headroom.profiler.breakdown import Breakdown, breakdown, guidance_share

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headroom.engine.engine import Engine
 from headroom.engine.opening import Opening
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.profiler.main import _head
 from headroom.profiler.options import Options
 from headroom.settings import load

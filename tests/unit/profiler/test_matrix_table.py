@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
 from headroom.profiler.matrix import Cell, Row, table
 
 PRINTED = Path(__file__).with_name("printed") / "benchmark.txt"

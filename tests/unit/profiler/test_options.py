@@ -10,7 +10,7 @@ import pytest
 
 from headroom.cli.profile import FIELDS, FLAGS, parsed
 from headroom.errors import HeadroomError
-from headroom.models.acestep.requests import Cover, Text2Music
+from headroom.models.acestep.requests.songs import Cover, Text2Music
 from headroom.profiler.options import MODES, TIERS, Options
 from headroom.profiler.texts import _wish
 from headroom.settings import load

@@ -15,22 +15,24 @@ from headroom.device.simulated import SimulatedDevice
 from headroom.memory import tiers as table
 from headroom.memory.footprint import Way
 from headroom.memory.plan import Plan
-from headroom.models.acestep import blueprint, footprint, workspaces
-from headroom.models.acestep.acts import BUNDLED
-from headroom.models.acestep.config import dit_config, text_encoder_config
-from headroom.models.acestep.dit import DiT
-from headroom.models.acestep.measures import Measured
-from headroom.models.acestep.parts import DENOISE
-from headroom.models.acestep.released import released_lm
-from headroom.models.acestep.thinking_cost import METADATA_TOKENS
+from headroom.models.acestep import blueprint
+from headroom.models.acestep.cost import footprint, workspaces
+from headroom.models.acestep.cost.lm_cost import METADATA_TOKENS
+from headroom.models.acestep.cost.measures import Measured
+from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.networks.component_names import DENOISE
+from headroom.models.acestep.networks.config import dit_config, text_encoder_config
+from headroom.models.acestep.networks.dit import DiT
+from headroom.models.acestep.networks.released import released_lm
 from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck import Decoder
 from headroom.nn.oobleck_layout import OobleckConfig
-from headroom.profiler import synthetic, tiers_engine
+from headroom.profiler import synthetic
 from headroom.profiler.synthetic import BlankLanguage
-from headroom.profiler.tier_types import Case, TierRow, Work
-from headroom.profiler.tiers_engine import Card, TierEngine
-from headroom.profiler.tiers_run import in_force, rows_of
+from headroom.profiler.tiers import engine
+from headroom.profiler.tiers.case import in_force, rows_of
+from headroom.profiler.tiers.engine import Card, TierEngine
+from headroom.profiler.tiers.rows import Case, TierRow, Work
 from headroom.settings import load
 from headroom.units import GIB
 
@@ -162,7 +164,7 @@ def test_a_batch_that_is_cut_in_two_does_not_count(monkeypatch: pytest.MonkeyPat
 def test_a_batch_that_is_silently_made_smaller_does_not_count_and_ends_its_series(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tiers_engine, "BATCHES", (1,))  # what the limit is lifted to
+    monkeypatch.setattr(engine, "BATCHES", (1,))  # what the limit is lifted to
     series = [Case("batch", False, count, "no LM") for count in (1, 2, 4)]
     first, second = tried(24, *series)
     assert first.ok
@@ -171,20 +173,20 @@ def test_a_batch_that_is_silently_made_smaller_does_not_count_and_ends_its_serie
 
 
 def test_a_part_that_was_not_loaded_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headroom.profiler import tiers_run
+    from headroom.profiler.tiers import case as case_run
 
     def without(plan: Plan, names: Sequence[str]) -> Plan:
         kept = tuple(p for p in plan.placements if p.component not in names)
         return replace(plan, placements=kept)
 
-    right = tiers_run._faults
+    right = case_run._faults
 
-    def forgetful(work: Work, case: Case, tried: tiers_run._Tried, heard: object) -> list[str]:
+    def forgetful(work: Work, case: Case, tried: case_run._Tried, heard: object) -> list[str]:
         assert tried.plan is not None
         tried.plan = without(tried.plan, ["vae decoder"])
         return right(work, case, tried, heard)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tiers_run, "_faults", forgetful)
+    monkeypatch.setattr(case_run, "_faults", forgetful)
     assert "the vae decoder was not initialised" in one(24).faults
 
 

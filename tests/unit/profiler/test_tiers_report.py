@@ -15,14 +15,14 @@ from headroom.engine.terms import NO_CHOICES
 from headroom.hardware.machine import card
 from headroom.memory.limits import terms
 from headroom.memory.tiers import TIERS, tier_of
-from headroom.profiler import tiers
 from headroom.profiler.options import TIERS as SIZES
 from headroom.profiler.options import Options
-from headroom.profiler.tier_types import BATCHES, Case, TierRow, TierTest, capabilities
-from headroom.profiler.tiers import cases_of, tier_test
-from headroom.profiler.tiers_child import environment
-from headroom.profiler.tiers_report import printed, progress
-from headroom.profiler.tiers_table import detected, published
+from headroom.profiler.tiers import run
+from headroom.profiler.tiers.child import environment
+from headroom.profiler.tiers.report import printed, progress
+from headroom.profiler.tiers.rows import BATCHES, Case, TierRow, TierTest, capabilities
+from headroom.profiler.tiers.run import cases_of, tier_test
+from headroom.profiler.tiers.table import detected, published
 from headroom.settings import load
 from headroom.units import GIB
 
@@ -215,7 +215,7 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "child.py"
     program.write_text(CHILD, "utf-8")
     said = json.dumps(asdict(ROW))
-    monkeypatch.setattr(tiers, "CHILD", (sys.executable, str(program), said))
+    monkeypatch.setattr(run, "CHILD", (sys.executable, str(program), said))
 
 
 @pytest.mark.usefixtures("processes")
@@ -236,7 +236,7 @@ def test_a_process_that_dies_is_a_row_with_its_last_words() -> None:
 
 @pytest.mark.usefixtures("processes")
 def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiers, "LIMIT", 1.0)
+    monkeypatch.setattr(run, "LIMIT", 1.0)
     (row,) = tier_test(options(tiers=(12.0,)), lambda line: None).rows
     assert row.status == "failed" and row.faults == ("its process was not done within 1 s",)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headroom.memory.precision import CONVERTED, PRECISIONS, matrix_bytes
-from headroom.models.acestep.dit import DiT
+from headroom.models.acestep.networks.dit import DiT
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import Linear
 from headroom.nn.qwen3 import LayerSizes, Qwen3, pack

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headroom.weights.blank import shapes_only
+from headroom.weights.meta_modules import shapes_only
 
 BUILDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "weight norm": lambda g, v: v * (g / torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True)),

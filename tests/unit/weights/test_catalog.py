@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 
 from headroom import settings
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.weights.catalog import MODELS, best, checkpoint_dirs, installed
 from unit.weights.folders import put
 

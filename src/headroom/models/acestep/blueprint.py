@@ -15,11 +15,9 @@ import torch
 from torch import nn
 
 from headroom.hardware.machine import DType, fast_dtype
-from headroom.models.acestep.codes import Codes
-from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.encoders import Conditioner, layer_sizes, text_encoder
 from headroom.models.acestep.model import BUNDLED, DTYPES, AceStep
-from headroom.models.acestep.parts import (
+from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITIONER,
     DIT,
@@ -28,21 +26,23 @@ from headroom.models.acestep.parts import (
     VAE_DECODER,
     VAE_ENCODER,
 )
-from headroom.models.acestep.prompts import PromptTokenizer
-from headroom.models.acestep.released import (
+from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.networks.encoders import Conditioner, layer_sizes, text_encoder
+from headroom.models.acestep.networks.released import (
     released_dit,
     released_lm,
     released_text_encoder,
     released_vae,
 )
-from headroom.models.acestep.render import Assets
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.rendering.assets import Assets
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.text.prompts import PromptTokenizer
 from headroom.models.base import Loader, Setup
 from headroom.nn.causal import CausalLM
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.params.clamp import Note
 from headroom.weights import catalog
-from headroom.weights.blank import shapes_only
+from headroom.weights.meta_modules import shapes_only
 
 SILENCE_FRAMES = 15_000
 

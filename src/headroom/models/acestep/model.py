@@ -14,21 +14,14 @@ from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.hardware.machine import DType, Machine, fast_dtype
 from headroom.log import log
 from headroom.memory.footprint import Footprint
-from headroom.models.acestep.acts import BUNDLED as BUNDLED
-from headroom.models.acestep.acts import LanguageActs
-from headroom.models.acestep.checks import read_sizes, spare_note
-from headroom.models.acestep.codes import Codes
-from headroom.models.acestep.codes_text import codes_to_text
-from headroom.models.acestep.components import Networks
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.config import (
-    AceStepConfig,
-)
-from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.footprint import footprint
-from headroom.models.acestep.hearing import HEARING, heard_codes
-from headroom.models.acestep.parts import (
+from headroom.models.acestep.cost.components import Networks
+from headroom.models.acestep.cost.footprint import footprint
+from headroom.models.acestep.cost.timestamps_cost import timing_footprint
+from headroom.models.acestep.language.language_service import BUNDLED as BUNDLED
+from headroom.models.acestep.language.language_service import LanguageActs
+from headroom.models.acestep.networks.checks import read_sizes, spare_note
+from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITIONER,
     DIT,
@@ -38,13 +31,21 @@ from headroom.models.acestep.parts import (
     VAE_DECODER,
     VAE_ENCODER,
 )
-from headroom.models.acestep.prompts import PromptTokenizer
-from headroom.models.acestep.render import Assets, render
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, Cover
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.timestamps import Timing, time_words, timing
-from headroom.models.acestep.timestamps_cost import timing_footprint
-from headroom.models.acestep.variants import Variant, check_task, unused, variant_of
+from headroom.models.acestep.networks.config import (
+    AceStepConfig,
+)
+from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
+from headroom.models.acestep.rendering.assets import Assets
+from headroom.models.acestep.rendering.audio_to_codes import HEARING, heard_codes
+from headroom.models.acestep.rendering.render import render
+from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, Cover
+from headroom.models.acestep.requests.variants import Variant, check_task, unused, variant_of
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.codes_text import codes_to_text
+from headroom.models.acestep.text.prompts import PromptTokenizer
+from headroom.models.acestep.timestamps.timestamps import Timing, time_words, timing
 from headroom.models.base import (
     Composed,
     Loader,
@@ -61,8 +62,8 @@ from headroom.params.request import Request
 from headroom.runtime.compiled import Call, compile_calls
 from headroom.runtime.run import Run
 from headroom.weights import catalog
-from headroom.weights.blank import shapes_only
 from headroom.weights.load import Checkpoint, Recipe, check_complete, load
+from headroom.weights.meta_modules import shapes_only
 from headroom.weights.silence import load_silence
 
 NANO = "acestep-v15-nano"

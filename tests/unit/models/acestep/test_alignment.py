@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from headroom.models.acestep.alignment import Consensus, median, probabilities, warp
+from headroom.models.acestep.timestamps.alignment import Consensus, median, probabilities, warp
 
 Floats = npt.NDArray[np.float64]
 

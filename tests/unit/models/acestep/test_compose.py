@@ -11,9 +11,7 @@ import pytest
 import soundfile
 
 from headroom.errors import InvalidRequest, InvalidSource
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.prompts import Metas
-from headroom.models.acestep.requests import (
+from headroom.models.acestep.requests.songs import (
     AnyMusicRequest,
     Complete,
     Cover,
@@ -23,9 +21,11 @@ from headroom.models.acestep.requests import (
     Text2Music,
     request_from,
 )
-from headroom.models.acestep.song import Finish, Region, Repainting, Song, Source, Wavelet
-from headroom.models.acestep.tasks import SourceChannels
-from headroom.models.acestep.variants import VARIANTS, Variant
+from headroom.models.acestep.requests.tasks import SourceChannels
+from headroom.models.acestep.requests.variants import VARIANTS, Variant
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Finish, Region, Repainting, Song, Source, Wavelet
+from headroom.models.acestep.text.prompts import Metas
 from headroom.models.base import Composed
 
 TURBO = VARIANTS["acestep-v15-turbo"]

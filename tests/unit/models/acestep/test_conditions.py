@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.conditions import Conditions, encode_conditions
-from headroom.models.acestep.config import dit_config, text_encoder_config
-from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.prompts import PromptTokenizer
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.networks.config import dit_config, text_encoder_config
+from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
+from headroom.models.acestep.rendering.conditions import Conditions, encode_conditions
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.prompts import PromptTokenizer
 from headroom.nn.qwen3 import Qwen3
 from support.near import assert_agrees, twice
 from support.tiny import PRESETS

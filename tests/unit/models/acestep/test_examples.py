@@ -14,10 +14,10 @@ import pytest
 
 from headroom.errors import InvalidRequest
 from headroom.memory.tiers import TIERS
-from headroom.models.acestep import examples
-from headroom.models.acestep.prompts import INSTRUMENTAL, LYRIC_TOKENS, lyric_prompt
-from headroom.models.acestep.requests import Cover, Text2Music, request_from
-from headroom.models.acestep.vocabulary import LANGUAGES
+from headroom.models.acestep.requests import examples
+from headroom.models.acestep.requests.songs import Cover, Text2Music, request_from
+from headroom.models.acestep.text.prompts import INSTRUMENTAL, LYRIC_TOKENS, lyric_prompt
+from headroom.models.acestep.text.vocabulary import LANGUAGES
 from headroom.params.clamp import clamp
 from unit.cli.conftest import Cli, cli, home  # fixtures
 
@@ -295,7 +295,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_installed_package_finds_them_without_torch(installed: Path, tmp_path: Path) -> None:
     ask = (
         f"import sys, json; sys.path.insert(0, {str(installed)!r})\n"
-        "from headroom.models.acestep import examples as e\n"
+        "from headroom.models.acestep.requests import examples as e\n"
         "found = {n: e.record(n) for n in e.names()}\n"
         "print(json.dumps([str(e.folder()), 'torch' in sys.modules, found]))"
     )
@@ -315,5 +315,5 @@ def test_the_wheel_has_the_two_packages_whole_and_no_third(installed: Path) -> N
     kinds = (".py", ".typed", ".json", ".safetensors", ".pt")
     here = [path for path in (ROOT / "src").rglob("*") if path.suffix in kinds]
     wanted = [path.relative_to(ROOT / "src") for path in here]
-    assert Path("headroom/models/acestep/examples.py") in wanted
+    assert Path("headroom/models/acestep/requests/examples.py") in wanted
     assert [str(path) for path in wanted if not (installed / path).is_file()] == []

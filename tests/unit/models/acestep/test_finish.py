@@ -10,12 +10,12 @@ from torch import Tensor
 
 from headroom.audio.wave import Audio
 from headroom.errors import RenderFailed
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.finish import check_latents, finished
-from headroom.models.acestep.material import Sounds
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.song import Finish, Region, Repainting, Song, Source
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.rendering.postprocess import check_latents, finished
+from headroom.models.acestep.rendering.source_latents import Sounds
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Finish, Region, Repainting, Song, Source
 
 HOP = 1920
 MADE, KEPT = 0.5, -0.25

@@ -21,16 +21,13 @@ from headroom.hardware.machine import card
 from headroom.memory.footprint import Footprint, Stage
 from headroom.memory.planner import plan
 from headroom.memory.precision import CONVERTED
-from headroom.models.acestep import footprint
 from headroom.models.acestep.blueprint import Blueprint
-from headroom.models.acestep.codes import Codes
-from headroom.models.acestep.components import Networks
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.config import dit_config, text_encoder_config
-from headroom.models.acestep.dit import DiT, TimePath
-from headroom.models.acestep.encoders import Conditioner, text_encoder
-from headroom.models.acestep.measures import words
-from headroom.models.acestep.parts import (
+from headroom.models.acestep.cost import footprint
+from headroom.models.acestep.cost.components import Networks
+from headroom.models.acestep.cost.measures import words
+from headroom.models.acestep.cost.timestamps_cost import timing_footprint
+from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITIONER,
     DIT,
@@ -39,12 +36,15 @@ from headroom.models.acestep.parts import (
     VAE_DECODER,
     VAE_ENCODER,
 )
-from headroom.models.acestep.released import size_of
-from headroom.models.acestep.requests import AnyMusicRequest, Cover, Repaint, Text2Music
-from headroom.models.acestep.song import Song
-from headroom.models.acestep.timestamps import heads_of
-from headroom.models.acestep.timestamps_cost import timing_footprint
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.networks.config import dit_config, text_encoder_config
+from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
+from headroom.models.acestep.networks.released import size_of
+from headroom.models.acestep.requests.songs import AnyMusicRequest, Cover, Repaint, Text2Music
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.timestamps.timestamps import heads_of
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.nn.oobleck_cost import decode_flops
 from headroom.nn.oobleck_layout import OobleckConfig

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from headroom.models.acestep import lm_prompts
-from headroom.models.acestep.acts import BUNDLED
-from headroom.models.acestep.language import Language
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.sheet import Sheet
-from headroom.models.acestep.song_task import song_task
-from headroom.models.acestep.thinking import _thought
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.language.lm_planning import _thought
+from headroom.models.acestep.language.sheet import Sheet
+from headroom.models.acestep.language.song_task import song_task
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.text import lm_prompts
 from headroom.settings import LM_PROMPTS, LMPrompt, Settings
 
 LANGUAGE = Language("nano", BUNDLED / "acestep-5Hz-lm-nano", "float32")

@@ -14,15 +14,15 @@ from typing import cast
 
 import pytest
 
-from headroom.models.acestep import lm_prompts as ours
-from headroom.models.acestep.language import Language
-from headroom.models.acestep.lm_words import Words
-from headroom.models.acestep.prompts import INSTRUMENTAL
-from headroom.models.acestep.requests import Text2Music
-from headroom.models.acestep.scoring import ScoreTask
-from headroom.models.acestep.sheet import Sheet, dumped
-from headroom.models.acestep.song_task import song_task
-from headroom.models.acestep.texts import text_task
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.scoring import ScoreTask
+from headroom.models.acestep.language.sheet import Sheet, dumped
+from headroom.models.acestep.language.sheet_writing import text_task
+from headroom.models.acestep.language.song_task import song_task
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.text import lm_prompts as ours
+from headroom.models.acestep.text.prompts import INSTRUMENTAL
 from headroom.models.base import SheetWish
 from headroom.settings import load
 from headroom.weights import catalog

@@ -10,8 +10,8 @@ import pytest
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidCheckpoint
 from headroom.memory.limits import Choices
-from headroom.models.acestep.lm_sizes import _weights, size_of_named
-from headroom.models.acestep.released import LMS, released_lm
+from headroom.models.acestep.language.lm_sizes import _weights, size_of_named
+from headroom.models.acestep.networks.released import LMS, released_lm
 from headroom.settings import Settings, load
 from support.languages import copied
 from unit.cli.conftest import Cli, cli, home

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidCheckpoint
-from headroom.models.acestep import lm_prompts
-from headroom.models.acestep.codes_text import CODEBOOK
-from headroom.models.acestep.lm_words import Words
-from headroom.models.acestep.plain_text import shown
-from headroom.models.acestep.scoring import ScoreTask
-from headroom.models.acestep.sheet import Sheet, read
-from headroom.models.acestep.sheet_grammar import SheetGrammar, SheetWords
-from headroom.models.acestep.tokenizer_file import open_tokenizer
-from headroom.models.acestep.vocabulary import LANGUAGES
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.scoring import ScoreTask
+from headroom.models.acestep.language.sheet import Sheet, read
+from headroom.models.acestep.language.sheet_grammar import SheetGrammar, SheetWords
+from headroom.models.acestep.text import lm_prompts
+from headroom.models.acestep.text.codes_text import CODEBOOK
+from headroom.models.acestep.text.plain_text import shown
+from headroom.models.acestep.text.tokenizer_file import open_tokenizer
+from headroom.models.acestep.text.vocabulary import LANGUAGES
 from headroom.settings import LMPrompt
 from support.lm_tokenizer import CODES, OTHERS, SPECIAL, VALID, lm_tokenizer
 from support.real_words import BEGINNINGS, real_tokenizer

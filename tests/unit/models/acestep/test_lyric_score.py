@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headroom.models.acestep.lyric_score import Mean, lyric_score
+from headroom.models.acestep.timestamps.lyric_score import Mean, lyric_score
 
 TEXTS = ("[Ver", "se]", "la", "lo", "le")
 

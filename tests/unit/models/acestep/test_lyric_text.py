@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headroom.models.acestep.compose import sung
-from headroom.models.acestep.lyric_text import has_voice, is_seen, stripped
-from headroom.models.acestep.requests import Text2Music
+from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.acestep.song.compose import sung
+from headroom.models.acestep.text.lyric_text import has_voice, is_seen, stripped
 
 NONE = (
     "", " \n\t", "[Instrumental]", "Instrumental", "INSTRUMENTAL", "instrumental.", "[inst]",

@@ -15,12 +15,12 @@ from headroom.device.host import HostDevice
 from headroom.diffusion.noise import Stream, draw
 from headroom.errors import InvalidSource
 from headroom.memory.plan import StagePlan
-from headroom.models.acestep import material
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.material import assemble, encode_sounds, load_sounds
-from headroom.models.acestep.requests import TASKS, AnyMusicRequest, request_from
-from headroom.models.acestep.song import Region, Song
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.rendering import source_latents
+from headroom.models.acestep.rendering.source_latents import assemble, encode_sounds, load_sounds
+from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, request_from
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.song.song import Region, Song
 from headroom.nn.oobleck import Encoder
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.runtime.events import never, tell_nobody
@@ -90,13 +90,13 @@ def test_a_source_that_has_become_shorter_is_refused(write: Write) -> None:
 
 def test_each_file_is_read_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("one", torch.full((2, 9600), 0.5))
-    read, files = material.read_stereo, []
+    read, files = source_latents.read_stereo, []
 
     def noted(path: Path, field: str, rate: int, seconds: float) -> Audio:
         files.append((str(path), field))
         return read(path, field, rate, seconds)
 
-    monkeypatch.setattr(material, "read_stereo", noted)
+    monkeypatch.setattr(source_latents, "read_stereo", noted)
     three = songs(asked("cover", path, reference_audio=[path, path]), 1, 2, 3)
     sounds = load_sounds(three)
     assert files == [(str(path), "source_audio"), (str(path), "reference_audio")]
@@ -138,8 +138,10 @@ def test_every_song_draws_its_own_latents_from_one_encoding(
 ) -> None:
     samples = torch.from_numpy(synth.song(0.5))[:, : 12 * 1920 + 900].contiguous()
     three = songs(asked("cover", write("short", samples)), 7, 8, 7)
-    runs, tiled = [], material.encode_tiled
-    monkeypatch.setattr(material, "encode_tiled", lambda *a: runs.append(a[1].shape) or tiled(*a))
+    runs, tiled = [], source_latents.encode_tiled
+    monkeypatch.setattr(
+        source_latents, "encode_tiled", lambda *a: runs.append(a[1].shape) or tiled(*a)
+    )
     found = encode_sounds(three, load_sounds(three), SILENCE, encoder, STEP)
     assert runs == [(1, 2, 12 * 1920 + 900)]
     plain, exact = twice(lambda: [t[0].t() for t in encoder(samples[None])])
@@ -172,8 +174,10 @@ def test_every_reference_has_a_noise_of_its_own(
 # --- channels and masks ------------------------------------------------------------------
 
 
-def built(song: Song, source: Tensor | None, hinted: Tensor | None = None) -> material.Material:
-    sounds = material.Sounds({}, {})
+def built(
+    song: Song, source: Tensor | None, hinted: Tensor | None = None
+) -> source_latents.Material:
+    sounds = source_latents.Sounds({}, {})
     through = {} if hinted is None else {0: hinted}
     return assemble([song], sounds, [source], through, ((),), SILENCE)
 
@@ -232,7 +236,9 @@ def test_songs_of_different_length_lie_side_by_side_and_empty_beyond_their_end(
     (long,) = songs(request_from({"duration": 10}))
     (short,) = songs(asked("lego", write("five", torch.full((2, 130 * 1920), 0.5)), start=1))
     latents = torch.randn(130, CHANNELS)
-    found = assemble([long, short], material.Sounds({}, {}), [None, latents], {}, ((), ()), SILENCE)
+    found = assemble(
+        [long, short], source_latents.Sounds({}, {}), [None, latents], {}, ((), ()), SILENCE
+    )
     assert short.region == Region(25, 130, 48_000, 249_600)
     for tensor in (found.channels, found.mask, found.silence, found.sources):
         assert tensor is not None and tensor.shape == (2, 250, CHANNELS)

@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves
 from headroom.diffusion import corrections
 from headroom.diffusion.guidance import GuidanceName
 from headroom.diffusion.schedule import linear
-from headroom.models.acestep.render import Branch, integrate
-from headroom.models.acestep.song import Sampling
+from headroom.models.acestep.rendering.render import Branch, integrate
+from headroom.models.acestep.song.song import Sampling
 from support.random_dit import inputs, random_dit
 
 META = torch.device("meta")

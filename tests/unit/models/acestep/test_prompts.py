@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidCheckpoint
-from headroom.models.acestep.prompts import (
+from headroom.models.acestep.text.prompts import (
     Metas,
     PromptTokenizer,
     caption_prompt,

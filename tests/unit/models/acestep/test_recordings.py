@@ -10,10 +10,10 @@ import soundfile
 
 from headroom.audio.formats import FORMATS, WITH_BITRATE
 from headroom.errors import InvalidSource
-from headroom.models.acestep.compose import compose
-from headroom.models.acestep.regions import MOST_SECONDS
-from headroom.models.acestep.requests import Cover, Text2Music, request_from
-from headroom.models.acestep.variants import VARIANTS
+from headroom.models.acestep.requests.regions import MOST_SECONDS
+from headroom.models.acestep.requests.songs import Cover, Text2Music, request_from
+from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.song.compose import compose
 from headroom.params.clamp import Note
 from headroom.params.describe import describe
 

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.codes_text import codes_in
-from headroom.models.acestep.language_names import LANGUAGE_WORDS
-from headroom.models.acestep.requests import (
+from headroom.models.acestep.requests.songs import (
     TASKS,
     AnyMusicRequest,
     Cover,
@@ -25,8 +23,10 @@ from headroom.models.acestep.requests import (
     Text2Music,
     request_from,
 )
-from headroom.models.acestep.tasks import GENERATE
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES, TRACK_WORDS, TRACKS
+from headroom.models.acestep.requests.tasks import GENERATE
+from headroom.models.acestep.text.codes_text import codes_in
+from headroom.models.acestep.text.language_names import LANGUAGE_WORDS
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES, TRACK_WORDS, TRACKS
 from headroom.params import flags
 from headroom.params.clamp import clamp
 from headroom.params.describe import Param, describe, union
@@ -545,8 +545,8 @@ def test_a_region_that_closes_at_its_limit_is_refused() -> None:
 
 def test_requests_are_known_without_torch_and_quickly() -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); import headroom.models.acestep.requests; "
-        "import headroom.models.acestep.variants; "
+        "import sys, time; t = time.perf_counter(); import headroom.models.acestep.requests.songs; "
+        "import headroom.models.acestep.requests.variants; "
         "print(time.perf_counter() - t, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headroom.models.acestep.sheet import FIELDS, Sheet, lyrics_of, normalised, read
-from headroom.models.acestep.vocabulary import KEYS, LANGUAGES, key_of
+from headroom.models.acestep.language.sheet import FIELDS, Sheet, lyrics_of, normalised, read
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES, key_of
 
 LONG = "a slow bossa nova with a nylon guitar, brushed drums and a voice that is near to whispering"
 

@@ -14,9 +14,9 @@ from functools import cache
 import pytest
 import torch
 
-from headroom.models.acestep.lm_words import Words
-from headroom.models.acestep.sheet import FIELDS, Sheet, read
-from headroom.models.acestep.sheet_grammar import (
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.sheet import FIELDS, Sheet, read
+from headroom.models.acestep.language.sheet_grammar import (
     CONTINUED,
     FreeText,
     SheetGrammar,

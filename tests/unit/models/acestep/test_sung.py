@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 
-from headroom.models.acestep.prompts import LYRIC_TOKENS, PromptTokenizer, lyric_prompt, lyrics_in
-from headroom.models.acestep.sung import TAG, Sung, sung
+from headroom.models.acestep.text.lyric_tokens import TAG, Sung, sung
+from headroom.models.acestep.text.prompts import (
+    LYRIC_TOKENS,
+    PromptTokenizer,
+    lyric_prompt,
+    lyrics_in,
+)
 from support.tokenizer import END, byte_tokenizer
 
 BYTES = PromptTokenizer(byte_tokenizer())

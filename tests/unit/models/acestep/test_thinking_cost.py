@@ -16,18 +16,13 @@ import torch
 from headroom.device.plain import Again
 from headroom.lm import graphed
 from headroom.lm.cache import Cache
+from headroom.lm.constrained_decode import fill
 from headroom.lm.decode import Writing
-from headroom.lm.fill import fill
 from headroom.lm.fused import Fused
 from headroom.lm.sample import Sampling
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import language_model
-from headroom.models.acestep.codes_text import CODEBOOK
-from headroom.models.acestep.config import BlockSizes, TextEncoderConfig
-from headroom.models.acestep.encoders import layer_sizes
-from headroom.models.acestep.parts import LANGUAGE_MODEL
-from headroom.models.acestep.released import LMS, lm_size_of, released_lm
-from headroom.models.acestep.thinking_cost import (
+from headroom.models.acestep.cost.lm_cost import (
     METADATA_TOKENS,
     PRECISIONS_OF_LM,
     TEXT_WORDS,
@@ -41,6 +36,11 @@ from headroom.models.acestep.thinking_cost import (
     stages,
     thinking,
 )
+from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
+from headroom.models.acestep.networks.config import BlockSizes, TextEncoderConfig
+from headroom.models.acestep.networks.encoders import layer_sizes
+from headroom.models.acestep.networks.released import LMS, lm_size_of, released_lm
+from headroom.models.acestep.text.codes_text import CODEBOOK
 from headroom.nn.causal import CausalLM
 from headroom.runtime.pool import Parts
 from headroom.runtime.quantize import quantize
@@ -146,7 +146,9 @@ class Anything:
 def test_thinking_takes_no_more_than_is_planned_and_not_much_less(
     size: str, precision: str, prompt: int, words: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headroom.lm.fill._value", lambda token: 0)  # tensors have no values here
+    monkeypatch.setattr(
+        "headroom.lm.constrained_decode._value", lambda token: 0
+    )  # tensors have no values here
     device, pool = language_pool(size)
     config = released_lm(size)
     work = Thinking((prompt,), METADATA_TOKENS, 0, False)

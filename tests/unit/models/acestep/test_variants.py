@@ -6,8 +6,8 @@ import pytest
 
 from headroom.diffusion.schedule import CustomTimes
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.requests import TASKS, Lego, Text2Music, request_from
-from headroom.models.acestep.variants import (
+from headroom.models.acestep.requests.songs import TASKS, Lego, Text2Music, request_from
+from headroom.models.acestep.requests.variants import (
     VARIANTS,
     check_task,
     offered,

@@ -1,0 +1,100 @@
+"""Writing one text under a grammar: what it forces is read in one go, the rest drawn in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headroom.lm.constraint import Constraint
+from headroom.lm.decode import TOLD_EVERY, ReadBefore, Rows
+from headroom.lm.sample import NONE, Sampling, draw, penalised
+from headroom.lm.token_timing import Laps, Spent, Timed
+from headroom.nn.causal import CausalLM
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was written behind a prompt, the cache that holds both, and what it took.
+
+    failed  the logits became something that is no number, and the text ends there
+    """
+
+    tokens: tuple[int, ...]
+    read: ReadBefore
+    spent: Spent
+    failed: bool = False
+
+
+def fill(
+    model: CausalLM,
+    prompt: tuple[int, ...],
+    grammar: Constraint,
+    words: slice,
+    most: int,
+    sampling: Sampling,
+    uniforms: Iterator[float],
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> Filled:
+    """Write until the grammar is done, or `most` tokens are there.
+
+    words     the run of the vocabulary that logits are made for
+    uniforms  in [0, 1), one for each token that is drawn
+    """
+    laps = Laps()
+    grammar = Timed(grammar, laps)
+    rows = Rows(model, (prompt,), most + 1, device)
+    waiting, written = list(prompt), list[int]()
+    there: dict[int, tuple[Tensor, Tensor]] = {}  # a set kept alive, so that its id is its own
+    failed, drawn, before = False, 0, 0  # tokens drawn, and written before the first of them
+    seen, marked = None, 0
+    if sampling.penalty != 1:
+        seen = torch.zeros(model.embed_tokens.num_embeddings, dtype=torch.bool, device=device)
+    while len(written) < most:
+        forced = grammar.forced()[: most - len(written)]
+        waiting += forced
+        written += forced
+        if grammar.done or len(written) >= most:
+            break
+        allowed = grammar.allowed()
+        if len(allowed) == 1:
+            token = int(allowed[0])
+        else:
+            hidden = rows.extend(waiting)
+            waiting = []
+            if id(allowed) not in there:
+                there[id(allowed)] = allowed, allowed.to(device)
+            ids = there[id(allowed)][1]
+            logits = model.logits(hidden, words).float()[:, ids - words.start]
+            if seen is not None:
+                seen[torch.tensor(written[marked:], dtype=torch.long, device=device)] = True
+                marked = len(written)
+                logits = penalised(logits, seen[ids], sampling.penalty)
+            chance = torch.tensor([next(uniforms)], device=device)
+            number = _value(draw(logits, chance, sampling))
+            if not drawn:
+                laps.read()
+                before = len(written)
+            drawn += 1
+            if number == NONE:
+                failed = True
+                break
+            token = int(allowed[number])
+        grammar.take(token)
+        waiting.append(token)
+        written.append(token)
+        if len(written) % TOLD_EVERY == 0:
+            progress(len(written), most)
+    if waiting:
+        rows.extend(waiting)
+    progress(len(written), len(written))
+    spent = laps.spent(1, 1, len(prompt) + before, drawn, len(written) - drawn + failed)
+    return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache), spent, failed)
+
+
+def _value(token: Tensor) -> int:
+    """The host waits for the device here, once a token: the grammar goes by what was drawn."""
+    return int(token)

@@ -1,0 +1,338 @@
+"""What rendering songs takes, in bytes, from sizes alone: components and stages. No torch.
+
+Weights are exact (a test counts the modules against them). So are workspaces of the released sizes,
+whose formulas come from traces of the real modules (`workspaces`); for other sizes, and for what a
+sampler remembers beyond the plain one, they are estimates from above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from headroom.memory.footprint import DECODE, Footprint, Stage, Way
+from headroom.memory.precision import CONVERTED
+from headroom.models.acestep.cost import measures, workspaces
+from headroom.models.acestep.cost.components import (
+    Networks,
+    components,
+    dit_matrices,
+    has_sounds,
+    layer_weights,
+)
+from headroom.models.acestep.cost.measures import Measured, Reader, Words
+from headroom.models.acestep.networks.component_names import (
+    CODES,
+    CONDITION,
+    CONDITIONER,
+    DENOISE,
+    DIT,
+    SCHEDULE,
+    TEXT_ENCODER,
+    TIME,
+    VAE_DECODER,
+    VAE_ENCODER,
+)
+from headroom.models.acestep.networks.config import AceStepConfig, BlockSizes
+from headroom.models.acestep.networks.released import size_of
+from headroom.models.acestep.requests.tasks import SourceChannels
+from headroom.models.acestep.song.song import Song, same_condition
+from headroom.nn.oobleck_cost import decode_bytes, decode_flops, encode_bytes
+from headroom.nn.oobleck_layout import spread
+
+BYTES = measures.Bytes()
+_ROUNDED = 10  # bytes a value of products with rounded activations: sums in int32 and in fp32
+DECODE_TILES = (1536, 1024, 512, 256, 128, 64)  # latent frames, the fastest first
+ENCODE_TILE = 64  # latent frames of a recording encoded at once
+SLOWER_PER_PIECE = 0.03  # what a further piece costs, as a share of the whole stage
+LEAVING = 0.01  # what it costs that results leave the device as they are made
+_KEPT = 3  # of a condition in a layer: keys, values, and beside those the keys before their norm
+_STATES = 16  # latents at once: noise, source, mask, velocities, what rules remember
+
+
+def footprint(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> Footprint:
+    """Components and stages of one pass over the songs; `reader` counts the tokens of words."""
+    return Footprint(components(songs, networks), stages(songs, networks, reader))
+
+
+# --- workspaces --------------------------------------------------------------------------
+
+
+def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> tuple[Stage, ...]:
+    """The stages `render` runs, in its order. `reader` counts tokens; left open, from above."""
+    config, size = networks.config, networks.size
+    e, d = config.encoder, config.dit
+    longest = max(song.frames for song in songs)
+    told = measures.words(songs, reader)
+    second = songs[0].instruction_after is not None
+    guided, times = any(songs[0].sampling.guided), len(songs[0].sampling.times)
+    found: list[Stage] = []
+    if has_sounds(songs):
+        found.append(_encode(songs, networks))
+    if any(song.channels is SourceChannels.HINTS for song in songs):
+        # A row for each frame, one more for each code, and the groups before and after.
+        rows = longest // config.pool * (config.pool + 1) + config.pool + 1
+        room = (rows * _stack_row(e) + longest * 4 * e.width) * size
+        work = 2.0 * rows * layer_weights(e) * config.pooler_layers * len(songs)
+        found.append(Stage("codes", (CODES,), (Way(room),), flops=work))
+    rows, away = sum(one.rows for one in told), sum(one.away_rows for one in told)
+    found.append(
+        Stage(
+            CONDITION,
+            (TEXT_ENCODER, CONDITIONER),
+            (Way(_condition(told, networks, guided, second)),),
+            flops=_condition_flops(told, networks) * (1 + second + bool(away)),
+            result=size * e.width * (rows * (1 + second) + (away or guided)),
+            until=DENOISE,
+        )
+    )
+    schedule = measures.schedule(times)
+    found.append(
+        Stage(
+            SCHEDULE,
+            (TIME,),
+            (Way(known(networks, schedule) or 2 * (times + 1) * 8 * d.width * size),),
+            flops=4.0 * times * 7 * d.width * d.width,
+            result=size * times * 7 * d.width,
+            until=DENOISE,
+        )
+    )
+    steps = songs[0].sampling.evaluations
+    found.append(
+        Stage(
+            DENOISE,
+            (DIT,),
+            _denoise(songs, told, networks),
+            passes=steps + 1,
+            flops=steps * dit_flops(songs, rows + away, config) * (1 + guided),
+        )
+    )
+    found.append(_decode(songs, networks))
+    return tuple(found)
+
+
+def known(networks: Networks, measured: Measured, precision: str | None = None) -> int | None:
+    """What traces of the released sizes say; None for sizes and kinds that were not traced."""
+    size = size_of(networks.config, networks.text_encoder, networks.vae)
+    return None if size is None else workspaces.room(size, precision or networks.dtype, measured)
+
+
+def _stack_row(s: BlockSizes) -> int:
+    """Values alive for one row in the widest moment of a layer, its MLP: the layer's input, the
+    rows after attention, normed, and added to; gate, up, the activated gate, and the product."""
+    return 4 * s.width + 4 * s.hidden
+
+
+def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: bool) -> int:
+    """One condition without recordings is known exactly; others are estimated from above."""
+    config = networks.config
+    if len(told) == 1 and not told[0].references and not second:
+        one = told[0]
+        room = known(networks, measures.condition(one, config, guided and one.away is None))
+        if room is not None and one.away is None:
+            return room
+        if room is not None and one.away is not None:
+            before = known(networks, measures.condition(one.away, config, False))
+            kept = one.away_rows * config.encoder.width * networks.size
+            return max(before or 0, room + kept)
+    each = config.timbre_frames + config.timbre_cls
+    # One kind is made after the other; what was made before is kept.
+    aways = [one.away for one in told if one.away is not None]
+    heard = sum(max(one.rows, one.away_rows) + max(1, one.references) * each for one in told)
+    heard += sum(one.rows for one in (*told, *aways)) if aways else 0
+    lyrics = [one.lyrics for one in (*told, *aways)]
+    masks = measures.making_masks([each, *lyrics], config, networks.size)
+    return heard * _stack_row(config.encoder) * networks.size + masks
+
+
+def _condition_flops(told: Sequence[Words], networks: Networks) -> float:
+    config, text = networks.config, networks.text_encoder
+    layer = layer_weights(config.encoder)
+    timbre = sum(max(1, w.references) for w in told) * (config.timbre_frames + config.timbre_cls)
+    return 2.0 * (
+        sum(one.caption for one in told) * text.layers * layer_weights(text.sizes)
+        + sum(one.lyrics for one in told) * config.lyric_layers * layer
+        + timbre * config.timbre_layers * layer
+    )
+
+
+def groups(count: int, pieces: int) -> list[range]:
+    """Songs of a batch in so many runs of neighbours, as equal as can be; `render` cuts alike."""
+    ends = [count * i // pieces for i in range(pieces + 1)]
+    return [range(a, b) for a, b in pairwise(ends) if a < b]
+
+
+def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -> tuple[Way, ...]:
+    """The whole batch at once, in two groups, and so on down to song by song."""
+    owners: list[int] = []
+    for i, song in enumerate(songs):
+        new = i == 0 or not same_condition(songs[i - 1], song)
+        owners.append((owners[-1] if owners else -1) + new)
+    found = []
+    for precision in (networks.dtype, *CONVERTED):
+        for pieces in range(1, len(songs) + 1):
+            rooms = []
+            for group in groups(len(songs), pieces):
+                used = sorted({owners[i] for i in group})
+                batch = songs[group.start : group.stop]
+                rooms.append(_room(batch, [told[i] for i in used], networks, precision))
+            more = SLOWER_PER_PIECE * (pieces - 1)
+            found.append(Way(max(rooms), pieces=pieces, more=more, precision=precision))
+    return tuple(found)
+
+
+def _room(batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str) -> int:
+    """Of one group in one precision of the weights; fp8 is written out as int8 is."""
+    if precision in ("int8", "fp8") and networks.dtype == "bfloat16":
+        work = measures.denoise(batch, len(told), _rows(told), networks.config)
+        if known(networks, work, "int8") is not None:
+            return _denoise_room(batch, told, networks, "int8")
+    halves = 2 if any(batch[0].sampling.guided) else 1
+    tokens = halves * sum(-(-song.frames // networks.config.patch) for song in batch)
+    plain = _denoise_room(batch, told, networks, networks.dtype)
+    return plain + converting(tokens, networks, precision)
+
+
+def _rows(told: Sequence[Words]) -> int:
+    """Rows of conditions whose keys and values are kept."""
+    return sum(one.rows + one.away_rows for one in told)
+
+
+def converting(tokens: int, networks: Networks, precision: str) -> int:
+    """What products of tokens with the DiT's weights in a precision take beyond plain ones, from
+    above."""
+    d = networks.config.dit
+    largest = 2 * d.width * d.hidden * networks.size
+    if precision == networks.dtype:
+        return 0
+    if precision in ("int8", "fp8"):
+        return 2 * largest
+    if precision == "int4":
+        return 4 * largest
+    return largest + tokens * 2 * d.hidden * _ROUNDED
+
+
+def _denoise_room(
+    batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str
+) -> int:
+    """Exact for a plain sampler; what else the rules remember is added as so many latents."""
+    config, size = networks.config, networks.size
+    rows = _rows(told)
+    states = 4 * _STATES * len(batch) * max(song.frames for song in batch) * config.latent_channels
+    room = known(networks, measures.denoise(batch, len(told), rows, config), precision)
+    if room is None:
+        table = len(batch[0].sampling.times) * (config.dit_layers + 2) * 6 * config.dit.width * size
+        return max(_layers(batch, config, rows, size), table) + table + states
+    if any(one.away is not None for one in told):  # there is no null condition
+        room -= config.dit_layers * config.dit.width * size
+    if measures.is_plain(batch):
+        return room
+    second = 0
+    if batch[0].instruction_after is not None:
+        d, tokens = config.dit, sum(-(-song.frames // config.patch) for song in batch)
+        cache = _KEPT * config.dit_layers * rows * d.kv_heads * d.head_dim
+        second = size * (tokens * d.width + cache + rows * (config.encoder.width + d.width))
+    ragged = 0
+    if len({song.frames for song in batch}) > 1:
+        # Positions and their places, what is joined after attention, and masks of their own.
+        ragged = sum(-(-song.frames // config.patch) for song in batch) * (
+            size * 3 * config.dit.heads * config.dit.head_dim + 64
+        )
+    return room + states + second + ragged
+
+
+def _layers(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) -> int:
+    """Tokens at the MLP of one layer, context, window masks, keys and values of every layer."""
+    lengths = [-(-song.frames // config.patch) for song in songs]
+    halves = 2 if any(songs[0].sampling.guided) else 1
+    conditions = 1 if songs[0].instruction_after is None else 2
+    return layers_room(lengths, rows, config, size, config.dit_layers, halves, conditions)
+
+
+def layers_room(
+    lengths: Sequence[int],
+    rows: int,
+    config: AceStepConfig,
+    size: int,
+    layers: int,
+    halves: int = 1,
+    conditions: int = 1,
+) -> int:
+    """The same of sequences of tokens that go through the first layers, from above."""
+    d, tokens = config.dit, sum(lengths)
+    window = max((w for w in config.windows if w is not None), default=0)
+    cache = _KEPT * layers * rows * d.kv_heads * d.head_dim
+    return measures.making_masks(lengths, config, size) + size * (
+        tokens * halves * (_stack_row(d) + d.head_dim)
+        + sum(length * min(length, 4 * window) for length in set(lengths))
+        + conditions * (tokens * d.width + cache + rows * (config.encoder.width + d.width))
+    )
+
+
+def dit_flops(songs: Sequence[Song], rows: int, config: AceStepConfig) -> float:
+    """Operations of one velocity of a batch whose conditions have `rows` rows in all."""
+    lengths = [-(-song.frames // config.patch) for song in songs]
+    return layers_flops(lengths, rows, config, config.dit_layers)
+
+
+def layers_flops(lengths: Sequence[int], rows: int, config: AceStepConfig, layers: int) -> float:
+    """The same of the first layers alone."""
+    d = config.dit
+    wide = d.heads * d.head_dim
+    window = max((w for w in config.windows if w is not None), default=0)
+    matrices = dit_matrices(d) - 2 * d.width * d.kv_heads * d.head_dim  # cross keys: once a song
+    products = 2.0 * sum(lengths) * matrices * layers
+    seen = sum(n * ((n + min(n, 2 * window + 1)) / 2 + rows / len(lengths)) for n in lengths)
+    return products + 4.0 * seen * wide * layers
+
+
+def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
+    """Tiles of the decoder, the largest first; results stay on the device, or leave by tiles.
+
+    Where nobody wants tiles, all of it at once comes first.
+    """
+    vae, size = networks.vae, networks.size
+    frames = max(song.frames for song in songs)
+    total = sum(song.frames for song in songs)
+    audio = 4 * vae.audio_channels * frames * vae.hop
+    # Tiles larger than the song are one and the same.
+    whole = min((tile for tile in DECODE_TILES if tile >= frames), default=DECODE_TILES[0])
+    tiles = [tile for tile in DECODE_TILES if tile <= whole]
+    if not all(song.finish.tiled for song in songs) and frames > whole:
+        tiles.insert(0, frames)
+    ways = []
+    for leaves in (False, True):
+        for tile in tiles:
+            measured = measures.decode(frames, tile, vae.decode_halo)
+            room = known(networks, measured)
+            if room is None:
+                latents = vae.latent_channels * frames * size
+                room = latents + decode_bytes(vae, frames, tile, None, itemsize=size)
+            more = _twice(frames, tile, vae.decode_halo) + LEAVING * leaves
+            kept = 0 if leaves else audio
+            ways.append(Way(room + kept, tile=tile, leaves=leaves, more=more))
+    return Stage(
+        DECODE,
+        (VAE_DECODER,),
+        tuple(ways),
+        flops=decode_flops(vae, total),
+        host=4 * vae.audio_channels * total * vae.hop,
+    )
+
+
+def _twice(frames: int, tile: int, halo: int) -> float:
+    """The share of the frames that more than one tile decodes."""
+    core = spread(frames, tile, halo)
+    count = max(1, -(-(frames - 2 * halo) // core))
+    return (count - 1) * 2 * halo / frames
+
+
+def _encode(songs: Sequence[Song], networks: Networks) -> Stage:
+    """A tile of the encoder; recordings stay on the host."""
+    vae = networks.vae
+    recordings = [song.frames for song in songs if song.source is not None]
+    recordings += [networks.config.timbre_frames for song in songs for _ in song.references]
+    frames = max(recordings)
+    room = encode_bytes(vae, frames, ENCODE_TILE, itemsize=networks.size)
+    work = decode_flops(vae, sum(recordings))  # the encoder mirrors the decoder
+    return Stage("encode", (VAE_ENCODER,), (Way(room, tile=ENCODE_TILE),), flops=work)

@@ -1,0 +1,231 @@
+"""What the room a stage takes depends on: counts of tokens, rows, frames. No torch.
+
+The room is the largest of a few sums of these measures, each with a coefficient (`workspaces`);
+which sums, depends on the kind of work, named by a key. `scripts/footprint` finds the coefficients
+in traces of the real modules and takes the measures from here too, so both mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from headroom.models.acestep.networks.config import AceStepConfig
+from headroom.models.acestep.song.song import Song, same_condition
+from headroom.models.acestep.text.prompts import (
+    CAPTION_TOKENS,
+    LYRIC_TOKENS,
+    away_prompts,
+    caption_prompt,
+    lyric_prompt,
+)
+from headroom.nn.attention_layout import DENSE_WINDOWS, MASK_STRIDE
+from headroom.nn.oobleck_layout import spread
+
+
+class Reader(Protocol):
+    """Counts the tokens of the two prompts."""
+
+    def caption(self, prompt: str) -> Sequence[object]: ...
+
+    def lyrics(self, prompt: str) -> Sequence[object]: ...
+
+
+class Bytes:
+    """Stands in for a tokenizer nobody has: a token is at least a byte of the text it means."""
+
+    def caption(self, prompt: str) -> Sequence[object]:
+        """At least as many as a tokenizer makes."""
+        return prompt.encode()[:CAPTION_TOKENS]
+
+    def lyrics(self, prompt: str) -> Sequence[object]:
+        """At least as many as a tokenizer makes."""
+        return prompt.encode()[:LYRIC_TOKENS]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Tokens of one condition: caption (after the cover switch it has no more) and lyrics, rows it
+    becomes, references it listens to; and those of what guidance leads away from instead of the
+    null condition."""
+
+    caption: int
+    lyrics: int
+    references: int
+    away: Words | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the condition."""
+        return self.caption + self.lyrics + max(1, self.references)
+
+    @property
+    def away_rows(self) -> int:
+        """Rows of the condition that guidance leads away from; 0: it is the null condition."""
+        return 0 if self.away is None else self.away.rows
+
+
+def words(songs: Sequence[Song], reader: Reader) -> list[Words]:
+    """The conditions of a batch: neighbours that say the same share one."""
+    found = []
+    for i, song in enumerate(songs):
+        if i and same_condition(songs[i - 1], song):
+            continue
+        prompt = caption_prompt(song.instruction, song.caption, song.metas)
+        found.append(
+            Words(
+                len(reader.caption(prompt)),
+                len(reader.lyrics(lyric_prompt(song.language, song.lyrics))),
+                len(song.references),
+                _away(song, reader),
+            )
+        )
+    return found
+
+
+def _away(song: Song, reader: Reader) -> Words | None:
+    if not song.negative:
+        return None
+    caption, lyrics = away_prompts(song.instruction, song.negative, song.metas)
+    return Words(len(reader.caption(caption)), len(reader.lyrics(lyrics)), 0)
+
+
+# --- windows of attention ------------------------------------------------------------------
+
+
+def window_kind(length: int, window: int | None) -> str:
+    """How an accelerator does windowed attention over a sequence of this length."""
+    if window is None or length <= window + 1:
+        return "plain"
+    return "dense" if length <= DENSE_WINDOWS * window else "fold"
+
+
+def mask_elements(length: int, window: int | None) -> int:
+    """Elements of the mask of one sequence."""
+    if window is None or length <= window + 1:
+        return 0
+    if length <= DENSE_WINDOWS * window:
+        return length * _up(length, MASK_STRIDE)
+    block = 2 * max(window, 1)
+    return -(-length // block) * block * _up(block + 2 * window, MASK_STRIDE)
+
+
+def making_masks(lengths: Sequence[int], config: AceStepConfig, size: int) -> int:
+    """Bytes at most while the masks of these lengths are made: distances in eight bytes, twice,
+    and whether they are within the window, of one; and all that are kept."""
+    window = _window(config)
+    distinct = set(lengths)
+    kept = sum(mask_elements(n, window) for n in distinct) * size
+    making = max((mask_elements(n, window) for n in distinct), default=0) * (8 + 8 + 1)
+    return kept + making
+
+
+def folded(length: int, window: int | None) -> int:
+    """The length rounded up to whole blocks, where attention goes block by block; else 0."""
+    if window is None or length <= DENSE_WINDOWS * window:
+        return 0
+    return _up(length, 2 * max(window, 1))
+
+
+def _own_mask(length: int, window: int | None) -> int:
+    """The same, 0 where it is a fixed number of elements a folded token, so that one tells both."""
+    return 0 if folded(length, window) else mask_elements(length, window)
+
+
+def _up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _window(config: AceStepConfig) -> int | None:
+    return next((w for w in config.windows if w is not None), None)
+
+
+# --- the stages ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A kind of work, and its measures in the order the coefficients have."""
+
+    key: str
+    measures: tuple[int, ...]
+
+
+def condition(one: Words, config: AceStepConfig, guided: bool) -> Measured:
+    """One condition without references: 1, caption tokens, lyric tokens, mask, folded lyrics."""
+    window = _window(config)
+    kind = window_kind(one.lyrics, window)
+    measures = (
+        1,
+        one.caption,
+        one.lyrics,
+        _own_mask(one.lyrics, window),
+        folded(one.lyrics, window),
+    )
+    return Measured(f"condition {kind}{' guided' * guided}", measures)
+
+
+def schedule(times: int) -> Measured:
+    """1, times of the schedule."""
+    return Measured("schedule", (1, times))
+
+
+def denoise(songs: Sequence[Song], conditions: int, rows: int, config: AceStepConfig) -> Measured:
+    """1, tokens, songs beyond the first, rows, times, mask, folded tokens.
+
+    Frames are two a token, or one less in the last.
+    """
+    window = _window(config)
+    lengths = [-(-song.frames // config.patch) for song in songs]
+    masks = lengths[:1] if len(set(lengths)) == 1 else lengths
+    mask = mask_elements if len(songs) > 1 else _own_mask
+    measures = (
+        1,
+        sum(lengths),
+        len(songs) - 1,
+        rows,
+        len(songs[0].sampling.times),
+        sum(mask(n, window) for n in masks),
+        sum(folded(n, window) for n in lengths),
+    )
+    odd = " odd" if any(song.frames % config.patch for song in songs) else ""
+    guided = " guided" if any(songs[0].sampling.guided) else ""
+    many = " many" if conditions > 1 else ""
+    kind = window_kind(max(lengths), window)
+    batch = " batch" if len(songs) > 1 else ""
+    return Measured(f"denoise {kind}{odd}{guided}{batch}{many}", measures)
+
+
+def align(frames: int, rows: int, config: AceStepConfig) -> Measured:
+    """One song through the first layers: 1, tokens, rows, each token with each row, mask, folded
+    tokens; see `denoise`."""
+    window, length = _window(config), -(-frames // config.patch)
+    mask = _own_mask(length, window)
+    measures = (1, length, rows, length * rows, mask, folded(length, window))
+    odd = " odd" if frames % config.patch else ""
+    return Measured(f"align {window_kind(length, window)}{odd}", measures)
+
+
+def is_plain(songs: Sequence[Song]) -> bool:
+    """Whether the sampler keeps nothing but what it always keeps, and all songs are as long.
+
+    A correction in the wavelet domain takes less than a forward before it, and keeps nothing.
+    """
+    s = songs[0].sampling
+    return (
+        len({song.frames for song in songs}) == 1
+        and all(song.source is None and song.instruction_after is None for song in songs)
+        and (s.method, s.solver, s.norm_clamp, s.ema) == ("ode", "euler", 0, 0)
+        and (s.repainting, s.start_from_source) == (None, False)
+        and (not any(s.guided) or s.guidance_variant == "apg")
+        and all(song.retake_seed is None for song in songs)
+    )
+
+
+def decode(frames: int, tile: int, halo: int) -> Measured:
+    """1, frames of a window, frames of the song where that is more."""
+    window = spread(frames, tile, halo) + 2 * halo
+    if window < frames:
+        return Measured("decode tiled", (1, window, frames))
+    return Measured("decode whole", (1, frames, 0))

@@ -1,0 +1,143 @@
+"""A planner language model's folder: its sizes, its words, and how it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headroom import paths
+from headroom.errors import (
+    InvalidCheckpoint,
+    InvalidFile,
+    LanguageModelFailed,
+    WeightsMissing,
+)
+from headroom.files import LINES_BYTES, read_text
+from headroom.hardware.machine import DType
+from headroom.memory.tiers import lm_size
+from headroom.models.acestep.language.lm_sizes import of_size
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.sheet_grammar import SheetWords
+from headroom.models.acestep.networks.checks import spare_note
+from headroom.models.acestep.networks.config import TextEncoderConfig, text_encoder_config
+from headroom.models.acestep.networks.encoders import layer_sizes
+from headroom.models.acestep.text.tokenizer_file import check_rows
+from headroom.nn.causal import CausalLM
+from headroom.nn.config_fields import read_config
+from headroom.params.clamp import Note
+from headroom.weights import catalog
+from headroom.weights.load import Checkpoint, check_complete, load
+from headroom.weights.meta_modules import shapes_only
+
+MOST_GENRES = 500_000
+GENRES = "genres_vocab.txt"  # in its folder, where there is one: a line for each choice of genres
+
+
+def read_genres(path: Path) -> tuple[str, ...]:
+    """The lines of a list of genres, at most 500,000. Raises InvalidFile."""
+    lines = read_text(path, LINES_BYTES).splitlines()
+    if len(lines) > MOST_GENRES:
+        raise InvalidFile(path, f"has {len(lines)} lines; up to {MOST_GENRES} are read")
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+class Language:
+    """One folder. Opening it reads headers and configs only; InvalidCheckpoint names its faults.
+
+    genres what genres it may name; () as its folder's list of them says, or any
+    dtype  that it computes in: as is wished, but never float16, which ends at 65504. Its
+           activations reach two millions where a turn begins (measured on the released models).
+    """
+
+    def __init__(self, name: str, folder: Path, dtype: DType, genres: Sequence[str] = ()) -> None:
+        self._genres = tuple(genres)
+        self.name, self.folder = name, folder
+        self.dtype: DType = "float32" if dtype == "float16" else dtype
+        why = "the language model's activations go beyond what float16 can hold"
+        notes = [] if dtype == self.dtype else [Note("dtype", dtype, self.dtype, why)]
+        raw = read_config(folder)
+        kind = raw.get("model_type")
+        if kind != "qwen3":
+            why = f"config.json: model_type is {kind!r}; a language model here is 'qwen3'"
+            raise InvalidCheckpoint(folder, [why])
+        self.config: TextEncoderConfig = text_encoder_config(raw, folder)
+        with shapes_only():
+            spare = check_complete(self._file, {"": self._built()}, unused=("lm_head.weight",))
+        self.notes = (*notes, *([spare_note(folder, spare)] if spare else []))
+
+    @cached_property
+    def words(self) -> Words:
+        """Its vocabulary. Raises InvalidCheckpoint."""
+        words = Words.open(self.folder)
+        if words.codes.stop > self.config.vocabulary:
+            why = (
+                f"tokenizer.json: codes up to {words.codes.stop}, and {self.config.vocabulary} rows"
+            )
+            raise InvalidCheckpoint(self.folder, [why])
+        check_rows(self.folder, words.tokenizer, self.config.vocabulary)
+        return words
+
+    @cached_property
+    def sheets(self) -> SheetWords:
+        """What grammars of its vocabulary share. Raises InvalidCheckpoint."""
+        own = self.folder / GENRES
+        if self._genres or not paths.is_file(own):
+            return SheetWords(self.words, self._genres)
+        try:
+            return SheetWords(self.words, read_genres(own))
+        except InvalidFile as error:
+            raise InvalidCheckpoint(self.folder, [f"{GENRES}: {error.why}"]) from error
+
+    def load(self, dtype: torch.dtype) -> nn.Module:
+        """The network, its weights mapped."""
+        with shapes_only():
+            module = self._built()
+        load(module, self._file, prefix="", unused={"lm_head.weight"}, dtype=dtype, recipes=None)
+        return module
+
+    def failed(self, written: int) -> LanguageModelFailed:
+        """To be raised where, behind so many tokens, it computed what is no number."""
+        how = "try --dtype float32"
+        if self.dtype == "float32":
+            how = f"`acestep models verify {self.name}` says whether its files are whole"
+        return LanguageModelFailed(self.name, self.dtype, written, how)
+
+    def _built(self) -> CausalLM:
+        return CausalLM(layer_sizes(self.config.sizes), self.config.layers, self.config.vocabulary)
+
+    @cached_property
+    def _file(self) -> Checkpoint:
+        return Checkpoint.open(self.folder)
+
+
+def find_languages(
+    items: Iterable[catalog.Installed], name: str | None, sizes: Sequence[str], bundled: bool
+) -> tuple[catalog.Installed, ...]:
+    """The language models to choose from: the one that is named (by its folder or its size), else
+    those of the sizes that are here, in their order; where there is none the bundled one, to a
+    bundled model only.
+
+    Raises WeightsMissing for a name that is not here, and InvalidCheckpoint for a torn one that is
+    named or that nobody else stands in for.
+    """
+    every = [item for item in items if item.kind == "lm"]
+    if name is not None:
+        found = next((item for item in every if name in (item.name, lm_size(item.name))), None)
+        if found is None:
+            how = f"fetch it with `acestep models download {name}`"
+            if name not in catalog.MODELS:
+                how = "`acestep models list` shows what can be fetched"
+            raise WeightsMissing(name, [str(item.folder.parent) for item in every], how)
+        if found.faults:
+            raise InvalidCheckpoint(found.folder, list(found.faults))
+        return (found,)
+    own = [item for item in every if not item.bundled]
+    fitting = [item for size in sizes for item in of_size(own, size)]
+    whole = tuple(item for item in fitting if item.whole)
+    if not whole and fitting:
+        raise InvalidCheckpoint(fitting[0].folder, list(fitting[0].faults))
+    return whole or tuple(item for item in every if item.bundled and item.whole and bundled)

@@ -1,0 +1,299 @@
+"""The language model at work in a run: from a request to its song sheets and its audio codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from headroom.diffusion.noise import Stream, uniforms
+from headroom.lm.constrained_decode import Filled, fill
+from headroom.lm.constraint import Constraint
+from headroom.lm.decode import ReadBefore, Writing, write
+from headroom.lm.graphed import write_graphed
+from headroom.lm.mlx import takes, write_mlx
+from headroom.lm.sample import Sampling
+from headroom.lm.token_timing import Laps
+from headroom.memory.precision import NATIVE
+from headroom.models.acestep.cost.footprint import groups
+from headroom.models.acestep.cost.lm_cost import CODE_RATE, METADATA_TOKENS, THINK, WRITE
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.sheet import Sheet, read
+from headroom.models.acestep.language.sheet_grammar import FreeText, SheetGrammar
+from headroom.models.acestep.language.song_task import SongTask
+from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
+from headroom.models.acestep.requests.songs import PlannedFields, usual_duration
+from headroom.models.acestep.text import lm_prompts
+from headroom.models.base import Thought
+from headroom.nn.causal import CausalLM
+from headroom.params.clamp import Note, clamp
+from headroom.params.knob import Limit
+from headroom.runtime.pool import Parts
+from headroom.runtime.run import Run, Step
+
+REPEATED = 40  # equal codes in a row, from where on they are no music: 8 s
+
+
+def think(task: SongTask, language: Language, run: Run, backend: str = "pt") -> Thought:
+    """The song sheets, then codes for each song; a request for each, with nothing left open.
+
+    backend  of the codes, as `headroom.lm.backend` names it
+    """
+    notes, plans = list(task.notes), task.plans
+    sheets, before = [task.given] * len(plans), None
+    if task.asked:
+        sheets, before = _sheets(task, language, run, notes)
+    codes: list[str | None] = [None] * len(plans)
+    if task.request.writes_codes:
+        usual = min(task.most_seconds, round(usual_duration()))  # where nobody was asked for it
+        sheets = [s if s.duration else replace(s, duration=usual) for s in sheets]
+        rows = _codes(task, sheets, language, run, before, backend)
+        notes += [*_held(plans, rows), *_unconverted(run, backend)]
+        codes = [language.words.said_codes(row) for row in rows]
+    why = f"a song is at most {task.most_seconds} s here"
+    here = {"duration": Limit(-math.inf, task.most_seconds, why)}
+    made = dict(zip(plans, zip(sheets, codes, strict=True), strict=True))
+    requests = []
+    for key, seed in zip(task.keys, task.seeds, strict=True):
+        request, clamped = clamp(task.carried_out(*made[key], seed), here)
+        requests.append(request)
+        notes += clamped
+    return Thought(tuple(requests), tuple(dict.fromkeys(notes)))
+
+
+def sampling_of(request: PlannedFields, penalty: float = 1.0) -> Sampling:
+    """How tokens are drawn for a request. The penalty of a song's is for its codes alone."""
+    return Sampling(request.lm_temperature, request.lm_top_k, request.lm_top_p, penalty)
+
+
+# --- the song sheets -----------------------------------------------------------------------
+
+
+def _sheets(
+    task: SongTask, language: Language, run: Run, notes: list[Note]
+) -> tuple[list[Sheet], ReadBefore]:
+    """A sheet for each plan, what was given over what was written; and what was read last."""
+    wanted = task.plans[: task.cost.sheets]
+
+    def work(step: Step, parts: Parts) -> tuple[list[tuple[int, ...]], ReadBefore]:
+        texts: list[tuple[int, ...]] = []
+        filled: Filled | None = None
+        for number, key in enumerate(wanted):
+            filled = None  # one cache at a time, as is planned
+
+            def told(done: int, of: int, before: int = number) -> None:
+                step.progress(before * of + done, len(wanted) * of)
+
+            filled = _filled(task, language, key, parts.of(LANGUAGE_MODEL, CausalLM), step, told)
+            step.wrote(filled.spent)
+            if filled.failed:
+                raise language.failed(len(filled.tokens))
+            texts.append(filled.tokens)
+        assert filled is not None
+        return texts, filled.read
+
+    texts, before = run.stage(THINK, work)
+    sheets = []
+    for tokens in texts:
+        sheet = task.given.over(read(language.words.written(tokens)).only(task.asked))
+        if sheet.duration is not None and sheet.duration > task.most_seconds:
+            why = f"a song is at most {task.most_seconds} s here"
+            notes.append(Note("duration", sheet.duration, task.most_seconds, why))
+            sheet = replace(sheet, duration=task.most_seconds)
+        sheets.append(sheet)
+    return (sheets if len(sheets) > 1 else sheets * len(task.plans)), before
+
+
+def _filled(
+    task: SongTask,
+    language: Language,
+    key: int,
+    model: CausalLM,
+    step: Step,
+    told: Callable[[int, int], None],
+) -> Filled:
+    """The text of a sheet; what is drawn follows from the key."""
+    grammar: Constraint = FreeText(language.sheets)
+    if task.request.use_constrained_decoding:
+        grammar = SheetGrammar(
+            language.sheets, task.asked, task.given, task.most_seconds, closes=False, sings=False
+        )
+    return fill(
+        model,
+        task.prompt,
+        grammar,
+        language.words.text,
+        METADATA_TOKENS,
+        sampling_of(task.request),
+        chances(key),
+        step.device,
+        told,
+    )
+
+
+def chances(seed: int) -> Iterator[float]:
+    """Uniforms of a seed's texts, without end."""
+    for size in (256 << number for number in count()):
+        row = uniforms((seed,), size, Stream.SHEET)[0].tolist()
+        yield from row[size // 2 if size > 256 else 0 :]
+
+
+# --- the codes -----------------------------------------------------------------------------
+
+
+def _codes(
+    task: SongTask,
+    sheets: Sequence[Sheet],
+    language: Language,
+    run: Run,
+    before: ReadBefore | None,
+    backend: str,
+) -> list[list[int]]:
+    """Codes of each plan, as many as its sheet's duration has.
+
+    All are written to the longest: what is drawn for a song does not depend on how long it is.
+    Where one stands still it is written once more, from there on out of other draws. Raises
+    LanguageModelFailed.
+    """
+    request, words = task.request, language.words
+    prompts = [(*task.prompt, *_thought(task, sheet, words)) for sheet in sheets]
+    counts = [sheet.duration * CODE_RATE for sheet in sheets if sheet.duration is not None]
+    sampling = sampling_of(request, request.lm_repetition_penalty)
+
+    def written(plans: Sequence[int], drawn: Tensor) -> list[list[int]]:
+        codes = write_codes(
+            [prompts[i] for i in plans],
+            task.against,
+            drawn,
+            words.codes,
+            request.lm_cfg_scale,
+            sampling,
+            run,
+            before,
+            backend,
+        )
+        wrong = (codes < 0).any(0).nonzero()
+        if len(wrong):
+            raise language.failed(int(wrong[0]))
+        return [row[: counts[i]] for i, row in zip(plans, codes.tolist(), strict=True)]
+
+    drawn = uniforms(task.plans, max(counts), Stream.CODES)
+    found = written(range(len(counts)), drawn)
+    stuck = [i for i, row in enumerate(found) if _longest_run(row)[1] >= REPEATED]
+    if stuck and sampling.temperature > 0:
+        again = uniforms([task.plans[i] for i in stuck], max(counts), Stream.CODES, step=1)
+        for i, fresh in zip(stuck, again, strict=True):
+            start = _longest_run(found[i])[0]
+            drawn[i, start:] = fresh[start:]
+        for i, row in zip(stuck, written(stuck, drawn[stuck]), strict=True):
+            found[i] = row
+    return found
+
+
+def _thought(task: SongTask, sheet: Sheet, words: Words) -> tuple[int, ...]:
+    """The sheet as it stands before the codes, in no more tokens than were planned.
+
+    What was written in so many tokens may be more when it is read: broken letters are.
+    """
+    request = task.request
+    if not request.use_cot_caption:
+        sheet = replace(sheet, caption=None)
+    if not (request.use_cot_language or task.given.language):
+        sheet = replace(sheet, language=None)
+    ids = words.ids(lm_prompts.before_codes(sheet.text(), task.layout))
+    while len(ids) > METADATA_TOKENS and sheet.caption:
+        shorter = sheet.caption[: len(sheet.caption) * 9 // 10].strip()
+        sheet = replace(sheet, caption=shorter or None)
+        ids = words.ids(lm_prompts.before_codes(sheet.text(), task.layout))
+    return ids
+
+
+def _held(plans: Sequence[int], rows: Sequence[Sequence[int]]) -> list[Note]:
+    """A note for each plan whose codes stand still."""
+    found = []
+    for key, row in zip(plans, rows, strict=True):
+        _, longest = _longest_run(row)
+        if longest >= REPEATED:
+            why = f"the language model wrote one code {longest} times in a row (seed {key})"
+            found.append(Note("audio_codes", "music", "a held sound", why))
+    return found
+
+
+def _unconverted(run: Run, backend: str) -> list[Note]:
+    """A note where the plan has converted weights, which mlx cannot take."""
+    precision = run.plan.placement(LANGUAGE_MODEL).precision
+    if backend != "mlx" or precision in NATIVE:
+        return []
+    return [Note("lm_backend", backend, "pt", f"mlx-lm takes no weights in {precision}")]
+
+
+def _longest_run(codes: Sequence[int]) -> tuple[int, int]:
+    """Where the longest run of equal codes begins, and how long it is."""
+    best = start = 0
+    at = 0
+    for index, code in enumerate(codes):
+        if code != codes[start]:
+            start = index
+        if index + 1 - start > best:
+            at, best = start, index + 1 - start
+    return at, best
+
+
+def write_codes(
+    prompts: Sequence[Sequence[int]],
+    against: Sequence[int] | None,
+    chances: Tensor,
+    words: slice,
+    scale: float,
+    sampling: Sampling,
+    run: Run,
+    before: ReadBefore | None = None,
+    backend: str = "pt",
+) -> Tensor:
+    """Codes [songs, count] of songs with these prompts, as numbers from 0 on, on the host.
+
+    chances  [songs, count] in [0, 1), drawn on the host
+    words    where the codes are in the vocabulary
+    backend  as `headroom.lm.backend` names it; where the plan does not suit it, torch's plain loop
+    """
+    songs, number = chances.shape
+
+    def work(step: Step, parts: Parts) -> Tensor:
+        model = parts.of(LANGUAGE_MODEL, CausalLM)
+        found, pieces = [], groups(songs, step.pieces)
+        for index, group in enumerate(pieces):
+            writing = Writing(
+                tuple(tuple(prompts[i]) for i in group),
+                None if against is None else tuple(against),
+                number,
+                words,
+                sampling,
+                scale,
+            )
+
+            def told(done: int, _: int, before: int = index * number) -> None:
+                step.progress(before + done, len(pieces) * number)
+
+            laps = Laps()
+            heard = laps.told(step.settle, told)
+            rows = chances[group.start : group.stop]
+            if backend == "mlx" and takes(model):
+                codes = write_mlx(model, writing, rows, step.device, heard, before)
+            elif backend == "vllm" and step.captures:
+                codes = write_graphed(
+                    model, writing, rows, step.device, heard, step.capture, before
+                )
+            else:
+                codes = write(model, writing, rows, step.device, heard, before)
+            drawn, read = codes.numel(), writing.to_read(before)
+            step.wrote(laps.spent(len(group), len(writing.sequences), read, drawn))
+            found.append(codes)
+        every: Tensor = torch.cat(found).sub_(words.start)
+        return every
+
+    return run.stage(WRITE, work)

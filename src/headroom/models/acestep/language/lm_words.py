@@ -1,0 +1,188 @@
+"""The vocabulary of the planner language model: its words, its own marks, and its audio codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from headroom.errors import InvalidCheckpoint
+from headroom.models.acestep.text.codes_text import CODEBOOK
+from headroom.models.acestep.text.lm_prompts import END, PAD, START, THINK, THOUGHT
+from headroom.models.acestep.text.plain_text import Encoding, Reader, as_text
+from headroom.models.acestep.text.tokenizer_file import open_tokenizer
+
+CODE = "<|audio_code_{}|>"
+Marks = npt.NDArray[np.bool_]
+
+
+class Tokenizer(Protocol):
+    """What is used of a tokenizer."""
+
+    def encode(self, sequence: str, /) -> Encoding: ...
+
+    def encode_batch(self, input: Sequence[str], /) -> Sequence[Encoding]: ...
+
+    def decode(self, ids: Sequence[int], /, skip_special_tokens: bool = True) -> str: ...
+
+    def id_to_token(self, id: int, /) -> str | None: ...
+
+    def token_to_id(self, token: str, /) -> int | None: ...
+
+    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]: ...
+    def to_str(self) -> str: ...
+
+    def get_vocab_size(self, with_added_tokens: bool = True) -> int: ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text to ids and back. Audio codes are the last run of the vocabulary.
+
+    end, think, thought  ids of marks
+    first_mark           the first id that is a mark, and no text
+    codes                the run of ids of the codes that mean something
+    """
+
+    tokenizer: Tokenizer
+    end: int
+    think: int
+    thought: int
+    first_mark: int
+    codes: slice
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, codebook: int = CODEBOOK, where: str | Path = "") -> Words:
+        """Find the marks. Raises InvalidCheckpoint naming those that are not there."""
+        names = (END, THINK, THOUGHT, START, PAD, CODE.format(0))
+        ids = {name: tokenizer.token_to_id(name) for name in names}
+        absent = [f"tokenizer.json: {name} is not in it" for name, at in ids.items() if at is None]
+        if absent:
+            raise InvalidCheckpoint(where, absent)
+        known = {name: at for name, at in ids.items() if at is not None}
+        first = known[CODE.format(0)]
+        count = min(codebook, tokenizer.get_vocab_size() - first)
+        if count < 1 or tokenizer.token_to_id(CODE.format(count - 1)) != first + count - 1:
+            raise InvalidCheckpoint(where, ["tokenizer.json: its audio codes are not one run"])
+        marks = (known[name] for name in (END, THINK, THOUGHT, START, PAD))
+        return cls(
+            tokenizer,
+            known[END],
+            known[THINK],
+            known[THOUGHT],
+            min(marks),
+            slice(first, first + count),
+        )
+
+    @classmethod
+    def open(cls, folder: Path, codebook: int = CODEBOOK) -> Words:
+        """From tokenizer.json of a model folder. Raises InvalidCheckpoint."""
+        return cls.of(open_tokenizer(folder), codebook, folder)
+
+    @property
+    def text(self) -> slice:
+        """The run of ids that logits of text are made for: all before the first code."""
+        return slice(0, self.codes.start)
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Text, marks and codes in it → ids; of what came through `as_text` the text alone."""
+        return tuple(self._reader.encode(text).ids)
+
+    def ids_of(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The same of many texts, several at a time."""
+        return [tuple(one.ids) for one in self.tokenizer.encode_batch(list(texts))]
+
+    def said(self, ids: Sequence[int]) -> str:
+        """Ids → text, with marks and codes as they are written."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False)
+
+    def said_codes(self, codes: Sequence[int]) -> str:
+        """Codes from 0 on → as they are written in prompts."""
+        return "".join(CODE.format(code) for code in codes)
+
+    def written(self, ids: Sequence[int]) -> str:
+        """Ids → text as prompts have it: marks as they are written, and what merely spells one as
+        `as_text` has it."""
+        found = ""
+        for is_mark, run in groupby(ids, lambda number: number >= self.first_mark):
+            said = self.said(list(run))
+            found += said if is_mark else as_text(said)
+        return found
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.tokenizer, lambda number: number >= self.first_mark)
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes of every id of text; empty for marks."""
+        known = _bytes_of_letters()
+        found = []
+        for token in map(self.tokenizer.id_to_token, range(self.first_mark)):
+            letters = token or ""
+            found.append(bytes(known[c] for c in letters if c in known))
+        return tuple(found)
+
+    @cached_property
+    def plain(self) -> Marks:
+        """[first_mark]: text without a line's end and without other control characters."""
+        return np.array([bool(p) and _is_plain(p) for p in self.pieces])
+
+    @cached_property
+    def begins(self) -> Marks:
+        """[first_mark]: a space, and then something that is none."""
+        starts = (len(p) > 1 and p[:1] == b" " and p[1:2] != b" " for p in self.pieces)
+        return np.array(list(starts)) & self.plain
+
+    @cached_property
+    def behind_space(self) -> Marks:
+        """[first_mark]: what may stand behind a space that is a token of its own: digits, which
+        are never one with it, and letters beyond ASCII where no piece is a space and them; in a
+        vocabulary that joins no words with spaces, all but spaces."""
+        if self.begins.any():
+            known = frozenset(self.pieces)
+            letter = (p >= b"\xc2" and b" " + p not in known for p in self.pieces)
+            digit = (p[:1].isdigit() for p in self.pieces)
+            found: Marks = (np.array(list(letter)) | np.array(list(digit))) & self.plain
+            return found
+        return np.array([p[:1] not in (b" ", b"") for p in self.pieces]) & self.plain
+
+    @cached_property
+    def ends_line(self) -> Marks:
+        """[first_mark]: exactly one line's end, at the end of it, and no other control."""
+        found = []
+        for p in self.pieces:
+            before = p[:-1]
+            found.append(p[-1:] == b"\n" and _is_plain(before) and not before.endswith(b" "))
+        return np.array(found)
+
+    @cached_property
+    def newline(self) -> int:
+        """The id of a line's end alone."""
+        return self.pieces.index(b"\n")
+
+    @cached_property
+    def space(self) -> int:
+        """The id of a space alone."""
+        return self.pieces.index(b" ")
+
+
+def _is_plain(piece: bytes) -> bool:
+    """No control characters, and no backtick, which training texts do not have."""
+    return all(byte >= 32 and byte not in (96, 127) for byte in piece)
+
+
+def _bytes_of_letters() -> dict[str, int]:
+    """The letter a byte-level tokenizer writes for each byte (Radford et al., GPT-2, 2019): its
+    own where it can be printed, else the next one from 256 on."""
+    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    found = {chr(byte): byte for byte in printed}
+    others = (byte for byte in range(256) if byte not in set(printed))
+    found |= {chr(256 + number): byte for number, byte in enumerate(others)}
+    return found

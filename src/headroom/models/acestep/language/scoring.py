@@ -1,0 +1,137 @@
+"""How well codes fit what was asked: what the language model would have said of them.
+
+Source: ACE-Step 1.5's `acestep/core/scoring/`. Fields of the sheet are scored by the rank of each
+of their tokens behind the codes; caption and lyrics by how much likelier they are behind the codes
+than behind nothing (pointwise mutual information). Each context is read once, with the same weights
+that wrote the codes, and logits are made for the rows of a target only, a few at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headroom.lm.decode import Rows
+from headroom.models.acestep.cost.lm_cost import THINK, Thinking
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.sheet import FIELDS, Sheet, dumped
+from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
+from headroom.models.acestep.text import lm_prompts
+from headroom.models.acestep.text.plain_text import as_text
+from headroom.models.base import Score
+from headroom.nn.causal import CausalLM
+from headroom.runtime.pool import Parts
+from headroom.runtime.run import Run, Step
+
+TOP = 10  # ranks that count
+SCALE = 0.1  # of the information, before it becomes a number from 0 to 1
+WEIGHTS = {"caption": 0.5, "lyrics": 0.3, "metadata": 0.2}
+ROWS = 64  # of logits at a time
+TEXTS = ("caption", "lyrics")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTask:
+    """Codes, as they are written in prompts, and what they are held against."""
+
+    codes: str
+    sheet: Sheet
+    lyrics: str
+
+    def targets(self) -> dict[str, str]:
+        """What the model would have to say, by what it is scored as."""
+        found: dict[str, str] = {}
+        for name in FIELDS:
+            value = self.sheet.values().get(name)
+            if value is not None:
+                said = as_text(dumped({name: value}))
+                found[name] = f"{lm_prompts.THINK}\n{said}\n{lm_prompts.THOUGHT}\n"
+        if self.lyrics.strip():
+            head = f"{lm_prompts.THINK}\n{lm_prompts.THOUGHT}\n"
+            found["lyrics"] = f"{head}# Lyric\n{as_text(self.lyrics)}\n"
+        return found
+
+    def cost(self, language: Language) -> Thinking:
+        """In tokens."""
+        words = language.words
+        context = len(words.ids(lm_prompts.understanding(self.codes)))
+        longest = max((len(words.ids(t)) for t in self.targets().values()), default=1)
+        return Thinking((context,), longest, 0, False)
+
+
+def score(task: ScoreTask, language: Language, run: Run) -> Score:
+    """Read the codes once, and each target behind them; nothing is loaded beside the model."""
+
+    def work(step: Step, parts: Parts) -> Score:
+        model = parts.of(LANGUAGE_MODEL, CausalLM)
+        words = language.words
+        targets = {name: words.ids(text) for name, text in task.targets().items()}
+        heard = words.ids(lm_prompts.understanding(task.codes))
+        nothing = words.ids(lm_prompts.understanding(""))
+        longest = max(map(len, targets.values()), default=1)
+        behind = _Context(model, heard, longest, step.device)
+        found: dict[str, float] = {}
+        told: dict[str, float] = {}
+        for number, (name, ids) in enumerate(targets.items()):
+            step.progress(number, 2 * len(targets))
+            logs, ranks = behind.told(ids)
+            told[name] = float(logs.mean())
+            if name not in TEXTS:
+                found[name] = float((1 - (ranks - 1) / TOP).clamp(min=0).mean())
+        del behind
+        without = _Context(model, nothing, longest, step.device)
+        information: dict[str, float] = {}
+        for number, name in enumerate(name for name in targets if name in TEXTS):
+            step.progress(len(targets) + number, 2 * len(targets))
+            logs, _ = without.told(targets[name])
+            information[name] = told[name] - float(logs.mean())
+            found[name] = float(torch.tensor(information[name] / SCALE).sigmoid())
+        if not all(map(math.isfinite, told.values())):
+            raise language.failed(len(heard))
+        return Score(found, reward(found), information)
+
+    return run.stage(THINK, work)
+
+
+def reward(parts: Mapping[str, float]) -> float:
+    """All parts weighed; the weights of what is not there go to what is."""
+    named = {name: parts[name] for name in TEXTS if name in parts}
+    metadata = [value for name, value in parts.items() if name not in TEXTS]
+    if metadata:
+        named["metadata"] = sum(metadata) / len(metadata)
+    whole = sum(WEIGHTS[name] for name in named)
+    if not whole:
+        return 0.0
+    return sum(WEIGHTS[name] * value for name, value in named.items()) / whole
+
+
+class _Context:
+    """A prompt that is read once, and targets behind it, one after another in the same place."""
+
+    def __init__(
+        self, model: CausalLM, prompt: tuple[int, ...], room: int, device: torch.device
+    ) -> None:
+        self._model, self._prompt = model, prompt
+        self._rows = Rows(model, (prompt,), room, device)
+        self._rows.read((prompt,))
+        self._rope = model.rope(self._rows.cache.capacity, device)
+
+    def told(self, ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Log-probability and rank of each token [n], on the host."""
+        cache = self._rows.cache
+        start = len(self._prompt) - 1
+        read = torch.tensor([self._prompt[-1], *ids[:-1]], device=cache.memory.device)
+        hidden = self._model.prefill(read, cache.past, 0, start, self._rope)
+        wanted = torch.tensor(ids, device=hidden.device)
+        logs, ranks = [], []
+        every = slice(0, self._model.embed_tokens.num_embeddings)
+        for rows, token in zip(hidden.split(ROWS), wanted.split(ROWS), strict=True):
+            logits = self._model.logits(rows, every).float()
+            own = logits.gather(1, token.unsqueeze(1))
+            logs.append((own.squeeze(1) - logits.logsumexp(-1)).cpu())
+            ranks.append((logits > own).sum(-1).add_(1).cpu())
+        return torch.cat(logs), torch.cat(ranks).float()

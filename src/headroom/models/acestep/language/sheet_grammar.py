@@ -1,0 +1,322 @@
+"""The grammar of a song sheet: what is fixed is forced, what is open is drawn from its domain.
+
+Source: ACE-Step 1.5's `acestep/constrained_logits_processor.py`, without its defects. Fixed text is
+forced in its canonical tokens, a whole run at a time, because that is what the model was trained
+on. Values of finite fields are drawn along a trie of their canonical tokens; genres too, where
+there is a list of them, which is whole lines of it. A caption is free text; after the end of one of
+its lines comes either a continuation, indented by two spaces, or the next field.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
+from functools import cached_property
+from operator import itemgetter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headroom.models.acestep.language.lm_words import Marks, Words
+from headroom.models.acestep.language.sheet import BPM, FIELDS, SECONDS, SIGNATURES, Sheet, dumped
+from headroom.models.acestep.text.lm_prompts import THINK, THOUGHT
+from headroom.models.acestep.text.plain_text import as_text
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
+
+CAPTION_TOKENS = 512
+CONTINUED = 3  # tokens before a line that goes on may end again, at most
+
+
+class _Node:
+    """A place in a trie of lines: what may follow, the line's end among it.
+
+    It is a run of sorted lines that have the first `depth` tokens in common, and what follows is
+    looked up when it is wanted: a vocabulary of genres has as many lines as a dictionary.
+    """
+
+    def __init__(self, lines: Sequence[tuple[int, ...]], run: range, depth: int) -> None:
+        self._lines, self._run, self._depth = lines, run, depth
+
+    @cached_property
+    def after(self) -> dict[int, _Node]:
+        """The places behind each token; none behind a line's end."""
+        found: dict[int, _Node] = {}
+        at, depth = self._run.start, self._depth
+        while at < self._run.stop and len(self._lines[at]) > depth:
+            token = self._lines[at][depth]
+            beyond = bisect_right(self._lines, token, at, self._run.stop, key=itemgetter(depth))
+            found[token] = _Node(self._lines, range(at, beyond), depth + 1)
+            at = beyond
+        return found
+
+    @cached_property
+    def ids(self) -> Tensor:
+        """What may follow. The same object each time."""
+        return torch.tensor(sorted(self.after))
+
+
+class SheetWords:
+    """What grammars of one vocabulary share: tries, and the sets of ids of free text.
+
+    genres  what genres may be; () anything
+    """
+
+    def __init__(self, words: Words, genres: Sequence[str] = ()) -> None:
+        self.words = words
+        self.genres = self._sayable(genres)
+        self._tries: dict[tuple[str, int], _Node] = {}
+
+    def is_free(self, name: str) -> bool:
+        """Whether a field is free text."""
+        return name == "caption" or (name == "genres" and not self.genres)
+
+    def _sayable(self, genres: Sequence[str]) -> tuple[str, ...]:
+        """Genres without marks in them, each once."""
+        every = list(dict.fromkeys(" ".join(line.split()) for line in genres))
+        pairs = zip(every, self.words.ids_of(every), strict=True)
+        return tuple(g for g, ids in pairs if ids and max(ids) < self.words.first_mark)
+
+    def trie(self, name: str, most_seconds: int) -> _Node:
+        """The values of a finite field."""
+        key = name, most_seconds if name == "duration" else 0
+        if key not in self._tries:
+            values = self.genres if name == "genres" else _domain(name, most_seconds)
+            self._tries[key] = self._made(name, values)
+        return self._tries[key]
+
+    def _made(self, name: str, values: Sequence[str | int]) -> _Node:
+        head, found = self.words.ids(f"{name}:"), set[tuple[int, ...]]()
+        lines = [dumped({name: value}, folded=False) + "\n" for value in values]
+        for line, ids in zip(lines, self.words.ids_of(lines), strict=True):
+            # A closing quote and the line's end are one token.
+            if ids[: len(head)] != head:  # the colon took the space along
+                ids = (*head, *self.words.ids(line[len(name) + 1 :]))
+            found.add(ids[len(head) :])
+        return _Node(sorted(found), range(len(found)), 0)
+
+    @cached_property
+    def first(self) -> Tensor:
+        """What free text begins with, and a continued line behind its first space."""
+        alone = np.zeros_like(self.words.begins)
+        alone[self.words.space] = True
+        return _ids(self.words.begins | alone)
+
+    @cached_property
+    def behind_space(self) -> Tensor:
+        """What comes behind a first space that is a token of its own."""
+        return _ids(self.words.behind_space)
+
+    @cached_property
+    def within(self) -> Tensor:
+        """Any text, and the end of the line."""
+        return _ids(self.words.plain | self.words.ends_line)
+
+    @cached_property
+    def within_one_line(self) -> Tensor:
+        """Any text, and the line's end alone."""
+        alone = np.zeros_like(self.words.plain)
+        alone[self.words.newline] = True
+        return _ids(self.words.plain | alone)
+
+    @cached_property
+    def sung(self) -> Tensor:
+        """Any text without marks, and the end of the turn."""
+        return torch.cat((torch.arange(self.words.first_mark), torch.tensor([self.words.end])))
+
+    @cached_property
+    def newline(self) -> Tensor:
+        """The line's end alone."""
+        return torch.tensor([self.words.newline])
+
+
+def _ids(marks: Marks) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(marks))
+
+
+def _domain(name: str, most_seconds: int) -> Sequence[str | int]:
+    if name == "bpm":
+        return range(BPM[0], BPM[1] + 1)
+    if name == "duration":
+        return range(SECONDS[0], most_seconds + 1)
+    if name == "keyscale":
+        return KEYS
+    if name == "language":
+        return LANGUAGES
+    return [int(beats) for beats in SIGNATURES]
+
+
+class FreeText:
+    """No grammar but this: text and marks of thought, until the thoughts or the turn are over; the
+    turn alone where somebody `sings` behind them."""
+
+    def __init__(self, shared: SheetWords, sings: bool = False) -> None:
+        words = shared.words
+        self._ends = (words.end,) if sings else (words.end, words.thought)
+        self._ids = torch.cat((shared.sung, torch.tensor([words.think, words.thought])))
+        self.done = False
+
+    def forced(self) -> tuple[int, ...]:
+        """Nothing."""
+        return ()
+
+    def allowed(self) -> Tensor:
+        """Everything but codes and other marks."""
+        return self._ids
+
+    def take(self, token: int) -> None:
+        """It is over with the end of a thought, or of the turn."""
+        self.done = token in self._ends
+
+
+class _At(Enum):
+    FORCED = auto()  # text that is fixed
+    VALUE = auto()  # along a trie
+    FREE_FIRST = auto()  # the first token of free text
+    SPACED = auto()  # the second, behind a space alone
+    FREE = auto()  # the others
+    LINE = auto()  # after a line of a caption: a continuation, or what comes next
+    INDENTED = auto()  # behind the first space of a continuation
+    SUNG = auto()  # lyrics
+    DONE = auto()
+
+
+class SheetGrammar:
+    """A song sheet, from `<think>` on.
+
+    asked         the fields it has, in any order
+    given         values that are known; they are forced, and count as asked for
+    most_seconds  the longest song
+    closes        whether `</think>` belongs to it; without it, it ends with the last field
+    sings         whether lyrics follow, until the end of the turn
+    """
+
+    def __init__(
+        self,
+        shared: SheetWords,
+        asked: Iterable[str],
+        given: Sheet,
+        most_seconds: int,
+        *,
+        closes: bool,
+        sings: bool,
+    ) -> None:
+        self._shared, self._words = shared, shared.words
+        known = given.values()
+        wanted = {*asked, *known}
+        self._fields = [name for name in FIELDS if name in wanted]
+        self._given: Mapping[str, str | int] = known
+        self._most, self._closes, self._sings = most_seconds, closes, sings
+        self._state = _At.FORCED
+        self._next = 0  # of the fields
+        self._open = ""  # the field whose value comes behind the fixed text
+        self._run: tuple[int, ...] = ()
+        self._node = _Node((), range(0), 0)
+        self._name = ""  # of the value at hand
+        self._count = 0  # tokens of it, where it is free text
+        self._ahead = False  # whether what follows it is prepared
+        self._line = torch.tensor([])
+        self._following(f"{THINK}\n")
+
+    @property
+    def done(self) -> bool:
+        """The sheet, and the lyrics where there are any, are at their end."""
+        return self._state is _At.DONE
+
+    def forced(self) -> tuple[int, ...]:
+        """The fixed text at this point."""
+        if self._state is not _At.FORCED:
+            return ()
+        run, self._run = self._run, ()
+        self._enter()
+        return run
+
+    def allowed(self) -> Tensor:
+        """What may come next where it is open."""
+        shared = self._shared
+        if self._state is _At.VALUE:
+            return self._node.ids
+        if self._state is _At.FREE_FIRST or self._state is _At.INDENTED:
+            return shared.first
+        if self._state is _At.SPACED:
+            return shared.behind_space
+        if self._state is _At.FREE:
+            if self._count >= CAPTION_TOKENS:
+                return shared.newline
+            return shared.within if self._name == "caption" else shared.within_one_line
+        if self._state is _At.LINE:
+            return self._line
+        return shared.sung
+
+    def take(self, token: int) -> None:
+        """One of the allowed was drawn."""
+        if self._state is _At.VALUE:
+            self._took_value(token)
+        elif self._state in (_At.FREE_FIRST, _At.SPACED, _At.FREE, _At.INDENTED):
+            self._count += 1
+            first = self._state in (_At.FREE_FIRST, _At.INDENTED)
+            self._state = _At.SPACED if first and token == self._words.space else _At.FREE
+            if self._words.ends_line[token]:
+                self._ended_line()
+        elif self._state is _At.LINE:
+            if token == self._words.space:
+                self._count += 1
+                self._state = _At.INDENTED
+            else:
+                self._run, self._state = self._run[1:], _At.FORCED
+        elif token == self._words.end:
+            self._state = _At.DONE
+
+    # --- from one part to the next --------------------------------------------------------
+
+    def _took_value(self, token: int) -> None:
+        self._node = self._node.after[token]
+        if not self._node.after:  # the line's end was in it
+            self._following("")
+        elif list(self._node.after) == [self._words.newline]:
+            self._following("\n")
+
+    def _ended_line(self) -> None:
+        """A caption may go on; what is on one line only may not, nor what is too long."""
+        if not self._ahead:  # what follows is known from the first line on
+            self._following("")
+            self._ahead = True
+        self._state = _At.FORCED
+        # Where nothing follows this is the end: a continuation would be cut anyway.
+        if self._run and self._name == "caption" and self._count <= CAPTION_TOKENS - CONTINUED:
+            self._line = torch.tensor(sorted({self._words.space, self._run[0]}))
+            self._state = _At.LINE
+
+    def _following(self, text: str) -> None:
+        """Force the text, and what is fixed behind it, up to the next open value."""
+        while self._next < len(self._fields):
+            name = self._fields[self._next]
+            if name not in self._given:
+                text += f"{name}:"
+                self._next += 1
+                self._run, self._state = self._tokens(text), _At.FORCED
+                self._open = name
+                return
+            text += as_text(dumped({name: self._given[name]})) + "\n"
+            self._next += 1
+        self._open = ""
+        if self._closes:
+            text += THOUGHT
+        elif text.endswith("\n"):
+            text = text[:-1]
+        self._run, self._state = self._tokens(text), _At.FORCED
+
+    def _enter(self) -> None:
+        """Behind the fixed text."""
+        self._count, self._ahead, self._name = 0, False, self._open
+        if not self._open:
+            self._state = _At.SUNG if self._closes and self._sings else _At.DONE
+        elif self._shared.is_free(self._open):
+            self._state = _At.FREE_FIRST
+        else:
+            self._node = self._shared.trie(self._open, self._most)
+            self._state = _At.VALUE
+
+    def _tokens(self, text: str) -> tuple[int, ...]:
+        return self._words.ids(text) if text else ()

@@ -1,0 +1,123 @@
+"""The text of a song sheet, read as leniently as a language model may write it. No torch.
+
+Line by line first: the form it was trained on is a line `name: value` a field, and continuations
+are indented. YAML would cut a caption at ` #`, and make a list of one in brackets. What the lines
+do not tell is then looked for as YAML: a mapping in braces, JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import yaml
+
+from headroom.models.acestep.text.plain_text import shown
+
+TEXTS = ("caption", "genres")  # free text, which goes on in lines that are no field
+NAMES: Mapping[str, str] = {
+    "bpm": "bpm", "tempo": "bpm",
+    "caption": "caption", "prompt": "caption", "description": "caption",
+    "duration": "duration", "audio_duration": "duration", "length": "duration",
+    "genres": "genres", "genre": "genres",
+    "keyscale": "keyscale", "key_scale": "keyscale", "key": "keyscale",
+    "language": "language", "vocal_language": "language", "lang": "language",
+    "timesignature": "timesignature", "time_signature": "timesignature",
+    "time_sig": "timesignature", "meter": "timesignature", "metre": "timesignature",
+}  # fmt: skip
+_LINE = re.compile(r"(?:[-*]\s+)?([*_`\"']{0,3})([^\W\d][\w \t-]{0,30}?)\1[ \t]*[:：][*_]{0,2}(.*)")
+_ITEM = re.compile(r"[-*]\s+")
+_BLOCK = re.compile(r"[|>][+-]?\d?")  # YAML's mark of a text on the lines below
+_NOTHING = ("", "n/a", "null", "none", "~")
+
+
+def said_in(body: str) -> dict[str, str]:
+    """The fields of a sheet, by their own names, as text."""
+    body = "\n".join(line for line in body.splitlines() if not line.startswith("```"))
+    lines, told = _fields(body), _yaml(body)
+    found = {name: value for name, raw in lines.items() if (value := _value(raw))}
+    together = {**found, **told} if body.lstrip().startswith("{") else {**told, **found}
+    return {name: shown(value) for name, value in together.items()}
+
+
+def field_of(name: str) -> str | None:
+    """The field a name stands for, in any case and spacing; None for another name."""
+    return NAMES.get(re.sub(r"[\s-]+", "_", name.strip().lower()))
+
+
+def _fields(body: str) -> dict[str, list[str]]:
+    """For each field its value and the lines that go on with it. The first of a name stands."""
+    found: dict[str, list[str]] = {}
+    open_lines: list[str] | None = None
+    free = False  # whether a line that is not indented may go on with the field
+    for line in body.splitlines():
+        if line.startswith("<"):  # a mark; in an indented line it is text
+            continue
+        start = None if line[:1] in (" ", "\t") and found else _LINE.fullmatch(line.strip())
+        name = field_of(start[2]) if start is not None else None
+        if start is not None and name is not None:
+            lines = [start[3].strip()]
+            open_lines = found.setdefault(name, lines)
+            if open_lines is not lines:
+                open_lines = None
+            free = name in TEXTS
+        elif start is not None and not (free and " " in start[2]) and not _ITEM.match(line):
+            open_lines = None  # a field nobody knows
+        elif open_lines is not None and (free or not line.strip() or line[:1] in (" ", "\t")):
+            open_lines.append(line)
+    return found
+
+
+def _value(lines: list[str]) -> str:
+    """A value without quotes, in one line; a list as its items with commas; empty for none."""
+    first, rest = lines[0], lines[1:]
+    if " ".join(lines).strip().lower() in _NOTHING:
+        return ""
+    if first[:1] in ("'", '"'):
+        told = _scalar("\n".join(lines).rstrip())
+        return " ".join(lines) if told is None else told
+    if _BLOCK.fullmatch(first):
+        first = ""
+    items = [line.strip() for line in rest if line.strip()]
+    if not first and items and all(_ITEM.match(item) for item in items):
+        return ", ".join(_unquoted(_ITEM.sub("", item, count=1)) for item in items)
+    return " ".join([first, *items]).strip()
+
+
+def _unquoted(text: str) -> str:
+    told = _scalar(text) if text[:1] in ("'", '"') else None
+    return text if told is None else told
+
+
+def _scalar(text: str) -> str | None:
+    """What stands in YAML's quotes; None where they are not quotes of the whole."""
+    try:
+        told = yaml.load(text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return told if isinstance(told, str) else None
+
+
+def _yaml(body: str) -> dict[str, str]:
+    """The same as YAML has it, of the fields that are text there or a list of texts."""
+    if not body.lstrip().startswith(("{", "[", "-", "?")):
+        return {}
+    if body.lstrip().startswith("{"):
+        body = body[: body.rfind("}") + 1]
+    try:
+        value = yaml.load(body, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    found: dict[str, str] = {}
+    for name, told in value.items() if isinstance(value, dict) else ():
+        if isinstance(told, str) and told.strip().lower() in _NOTHING:
+            continue
+        field = field_of(name) if isinstance(name, str) else None
+        text = ", ".join(told) if _is_texts(told) else told
+        if field is not None and isinstance(text, str):
+            found.setdefault(field, text)
+    return found
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)

@@ -1,0 +1,130 @@
+"""From a request to what a language model has to do for it, and from what it did to a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headroom.models.acestep.cost.lm_cost import CODE_RATE, FRAME, METADATA_TOKENS, Thinking
+from headroom.models.acestep.language.folder import Language
+from headroom.models.acestep.language.sheet import Sheet, inside, whole_seconds
+from headroom.models.acestep.requests.language_fields import LanguageFields
+from headroom.models.acestep.requests.songs import AnyPlanned, Text2Music
+from headroom.models.acestep.requests.variants import unused_in_planning
+from headroom.models.acestep.song.compose import source_seconds, sung
+from headroom.models.acestep.text import lm_prompts
+from headroom.models.acestep.text.codes_text import CODEBOOK, codes_from_text
+from headroom.params.clamp import Note
+from headroom.settings import LMPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class SongTask:
+    """What the language model has to do for a request.
+
+    seeds    of the songs
+    keys     what is drawn for each song follows from these: its own seed, or one for all
+    given    what the request says itself
+    asked    the fields it is to fill
+    prompt   of the request, without thoughts; `against`: what codes are guided away from
+    cost     the same in tokens
+    layout   of the prompts
+    """
+
+    request: AnyPlanned
+    seeds: tuple[int, ...]
+    keys: tuple[int, ...]
+    given: Sheet
+    asked: tuple[str, ...]
+    prompt: tuple[int, ...]
+    against: tuple[int, ...] | None
+    most_seconds: int
+    cost: Thinking
+    layout: LMPrompt
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def plans(self) -> tuple[int, ...]:
+        """The keys that differ: songs with the same one have the same plan."""
+        return tuple(dict.fromkeys(self.keys))
+
+    @property
+    def longest(self) -> AnyPlanned:
+        """The request with the longest song that may come of it."""
+        if self.request.knows_length:
+            return self.request.unasked()
+        seconds = self.given.duration or self.most_seconds
+        return self.request.unasked().model_copy(update={"duration": float(seconds)})
+
+    def carried_out(self, sheet: Sheet, codes: str | None, seed: int) -> AnyPlanned:
+        """The request as it is rendered: what was thought is said, and nobody is asked again."""
+        told: dict[str, object] = {
+            "bpm": sheet.bpm,
+            "keyscale": sheet.keyscale,
+            "timesignature": sheet.timesignature,
+            "seed": seed,
+            "seeds": (),
+            "batch_size": 1,
+        }
+        if codes is not None:
+            told["audio_codes"] = codes
+        elif sheet.duration and self.request.duration is None and not self.request.knows_length:
+            told["duration"] = float(sheet.duration)
+        if self.request.use_cot_caption and sheet.caption:
+            told["caption"] = sheet.caption
+        if sheet.language is not None:
+            told["vocal_language"] = sheet.language
+        gone = {*LanguageFields.model_fields, "thinking"}
+        if codes is not None:
+            gone.add("duration")  # the codes say it
+        said = {n: getattr(self.request, n) for n in self.request.model_fields_set - gone}
+        return type(self.request).model_validate({**said, **told})
+
+
+def song_task(
+    request: AnyPlanned,
+    seeds: tuple[int, ...],
+    most_seconds: float,
+    language: Language,
+    layout: LMPrompt,
+) -> SongTask:
+    """The work of a request that asks for a language model."""
+    words = language.words
+    given = Sheet(
+        bpm=request.bpm,
+        duration=_seconds(request),
+        keyscale=request.keyscale,
+        timesignature=request.timesignature,
+        language=None if request.vocal_language == "unknown" else request.vocal_language,
+    )
+    asked = request.to_fill
+    keys = seeds if request.lm_seed is None else (request.lm_seed,) * len(seeds)
+    plans = len(set(keys))
+    prompt = words.ids(lm_prompts.generating(request.caption, sung(request)))
+    guided = request.writes_codes and request.lm_cfg_scale > 1
+    against: tuple[int, ...] | None = None
+    if guided:
+        told = request.lm_negative_prompt, request.caption, sung(request), layout
+        against = words.ids(lm_prompts.against(*told))
+    most = given.duration or whole_seconds(most_seconds)
+    given = inside(given, most)
+    cost = Thinking(
+        (len(prompt),) * plans,
+        METADATA_TOKENS,
+        most * CODE_RATE if request.writes_codes else 0,
+        guided,
+        sheets=(1 if request.lm_shared_metadata else plans) if asked else 0,
+        away=FRAME if against is None else len(against),
+    )
+    notes = (*language.notes, *unused_in_planning(request))
+    return SongTask(
+        request, seeds, keys, given, asked, prompt, against, most, cost, layout, notes
+    )  # fmt: skip
+
+
+def _seconds(request: AnyPlanned) -> int | None:
+    """The length in whole seconds, as far as the request says it."""
+    if not isinstance(request, Text2Music):
+        return max(1, round(source_seconds(request)))
+    if request.audio_codes:
+        return max(1, len(codes_from_text(request.audio_codes, CODEBOOK)) // CODE_RATE)
+    return None if request.duration is None else max(1, round(request.duration))

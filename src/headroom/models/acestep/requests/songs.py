@@ -1,0 +1,315 @@
+"""What can be asked of ACE-Step: six requests, told apart by `task`. No torch.
+
+The fields stand in `request_fields.py`, `source_fields.py` and here, each once. `request_from` is
+the way in for every face: it knows the old spellings and turns every fault into a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self, TypeAlias, cast
+
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from headroom.errors import InvalidRequest, written
+from headroom.log import log
+from headroom.models.acestep.requests.common_fields import (
+    SHARE,
+    DiffusionFields,
+    GuidanceFields,
+    OutputFields,
+)
+from headroom.models.acestep.requests.language_fields import LanguageFields
+from headroom.models.acestep.requests.song_fields import SongFields
+from headroom.models.acestep.requests.source_fields import (
+    CoverStrengthFields,
+    EdgeFields,
+    RegionFields,
+    SourceFields,
+    TrackFields,
+)
+from headroom.models.acestep.text.codes_text import codes_in
+from headroom.models.acestep.text.vocabulary import METAS, TRACK_WORDS, TRACKS
+from headroom.params.describe import TASK, Param, describe, stand_in
+from headroom.params.knob import Choices, Knob, Limit, Many, refuse
+from headroom.params.note import Note
+from headroom.params.read import read
+from headroom.params.request import asks_nothing, snake, spellings
+
+
+class PlannedFields(OutputFields, LanguageFields):
+    """For requests that a language model can plan first."""
+
+    @property
+    def knows_length(self) -> bool:
+        """Whether the length is not for a language model to choose."""
+        return True
+
+    @property
+    def writes_codes(self) -> bool:
+        """Whether a language model is to write audio codes: they would replace a recording."""
+        return False
+
+    @property
+    def to_fill(self) -> tuple[str, ...]:
+        """What of its song sheet a language model is to fill in: what is left open, and the
+        caption and language it is to say in its own words."""
+        names = METAS if self.use_cot_metas else ()
+        known = {"duration"} if self.knows_length else set()
+        found = [name for name in names if name not in known and getattr(self, name) is None]
+        found += ["caption"] * self.use_cot_caption
+        unknown = isinstance(self, SongFields) and self.vocal_language == "unknown"
+        found += ["language"] * (self.use_cot_language and unknown)
+        return tuple(found)
+
+    @property
+    def asks(self) -> str | None:
+        """The field by which a language model is asked to plan the song; None: there is nothing
+        for it to do."""
+        if self.writes_codes or (self.thinking and self.to_fill):
+            return "thinking"
+        return "plan_metadata" if self.plan_metadata and self.to_fill else None
+
+    def unasked(self) -> Self:
+        """The same request without a language model."""
+        return self.model_copy(update={"thinking": False, "plan_metadata": False})
+
+
+class Text2Music(
+    PlannedFields,
+    CoverStrengthFields,
+    GuidanceFields,
+    DiffusionFields,
+    SongFields,
+):
+    """A song from words, or from audio codes."""
+
+    task: Literal["text2music"] = "text2music"
+    audio_codes: Annotated[
+        str,
+        Knob(
+            "Source",
+            "Melody and form as audio codes, <|audio_code_N|> one after another.",
+            lines=3,
+            file=True,
+            old=("audio_code_string",),
+        ),
+    ] = ""
+
+    @model_validator(mode="after")
+    def _codes_hold_a_code(self) -> Text2Music:
+        if self.audio_codes and not codes_in(self.audio_codes):
+            raise refuse(
+                "text with at least one <|audio_code_N|>, or numbers with commas",
+                field="audio_codes",
+                value=self.audio_codes,
+            )
+        return self
+
+    @property
+    def knows_length(self) -> bool:
+        """Whether its codes say it."""
+        return bool(self.audio_codes)
+
+    @property
+    def usual_seconds(self) -> float | None:
+        """The length of the song where nobody says one; None: it is said, or codes say it."""
+        if self.duration is not None or self.audio_codes:
+            return None
+        return usual_duration()
+
+    @property
+    def writes_codes(self) -> bool:
+        """Whether a language model is to write audio codes."""
+        return self.thinking and not self.audio_codes
+
+
+def usual_duration() -> float:
+    """Seconds of a song whose length nobody says."""
+    usual = stand_in(Text2Music, "duration")
+    if not isinstance(usual, (int, float)):
+        raise TypeError("duration has no usual value")
+    return usual
+
+
+class Cover(
+    OutputFields, CoverStrengthFields, GuidanceFields, DiffusionFields, SourceFields, SongFields
+):
+    """The melody and form of a recording in another sound."""
+
+    task: Literal["cover"] = "cover"
+    cover_noise_strength: Annotated[
+        float,
+        Limit(0, 1, SHARE, least=0),
+        Knob(
+            "Cover",
+            "How far the song starts from the recording itself instead of noise; 0 is noise alone.",
+            step=0.01,
+        ),
+    ] = 0.0
+    quantize_source: Annotated[
+        bool,
+        Knob(
+            "Cover",
+            "Reduce the recording to audio codes, which keep melody and form but not the sound.",
+        ),
+    ] = True
+
+
+class Repaint(
+    OutputFields, GuidanceFields, DiffusionFields, EdgeFields, RegionFields, SourceFields,
+    SongFields,
+):  # fmt: skip
+    """A stretch of a recording made anew, or more of it before or after."""
+
+    task: Literal["repaint"] = "repaint"
+
+
+class Lego(
+    PlannedFields, GuidanceFields, DiffusionFields, TrackFields, EdgeFields, RegionFields,
+    SourceFields, SongFields,
+):  # fmt: skip
+    """One more track that fits a recording, in all of it or in a region."""
+
+    task: Literal["lego"] = "lego"
+
+
+class Extract(OutputFields, GuidanceFields, DiffusionFields, TrackFields, SourceFields, SongFields):
+    """One track taken out of a recording."""
+
+    task: Literal["extract"] = "extract"
+
+
+class Complete(PlannedFields, GuidanceFields, DiffusionFields, SourceFields, SongFields):
+    """A recording of one track with others added."""
+
+    task: Literal["complete"] = "complete"
+    tracks: Annotated[
+        tuple[str, ...],
+        Many(",|"),
+        Choices(TRACKS),
+        Knob(
+            "Source",
+            "Instruments to add.",
+            basic=True,
+            old=("track_classes", "instruments"),
+            old_words=TRACK_WORDS,
+        ),
+    ] = ()
+
+
+AnyPlanned: TypeAlias = Text2Music | Lego | Complete
+AnyMusicRequest: TypeAlias = Text2Music | Cover | Repaint | Lego | Extract | Complete
+
+TASKS: Mapping[str, type[AnyMusicRequest]] = {
+    "text2music": Text2Music,
+    "cover": Cover,
+    "repaint": Repaint,
+    "lego": Lego,
+    "extract": Extract,
+    "complete": Complete,
+}
+
+
+def keeps_source(request: AnyMusicRequest) -> bool:
+    """Whether the song keeps samples of its source as they are, outside a region."""
+    return isinstance(request, Repaint) or (isinstance(request, Lego) and request.has_region)
+
+
+_ELSEWHERE: Mapping[type[AnyMusicRequest], Mapping[str, Param]] = {
+    model: {
+        spelt: param
+        for other in TASKS.values()
+        for param in describe(other)
+        for spelt in (param.name, *param.knob.old)
+        if spelt not in spellings(model)
+    }
+    for model in TASKS.values()
+}
+"""For each request the names of fields that only other tasks have."""
+
+UNPLANNED = "a language model plans no covers, repaints or extracts"
+_USUAL = "text2music"
+_TASK_NAMES = (TASK, "task_type")
+_TASK_WORDS = {"text_to_music": "text2music", "txt2music": "text2music"}
+_WITHOUT_CODES = ("cover_nofsq", "cover_no_fsq")  # a cover of the recording's own latents
+
+
+def _with_task(given: object) -> object:
+    """The mapping with its task under `task`, in today's words; text2music where none is named.
+
+    Of fields that only other tasks have, those are left out that ask for nothing.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    said = {written(name): value for name, value in given.items()}
+    rest = {name: value for name, value in said.items() if snake(name) not in _TASK_NAMES}
+    named = [value for name, value in said.items() if snake(name) in _TASK_NAMES]
+    task = next((value for value in named if value not in (None, "")), _USUAL)
+    if isinstance(task, str):
+        word = snake(task.strip())
+        if word in _WITHOUT_CODES:
+            word = "cover"
+            rest.setdefault("quantize_source", False)
+        task = _TASK_WORDS.get(word, word)
+        if task == "cover" and _has(rest, "audio_codes") and not _has(rest, "source_audio"):
+            task = _USUAL  # a song from codes: the DiT covers them
+    model = TASKS.get(task) if isinstance(task, str) else None
+    if model is not None:
+        rest = {n: value for n, value in rest.items() if not _idle(model, n, value)}
+    return {TASK: task, **rest}
+
+
+def _idle(model: type[AnyMusicRequest], name: str, value: object) -> bool:
+    """Whether an entry is left out: a field that only other tasks have, and nothing asked with it.
+
+    How a language model writes is a wish of programs, not of a song: it is left out with a warning.
+    """
+    field = _ELSEWHERE[model].get(snake(name))
+    if field is None:
+        return False
+    if asks_nothing(field, value):
+        return True
+    if field.name in LanguageFields.model_fields:
+        why = UNPLANNED
+        log.warning(Note(name, value, None, why).sentence())
+        return True
+    return False
+
+
+def _has(given: Mapping[str, object], field: str) -> bool:
+    """Whether a field of text2music or of a cover is given a value, under any of its names."""
+    names = {old for model in (Text2Music, Cover) for old, name in spellings(model).items()
+             if name == field}  # fmt: skip
+    return any(value not in (None, "") for name, value in given.items() if snake(name) in names)
+
+
+def _of_its_task(given: object, inner: ValidatorFunctionWrapHandler) -> object:
+    """The request of a mapping's own task. Raises InvalidRequest."""
+    try:
+        return inner(_with_task(given))
+    except ValidationError as error:  # no request was tried: those raise InvalidRequest
+        if not isinstance(given, Mapping):
+            raise InvalidRequest("request", given, "a mapping of fields to values") from error
+        task = cast("Mapping[str, object]", _with_task(given))[TASK]
+        raise InvalidRequest(TASK, task, "one of " + ", ".join(TASKS)) from error
+
+
+MusicRequest = Annotated[
+    Annotated[AnyMusicRequest, Field(discriminator=TASK)], WrapValidator(_of_its_task)
+]
+
+
+def request_from(given: Mapping[str, object]) -> AnyMusicRequest:
+    """The request somebody wrote, under any spelling; text2music where no task is named.
+
+    Raises InvalidRequest with the field, its value and what is allowed.
+    """
+    named = cast("Mapping[str, object]", _with_task(given))
+    return cast("AnyMusicRequest", read(TASKS, named, _USUAL))

@@ -1,0 +1,316 @@
+"""The released variants of ACE-Step's DiT, as data: what each can do and what it decides. No torch.
+
+The open fields of a request (`inference_steps`, `shift`, `guidance_scale`) are decided here and
+nowhere else. Source: ACE-Step 1.5, released configs, model zoo table and task constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from headroom.audio.formats import WITH_BITRATE
+from headroom.diffusion.schedule import CustomTimes
+from headroom.errors import InvalidRequest
+from headroom.models.acestep.requests.common_fields import GuidanceFields
+from headroom.models.acestep.requests.language_fields import LanguageFields
+from headroom.models.acestep.requests.songs import (
+    TASKS,
+    UNPLANNED,
+    AnyMusicRequest,
+    AnyPlanned,
+    Lego,
+    PlannedFields,
+    Text2Music,
+    keeps_source,
+)
+from headroom.models.acestep.requests.source_fields import EdgeFields
+from headroom.nn.config_fields import ConfigFields
+from headroom.params.clamp import Note
+from headroom.params.describe import TASK, Param, describe
+from headroom.params.knob import Limit
+from headroom.params.narrow import narrow, without
+
+Kind: TypeAlias = Literal["turbo", "base", "sft"]
+_Idle: TypeAlias = tuple[tuple[str, ...], str]  # names of fields, why they do nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One DiT: what it offers and what it takes for fields left open.
+
+    name          folder of the checkpoint
+    large         XL (4B) instead of 2B
+    tasks         tasks it was trained for
+    steps, shift  taken where the request leaves them open
+    guidance      likewise; None: distilled, never guided
+    custom_times  how it reads a list of times
+    stems         trained for single stems; reads `global_caption`
+    """
+
+    name: str
+    kind: Kind
+    large: bool
+    tasks: tuple[str, ...]
+    steps: int
+    steps_limit: Limit
+    shift: float
+    guidance: float | None
+    custom_times: CustomTimes
+    stems: bool = False
+
+    @property
+    def limits(self) -> Mapping[str, Limit]:
+        """Limits tighter than the requests' own, by field; for `clamp` and `narrow`."""
+        return MappingProxyType({"inference_steps": self.steps_limit})
+
+    @property
+    def dcw(self) -> bool:
+        """Whether steps are corrected in the wavelet domain where the request leaves it open."""
+        return self.kind == "turbo"
+
+    @property
+    def never_used(self) -> tuple[str, ...]:
+        """Fields that can have no effect here, whatever else is asked."""
+        guidance = tuple(GuidanceFields.model_fields) if self.guidance is None else ()
+        return guidance if self.stems else (*guidance, "global_caption")
+
+
+_THREE = ("text2music", "cover", "repaint")
+_TURBO = Variant(
+    name="acestep-v15-turbo",
+    kind="turbo",
+    large=False,
+    tasks=_THREE,
+    steps=8,
+    steps_limit=Limit(1, 20, "turbo is distilled to 8 steps, and above 20 nothing is gained"),
+    shift=3.0,
+    guidance=None,
+    custom_times=CustomTimes.SNAP,
+)
+_BASE = Variant(
+    name="acestep-v15-base",
+    kind="base",
+    large=False,
+    tasks=tuple(TASKS),
+    steps=50,
+    steps_limit=Limit(1, 200, "above 200 steps nothing is gained"),
+    shift=1.0,
+    guidance=7.0,
+    custom_times=CustomTimes.GIVEN,
+)
+_SFT = replace(_BASE, name="acestep-v15-sft", kind="sft", tasks=_THREE)
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType(
+    {
+        variant.name: variant
+        for variant in (
+            _TURBO,
+            replace(_TURBO, name="acestep-v15-turbo-shift1", shift=1.0),
+            replace(_TURBO, name="acestep-v15-turbo-shift3"),
+            replace(_TURBO, name="acestep-v15-turbo-continuous", custom_times=CustomTimes.FREE),
+            # Named by the official code, not published.
+            replace(_TURBO, name="acestep-v15-turbo-rl"),
+            replace(_TURBO, name="acestep-v15-turbo-fix-inst-shift3"),
+            replace(
+                _TURBO,
+                name="acestep-v15-turbo-fix-inst-shift-continuous",
+                custom_times=CustomTimes.FREE,
+            ),
+            replace(_TURBO, name="acestep-v15-turbo-fix-inst-shift-dynamic"),
+            replace(_SFT, name="acestep-v15-base-sft-fix-inst"),
+            _BASE,
+            _SFT,
+            replace(_TURBO, name="acestep-v15-xl-turbo", large=True),
+            replace(_BASE, name="acestep-v15-xl-base", large=True),
+            replace(_SFT, name="acestep-v15-xl-sft", large=True),
+            # The bundled small model samples as turbo does and takes any task.
+            replace(_TURBO, name="acestep-v15-nano", tasks=tuple(TASKS)),
+        )
+    }
+)
+
+
+def variant_of(config: Mapping[str, object], folder: str | Path) -> Variant:
+    """The variant of a DiT folder, from its config.json and its name.
+
+    A folder with a released name is that variant unless its config contradicts it; any other is
+    told by `is_turbo`, `model_version` and `encoder_hidden_size` (XL), and keeps its own name.
+    Raises InvalidCheckpoint where these fields hold something else than they should.
+    """
+    name = Path(folder).name
+    fields = ConfigFields(config, folder)
+    version = fields.word("model_version").lower()
+    turbo = fields.flag("is_turbo", "turbo" in (version or name))
+    large = "encoder_hidden_size" in fields
+    stems = fields.flag("is_lego_sft", False)
+    fields.check()
+    known = VARIANTS.get(name)
+    if known is None or (known.kind == "turbo", known.large) != (turbo, large):
+        known = _TURBO if turbo else _SFT if "sft" in (version or name) else _BASE
+        known = replace(known, name=name, large=large)
+    if stems:
+        known = replace(known, stems=True, tasks=tuple(TASKS))
+    return known
+
+
+def offered(model: type[AnyMusicRequest], variant: Variant) -> tuple[Param, ...]:
+    """The parameters to show on a variant, limits tightened; none for a task it lacks."""
+    if model.model_fields[TASK].default not in variant.tasks:
+        return ()
+    shown = narrow(without(describe(model), variant.never_used), variant.limits)
+    return tuple(_decided(param, variant) for param in shown)
+
+
+def check_task(task: str, variant: Variant) -> None:
+    """Raise InvalidRequest for a task the variant was not trained for; it names those that were."""
+    if task not in variant.tasks:
+        able = " or ".join(v.name for v in VARIANTS.values() if task in v.tasks)
+        allowed = f"with {variant.name}: {', '.join(variant.tasks)} ({task} needs {able})"
+        raise InvalidRequest(TASK, task, allowed)
+
+
+def unused(request: AnyMusicRequest, variant: Variant) -> tuple[Note, ...]:
+    """A note for every field that was set and that this variant or combination cannot use.
+
+    A field that holds its default needs no answer. Raises InvalidRequest as `check_task` does.
+    """
+    check_task(request.task, variant)
+    notes: dict[str, Note] = {}
+    for names, why in (*_by_variant(request, variant), *_by_combination(request)):
+        for name in names:
+            if name not in notes and _was_set(request, name):
+                notes[name] = Note(name, getattr(request, name), None, why)
+    return tuple(notes.values())
+
+
+def corrects(request: AnyMusicRequest, variant: Variant) -> bool:
+    """Whether the steps are corrected in the wavelet domain (DCW)."""
+    return variant.dcw if request.dcw_enabled is None else request.dcw_enabled
+
+
+def unused_in_planning(request: AnyPlanned) -> tuple[Note, ...]:
+    """The same for a language model that plans a song."""
+    idle: list[_Idle] = []
+    if request.thinking and request.plan_metadata:
+        idle.append((("plan_metadata",), "thinking fills in the song sheet too"))
+    if not request.writes_codes:
+        names = ("lm_cfg_scale", "lm_repetition_penalty", "lm_negative_prompt")
+        idle.append((names, "no audio codes are written"))
+    if request.lm_seed is not None:
+        idle.append((("lm_shared_metadata",), "lm_seed makes all songs of one plan"))
+    notes: tuple[Note, ...] = ()
+    if request.thinking and not isinstance(request, Text2Music):
+        why = "audio codes would take the place of the recording"
+        notes = (Note("thinking", True, "a song sheet without audio codes", why),)
+    return notes + tuple(
+        Note(name, getattr(request, name), None, why)
+        for names, why in idle
+        for name in names
+        if _was_set(request, name)
+    )
+
+
+def _was_set(request: AnyMusicRequest, name: str) -> bool:
+    field = type(request).model_fields.get(name)
+    return (
+        field is not None
+        and name in request.model_fields_set
+        and getattr(request, name) != field.default
+    )
+
+
+def _by_variant(request: AnyMusicRequest, variant: Variant) -> Iterator[_Idle]:
+    if variant.guidance is None:
+        yield tuple(GuidanceFields.model_fields), f"{variant.name} is distilled and never guided"
+    elif request.guidance_scale is not None and request.guidance_scale <= 1:
+        yield tuple(GuidanceFields.model_fields)[1:], "a guidance scale of 1 is no guidance"
+    if not corrects(request, variant):
+        names = ("dcw_mode", "dcw_scaler", "dcw_high_scaler", "dcw_wavelet")
+        whose = "" if request.dcw_enabled is False else f" on {variant.name} unless asked for"
+        yield names, f"DCW is off{whose} (dcw_enabled)"
+    if not variant.stems:
+        yield ("global_caption",), f"{variant.name} is not made for single stems"
+
+
+def _by_combination(request: AnyMusicRequest) -> Iterator[_Idle]:
+    yield from _by_words(request)
+    yield from _by_source(request)
+    yield from _by_sampler(request)
+    yield from _by_output(request)
+
+
+def _by_words(request: AnyMusicRequest) -> Iterator[_Idle]:
+    if isinstance(request, PlannedFields) and request.asks is None:
+        if request.plan_metadata and not request.to_fill:
+            yield ("plan_metadata",), "nothing is left for a language model to fill in"
+        names = tuple(LanguageFields.model_fields)
+        yield names, "no language model plans this song (thinking, plan_metadata)"
+        if not isinstance(request, Text2Music):
+            yield ("thinking",), "nothing is left for a language model to fill in"
+    if not isinstance(request, PlannedFields):
+        yield ("thinking",), UNPLANNED
+    elif isinstance(request, Text2Music) and request.audio_codes:
+        yield ("thinking",), "the audio codes are there already"
+    if request.instrumental:
+        yield ("lyrics",), "instrumental music has no words"
+    if request.instruction is not None:
+        yield ("track", "tracks"), "instruction replaces the sentence that would name them"
+
+
+def _by_source(request: AnyMusicRequest) -> Iterator[_Idle]:
+    if not isinstance(request, Text2Music):
+        yield ("duration",), "the song is as long as its source"
+    elif request.audio_codes:
+        yield ("duration",), "the song is as long as its audio codes"
+    else:
+        yield ("audio_cover_strength",), "without audio codes there is no source to hear"
+    if isinstance(request, Lego) and not keeps_source(request):
+        names = tuple(EdgeFields.model_fields)
+        yield names, "without a region (start, end) nothing of the source is kept as it is"
+    if isinstance(request, EdgeFields) and request.repaint_mode != "balanced":
+        yield ("repaint_strength",), f"mode {request.repaint_mode} has a strength of its own"
+
+
+def _by_sampler(request: AnyMusicRequest) -> Iterator[_Idle]:
+    if request.timesteps is not None:
+        yield ("inference_steps", "shift"), "timesteps says every step"
+    if request.infer_method == "sde":
+        yield ("sampler_mode",), "sde has a solver of its own"
+    if request.seeds:
+        yield ("seed",), "seeds has a seed for each song"
+    if len(request.seeds) > request.batch_size:
+        yield ("batch_size",), f"there are {len(request.seeds)} seeds, a song for each"
+    if request.retake_variance == 0:
+        yield ("retake_seed",), "without retake_variance there is no second noise"
+    if request.dcw_mode != "double":
+        yield ("dcw_high_scaler",), f"mode {request.dcw_mode} has one strength, dcw_scaler"
+    if request.dcw_mode == "pix":
+        yield ("dcw_wavelet",), "mode pix works without bands"
+
+
+def _by_output(request: AnyMusicRequest) -> Iterator[_Idle]:
+    if request.enable_normalization is False:
+        yield ("normalization_db",), "normalisation is off (enable_normalization)"
+    elif request.enable_normalization is None and keeps_source(request):
+        why = "normalisation is off where samples of the source are kept (enable_normalization)"
+        yield ("normalization_db",), why
+    if request.audio_format not in (None, *WITH_BITRATE):
+        yield ("bitrate",), f"{request.audio_format} has no bit rate to choose"
+
+
+def _decided(param: Param, variant: Variant) -> Param:
+    """The parameter saying what this variant takes where it is left open."""
+    taken = {
+        "inference_steps": variant.steps,
+        "shift": variant.shift,
+        "guidance_scale": variant.guidance,
+        "dcw_enabled": variant.dcw,
+    }.get(param.name)
+    if taken is None:
+        return param
+    left_open = f"{variant.name} takes {param.shown(taken)}"
+    return replace(param, knob=replace(param.knob, left_open=left_open))

@@ -1,0 +1,3 @@
+"""A request goes in; a song comes out: every open field decided, every length in latent frames.
+No torch.
+"""

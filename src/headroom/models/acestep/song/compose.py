@@ -1,0 +1,345 @@
+"""From a request to songs: every open field decided, seconds turned into frames. No torch.
+
+For now the documented defaults decide what a request leaves open; a planner language model will
+decide the same fields here. Nothing after this re-reads, re-defaults or re-limits a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headroom.diffusion.presets import repaint_preset
+from headroom.diffusion.schedule import (
+    Schedule,
+    cover_switch,
+    custom,
+    guided,
+    linear,
+    truncate,
+    turbo,
+)
+from headroom.diffusion.wavelets import HAAR, check_wavelet
+from headroom.errors import InvalidRequest, InvalidSource
+from headroom.models.acestep.networks.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
+from headroom.models.acestep.requests.regions import MOST_SECONDS, growth
+from headroom.models.acestep.requests.songs import (
+    AnyMusicRequest,
+    Complete,
+    Cover,
+    Extract,
+    Lego,
+    Repaint,
+    Text2Music,
+    keeps_source,
+    usual_duration,
+)
+from headroom.models.acestep.requests.tasks import GENERATE, SEMANTIC, TASKS, SourceChannels
+from headroom.models.acestep.requests.variants import Variant, corrects
+from headroom.models.acestep.song.recordings import survey
+from headroom.models.acestep.song.song import (
+    Finish,
+    Region,
+    Repainting,
+    Sampling,
+    Song,
+    Source,
+    Wavelet,
+)
+from headroom.models.acestep.text.codes_text import CODEBOOK, codes_from_text, codes_in
+from headroom.models.acestep.text.lyric_text import has_voice
+from headroom.models.acestep.text.prompts import INSTRUMENTAL, Metas, stems_caption
+from headroom.models.base import Composed
+from headroom.params.clamp import Note
+
+LEAST_FRAMES = 128  # shorter latents are filled with silence; the model saw none
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Latent frames: computed, and kept of them for the result."""
+
+    frames: int
+    kept: int
+
+    @classmethod
+    def of(cls, kept: int) -> Length:
+        return cls(max(kept, LEAST_FRAMES), kept)
+
+
+def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) -> Composed[Song]:
+    """Decide everything. `request` is already inside its limits; one song is made a seed.
+
+    Raises InvalidSource for a recording that cannot be used and InvalidRequest for a region that
+    lies outside it.
+    """
+    notes: list[Note] = []
+    codes = _codes(request, notes)
+    source = _source(request, notes)
+    for path in request.reference_audio:
+        survey(path, "reference_audio", notes)
+    length = _length(request, codes, source)
+    region = _region(request, source, length)
+    seconds = _seconds(request, codes, source)
+    sampling = _sampling(request, variant, bool(codes))
+    instruction = _instruction(request, bool(codes))
+    explicit = not isinstance(request, (Repaint, Lego)) or request.chunk_mask_mode == "explicit"
+    caption = request.caption
+    if variant.stems:
+        caption = stems_caption(caption, request.global_caption, instruction, explicit)
+    negative = _negative(request, sampling, notes)
+    songs = tuple(
+        Song(
+            task=request.task,
+            seed=seed,
+            frames=length.frames,
+            kept=length.kept,
+            caption=caption,
+            lyrics=sung(request),
+            language=request.vocal_language,
+            metas=Metas(request.bpm, request.timesignature, request.keyscale, seconds),
+            instruction=instruction,
+            instruction_after=GENERATE if sampling.switch < sampling.steps else None,
+            codes=codes,
+            channels=_channels(request, bool(codes)),
+            mask_everywhere=_mask(region, explicit),
+            source=source,
+            region=region,
+            references=tuple(str(path) for path in request.reference_audio),
+            retake_seed=_retake_seed(request, seed),
+            retake_variance=request.retake_variance,
+            sampling=sampling,
+            finish=_finish(request),
+            model=variant.name,
+            negative=negative,
+        )
+        for seed in seeds
+    )
+    return Composed(songs, tuple(notes))
+
+
+# --- words -------------------------------------------------------------------------------
+
+
+def sung(request: AnyMusicRequest) -> str:
+    """The words, or the mark of music without a voice."""
+    sings = has_voice(request.lyrics) and not request.instrumental
+    return request.lyrics.removeprefix("\ufeff") if sings else INSTRUMENTAL
+
+
+def _instruction(request: AnyMusicRequest, coded: bool) -> str:
+    if request.instruction is not None:
+        return request.instruction
+    if coded:
+        return SEMANTIC
+    tracks: tuple[str, ...] = ()
+    if isinstance(request, (Lego, Extract)) and request.track is not None:
+        tracks = (request.track,)
+    elif isinstance(request, Complete):
+        tracks = request.tracks
+    return TASKS[request.task].instruct(tracks)
+
+
+def _negative(request: AnyMusicRequest, sampling: Sampling, notes: list[Note]) -> str:
+    """What a guided song is led away from; a note where no step is guided."""
+    negative = request.negative_prompt.strip()
+    if not any(sampling.guided):
+        if negative and sampling.guidance > 1:
+            why = "no step lies between cfg_interval_start and cfg_interval_end"
+            notes.append(Note("negative_prompt", request.negative_prompt, None, why))
+        return ""
+    return negative
+
+
+def _codes(request: AnyMusicRequest, notes: list[Note]) -> tuple[int, ...]:
+    if not isinstance(request, Text2Music) or not request.audio_codes:
+        return ()
+    codes = tuple(codes_from_text(request.audio_codes, CODEBOOK))
+    highest = max(codes_in(request.audio_codes))
+    if highest >= CODEBOOK:
+        why = f"codes go from 0 to {CODEBOOK - 1}, and the nearest one is read instead"
+        notes.append(Note("audio_codes", highest, CODEBOOK - 1, why))
+    most = MOST_SECONDS * LATENT_RATE // CODE_FRAMES
+    if len(codes) > most:
+        raise InvalidRequest("audio_codes", f"{len(codes)} codes", f"at most {most} ({_most()})")
+    return codes
+
+
+# --- length and place --------------------------------------------------------------------
+
+
+def _seconds(
+    request: AnyMusicRequest, codes: tuple[int, ...], source: Source | None
+) -> float | None:
+    """What the model is told of the length: that of the song, of the codes, or of the request.
+
+    A song that grows beyond its source (outpainting) is told with its new length. The released
+    code says the length of the recording there, and so asks for a longer song than it names.
+    """
+    if source is not None:
+        return source.total / SAMPLE_RATE
+    if codes:
+        return len(codes) * CODE_FRAMES / LATENT_RATE
+    return request.duration
+
+
+def _length(request: AnyMusicRequest, codes: tuple[int, ...], source: Source | None) -> Length:
+    if source is not None:
+        return Length.of(source.total // HOP)
+    if codes:
+        return Length.of(len(codes) * CODE_FRAMES)
+    seconds = request.duration if request.duration is not None else usual_duration()
+    return Length.of(int(round(seconds, 1) * SAMPLE_RATE / HOP + 1e-6))
+
+
+def source_seconds(request: AnyMusicRequest) -> float:
+    """Length of a song that is made from a recording. Raises as `compose`."""
+    source = _source(request, [])
+    if source is None:
+        raise ValueError(f"{request.task} has no source")
+    return source.total / SAMPLE_RATE
+
+
+def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:
+    if isinstance(request, Text2Music):
+        return None
+    path = request.source_audio
+    info = survey(path, "source_audio", notes)
+    samples = round(info.frames * SAMPLE_RATE / info.rate)
+    if samples < HOP:
+        why = f"holds {info.seconds:.3f} s of sound"
+        raise InvalidSource("source_audio", path, why, f"at least {HOP / SAMPLE_RATE} s")
+    if samples > MOST_SECONDS * SAMPLE_RATE:
+        samples = MOST_SECONDS * SAMPLE_RATE
+    before = after = 0.0
+    if isinstance(request, (Repaint, Lego)):
+        before, after, said = growth(request, samples / SAMPLE_RATE)
+        notes += said
+    rounded = round(before * SAMPLE_RATE), round(after * SAMPLE_RATE)
+    return Source(str(path), samples, *rounded)
+
+
+def _region(request: AnyMusicRequest, source: Source | None, length: Length) -> Region | None:
+    """The region in frames and samples of the padded song; only tasks with a region have one."""
+    if source is None or not isinstance(request, (Repaint, Lego)):
+        return None
+    shift = source.before / SAMPLE_RATE
+    start = max(min(request.start, source.samples / SAMPLE_RATE) + shift, 0.0)
+    end = source.total / SAMPLE_RATE if request.end is None else request.end + shift
+    first = min(int(start * SAMPLE_RATE // HOP), length.kept - 1)
+    last = max(first + 1, min(int(end * SAMPLE_RATE // HOP), length.kept))
+    # Of the last frame, where it is not whole, nothing is made: a region cannot begin in it.
+    start_sample = round(start * SAMPLE_RATE)
+    if start_sample >= length.kept * HOP:
+        start_sample = first * HOP
+    stop_sample = source.total if source.after else min(round(end * SAMPLE_RATE), source.total)
+    return Region(first, last, start_sample, max(start_sample + 1, stop_sample))
+
+
+def _channels(request: AnyMusicRequest, coded: bool) -> SourceChannels:
+    if coded:
+        return SourceChannels.HINTS
+    if isinstance(request, Cover) and not request.quantize_source:
+        return SourceChannels.LATENTS
+    return TASKS[request.task].source
+
+
+def _mask(region: Region | None, explicit: bool) -> float | None:
+    """1 everywhere without a region; 2 everywhere lets the model find the region itself.
+
+    Releases of ACE-Step from March to August 2026 stored the 2 as a truth value, so it became 1.
+    """
+    if not explicit:
+        return 2.0
+    return 1.0 if region is None else None
+
+
+# --- the sampler -------------------------------------------------------------------------
+
+
+def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampling:
+    schedule = _schedule(request, variant)
+    from_source = isinstance(request, Cover) and request.cover_noise_strength > 0
+    if isinstance(request, Cover):
+        schedule = truncate(schedule, request.cover_noise_strength)
+    switch = schedule.steps
+    if isinstance(request, Cover) or (isinstance(request, Text2Music) and coded):
+        switch = cover_switch(schedule, request.audio_cover_strength)
+    scale = _guidance(request, variant)
+    flags = guided(schedule, request.cfg_interval_start, request.cfg_interval_end)
+    flags = flags if scale > 1 else (False,) * len(flags)
+    sde = request.infer_method == "sde"
+    return Sampling(
+        times=schedule.times,
+        method=request.infer_method,
+        solver="euler" if sde else request.sampler_mode,
+        turbo=variant.kind == "turbo",
+        guidance=scale,
+        # Where nothing is guided every rule is the same: one that keeps no state.
+        guidance_variant=request.guidance_variant if any(flags) else "cfg",
+        guided=flags,
+        norm_clamp=request.velocity_norm_threshold,
+        ema=request.velocity_ema_factor,
+        wavelet=_wavelet(request) if corrects(request, variant) else None,
+        switch=switch,
+        start_from_source=from_source,
+        repainting=_repainting(request),
+        noise=request.noise,
+    )
+
+
+def _schedule(request: AnyMusicRequest, variant: Variant) -> Schedule:
+    if request.timesteps is not None:
+        return custom(request.timesteps, variant.custom_times)
+    steps = variant.steps if request.inference_steps is None else request.inference_steps
+    shift = variant.shift if request.shift is None else request.shift
+    return turbo(steps, shift) if variant.kind == "turbo" else linear(steps, shift)
+
+
+def _guidance(request: AnyMusicRequest, variant: Variant) -> float:
+    if variant.guidance is None:
+        return 1.0
+    return variant.guidance if request.guidance_scale is None else request.guidance_scale
+
+
+def _wavelet(request: AnyMusicRequest) -> Wavelet:
+    name = HAAR if request.dcw_mode == "pix" else request.dcw_wavelet
+    check_wavelet(name)
+    return Wavelet(request.dcw_mode, request.dcw_scaler, request.dcw_high_scaler, name)
+
+
+def _repainting(request: AnyMusicRequest) -> Repainting | None:
+    """How the region meets the rest of the source; a lego of the whole source has no rest."""
+    if not isinstance(request, (Repaint, Lego)) or not keeps_source(request):
+        return None
+    preset = repaint_preset(request.repaint_mode, request.repaint_strength)
+    frames, fade = request.repaint_latent_crossfade_frames, request.repaint_wav_crossfade_sec
+    return Repainting(
+        injected_share=preset.injection,
+        ramp_frames=preset.blend_frames if frames is None else frames,
+        fade_seconds=preset.crossfade if fade is None else fade,
+    )
+
+
+def _retake_seed(request: AnyMusicRequest, seed: int) -> int | None:
+    if request.retake_variance == 0:
+        return None
+    return (seed + 1) % 2**64 if request.retake_seed is None else request.retake_seed
+
+
+def _finish(request: AnyMusicRequest) -> Finish:
+    normalise = request.enable_normalization
+    if normalise is None:
+        normalise = not keeps_source(request)  # a new level would change what is kept
+    return Finish(
+        latent_shift=request.latent_shift,
+        latent_rescale=request.latent_rescale,
+        normalise_db=request.normalization_db if normalise else None,
+        fade_in=request.fade_in,
+        fade_out=request.fade_out,
+        tiled=request.use_tiled_decode,
+    )
+
+
+def _most() -> str:
+    return f"{MOST_SECONDS} s"

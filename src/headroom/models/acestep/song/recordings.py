@@ -1,0 +1,33 @@
+"""What a recording holds, looked at before anything is computed, and what is done otherwise about
+it. No torch."""
+
+from __future__ import annotations
+
+from math import log10
+from pathlib import Path
+
+from headroom.audio.files import Info, loudest, probe
+from headroom.models.acestep.requests.regions import MOST_SECONDS
+from headroom.params.clamp import Note
+
+
+def survey(path: Path, field: str, notes: list[Note]) -> Info:
+    """What the file holds; notes about it are added. Raises InvalidSource.
+
+    Only of floating point samples more than the header is read, and no more than is used.
+    """
+    info = probe(path, field, MOST_SECONDS)
+    for remark in info.remarks:
+        notes.append(Note(field, path.name, "what is there", f"the file {remark}"))
+    if info.seconds > MOST_SECONDS:
+        most = f"{MOST_SECONDS} s"
+        why = f"the model was trained up to {most}; the rest is left out"
+        notes.append(Note(field, f"{info.seconds:.1f} s", most, why))
+    if info.channels > 2:
+        why = "they are mixed down as ITU-R BS.775 has it, low-frequency effects left out"
+        notes.append(Note(field, f"{info.channels} channels", "2 channels", why))
+    peak = loudest(path, field, MOST_SECONDS) if info.floating else 0.0
+    if peak > 1:
+        why = "all of it is scaled, so that nothing beyond full scale is cut off"
+        notes.append(Note(field, f"a peak of {20 * log10(peak):+.1f} dB", "a peak of 0 dB", why))
+    return info

@@ -1,0 +1,1 @@
+"""A rendered song goes in; the seconds at which its lyrics are sung come out."""

@@ -1,0 +1,202 @@
+"""When the words of a song are sung, read from where its cross-attention looks.
+
+Source: ACE-Step 1.5's `get_lyric_timestamp` and `acestep/core/scoring/`. The finished latents are
+noised again as they were one step before the end, and a few heads of the first layers are watched
+while they pass through; deeper layers are not computed. Conditions and context are those the song
+was made with. `alignment` makes frames of tokens out of it; here they become lines and seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+from headroom.audio.lrc import Timed
+from headroom.diffusion.noise import draw, official
+from headroom.diffusion.samplers import renoise
+from headroom.errors import InvalidRequest
+from headroom.models.acestep.cost.timestamps_cost import ALIGN
+from headroom.models.acestep.networks.component_names import DIT, SCHEDULE, TIME
+from headroom.models.acestep.networks.config import LATENT_RATE, AceStepConfig
+from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.text.lyric_tokens import Sung, sung
+from headroom.models.acestep.text.prompts import LYRIC_TOKENS, PromptTokenizer, lyric_prompt
+from headroom.models.acestep.timestamps.alignment import Consensus, Floats, probabilities, warp
+from headroom.models.acestep.timestamps.lyric_score import Mean, lyric_score
+from headroom.models.base import Timestamps
+from headroom.params.clamp import Note
+from headroom.runtime.pool import Parts
+from headroom.runtime.run import Run, Step
+
+SEED = 42  # of the noise
+Heads = Mapping[int, Sequence[int]]
+"""Layer to heads, both from 0."""
+HEADS: Heads = MappingProxyType({2: (6,), 3: (10, 11), 4: (3,), 5: (8, 9), 6: (8,)})
+
+
+class Watcher(Protocol):
+    """Who is told what heads look at."""
+
+    def add(self, probabilities: Tensor) -> None: ...
+
+
+W = TypeVar("W", bound=Watcher)
+
+
+def heads_of(config: AceStepConfig) -> Heads:
+    """The heads to watch. The table is published for the 2B alone.
+
+    Others take what they have of it: XL all of it. A layer without any of its heads gives all it
+    has, and a model with none of the layers its last one. That those follow the words is unproven.
+    """
+    layers = [layer for layer in HEADS if layer < config.dit_layers] or [config.dit_layers - 1]
+    every = tuple(range(config.dit.heads))
+    return {
+        layer: tuple(head for head in HEADS.get(layer, ()) if head in every) or every
+        for layer in layers
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A song that was made, and what it was made from; on the host.
+
+    latents    [T, 64], of which the first `kept` frames are the song
+    condition  its rows [L, E], lyrics first
+    context    [T, 128]
+    level      the time of the schedule it is noised to
+    scored     how well the heads follow the words is asked for, and no times
+    official   whether the noise is drawn as the reference draws it, as the song's was
+    """
+
+    latents: Tensor
+    condition: Tensor
+    context: Tensor
+    sung: Sung
+    kept: int
+    level: float
+    heads: Heads
+    official: bool = False
+    seed: int = SEED
+    scored: bool = False
+
+    @property
+    def layers(self) -> int:
+        """How many of them are computed."""
+        return max(self.heads) + 1
+
+
+def timing(
+    song: Song, kept: Mapping[str, Tensor], config: AceStepConfig, tokenizer: PromptTokenizer
+) -> Timing:
+    """The work for a song. `kept` are its rows of what `render` keeps."""
+    prompt = lyric_prompt(song.language, song.lyrics)
+    return Timing(
+        kept["latents"][: song.frames],
+        kept["condition"][: int(kept["condition_mask"].sum())],
+        kept["context"][: song.frames],
+        sung(prompt, tokenizer.lyric_spans(prompt)),
+        song.kept,
+        1 / song.sampling.steps,
+        heads_of(config),
+        song.sampling.noise == "official",
+    )
+
+
+def check_heads(heads: Heads, config: AceStepConfig) -> None:
+    """Raise InvalidRequest for a layer or a head that is not there, or none at all."""
+    allowed = f"layers below {config.dit_layers}, each with heads below {config.dit.heads}"
+    good = all(
+        0 <= layer < config.dit_layers
+        and len(numbers) > 0
+        and all(0 <= head < config.dit.heads for head in numbers)
+        for layer, numbers in heads.items()
+    )
+    if not heads or not good:
+        raise InvalidRequest("heads", dict(heads), allowed)
+
+
+def time_words(task: Timing, run: Run, config: AceStepConfig) -> Timestamps:
+    """Watch, align, and say it in seconds. A song without words takes no time."""
+    if not task.sung.lines:
+        return Timestamps((), (), _notes(task, True))
+    times = run.stage(SCHEDULE, lambda step, parts: parts.of(TIME, TimePath)((task.level,)))
+
+    def look(into: W) -> W:
+        def work(step: Step, parts: Parts) -> W:
+            here = times[0].to(step.device), times[1].to(step.device)
+            return watched(task, parts.of(DIT, DiT), here, step, into)
+
+        return run.stage(ALIGN, work)
+
+    if task.scored:
+        score = lyric_score(look(Mean()).energy(), task.sung.texts)
+        return Timestamps((), (), _notes(task, True), score)
+    return told(task, look(Consensus()).scores(), config.patch / LATENT_RATE)
+
+
+def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step, into: W) -> W:
+    """`into` with what the heads look at, of the frames that are the song and the rows that are
+    lyrics."""
+    device, frames = step.device, len(task.latents)
+    layout = dit.layout([frames])
+    if task.official:
+        noise = official(task.seed, frames, dit.config.latent_channels, dit.device, dit.dtype).cpu()
+    else:
+        noise = draw([task.seed], [frames], dit.config.latent_channels)
+    x = renoise(task.latents.unsqueeze(0), noise, task.level).to(device)
+    source, mask = task.context.unsqueeze(0).chunk(2, dim=-1)
+    context = dit.context(source.to(device), mask.to(device), layout)
+    rows = task.condition
+    cross = dit.condition(rows.to(device), [len(rows)], layers=task.layers)
+    tokens = -(-task.kept // dit.config.patch)
+    modulation, _ = dit.modulation(*times).at(0)
+    for layer, q in enumerate(dit.queries(x, context, modulation, cross, layout)):
+        step.progress(layer, task.layers)
+        for head in task.heads.get(layer, ()):
+            lyrics = slice(*task.sung.rows)
+            into.add(probabilities(q[:tokens], cross.keys[layer], head, lyrics))
+        del q  # the next layer needs the room
+    step.progress(task.layers, task.layers)
+    return into
+
+
+def told(task: Timing, scores: Floats | None, seconds: float) -> Timestamps:
+    """Lines and tokens in seconds; `scores` [tokens, frames], a frame of theirs is `seconds` long.
+
+    Where nothing stands out the tokens are spread evenly, which a note says.
+    """
+    whole = task.kept / LATENT_RATE
+    count = len(task.sung.texts)
+    if scores is None:
+        edges = [whole * i / count for i in range(count + 1)]
+        starts, ends = edges[:-1], edges[1:]
+    else:
+        first, last = warp(-scores)
+        starts = [float(n) * seconds for n in first]
+        ends = [min(float(n + 1) * seconds, whole) for n in last]
+    lines = tuple(Timed(line.text, starts[line.first], ends[line.last]) for line in task.sung.lines)
+    tokens = tuple(map(Timed, task.sung.texts, starts, ends))
+    return Timestamps(lines, tokens, _notes(task, scores is not None))
+
+
+def _notes(task: Timing, stands_out: bool) -> tuple[Note, ...]:
+    lines, found = len(task.sung.lines), []
+    reasons = (
+        (task.sung.lost, f"the model reads {LYRIC_TOKENS} tokens of lyrics; the rest is not sung"),
+        (task.sung.unread, "the tokenizer knows no letter of the others"),
+    )
+    for missing, why in reasons:
+        if missing:
+            found.append(Note("lrc", f"{lines + missing} lines", f"{lines} lines", why))
+    if not lines:
+        found.append(Note("lrc", "times of the lyrics", None, "no words are sung"))
+    elif not stands_out:
+        why = "none of the heads that are watched follows the words"
+        found.append(Note("lrc", "times of the lyrics", "a guess, lines spread evenly", why))
+    return tuple(found)

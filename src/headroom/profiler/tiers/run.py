@@ -1,0 +1,258 @@
+"""Tier test: every size of card in a process of its own, and what became of it.
+
+The processes say what they find as they find it (`tiers_child`); nothing here knows torch. Several
+run side by side where the host, and a card that is there, have room for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import psutil
+
+import headroom
+from headroom.profiler.face import Face
+from headroom.profiler.options import Options
+from headroom.profiler.tiers.child import CORES, MARK, environment
+from headroom.profiler.tiers.report import printed, progress
+from headroom.profiler.tiers.rows import BATCHES, Case, TierRow, TierTest, Work
+from headroom.profiler.tiers.table import published
+from headroom.units import GIB
+from headroom.weights.catalog import USUAL_DIT
+
+Say: TypeAlias = Callable[[str], None]
+CHILD = (sys.executable, "-m", "headroom.profiler.tiers.child")
+LIMIT = 900.0  # seconds a process may take
+TOGETHER = 4  # processes on one real card
+BESIDE = GIB  # of the card, that each of those takes beside its size
+HOST_ROOM = 20 * GIB  # of host memory for each of those: weights, and once more page-locked
+
+
+def run(options: Options, face: Face | None = None) -> TierTest:
+    """Try every size that is asked for, and print what became of them."""
+    face = Face() if face is None else face
+    found = tier_test(options, face.say)
+    face.out(printed(found))
+    return found
+
+
+def tier_test(options: Options, say: Say) -> TierTest:
+    """Try every size that is asked for; `say` hears a line as each row is there.
+
+    An interruption from the keyboard ends it, and what was measured is kept.
+    """
+    began = time.perf_counter()
+    works = tuple(work_of(size, options) for size in options.tiers)
+    rows: dict[int, list[TierRow]] = {index: [] for index in range(len(works))}
+    interrupted = False
+    try:
+        for index, row in _rows(works):
+            rows[index].append(row)
+            say(progress(row))
+    except KeyboardInterrupt:
+        interrupted = True
+    found = tuple(row for index in rows for row in rows[index])
+    return TierTest(
+        found,
+        time.perf_counter() - began,
+        interrupted,
+        options.tier_boundary,
+        options.tier_batch_boundary,
+    )
+
+
+def work_of(size: float, options: Options) -> Work:
+    """What the process for a size is told."""
+    opening, request = options.opening, options.request()
+    steps = request.inference_steps if "inference_steps" in options.fields else None
+    compile = opening.settings.compile if opening.compile is None else opening.compile
+    folder = opening.checkpoint_dir
+    return Work(
+        vram=size,
+        cases=cases_of(size, options),
+        model=opening.model or opening.settings.model or USUAL_DIT,
+        caption=request.caption,
+        lyrics=request.lyrics,
+        duration=options.tier_duration,
+        device=opening.device,
+        dtype=opening.dtype,
+        checkpoint_dir=None if folder is None else str(folder.absolute()),
+        steps=steps,
+        compile=compile,
+        skip_compile=options.tier_skip_compile,
+        threads=opening.threads,
+    )
+
+
+def cases_of(size: float, options: Options) -> tuple[Case, ...]:
+    """What is tried at a size. Variants that a tier is by itself are not tried again."""
+    row = published(size)
+    has_lm = bool(row.lms)
+    if options.tier_batch_boundary:
+        kinds = (False, True) if has_lm else (False,)
+        batches = tuple(
+            Case("batch", use_lm, count, "with LM" if use_lm else "no LM")
+            for use_lm in kinds
+            for count in BATCHES
+        )
+        if not options.tier_boundary:
+            return batches
+    else:
+        batches = ()
+    use_lm = options.tier_with_lm and has_lm
+    found = [Case("default", use_lm)]
+    if options.tier_boundary and row.quantization != "none":
+        found.append(Case("no-quant", use_lm))
+    if options.tier_boundary and row.offload != "none":
+        found.append(Case("no-offload", use_lm))
+    return (*found, *batches)
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Running:
+    """A process at work: its number, what it was told, and the rows that came."""
+
+    index: int
+    work: Work
+    process: subprocess.Popen[str]
+    errors: IO[bytes]
+    ends: float
+    rows: list[TierRow] = field(default_factory=list)
+    late: bool = False
+
+    def words(self) -> str:
+        """The last line it wrote to its standard error."""
+        self.errors.seek(0)
+        lines = self.errors.read().decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+_Event: TypeAlias = tuple[int, Mapping[str, Any] | None]  # None: its output has ended
+
+
+def _rows(works: Sequence[Work]) -> Iterator[tuple[int, TierRow]]:
+    """Number of the work, and a row: as they come. Ends what runs when nobody asks any more."""
+    events: queue.Queue[_Event] = queue.Queue()
+    waiting = list(enumerate(works))
+    running: dict[int, _Running] = {}
+    card: Mapping[str, Any] | None = None  # known when the first process says it
+    try:
+        while waiting or running:
+            while waiting and _has_room(card, [r.work for r in running.values()], waiting[0][1]):
+                index, work = waiting.pop(0)
+                running[index] = _start(index, work, events)
+            index, said = _next(events, running)
+            one = running[index]
+            if said is None:
+                del running[index]
+                yield from ((index, row) for row in _ended(one))
+            elif "card" in said:
+                card = said["card"] if card is None else card
+            else:
+                row = TierRow.of(said["row"])
+                one.rows.append(row)
+                yield index, row
+    finally:
+        for one in running.values():
+            one.process.kill()
+            one.process.wait()
+            one.errors.close()
+
+
+def _has_room(card: Mapping[str, Any] | None, running: Sequence[Work], then: Work) -> bool:
+    """Whether another process may begin."""
+    if not running:
+        return True
+    if card is None:
+        return False
+    cores = os.cpu_count() or 1
+    if not card["real"]:
+        return len(running) < cores
+    taken = sum(work.vram * GIB + BESIDE for work in (*running, then))
+    host = psutil.virtual_memory().available
+    fits = taken < card["free"] and host > HOST_ROOM * (len(running) + 1)
+    return fits and len(running) < min(TOGETHER, cores // CORES)
+
+
+def _start(index: int, work: Work, events: queue.Queue[_Event]) -> _Running:
+    around = environment(work.vram, os.environ)
+    home = str(Path(headroom.__file__).parents[1])
+    around["PYTHONPATH"] = os.pathsep.join(filter(None, (home, around.get("PYTHONPATH"))))
+    errors = tempfile.TemporaryFile()
+    process = subprocess.Popen(
+        CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=around,
+        text=True, encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    threading.Thread(target=_listen, args=(index, work, process, events), daemon=True).start()
+    return _Running(index, work, process, errors, time.monotonic() + LIMIT)
+
+
+def _listen(
+    index: int, work: Work, process: subprocess.Popen[str], events: queue.Queue[_Event]
+) -> None:
+    """Tell a process its work, and pass on what it says."""
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        with process.stdin:
+            json.dump(work.json(), process.stdin)
+    except OSError:  # it is gone already; that it ended is told below
+        pass
+    with process.stdout:
+        for line in process.stdout:
+            if line.startswith(MARK):
+                events.put((index, json.loads(line[len(MARK) :])))
+    events.put((index, None))
+
+
+def _next(events: queue.Queue[_Event], running: Mapping[int, _Running]) -> _Event:
+    """The next thing that is said; who takes too long is ended meanwhile."""
+    while True:
+        try:
+            return events.get(timeout=0.5)
+        except queue.Empty:
+            for one in running.values():
+                if time.monotonic() > one.ends and not one.late:
+                    one.late = True
+                    one.process.kill()
+
+
+def _ended(one: _Running) -> Iterator[TierRow]:
+    """A row for the case a process was at when it ended, where it was not done."""
+    code = one.process.wait()
+    words = one.words()
+    one.errors.close()
+    if code == 0:
+        return
+    why = f"its process ended with {code}: {words}"
+    if one.late:
+        why = f"its process was not done within {LIMIT:g} s"
+    done = {row.test_variant for row in one.rows}
+    stopped = {case.series for case in one.work.cases for row in one.rows
+               if case.series and case.name == row.test_variant and not row.ok}  # fmt: skip
+    left = [c for c in one.work.cases if c.name not in done and c.series not in stopped]
+    for case in left[:1]:
+        yield replace(_blank(one.work, case), faults=(why,))
+    for case in left[1:]:
+        yield replace(_blank(one.work, case), faults=("not tried: its process had ended",))
+
+
+def _blank(work: Work, case: Case) -> TierRow:
+    """A row of which nothing is known."""
+    return TierRow(
+        work.vram, published(work.vram).name, case.name, case.use_lm, case.songs,
+        work.duration, "failed", model=work.model,
+    )  # fmt: skip
