@@ -9,7 +9,8 @@ import pytest
 
 from headroom.errors import InvalidCheckpoint
 from headroom.lm.constrained_decode import Filled, fill
-from headroom.models.acestep.language.folder import GENRES, Language, sheet_writing
+from headroom.models.acestep.language import sheet_writing
+from headroom.models.acestep.language.folder import GENRES, Language
 from support.languages import SMALL, copied
 from unit.cli.conftest import Cli, cli, home
 

@@ -26,7 +26,8 @@ from headroom import Engine, Text2Music
 from headroom.errors import InvalidRequest
 from headroom.lm.constrained_decode import Filled, fill
 from headroom.lm.sample import Sampling
-from headroom.models.acestep.language.folder import Language, sheet_writing
+from headroom.models.acestep.language import sheet_writing
+from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.language_service import BUNDLED
 from headroom.models.acestep.language.lm_planning import chances
 from headroom.models.acestep.language.sheet import Sheet

@@ -20,12 +20,12 @@ from headroom.models.acestep.networks.released import DIT_2B, DIT_XL, dit_config
 from headroom.models.acestep.requests.songs import Cover, Text2Music
 from headroom.models.acestep.song.song import Song
 from headroom.models.acestep.text.prompts import PromptTokenizer
+from headroom.models.acestep.timestamps import timestamps
 from headroom.models.acestep.timestamps.alignment import Consensus, probabilities
 from headroom.models.acestep.timestamps.timestamps import (
     HEADS,
     check_heads,
     heads_of,
-    timestamps,
     timing,
 )
 from headroom.settings import load
