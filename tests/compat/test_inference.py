@@ -120,7 +120,12 @@ def test_where_nothing_is_open_no_language_model_is_asked(
     assert result.extra_outputs["time_costs"]["lm_total_time"] == 0
 
 
-def test_a_language_model_writes_sheets(handlers: tuple[AceStepHandler, LLMHandler]) -> None:
+def test_a_language_model_writes_sheets(
+    handlers: tuple[AceStepHandler, LLMHandler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The small model writes on as long as there is room.
+    monkeypatch.setattr("headroom.models.acestep.language.sheet_grammar.CAPTION_TOKENS", 40)
+    monkeypatch.setattr("headroom.models.acestep.language.sheet_writing.TEXT_TOKENS", 300)
     _, llm = handlers
     made = create_sample(llm, "a soft Bengali love song", vocal_language="bn")
     assert made.success and made.caption and made.language == "bn" and made.bpm is not None

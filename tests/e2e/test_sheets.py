@@ -17,8 +17,9 @@ __all__ = ["cli", "home"]
 
 @pytest.fixture(autouse=True)
 def _room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a sheet and some lyrics: the small model sings on as long as there is room."""
-    monkeypatch.setattr("headroom.models.acestep.language.sheet_writing.TEXT_TOKENS", 1300)
+    """For a sheet and some lyrics: the small model writes on as long as there is room."""
+    monkeypatch.setattr("headroom.models.acestep.language.sheet_grammar.CAPTION_TOKENS", 40)
+    monkeypatch.setattr("headroom.models.acestep.language.sheet_writing.TEXT_TOKENS", 300)
 
 
 def sheet(done: object) -> dict[str, object]:
@@ -50,12 +51,19 @@ def test_what_must_be_in_it_is(cli: Cli) -> None:
     assert "caption" in cli("compose", "slow", "--seed", "1", "--quiet").out
 
 
-def test_a_rendered_song_is_understood(cli: Cli, home: Path) -> None:
+def test_a_rendered_song_is_understood(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A song of two seconds: encoding sound is what takes long.
+    monkeypatch.setenv("ACESTEP_MAX_DURATION", "2")
+    monkeypatch.setattr("headroom.models.acestep.song.compose.LEAST_FRAMES", 50)
     made = cli(
         "generate", "slow bossa nova", "--thinking", "--duration", "10", "--inference-steps", "1",
         "--seed", "2", "-o", "song.wav", "--quiet",
     )  # fmt: skip
     assert made.code == 0, made.err
+    assert soundfile.info("song.wav").frames == 2 * 48_000
+    monkeypatch.delenv("ACESTEP_MAX_DURATION")
     done = cli("understand", "song.wav", "--seed", "1", "--json")
     assert done.code == 0, done.err
     sheet(done)
