@@ -19,8 +19,7 @@ from headroom.models.acestep.requests.songs import TASKS
 from headroom.params.describe import union
 from headroom.profiler.tiers.report import printed
 from headroom.profiler.tiers.rows import TierRow, TierTest
-from headroom.settings import declared
-from headroom.settings_memory import POLICIES
+from headroom.settings import POLICIES, declared
 from support.guide_pages import (
     GUIDES,
     LANGUAGES,

@@ -25,8 +25,7 @@ from headroom.models.acestep.language.sheet import Sheet
 from headroom.models.acestep.language.sheet_writing import Written
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
 from headroom.models.base import SheetWish, Song
-from headroom.settings import Settings
-from headroom.settings_memory import Policy
+from headroom.settings import Policy, Settings
 from support.languages import LARGE, MIDDLE, SMALL, WEIGHTS, copied, grown
 from unit.cli.conftest import Cli, cli, home
 

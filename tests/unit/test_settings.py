@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from headroom import settings_file
 from headroom.errors import InvalidRequest
 from headroom.memory.precision import CONVERTED, SPELLINGS
-from headroom.setting import amount, count
-from headroom.setting import path as setting_path
-from headroom.settings import declared, example, load
-from headroom.settings_memory import QUANTIZATIONS
+from headroom.settings import QUANTIZATIONS, declared, example, load
+from headroom.settings import env_file as settings_file
+from headroom.settings.declaration import amount, count
+from headroom.settings.declaration import path as setting_path
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,9 +18,8 @@ from headroom.errors import InvalidRequest, UnreadableFile, one_line
 from headroom.hardware.machine import DType, Kind
 from headroom.memory.limits import Choices
 from headroom.params.flags import is_basic, mark_basic
-from headroom.setting import amount, device, maybe
-from headroom.settings import Settings
-from headroom.settings_memory import BACKENDS, POLICIES, PRECISION_WORDS, QUANTIZATIONS, Policy
+from headroom.settings import BACKENDS, POLICIES, PRECISION_WORDS, QUANTIZATIONS, Policy, Settings
+from headroom.settings.declaration import amount, device, maybe
 
 AUTO = "auto"
 DTYPES = (AUTO, *get_args(DType))

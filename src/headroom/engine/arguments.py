@@ -10,9 +10,16 @@ from headroom.hardware.machine import DType
 from headroom.log import log
 from headroom.memory.limits import Choices
 from headroom.memory.plan import Wishes
-from headroom.setting import amount, count
-from headroom.settings import LM_PROMPTS, Settings, declared, load
-from headroom.settings_memory import BACKENDS, POLICIES, QUANTIZATIONS
+from headroom.settings import (
+    BACKENDS,
+    LM_PROMPTS,
+    POLICIES,
+    QUANTIZATIONS,
+    Settings,
+    declared,
+    load,
+)
+from headroom.settings.declaration import amount, count
 
 DTYPES: Mapping[str, DType | None] = {
     "auto": None,

@@ -44,8 +44,7 @@ from headroom.params.request import Request
 from headroom.runtime.compile_choice import CompileChoice
 from headroom.runtime.events import Stop, Tell, never, tell_nobody
 from headroom.runtime.run import Run
-from headroom.settings import Settings
-from headroom.settings_memory import Policy
+from headroom.settings import Policy, Settings
 
 R = TypeVar("R")
 

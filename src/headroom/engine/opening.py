@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from headroom.engine.terms import NO_CHOICES
 from headroom.memory.limits import Choices
-from headroom.settings import Settings
-from headroom.settings_memory import Policy
+from headroom.settings import Policy, Settings
 
 if TYPE_CHECKING:
     from headroom.engine.engine import Engine

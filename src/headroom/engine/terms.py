@@ -15,8 +15,7 @@ from headroom.memory.plan import NO_WISHES, Cut, Plan, Residency, StagePlan, Wis
 from headroom.memory.planner import plan
 from headroom.params.clamp import Note
 from headroom.runtime.recovery import Ladder
-from headroom.settings import Settings
-from headroom.settings_memory import BACKENDS, Policy
+from headroom.settings import BACKENDS, Policy, Settings
 from headroom.units import GIB
 
 NO_CHOICES = Choices()

@@ -18,7 +18,7 @@ from headroom.memory.precision import NATIVE, SPELLINGS
 from headroom.memory.tiers import LM_SIZES, Tier, lm_size, tier_of
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
-from headroom.settings_memory import Policy
+from headroom.settings import Policy
 from headroom.units import GIB
 
 LEAVING = (Residency.SWAPPED, Residency.STREAMED, Residency.HOST)

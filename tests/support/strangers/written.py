@@ -25,7 +25,7 @@ from headroom.models.acestep.text.plain_text import as_text
 from headroom.models.acestep.text.prompts import lyric_prompt
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 from headroom.settings import declared, load
-from headroom.settings_file import read_env
+from headroom.settings.env_file import read_env
 from headroom.terminal import visible
 from support.strangers.door import Wrong
 from support.strangers.words import as_bytes, changed, mangled, text, torn

@@ -11,8 +11,7 @@ from headroom.memory.plan import NO_WISHES
 from headroom.models.acestep.cost.unopened import footprint_of, songs_of
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
-from headroom.settings import Settings
-from headroom.settings_memory import Policy
+from headroom.settings import Policy, Settings
 
 TURBO, FREE, PLAIN = VARIANTS["acestep-v15-turbo"], Choices(), Settings()
 

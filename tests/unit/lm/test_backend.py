@@ -14,7 +14,7 @@ from headroom.errors import InvalidRequest
 from headroom.hardware.machine import Machine, card
 from headroom.lm.backend import HOW, Choice, choose
 from headroom.memory.limits import Choices, Terms, terms
-from headroom.settings_memory import Policy
+from headroom.settings import Policy
 
 RECORDS = "it records the loop in graphs, and {} records none"
 ELSEWHERE = "mlx-lm computes on cpu and mps here, not on {}"

@@ -20,8 +20,7 @@ from headroom.models.acestep.cost.unopened import footprint_of, songs_of, thinki
 from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
-from headroom.settings import Settings
-from headroom.settings_memory import Policy
+from headroom.settings import Policy, Settings
 
 TURBO, XL = VARIANTS["acestep-v15-turbo"], VARIANTS["acestep-v15-xl-turbo"]
 LYRICS = "la la la, a line to sing\n" * 100

@@ -1,11 +1,11 @@
-"""The settings that say how memory is used; the others are in `settings`, which holds these too."""
+"""The settings that say how memory is used; `fields` has the others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from headroom.setting import Setting, amount, count, maybe, switch, word
+from headroom.settings.declaration import Setting, amount, count, maybe, switch, word
 
 # The words for the precision of weights, and ACE-Step's for the same; `memory.precision` says what
 # they mean, and a test holds the two together.

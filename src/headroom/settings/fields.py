@@ -1,10 +1,7 @@
-"""Every environment variable and `.env` key: declared once, read once, typed, frozen.
+"""Every environment variable and `.env` key: declared once, typed, frozen.
 
-A setting is looked for in the environment, then in `.env`, in each place under its own name first
-and then under the older names it replaces. An empty value is no value. The environment is never
-changed. A `.env` of the working folder that belongs to another user may set limits and preferences,
-but names no place outside the folder, no host and no token. `Settings.rows` lists what holds and
-where it came from; `example` writes `.env.example` (`python -m headroom.settings > .env.example`).
+Those that say how memory is used are in `memory`. `Settings.rows` lists what holds and where it
+came from; `example` is the text of `.env.example`.
 """
 
 from __future__ import annotations
@@ -13,29 +10,32 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Literal, get_args, get_type_hints
 
 from headroom import paths
-from headroom.errors import InvalidFile, InvalidRequest
-from headroom.setting import DEVICES, SOURCES, Setting, amount, count, path, switch, word
-from headroom.setting import device as device_word
-from headroom.setting import source as source_word
-from headroom.settings_file import ENVIRONMENT, FILE, EnvFile, misspelt, read_env
-from headroom.settings_memory import MemorySettings
+from headroom.errors import InvalidRequest
+from headroom.settings.declaration import (
+    DEVICES,
+    SOURCES,
+    Setting,
+    amount,
+    count,
+    path,
+    switch,
+    word,
+)
+from headroom.settings.declaration import device as device_word
+from headroom.settings.declaration import source as source_word
+from headroom.settings.memory import MemorySettings
 
 # How a language model is asked for codes: as it was trained; or, to compare, as ACE-Step's switch
 # `use_legacy_cfg_prompt` has it, or as ACE-Step did until 2026-04-22.
 LMPrompt = Literal["current", "legacy", "closed"]
 LM_PROMPTS: tuple[LMPrompt, ...] = get_args(LMPrompt)
 DEFAULT = "default"
-_OF_ANOTHER = "the file belongs to another user; set it in the environment"
-_TORN = (
-    (re.compile(r"[\r\n]"), "(several lines)"),
-    (re.compile(r"[\ud800-\udfff]"), "(not text in UTF-8)"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Row:
     replaces: tuple[str, ...]
 
 
-def _cache(environ: Mapping[str, str]) -> Path:
+def cache_folder(environ: Mapping[str, str]) -> Path:
     """The folder for files that can be made or fetched again, as each system has it.
 
     Raises InvalidRequest where the system knows no home folder to put it in.
@@ -66,7 +66,7 @@ def _cache(environ: Mapping[str, str]) -> Path:
     return home / usual.get(sys.platform, Path(".cache")) / "headroom"
 
 
-def _checkpoints(cache: Path) -> Path:
+def checkpoints_folder(cache: Path) -> Path:
     here = Path("checkpoints")
     return here if paths.is_dir(here) else cache / "checkpoints"
 
@@ -86,7 +86,7 @@ class Settings(MemorySettings):
             path,
             elsewhere=True,
         ),
-    ] = field(default_factory=lambda: _checkpoints(_cache(os.environ)))
+    ] = field(default_factory=lambda: checkpoints_folder(cache_folder(os.environ)))
     cache_dir: Annotated[
         Path,
         Setting(
@@ -98,7 +98,7 @@ class Settings(MemorySettings):
             path,
             elsewhere=True,
         ),
-    ] = field(default_factory=lambda: _cache(os.environ))
+    ] = field(default_factory=lambda: cache_folder(os.environ))
     output_dir: Annotated[
         Path,
         Setting(
@@ -300,36 +300,6 @@ def declared() -> tuple[tuple[str, Setting], ...]:
     return tuple((name, note) for name, hint in hints for note in getattr(hint, "__metadata__", ()))
 
 
-def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
-    """The settings of this process: `os.environ`, then `env_file` (else `.env` if there is one).
-
-    A `.env` that cannot be read stops nothing; it is in `ignored`. Raises InvalidRequest naming
-    variable, value and what is allowed, and for an `env_file` that cannot be read.
-    """
-    environ = os.environ if environ is None else environ
-    file, ignored = _read_file(env_file)
-    places = {ENVIRONMENT: environ, FILE: file.values}
-    found: dict[str, Any] = {}
-    sources: list[tuple[str, str]] = []
-    for name, setting in declared():
-        hit = _find(setting, places)
-        if hit is None:
-            continue
-        place, spelt, text = hit
-        value = _value(setting, spelt, text)
-        if place == FILE and not file.trusted and setting.elsewhere and not _is_here(value):
-            ignored.append(f"{spelt} in {FILE} is not used: {_OF_ANOTHER}")
-            continue
-        found[name] = value
-        sources.append((name, place if spelt == setting.name else f"{place} ({spelt})"))
-    if "cache_dir" not in found:
-        found["cache_dir"] = _cache(environ)
-    found.setdefault("checkpoints_dir", _checkpoints(found["cache_dir"]))
-    every = [spelt for _, setting in declared() for spelt in (setting.name, *setting.replaces)]
-    unknown = (one for place, names in places.items() for one in misspelt(names, place, every))
-    return Settings(**found, sources=tuple(sources), unknown=tuple(unknown), ignored=tuple(ignored))
-
-
 def example() -> str:
     """The text of `.env.example`: every setting, commented out."""
     lines = ["# Copy to .env and uncomment what you need. The environment wins over this file.\n"]
@@ -339,51 +309,3 @@ def example() -> str:
             lines.append(f"# Replaces {', '.join(setting.replaces)}.")
         lines.append(f"# {setting.name}=\n")
     return "\n".join(lines)
-
-
-def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[str, str, str] | None:
-    for place, values in places.items():
-        for spelt in (setting.name, *setting.replaces):
-            # A line that ended before the value is kept: what follows may not be ours to show.
-            text = values.get(spelt, "").rstrip().lstrip(" \t")
-            if text:
-                return place, spelt, text
-    return None
-
-
-def _value(setting: Setting, spelt: str, text: str) -> object:
-    # Text of another program may have got into a value by a quote that was never closed.
-    torn = next((words for sign, words in _TORN if sign.search(text)), None)
-    if torn is not None:
-        raise InvalidRequest(spelt, torn, setting.allowed)
-    try:
-        return setting.read(text)
-    except (ValueError, InvalidRequest) as error:  # the latter: `~` where there is no home
-        raise InvalidRequest(spelt, text, setting.allowed) from error
-
-
-def _is_here(value: object) -> bool:
-    """Whether a value names a place in the working folder, links followed."""
-    return isinstance(value, Path) and paths.resolved(value).is_relative_to(paths.resolved("."))
-
-
-def _read_file(path: Path | None) -> tuple[EnvFile, list[str]]:
-    """What a file says, and sentences about what of it is not used.
-
-    Where none is named it is `.env`, which another program may have written as it likes.
-    """
-    named, path = path is not None, path or Path(FILE)
-    if not named and not paths.is_file(path):
-        return EnvFile(), []
-    try:
-        found = read_env(path)
-    except InvalidFile as error:
-        if named:
-            allowed = f"a file of NAME=value lines; this one {error.why}"
-            raise InvalidRequest("env file", str(path), allowed) from error
-        return EnvFile(), [f"{FILE} {error.why}"]
-    return replace(found, trusted=found.trusted or named), list(found.remarks)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(example())

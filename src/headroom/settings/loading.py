@@ -1,0 +1,102 @@
+"""Settings out of the environment and `.env`: the only place that reads either.
+
+A setting is looked for in the environment, then in `.env`, in each place under its own name first
+and then under the older names it replaces. An empty value is no value. The environment is never
+changed. A `.env` of the working folder that belongs to another user may set limits and preferences,
+but names no place outside the folder, no host and no token.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from headroom import paths
+from headroom.errors import InvalidFile, InvalidRequest
+from headroom.settings.declaration import Setting
+from headroom.settings.env_file import ENVIRONMENT, FILE, EnvFile, misspelt, read_env
+from headroom.settings.fields import Settings, cache_folder, checkpoints_folder, declared
+
+_OF_ANOTHER = "the file belongs to another user; set it in the environment"
+_TORN = (
+    (re.compile(r"[\r\n]"), "(several lines)"),
+    (re.compile(r"[\ud800-\udfff]"), "(not text in UTF-8)"),
+)
+
+
+def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
+    """The settings of this process: `os.environ`, then `env_file` (else `.env` if there is one).
+
+    A `.env` that cannot be read stops nothing; it is in `ignored`. Raises InvalidRequest naming
+    variable, value and what is allowed, and for an `env_file` that cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    file, ignored = _read_file(env_file)
+    places = {ENVIRONMENT: environ, FILE: file.values}
+    found: dict[str, Any] = {}
+    sources: list[tuple[str, str]] = []
+    for name, setting in declared():
+        hit = _find(setting, places)
+        if hit is None:
+            continue
+        place, spelt, text = hit
+        value = _value(setting, spelt, text)
+        if place == FILE and not file.trusted and setting.elsewhere and not _is_here(value):
+            ignored.append(f"{spelt} in {FILE} is not used: {_OF_ANOTHER}")
+            continue
+        found[name] = value
+        sources.append((name, place if spelt == setting.name else f"{place} ({spelt})"))
+    if "cache_dir" not in found:
+        found["cache_dir"] = cache_folder(environ)
+    found.setdefault("checkpoints_dir", checkpoints_folder(found["cache_dir"]))
+    every = [spelt for _, setting in declared() for spelt in (setting.name, *setting.replaces)]
+    unknown = (one for place, names in places.items() for one in misspelt(names, place, every))
+    return Settings(**found, sources=tuple(sources), unknown=tuple(unknown), ignored=tuple(ignored))
+
+
+def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[str, str, str] | None:
+    for place, values in places.items():
+        for spelt in (setting.name, *setting.replaces):
+            # A line that ended before the value is kept: what follows may not be ours to show.
+            text = values.get(spelt, "").rstrip().lstrip(" \t")
+            if text:
+                return place, spelt, text
+    return None
+
+
+def _value(setting: Setting, spelt: str, text: str) -> object:
+    # Text of another program may have got into a value by a quote that was never closed.
+    torn = next((words for sign, words in _TORN if sign.search(text)), None)
+    if torn is not None:
+        raise InvalidRequest(spelt, torn, setting.allowed)
+    try:
+        return setting.read(text)
+    except (ValueError, InvalidRequest) as error:  # the latter: `~` where there is no home
+        raise InvalidRequest(spelt, text, setting.allowed) from error
+
+
+def _is_here(value: object) -> bool:
+    """Whether a value names a place in the working folder, links followed."""
+    return isinstance(value, Path) and paths.resolved(value).is_relative_to(paths.resolved("."))
+
+
+def _read_file(path: Path | None) -> tuple[EnvFile, list[str]]:
+    """What a file says, and sentences about what of it is not used.
+
+    Where none is named it is `.env`, which another program may have written as it likes.
+    """
+    named, path = path is not None, path or Path(FILE)
+    if not named and not paths.is_file(path):
+        return EnvFile(), []
+    try:
+        found = read_env(path)
+    except InvalidFile as error:
+        if named:
+            allowed = f"a file of NAME=value lines; this one {error.why}"
+            raise InvalidRequest("env file", str(path), allowed) from error
+        return EnvFile(), [f"{FILE} {error.why}"]
+    return replace(found, trusted=found.trusted or named), list(found.remarks)
