@@ -366,7 +366,7 @@ def main(words: list[str]) -> int:
         print("\nstart.py: stopped; the same line goes on from here.", file=sys.stderr)
         return 130
     if verb == "test":
-        become([python, str(ROOT / "scripts" / "test"), *rest])
+        become([python, str(ROOT / "scripts" / "test"), "--all", *rest])
     become([python, "-m", "headroom", "generate", *rest])
 
 

@@ -100,6 +100,39 @@ def test_a_tool_that_is_not_installed_is_a_failure_and_no_crash(check: ModuleTyp
     assert check.run("no-such-tool") is False
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--all"], []),
+        (["--all", "-x"], ["-x"]),
+        (["tests/e2e", "-x"], ["tests/e2e", "-x"]),
+        (["tests/unit/test_scripts.py::test_x"], ["tests/unit/test_scripts.py::test_x"]),
+        (["-m", "gpu"], ["-m", "gpu"]),
+        ([], None),
+        (["-x", "-n", "0"], None),
+        (["-k", "docs"], None),  # a folder, but not one of tests
+    ],
+)
+def test_unit_tests_are_run_where_nothing_else_is_named(
+    words: list[str], expected: list[str] | None
+) -> None:
+    program = load(SCRIPTS / "test")
+    found = program.chosen(words)
+    if expected is not None:
+        assert found == expected
+        return
+    assert found[:2] == ["tests/unit", "-m"] and found[len(found) - len(words) :] == words
+    assert found[2] == f"{program.usual()} and not long"
+
+
+def test_what_not_every_machine_has_is_left_out(pytestconfig: pytest.Config) -> None:
+    usual = load(SCRIPTS / "test").usual()
+    marks = {line.partition(":")[0] for line in pytestconfig.getini("markers")}
+    others = ("slow", "gpu", "weights", "browser", "cluster", "database")
+    assert usual == " and ".join(f"not {mark}" for mark in others)
+    assert {*others, "long"} <= marks
+
+
 def prove(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPTS / "prove"), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)

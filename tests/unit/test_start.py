@@ -443,7 +443,8 @@ def test_test_hands_its_words_on_to_pytest(
     with pytest.raises(SystemExit):
         start.main(["test", "-x"])
     python = str(start.venv_python(tmp_path))
-    assert became == [sorted(start.of_tests()), [python, str(ROOT / "scripts" / "test"), "-x"]]
+    tests = [python, str(ROOT / "scripts" / "test"), "--all", "-x"]
+    assert became == [sorted(start.of_tests()), tests]
 
 
 @pytest.mark.parametrize("words", [[], ["song"], ["sing", "x"], ["ui"]])
