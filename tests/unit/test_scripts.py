@@ -75,6 +75,28 @@ def test_a_question_about_a_path_that_raises_is_found(
     assert check.path_questions([file]) == ([f"{where}:1: {found}"] if found else [])
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "found"),
+    [
+        ("engine/engine.py", "import os\nos.environ['X']\n", ["2: environ"]),
+        ("engine/engine.py", "import os as o\nx = o.getenv('X')\n", ["2: getenv"]),
+        ("nn/conv.py", "from os import environ as e, path\n", ["1: environ"]),
+        ("nn/conv.py", "import os\nos.path.join('a')\n", []),
+        ("settings/loading.py", "import os\nos.environ\n", []),
+        ("device/open.py", "import os\nos.environ\n", []),
+        ("device/open.py", "import os\n", ["1: does not use it any more"]),
+    ],
+)
+def test_the_environment_is_read_by_settings_alone(
+    check: ModuleType, tmp_path: Path, name: str, code: str, found: list[str]
+) -> None:
+    file = tmp_path / "src" / "headroom" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(code, encoding="utf-8")
+    expected = [f"src/headroom/{name}:{one}" for one in found]
+    assert check.uses_of_environment([file]) == expected
+
+
 def test_programs_without_an_ending_are_linted_too(check: ModuleType, tmp_path: Path) -> None:
     folder = tmp_path / "scripts"
     folder.mkdir()
