@@ -59,6 +59,7 @@ def one(size: float, case: Case | None = None, steps: int | None = None) -> Tier
 # --- as it should be ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_smallest_card_without_its_offload_and_without_its_conversion() -> None:
     default, plain, staying = tried(4, Case(), Case("no-quant"), Case("no-offload"))
     assert default.ok and default.faults == () and default.tier == "tier1"
@@ -77,6 +78,7 @@ def test_the_smallest_card_without_its_offload_and_without_its_conversion() -> N
         assert row.simulated and row.notes[0] == "simulated"
 
 
+@pytest.mark.long
 def test_a_language_model_thinks_and_writes_what_was_planned() -> None:
     row = one(8, Case("default", use_lm=True))
     assert row.ok, row.faults
@@ -88,6 +90,7 @@ def test_a_language_model_thinks_and_writes_what_was_planned() -> None:
     assert all(0 < s.measured <= s.planned for s in row.stages)
 
 
+@pytest.mark.long
 def test_a_loop_that_is_gone_through_twice_has_shown_its_worst_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_sheet_without_values_is_as_long_as_one_may_be() -> None:
 # --- planted faults --------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_footprint_that_is_a_tenth_too_low_turns_the_row_red(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -125,6 +129,7 @@ def test_a_footprint_that_is_a_tenth_too_low_turns_the_row_red(
     assert all("bytes were planned and" in fault for fault in row.faults)
 
 
+@pytest.mark.long
 def test_an_edge_of_a_tier_that_moved_turns_the_row_red(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = tuple(replace(t, upto=24.5) if t.name == "tier6b" else t for t in table.TIERS)
     monkeypatch.setattr(table, "TIERS", moved)
@@ -133,6 +138,7 @@ def test_an_edge_of_a_tier_that_moved_turns_the_row_red(monkeypatch: pytest.Monk
     assert row.faults[0] == "tier6b was detected, and it is unlimited"
 
 
+@pytest.mark.long
 def test_memory_that_runs_out_is_told_though_the_song_is_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -149,6 +155,7 @@ def test_memory_that_runs_out_is_told_though_the_song_is_saved(
     assert row.faults[0].startswith("memory ran out in condition")
 
 
+@pytest.mark.long
 def test_a_batch_that_is_cut_in_two_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     right = footprint._denoise
 
@@ -161,6 +168,7 @@ def test_a_batch_that_is_cut_in_two_does_not_count(monkeypatch: pytest.MonkeyPat
     assert row.faults == ("the batch was denoised in 2 pieces",)
 
 
+@pytest.mark.long
 def test_a_batch_that_is_silently_made_smaller_does_not_count_and_ends_its_series(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -172,6 +180,7 @@ def test_a_batch_that_is_silently_made_smaller_does_not_count_and_ends_its_serie
     assert second.faults == ("1 of 2 songs were made",)
 
 
+@pytest.mark.long
 def test_a_part_that_was_not_loaded_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     from headroom.profiler.tiers import case as case_run
 
@@ -217,6 +226,7 @@ def made(card: Card, *cases: Case) -> list[TierRow]:
     return list(rows_of(work, load({"MAX_CUDA_VRAM": "8"}), card))
 
 
+@pytest.mark.long
 def test_a_real_card_makes_real_songs_of_drawn_weights(small: Card) -> None:
     single, batch = made(small, Case("default", use_lm=True), Case("batch", True, 2, "with LM"))
     for row, songs in ((single, 1), (batch, 2)):
@@ -249,6 +259,7 @@ def test_a_song_that_is_none_turns_the_row_red(
     assert any(fault.startswith(why) for fault in row.faults), row.faults
 
 
+@pytest.mark.long
 def test_a_single_step_and_a_length_below_the_least_are_no_faults() -> None:
     work = Work(8, (Case(),), "acestep-v15-turbo", "a slow song", LYRICS, 3.0, steps=1)
     (row,) = rows_of(work, load({"MAX_CUDA_VRAM": "8"}))

@@ -252,6 +252,7 @@ def test_an_interruption_keeps_what_was_measured_and_leaves_no_process() -> None
     assert "Interrupted" in printed(test)
 
 
+@pytest.mark.long
 def test_a_size_in_a_process_of_its_own() -> None:
     test = tier_test(options(tiers=(24.0,)), lambda line: None)
     (row,) = test.rows

@@ -239,6 +239,7 @@ def test_a_song_nobody_wants_in_tiles_is_decoded_whole_where_that_fits() -> None
     assert frames not in {w.tile for w in planned(made, tiled)["decode"].ways}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pieces", [2, 3, 5])
 def test_a_batch_in_pieces_is_known_to_the_byte(pieces: int) -> None:
     made, device, pool = model("2b", False, "bfloat16")
@@ -302,6 +303,7 @@ CASES: dict[str, tuple[Callable[[Callable[[int], Path]], AnyMusicRequest], bool,
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_other_work_never_takes_more_than_is_planned(
     name: str, recording: Callable[[int], Path]
@@ -316,6 +318,7 @@ def test_other_work_never_takes_more_than_is_planned(
         assert seen.left <= needs[stage].result, stage
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", CONVERTED)
 @pytest.mark.parametrize(("guided", "seconds", "batch"), [(False, 10, 1), (True, 95, 2)])
 def test_converted_weights_never_take_more_than_is_planned(
@@ -393,6 +396,7 @@ def test_ragged_songs_never_take_more_than_is_planned() -> None:
         assert seen.peak <= needs[stage].ways[0].workspace <= 3 * seen.peak, stage
 
 
+@pytest.mark.long
 def test_sizes_that_nobody_released_are_estimated_from_above() -> None:
     for name in PRESETS:
         assert size_of(SIZES[name].config, SIZES[name].text_encoder, SIZES[name].vae) is None
