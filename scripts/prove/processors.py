@@ -49,7 +49,7 @@ NUMERIC = (
     "tests/unit/runtime/test_prepare.py",
     "tests/unit/runtime/test_quantize.py",
     "tests/unit/models/acestep/test_conditions.py",
-    "tests/unit/models/acestep/test_material.py",
+    "tests/unit/models/acestep/test_source_latents.py",
     "tests/unit/device/test_simulated.py",
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidCheckpoint
-from headroom.lm.constrained_decode import Filled, fill
+from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.models.acestep.language import sheet_writing
 from headroom.models.acestep.language.folder import GENRES, Language
 from support.languages import SMALL, copied
@@ -69,4 +69,7 @@ def test_a_list_in_the_folder_that_is_no_text_is_a_fault_of_the_folder(tmp_path:
 
 
 def test_the_stub_is_the_real_loop() -> None:
-    assert sheet_writing.fill is fill and Filled is sheet_writing.Filled
+    assert (
+        sheet_writing.constrained_decode is constrained_decode
+        and DecodedText is sheet_writing.DecodedText
+    )

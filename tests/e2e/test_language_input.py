@@ -24,7 +24,7 @@ from acestep.inference import (
 from acestep.llm_inference import LLMHandler
 from headroom import Engine, Text2Music
 from headroom.errors import InvalidRequest
-from headroom.lm.constrained_decode import Filled, fill
+from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.language import sheet_writing
 from headroom.models.acestep.language.folder import Language
@@ -184,7 +184,7 @@ def test_what_was_written_is_less_likely_under_a_penalty() -> None:
 
     def written(penalty: float) -> tuple[int, ...]:
         with torch.inference_mode():
-            return fill(
+            return constrained_decode(
                 model, words.ids("a song"), FreeText(LANGUAGE.sheets, sings=True), words.text, 60,  # type: ignore[arg-type]
                 Sampling(0.0, 0, 1.0, penalty), chances(1), torch.device("cpu"), lambda a, b: None,
             ).tokens  # fmt: skip
@@ -201,11 +201,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[object, Samplin
     """The grammar and the sampling of every text that is written."""
     found: list[tuple[object, Sampling]] = []
 
-    def watched(*given: Any) -> Filled:
+    def watched(*given: Any) -> DecodedText:
         found.append((given[2], given[5]))
-        return fill(*given)
+        return constrained_decode(*given)
 
-    monkeypatch.setattr(sheet_writing, "fill", watched)
+    monkeypatch.setattr(sheet_writing, "constrained_decode", watched)
     return found
 
 
@@ -238,8 +238,10 @@ def test_a_text_that_is_no_sheet_is_a_failure(
     llm = LLMHandler()
     llm.initialize(str(tmp_path), "acestep-5Hz-lm-nano", backend="pt", device="cpu")
     nothing = LANGUAGE.words.ids("nothing of the kind")
-    real = sheet_writing.fill
-    monkeypatch.setattr(sheet_writing, "fill", lambda *given: replace(real(*given), tokens=nothing))
+    real = sheet_writing.constrained_decode
+    monkeypatch.setattr(
+        sheet_writing, "constrained_decode", lambda *given: replace(real(*given), tokens=nothing)
+    )
     found = create_sample(llm, "rain")
     assert not found.success and found.error == "Empty metadata returned"
 

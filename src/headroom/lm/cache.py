@@ -1,4 +1,4 @@
-"""The cache of keys and values: one piece of memory, as large as the request needs."""
+"""The cache of keys and values: one allocation, sized to the request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Cache:
     def __init__(self, model: CausalLM, rows: int, tokens: int, device: torch.device) -> None:
         self.capacity = capacity(tokens)
         sizes = model.sizes
-        # Zeros, for what nobody wrote is multiplied by a weight of nothing, and must be a number.
+        # Zeros: unwritten positions are multiplied by a zero weight, so they must be finite.
         self.memory = torch.zeros(
             2, len(model.layers), rows, sizes.kv_heads, self.capacity, sizes.head_dim,
             dtype=model.norm.weight.dtype, device=device,
@@ -29,7 +29,7 @@ class Cache:
 
     @property
     def rows(self) -> int:
-        """Sequences there is room for."""
+        """How many sequences fit."""
         return len(self.lengths)
 
     @property
@@ -38,13 +38,13 @@ class Cache:
         return int(self.memory.nbytes)
 
     def share(self, row: int, others: Iterable[int]) -> None:
-        """Give other rows what a row holds."""
+        """Copy one row to other rows."""
         used = self.lengths[row]
         for other in others:
             self.memory[:, :, other, :, :used] = self.memory[:, :, row, :, :used]
             self.lengths[other] = used
 
     def take(self, other: Cache, row: int, into: int, used: int) -> None:
-        """Take the first `used` tokens of a row of another cache of the same model."""
+        """Copy the first `used` tokens of a row from another cache of the same model."""
         self.memory[:, :, into, :, :used] = other.memory[:, :, row, :, :used]
         self.lengths[into] = used

@@ -1,4 +1,4 @@
-"""Writing one text under a grammar: what it forces is read in one go, the rest drawn in turn."""
+"""Decoding one text under a grammar: forced tokens are read together, the others sampled."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import Tensor
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import TOLD_EVERY, ReadBefore, Rows
 from headroom.lm.sample import NONE, Sampling, draw, penalised
-from headroom.lm.token_timing import Laps, Spent, Timed
+from headroom.lm.token_timing import TimedGrammar, TokenStopwatch, TokenTiming
 from headroom.nn.causal import CausalLM
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """What was written behind a prompt, the cache that holds both, and what it took.
+class DecodedText:
+    """The text written after a prompt, the cache that holds both, and the time it took.
 
-    failed  the logits became something that is no number, and the text ends there
+    failed  the logits became NaN, and the text ends there
     """
 
     tokens: tuple[int, ...]
     read: ReadBefore
-    spent: Spent
+    spent: TokenTiming
     failed: bool = False
 
 
-def fill(
+def constrained_decode(
     model: CausalLM,
     prompt: tuple[int, ...],
     grammar: Constraint,
@@ -38,18 +38,18 @@ def fill(
     uniforms: Iterator[float],
     device: torch.device,
     progress: Callable[[int, int], None],
-) -> Filled:
-    """Write until the grammar is done, or `most` tokens are there.
+) -> DecodedText:
+    """Write until the grammar is done or `most` tokens are written.
 
-    words     the run of the vocabulary that logits are made for
-    uniforms  in [0, 1), one for each token that is drawn
+    words     the range of the vocabulary that logits are computed for
+    uniforms  in [0, 1), one for each sampled token
     """
-    laps = Laps()
-    grammar = Timed(grammar, laps)
+    stopwatch = TokenStopwatch()
+    grammar = TimedGrammar(grammar, stopwatch)
     rows = Rows(model, (prompt,), most + 1, device)
     waiting, written = list(prompt), list[int]()
-    there: dict[int, tuple[Tensor, Tensor]] = {}  # a set kept alive, so that its id is its own
-    failed, drawn, before = False, 0, 0  # tokens drawn, and written before the first of them
+    there: dict[int, tuple[Tensor, Tensor]] = {}  # sets kept alive: ids stay unique
+    failed, drawn, before = False, 0, 0  # tokens sampled, and written before the first
     seen, marked = None, 0
     if sampling.penalty != 1:
         seen = torch.zeros(model.embed_tokens.num_embeddings, dtype=torch.bool, device=device)
@@ -76,7 +76,7 @@ def fill(
             chance = torch.tensor([next(uniforms)], device=device)
             number = _value(draw(logits, chance, sampling))
             if not drawn:
-                laps.read()
+                stopwatch.read()
                 before = len(written)
             drawn += 1
             if number == NONE:
@@ -91,10 +91,10 @@ def fill(
     if waiting:
         rows.extend(waiting)
     progress(len(written), len(written))
-    spent = laps.spent(1, 1, len(prompt) + before, drawn, len(written) - drawn + failed)
-    return Filled(tuple(written), ReadBefore((*prompt, *written), rows.cache), spent, failed)
+    spent = stopwatch.timing(1, 1, len(prompt) + before, drawn, len(written) - drawn + failed)
+    return DecodedText(tuple(written), ReadBefore((*prompt, *written), rows.cache), spent, failed)
 
 
 def _value(token: Tensor) -> int:
-    """The host waits for the device here, once a token: the grammar goes by what was drawn."""
+    """The host waits for the device here, once a token: the grammar needs the sampled token."""
     return int(token)

@@ -1,4 +1,4 @@
-"""What may be written next, as a grammar tells the loop."""
+"""The protocol by which a grammar tells the loop what may be written next."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from torch import Tensor
 
 
 class Constraint(Protocol):
-    """A grammar at some point of a text. It is asked, in turn: `forced`, then `allowed`, and told
-    what was drawn by `take`, until it is `done`."""
+    """A grammar at some point of a text. Until it is `done`, the loop calls `forced`, then
+    `allowed`, then `take` with the sampled token."""
 
     @property
     def done(self) -> bool:
-        """The text is at its end."""
+        """Whether the text is complete."""
 
     def forced(self) -> tuple[int, ...]:
-        """Tokens that follow whatever the model would say; they count as written."""
+        """Tokens that follow whatever the model would predict; they count as written."""
 
     def allowed(self) -> Tensor:
-        """Ids [n] of which the next is one, on the host. The same object for the same set, so that
-        it is brought to a device once. Never empty."""
+        """Ids [n] of the allowed next tokens, on the host. The same object for the same set, so
+        that each set is copied to a device once. Never empty."""
 
     def take(self, token: int) -> None:
-        """This one was drawn."""
+        """Accept the sampled token."""

@@ -1,17 +1,17 @@
-"""What a cache of keys and values takes, as formulas. No torch."""
+"""The size of a cache of keys and values, as formulas. No torch."""
 
 from __future__ import annotations
 
 from headroom.units import MIB
 
-ROUND = 256  # tokens a cache grows by, so that few sizes of it exist
-SPLIT = 128  # positions of a split of attention, where our own kernels serve
+ROUND = 256  # tokens a cache grows by, so that few sizes exist
+SPLIT = 128  # positions in a split of attention, in our own kernels
 MLX_READS = 512  # tokens of a prompt that mlx reads at once
-MLX_SPARE = 256 * MIB  # memory mlx may keep that it does not use
+MLX_SPARE = 256 * MIB  # unused memory that mlx may keep
 
 
 def capacity(tokens: int) -> int:
-    """Tokens a row of the cache has room for, where so many are wanted."""
+    """Capacity of a row of the cache that must hold so many tokens."""
     return -(-tokens // ROUND) * ROUND
 
 

@@ -1,8 +1,7 @@
-"""Writing tokens: read the prompts, then one token of every song at a time.
+"""Decoding: read the prompts, then write one token of every song at a time.
 
-A song that is guided is two rows of one forward: its own prompt, and the one it is guided away
-from; both are given the token that was drawn. Prompts that are the same are read once. Nothing in
-the loop asks the device for a value.
+A guided song is two rows of one forward: its own prompt and the negative one; both receive the
+sampled token. Equal prompts are read once. Nothing in the loop waits for a value from the device.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from headroom.lm.sample import Sampling, draw, guided, penalised
 from headroom.nn.causal import HIDDEN, CausalLM, Place
 from headroom.nn.rope import Rope
 
-TOLD_EVERY = 16  # tokens between two words of progress
-SEEN = 64  # positions that attention looks over, in steps of so many
+TOLD_EVERY = 16  # tokens between two progress reports
+SEEN = 64  # the span of attention grows in steps of so many positions
 
 Ids: TypeAlias = Sequence[int]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -29,12 +28,12 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """What is to be written.
+    """A decoding job.
 
     prompts   ids of the prompt of each song
-    against   ids of the prompt that guidance goes away from; None: no guidance
+    against   ids of the negative prompt of guidance; None: no guidance
     count     tokens to write for each song
-    words     the run of the vocabulary they are drawn from; something stands before it
+    words     the range of the vocabulary they are sampled from; it does not start at 0
     scale     of guidance
     """
 
@@ -53,25 +52,25 @@ class Writing:
         return (*self.prompts, *(self.against for _ in self.prompts))
 
     def to_read(self, before: ReadBefore | None) -> int:
-        """Tokens of prompts to be read: each prompt once, and not what was read before."""
+        """Prompt tokens to be read: each prompt once, without what was read before."""
         distinct = {tuple(sequence) for sequence in self.sequences}
         return sum(len(p) - (0 if before is None else before.shared(p)) for p in distinct)
 
     @property
     def tokens(self) -> int:
-        """That a row holds at most."""
+        """The most tokens a row holds."""
         return max(map(len, self.sequences)) + self.count
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBefore:
-    """What a model has read already: tokens, and the cache whose first row holds them."""
+    """Tokens a model has read already, and the cache whose first row holds them."""
 
     tokens: tuple[int, ...]
     cache: Cache
 
     def shared(self, prompt: Ids) -> int:
-        """How many tokens a prompt begins with that were read; one is left to be read again."""
+        """How many leading tokens of a prompt were read; at least one is left to read."""
         pairs = zip(self.tokens, prompt, strict=False)
         same = next((i for i, (a, b) in enumerate(pairs) if a != b), len(self.tokens))
         return max(0, min(same, len(prompt) - 1, self.cache.lengths[0]))
@@ -87,8 +86,8 @@ def write(
 ) -> Tensor:
     """Token ids [songs, count], on the host. `uniforms` [songs, count] in [0, 1) decide.
 
-    `progress(done, count)` hears how far it is, and may raise to stop. What was read `before` is
-    taken over, and not read again.
+    `progress(done, count)` is called as tokens are written, and may raise to stop. What was read
+    `before` is reused, not read again.
     """
     loop = _Loop(model, writing, uniforms, device, before)
     for number in range(writing.count):
@@ -103,10 +102,10 @@ def next_token(
     model: CausalLM, writing: Writing, hidden: Tensor, chances: Tensor, seen: Tensor | None
 ) -> Tensor:
     """Ids [songs] of the next tokens, for the hidden states [rows, width] of the last ones and one
-    uniform a song. What was drawn is marked in `seen` [songs, words], where there is a penalty.
+    uniform a song. Sampled tokens are marked in `seen` [songs, words] where there is a penalty.
 
-    Where the logits are no numbers the id is the one before `words`: it can be read on, so that
-    nobody has to wait for the device to know, and who gets the tokens sees that it is none of them.
+    Where the logits are NaN the id is the one before `words`: the model can go on reading it, so
+    the host need not wait for the device, and the caller recognises it as invalid.
     """
     logits = model.logits(hidden, writing.words)
     logits = logits.float() if writing.against is None else guided(logits, writing.scale)
@@ -119,7 +118,7 @@ def next_token(
 
 
 def nothing_seen(writing: Writing, device: torch.device) -> Tensor | None:
-    """Marks [songs, words] of what was drawn, where a penalty needs them."""
+    """Marks [songs, words] of the sampled tokens, where a penalty needs them."""
     if writing.sampling.penalty == 1:
         return None
     shape = len(writing.prompts), writing.words.stop - writing.words.start
@@ -127,7 +126,7 @@ def nothing_seen(writing: Writing, device: torch.device) -> Tensor | None:
 
 
 class _Loop:
-    """What lives from token to token; all else dies with each turn, so that all turns are alike."""
+    """State kept from token to token; all else is freed after each turn, so all turns are alike."""
 
     def __init__(
         self,
@@ -145,7 +144,7 @@ class _Loop:
         self._seen = nothing_seen(writing, device)
 
     def turn(self, number: int) -> None:
-        """Draw token `number` of every song, and give it to the model if it is not the last."""
+        """Sample token `number` of every song, and feed it to the model unless it is the last."""
         writing = self._writing
         chances = self._uniforms[:, number]
         token = next_token(self._model, writing, self._hidden, chances, self._seen)
@@ -168,7 +167,7 @@ class Rows:
         self._mask = self._unseen(device)
 
     def _unseen(self, device: torch.device) -> Tensor:
-        """Additive [rows, 1, 1, capacity]: what lies behind each prompt is hidden."""
+        """Additive mask [rows, 1, 1, capacity]: positions after each prompt are hidden."""
         places = torch.arange(self.cache.capacity, device=device)
         mask = torch.zeros(
             self.cache.rows, self.cache.capacity, dtype=self.cache.memory.dtype, device=device
@@ -176,8 +175,8 @@ class Rows:
         return mask.masked_fill_(places >= self._at.unsqueeze(1), HIDDEN)[:, None, None]
 
     def places(self) -> tuple[Tensor, Tensor]:
-        """Where each row goes on [rows], and what it may look at, additive [rows, 1, 1, capacity]:
-        for callers that step on themselves, and write to them."""
+        """The next position of each row [rows], and its additive mask [rows, 1, 1, capacity]:
+        for callers that step by themselves and update both."""
         return self._at, self._mask
 
     @property
@@ -186,7 +185,7 @@ class Rows:
         return self._rope
 
     def place(self, masks: tuple[Tensor, ...]) -> Place:
-        """Where one more token of every row goes, its own position seen."""
+        """The position of one more token of every row, itself visible."""
         self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
         return Place(self._numbers, self._at, rope, masks)
@@ -204,20 +203,20 @@ class Rows:
         return hidden
 
     def _masks(self, lengths: Sequence[int]) -> tuple[Tensor, ...]:
-        """Neighbouring rows that end in the same stretch look together: a song that is guided goes
-        on far behind what it is guided away from."""
+        """Neighbouring rows that end in the same span attend together: the negative prompt of a
+        guided song is far shorter than its own."""
         ends = [min(self.cache.capacity, -(-(n + 1) // SEEN) * SEEN) for n in lengths]
-        found, first = [], 0
+        masks, first = [], 0
         for end, rows in groupby(ends):
             count = len(tuple(rows))
-            found.append(self._mask[first : first + count, ..., :end])
+            masks.append(self._mask[first : first + count, ..., :end])
             first += count
-        return tuple(found)
+        return tuple(masks)
 
     def extend(self, ids: Ids) -> Tensor:
-        """Add tokens to the only row → hidden state [1, width] of the last of them."""
+        """Add tokens to the only row → hidden state [1, width] of the last one."""
         if self.cache.rows != 1:
-            raise ValueError(f"one row can be read on, not {self.cache.rows}")
+            raise ValueError(f"only a single row can be extended, not {self.cache.rows}")
         start = self.cache.lengths[0]
         stop = start + len(ids)
         if stop > self.cache.capacity:
@@ -233,8 +232,8 @@ class Rows:
         return read[-1:].clone()
 
     def read(self, prompts: Sequence[Ids], before: ReadBefore | None = None) -> Tensor:
-        """Read each distinct prompt once, and share it → hidden states [rows, width] of the last
-        token of each. What was read before is taken over."""
+        """Read each distinct prompt once and share it → hidden states [rows, width] of each row's
+        last token. What was read before is reused."""
         same: dict[tuple[int, ...], list[int]] = {}
         for row, prompt in enumerate(prompts):
             same.setdefault(tuple(prompt), []).append(row)

@@ -22,17 +22,17 @@ from headroom.nn.qwen3 import Layer
 from headroom.nn.rope import Rope
 
 MOST_ROWS = 64
-FEW_ROWS = 4  # up to so many, multiplying and adding hides behind reading the weights
-BLOCK = 64  # positions of a split of attention, that are looked at together
-TILE = 16  # the fewest rows that a product of matrices takes
+FEW_ROWS = 4  # up to so many, reading the weights hides the arithmetic
+BLOCK = 64  # positions in a split of attention, attended to together
+TILE = 16  # the fewest rows of a matrix product
 STORED = (torch.bfloat16, torch.int8, torch.float8_e4m3fn)
-OLDEST = (3, 4)  # Triton's version from which on kernels can begin early
+OLDEST = (3, 4)  # the first Triton whose kernels can start early
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a product is cut: rows of the weight a program, columns at a time (at most), loads under
-    way, warps. `benchmarks/lm_kernels.py` measures them."""
+    """How a product is tiled: rows of the weight a program, columns at a time (at most), loads in
+    flight, warps. `benchmarks/lm_kernels.py` measures them."""
 
     block_n: int
     block_k: int
@@ -55,7 +55,7 @@ FEW_SHAPES = {
 
 
 def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
-    """Why the kernels do not serve here; None: they do."""
+    """Why the kernels cannot be used here; None: they can."""
     if device.type != "cuda" or torch.version.hip is not None:
         return "they are CUDA's"
     if importlib.util.find_spec("triton") is None:
@@ -78,9 +78,9 @@ def unfit(model: CausalLM, rows: int, device: torch.device) -> str | None:
 
 
 def faults() -> tuple[type[Exception], ...]:
-    """What is raised where kernels cannot be compiled or started: Triton calls the host's compiler.
+    """What is raised where kernels cannot be compiled or launched (Triton calls a host compiler).
 
-    Asked where `unfit` was.
+    Call it only after `unfit` returned None.
     """
     from triton.errors import TritonError
 
@@ -101,7 +101,7 @@ class Fused:
     """Steps over the rows of a cache. `step` reads and writes tensors that stay where they are."""
 
     def __init__(self, model: CausalLM, cache: Cache, rope: Rope) -> None:
-        from headroom.nn import decode_kernels  # Triton is there: `unfit` was asked
+        from headroom.nn import decode_kernels  # Triton is installed: `unfit` checked
 
         self._kernels, self._model, self._cache = decode_kernels, model, cache
         self._layers = layers_of(model)
@@ -129,7 +129,7 @@ class Fused:
         torch.index_select(self._model.embed_tokens.weight, 0, ids, out=self._x)
         for layer, past in zip(self._layers, self._cache.past, strict=True):
             attention, mlp = layer.self_attn, layer.mlp
-            assert attention.qkv is not None and mlp.gate_up is not None  # `unfit` was asked
+            assert attention.qkv is not None and mlp.gate_up is not None  # `unfit` checked
             norm = layer.input_layernorm.weight
             self._product("joined", self._x, attention.qkv, attention.qkv_scale, self._qkv, norm)
             self._attend(layer, past.keys, past.values, at)

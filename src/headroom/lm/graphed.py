@@ -1,10 +1,9 @@
-"""The loop of `decode` recorded in graphs: what answers to ACE-Step's name `vllm`.
+"""The loop of `decode` captured as graphs: what ACE-Step's name `vllm` selects.
 
-A turn (logits, guidance, drawing, the next forward) touches the same tensors each time and asks the
-host nothing, so it is recorded and replayed: once where our own kernels serve (`fused`), else once
-for each stretch of the cache that attention looks over. Where a device records nothing the very
-same turns are called one by one; where recording fails, the rest is written that way and the log
-says so.
+A turn (logits, guidance, sampling, the next forward) touches the same tensors each time and never
+waits for the host, so it is captured and replayed: once where our own kernels are used (`fused`),
+otherwise once for each span of the cache that attention covers. On a device without graphs the same
+turns are called one by one; where capturing fails, the rest is written that way and logged.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from headroom.lm.fused import Fused, faults, unfit
 from headroom.log import log
 from headroom.nn.causal import CausalLM
 
-STRETCH = 256  # positions that attention looks over, in steps of so many: a graph for each
-AHEAD = 4  # turns of a recording: positions and tokens they write to, and that are given back
-NEAR = 0.05  # of a hidden state's length: as far as rounding takes bfloat16 in so many layers
+STRETCH = 256  # the span of attention grows in such steps: a graph for each
+AHEAD = 4  # turns run to capture one; the positions and tokens they write are restored
+NEAR = 0.05  # relative to a hidden state's norm: what bfloat16 rounding adds up to over the layers
 
 
 class Recorder(Protocol):
-    """Records work on fixed tensors. Raises RuntimeError where that fails."""
+    """Captures work on fixed tensors. Raises RuntimeError where that fails."""
 
     def __call__(self, work: Callable[[], None]) -> Graph: ...
 
@@ -57,7 +56,7 @@ def write_graphed(
         if number % TOLD_EVERY == 0:
             progress(number, writing.count)
         if number + 1 == writing.count:
-            loop.draw()  # the last one is not read again
+            loop.draw()  # the last token is not fed back
             break
         if loop.stretch != stretch:
             stretch, graph = loop.stretch, None
@@ -74,7 +73,7 @@ def write_graphed(
 
 
 def _recorded(loop: _Turns, record: Recorder) -> Graph | None:
-    """A graph of a turn, the loop left as it was; None where recording fails."""
+    """A graph of a turn, the loop's state restored; None where capturing fails."""
     kept = [(tensor, tensor.clone()) for tensor in loop.state]
     try:
         return record(loop.turn)
@@ -87,7 +86,7 @@ def _recorded(loop: _Turns, record: Recorder) -> Graph | None:
 
 
 class _Turns:
-    """The loop with all that changes in tensors that stay. `length` is the longest row's."""
+    """The loop with all its state in fixed tensors. `length` is the longest row's."""
 
     def __init__(
         self,
@@ -115,16 +114,16 @@ class _Turns:
             log.debug("graphs: kernels of our own are left alone: %s", why)
 
     def _proven(self) -> Fused | None:
-        """The kernels, if they say what torch's say of one token; the host waits for it, once."""
+        """The kernels, if they agree with torch's on one token; the host waits for it, once."""
         ids = torch.full_like(self._at, self._writing.words.start)
         expected = self._plain(ids).float()
         try:
             fused = Fused(self._model, self._rows.cache, self._rows.rope)
             got = fused.step(ids, self._at).float()
         except faults() as error:
-            said = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             log.warning(
-                "graphs: kernels of our own cannot be made, so torch's are taken (%s)", said
+                "graphs: kernels of our own cannot be made, so torch's are taken (%s)", reason
             )
             return None
         gap = float((got - expected).norm() / expected.norm())
@@ -135,13 +134,13 @@ class _Turns:
 
     @property
     def state(self) -> list[Tensor]:
-        """What a turn changes; keys and values behind a row's end are hidden by the mask."""
+        """What a turn changes; keys and values after a row's end are hidden by the mask."""
         seen = [] if self._seen is None else [self._seen]
         return [self._hidden, self._at, self._mask, self._number, self.drawn, *seen]
 
     @property
     def stretch(self) -> int:
-        """Positions the next turn looks over."""
+        """Positions the next turn attends to."""
         if self._fused is not None:
             return self._capacity
         return min(self._capacity, -(-(self.length + 1) // STRETCH) * STRETCH)
@@ -152,14 +151,14 @@ class _Turns:
         return self._capacity - self.length
 
     def draw(self) -> Tensor:
-        """Draw the next token of every song → what every row is given, [rows]."""
+        """Sample the next token of every song → the input of every row, [rows]."""
         chances = self._uniforms.index_select(1, self._number).squeeze(1)
         token = next_token(self._model, self._writing, self._hidden, chances, self._seen)
         self.drawn.index_copy_(1, self._number, token.unsqueeze(1))
         return token if self._writing.against is None else token.repeat(2)
 
     def turn(self) -> None:
-        """Draw, and read what was drawn."""
+        """Sample, and feed the token back."""
         tokens = self.draw()
         step = self._plain if self._fused is None else self._stepped
         self._hidden.copy_(step(tokens))

@@ -1,10 +1,10 @@
-"""The loop of `decode` through mlx-lm: what answers to the name `mlx`.
+"""The loop of `decode` through mlx-lm: what the name `mlx` selects.
 
-mlx computes on memory of its own, so the weights that the plan put in place are copied into
-mlx-lm's own Qwen3, and what was read before into its cache; both live as long as the act. A song
-that is guided is two rows of one forward here too, the shorter one padded on the left. Tokens are
-drawn as `sample` draws them, from the same uniforms. Codes only: metadata and texts are written by
-torch's loop (`fill`), whose grammar asks for every token on the host.
+mlx computes in memory of its own, so the loaded weights are copied into mlx-lm's own Qwen3, and
+what was read before into its cache; both live until the codes are written. A guided song is two
+rows of one forward here too, the shorter one padded on the left. Tokens are sampled as `sample`
+does, from the same uniforms. Codes only: metadata and texts are written by torch's loop
+(`constrained_decode`), whose grammar needs every token on the host.
 
 mlx comes with the extra `mlx` and is imported when something is to be written.
 """
@@ -28,7 +28,7 @@ PLAIN = frozenset({torch.float32, torch.bfloat16, torch.float16})
 
 
 def takes(model: CausalLM) -> bool:
-    """Whether a model can be handed over: converted weights cannot."""
+    """Whether mlx can take a model: it cannot take converted weights."""
     return {tensor.dtype for tensor in model.parameters()} <= PLAIN
 
 
@@ -53,18 +53,18 @@ def write_mlx(
             progress(writing.count, writing.count)
             return drawn
         finally:
-            del loop  # an exception keeps this frame, and would keep what the loop holds
+            del loop  # an exception keeps this frame alive, and with it the loop
 
 
 @contextmanager
 def _at_work(device: torch.device) -> Iterator[None]:
-    """mlx on the device, holding little that it does not use; nothing of it is left afterwards."""
+    """mlx on the device, with a small cache of unused memory, released afterwards."""
     import mlx.core as mx
 
     on_host = device.type == "cpu"
     limit = mx.set_cache_limit(MLX_SPARE)
     if on_host:
-        mx.disable_compile()  # on a host it would write C++ files and call a compiler
+        mx.disable_compile()  # on the CPU it would write C++ files and call a compiler
     try:
         with mx.stream(mx.cpu if on_host else mx.gpu):
             yield
@@ -77,7 +77,7 @@ def _at_work(device: torch.device) -> Iterator[None]:
 
 
 class _Loop:
-    """What lives from token to token."""
+    """State kept from token to token."""
 
     def __init__(
         self, model: CausalLM, writing: Writing, uniforms: Tensor, before: ReadBefore | None
@@ -95,7 +95,7 @@ class _Loop:
         self._caches, self._hidden = self._read(before)
 
     def turn(self, number: int) -> None:
-        """Draw token `number` of every song, and give it to the model if it is not the last."""
+        """Sample token `number` of every song, and feed it to the model unless it is the last."""
         import mlx.core as mx
 
         writing = self._writing
@@ -115,7 +115,7 @@ class _Loop:
         mx.async_eval(token, self._hidden, self._seen)
 
     def wait(self) -> None:
-        """Until what was asked for is done."""
+        """Wait until all queued work is done."""
         import mlx.core as mx
 
         mx.eval(self._hidden)
@@ -134,7 +134,7 @@ class _Loop:
         caches = []
         for layer in zip(*(read[prompt][0] for prompt in sequences), strict=True):
             cache = BatchKVCache.merge(list(layer))
-            cache.step = self._writing.count  # it grows once, to what is written in all
+            cache.step = self._writing.count  # it grows once, to its final size
             mx.eval(cache.keys, cache.values)
             caches.append(cache)
         return caches, mx.concatenate([read[prompt][1] for prompt in sequences])
@@ -165,7 +165,7 @@ def network(model: CausalLM) -> Any:
     from mlx_lm.models.qwen3 import ModelArgs, Qwen3Model
 
     sizes, table = model.sizes, model.embed_tokens
-    made = Qwen3Model(
+    qwen = Qwen3Model(
         ModelArgs(
             model_type="qwen3",
             hidden_size=sizes.width,
@@ -181,10 +181,10 @@ def network(model: CausalLM) -> Any:
             rope_theta=sizes.theta,
         )
     )
-    names = [name for name, _ in tree_flatten(made.parameters())]
-    made.load_weights([(name, array(model.get_parameter(name))) for name in names])
-    mx.eval(made.parameters())
-    return made
+    names = [name for name, _ in tree_flatten(qwen.parameters())]
+    qwen.load_weights([(name, array(model.get_parameter(name))) for name in names])
+    mx.eval(qwen.parameters())
+    return qwen
 
 
 def array(tensor: Tensor) -> Array:
@@ -201,8 +201,8 @@ def guided(logits: Array, scale: float) -> Array:
     """As `sample.guided`: fp32 logits [2·S, n] → [S, n]."""
     import mlx.core as mx
 
-    told, untold = mx.split(logits, 2)
-    return told - (told - untold) * (1 - scale)
+    conditional, unconditional = mx.split(logits, 2)
+    return conditional - (conditional - unconditional) * (1 - scale)
 
 
 def penalised(logits: Array, drawn: Array, penalty: float) -> Array:

@@ -1,7 +1,7 @@
 """From logits to tokens: temperature, top-k, top-p, repetition penalty, and one uniform a token.
 
-A token is found by inverting the cumulative distribution over the vocabulary's own order, so that
-a change in the last bits of a probability changes a token only where the uniform lies on a border.
+Tokens are sampled by inverting the cumulative distribution in vocabulary order, so a change in the
+last bits of a probability changes a token only where the uniform lies on a border.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 
 from headroom.nn.causal import HIDDEN
 
-NONE = -1  # what is drawn where there is nothing to draw from
+NONE = -1  # returned where nothing can be sampled
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn.
+    """How tokens are sampled.
 
-    temperature  0: the most likely one
-    top_k        of the most likely ones only; 0: of all
-    top_p        of the smallest set that is so likely; 1: of all
-    penalty      of tokens that were drawn before (Keskar et al., "CTRL", 2019); 1: none
+    temperature  0: the most likely token
+    top_k        only from the k most likely; 0: from all
+    top_p        only from the smallest set with that probability; 1: from all
+    penalty      on tokens sampled before (Keskar et al., "CTRL", 2019); 1: none
     """
 
     temperature: float
@@ -34,26 +34,26 @@ class Sampling:
 
 
 def guided(logits: Tensor, scale: float) -> Tensor:
-    """Logits [2·S, n], those of the songs first, then those guided away from → [S, n] in fp32.
+    """Logits [2·S, n], conditional ones first, then unconditional ones → [S, n] in fp32.
 
     U + s · (C − U): classifier-free guidance (Ho and Salimans, 2022).
     """
-    told, untold = logits.float().chunk(2)
-    return torch.lerp(untold, told, scale)
+    conditional, unconditional = logits.float().chunk(2)
+    return torch.lerp(unconditional, conditional, scale)
 
 
 def penalised(logits: Tensor, drawn: Tensor, penalty: float) -> Tensor:
-    """Logits [S, n] with those of tokens drawn before, marked in [S, n], made less likely."""
+    """Logits [S, n] with tokens sampled before, marked in [S, n], made less likely."""
     lower = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(drawn, lower, logits)
 
 
 def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
     """Token numbers [S] for fp32 logits [S, n] and uniforms [S] in [0, 1); NONE where the logits
-    are no numbers, which is found out here without asking the device."""
+    are NaN, which is detected without waiting for the device."""
     if sampling.temperature == 0:
-        most, found = logits.max(-1)
-        return found.masked_fill_((most.abs() < math.inf).logical_not_(), NONE)
+        most, tokens = logits.max(-1)
+        return tokens.masked_fill_((most.abs() < math.inf).logical_not_(), NONE)
     logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k).values[:, -1:]
@@ -63,15 +63,15 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
         odds = _nucleus(odds, sampling.top_p)
     sums = odds.cumsum(-1)
     whole = sums[:, -1:]
-    below = torch.nextafter(whole, torch.zeros_like(whole))  # so that some sum is above
+    below = torch.nextafter(whole, torch.zeros_like(whole))  # so that some sum lies above
     wanted = torch.minimum(uniforms.unsqueeze(1) * whole, below)
-    found = torch.searchsorted(sums, wanted, right=True)
-    del below, wanted  # so that what follows takes no more than was there
-    return found.masked_fill_((whole > 0).logical_not_(), NONE).squeeze(1)
+    tokens = torch.searchsorted(sums, wanted, right=True)
+    del below, wanted  # so that what follows needs no more memory
+    return tokens.masked_fill_((whole > 0).logical_not_(), NONE).squeeze(1)
 
 
 def _nucleus(odds: Tensor, share: float) -> Tensor:
-    """The most likely tokens that together are at least so likely (Holtzman et al., 2019)."""
+    """The smallest set of most likely tokens with that probability (Holtzman et al., 2019)."""
     falling = odds.sort(-1, descending=True).values
     before = falling.cumsum(-1) - falling
     least = falling.masked_fill(before >= share, 2.0).amin(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What writing took: tokens and seconds, counted while it goes on. No torch is loaded here."""
+"""Tokens and seconds of decoding, counted while it runs. Torch is not imported here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Tokens that a language model read and wrote, and the seconds of each; none is counted twice.
+class TokenTiming:
+    """Tokens a language model read and wrote, and the seconds of each; none is counted twice.
 
-    songs    written at once, in `rows` of a cache: one for each, or two where they are guided
-    read     tokens of prompts, until the first was drawn: `reading` seconds
-    drawn    tokens, of all songs; `forced`: those that a grammar wrote without asking the model
-    writing  seconds from there on
+    songs    written at once, in `rows` of a cache: one for each, or two with guidance
+    read     prompt tokens, until the first token was sampled: `reading` seconds
+    drawn    sampled tokens of all songs; `forced`: those a grammar wrote without the model
+    writing  seconds after that
     grammar  seconds in the grammar, which says what may come next
     """
 
@@ -35,12 +35,12 @@ class Spent:
 
     @property
     def guided(self) -> bool:
-        """Whether a second row goes with each song."""
+        """Whether each song has a second row, for guidance."""
         return self.rows > self.songs
 
 
-class Laps:
-    """A watch over one piece of writing: started when made, `read` once the prompts are read."""
+class TokenStopwatch:
+    """Times one decoding job: starts when created; call `read` once the prompts are read."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -48,22 +48,22 @@ class Laps:
         self.grammar = 0.0
 
     def read(self) -> None:
-        """The prompts are read; what is said later changes nothing."""
+        """Mark the prompts as read; later calls change nothing."""
         if self._read is None:
             self._read = time.perf_counter() - self.grammar
 
-    def spent(self, songs: int, rows: int, read: int, drawn: int, forced: int = 0) -> Spent:
-        """All of it, now that it is over."""
+    def timing(self, songs: int, rows: int, read: int, drawn: int, forced: int = 0) -> TokenTiming:
+        """The timing of the whole job, which has ended."""
         ended = time.perf_counter() - self.grammar
         middle = ended if self._read is None else self._read
         reading, writing = middle - self._began, ended - middle
-        return Spent(songs, rows, read, drawn, forced, reading, writing, self.grammar)
+        return TokenTiming(songs, rows, read, drawn, forced, reading, writing, self.grammar)
 
-    def told(
+    def watching(
         self, settle: Callable[[], None], progress: Callable[[int, int], None]
     ) -> Callable[[int, int], None]:
-        """`progress`, and the lap when a loop that asks the device nothing begins to write: only
-        then the host waits, once, for what was read."""
+        """`progress`, which also calls `read` when a loop that never waits for the device begins
+        to write: only then the host waits, once, for the prompts."""
 
         def tell(done: int, total: int) -> None:
             if done == 0:
@@ -74,11 +74,11 @@ class Laps:
         return tell
 
 
-class Timed:
-    """A grammar whose seconds are counted."""
+class TimedGrammar:
+    """A grammar whose calls are timed."""
 
-    def __init__(self, grammar: Constraint, laps: Laps) -> None:
-        self._grammar, self._laps = grammar, laps
+    def __init__(self, grammar: Constraint, stopwatch: TokenStopwatch) -> None:
+        self._grammar, self._stopwatch = grammar, stopwatch
 
     @property
     def done(self) -> bool:
@@ -88,19 +88,19 @@ class Timed:
     def forced(self) -> tuple[int, ...]:
         """As the grammar says."""
         began = time.perf_counter()
-        found = self._grammar.forced()
-        self._laps.grammar += time.perf_counter() - began
-        return found
+        tokens = self._grammar.forced()
+        self._stopwatch.grammar += time.perf_counter() - began
+        return tokens
 
     def allowed(self) -> Tensor:
         """As the grammar says."""
         began = time.perf_counter()
-        found = self._grammar.allowed()
-        self._laps.grammar += time.perf_counter() - began
-        return found
+        ids = self._grammar.allowed()
+        self._stopwatch.grammar += time.perf_counter() - began
+        return ids
 
     def take(self, token: int) -> None:
         """Tell the grammar."""
         began = time.perf_counter()
         self._grammar.take(token)
-        self._laps.grammar += time.perf_counter() - began
+        self._stopwatch.grammar += time.perf_counter() - began

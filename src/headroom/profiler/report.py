@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-from headroom.lm.token_timing import Spent
+from headroom.lm.token_timing import TokenTiming
 from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.trace import Overhead, Span
 from headroom.units import gib
@@ -146,7 +146,7 @@ def token_table(spans: Iterable[Span]) -> str:
     return "\n".join([title("LLM DEBUG"), *lines])
 
 
-def _tokens(stage: str, one: Spent) -> tuple[str, ...]:
+def _tokens(stage: str, one: TokenTiming) -> tuple[str, ...]:
     read = one.read / one.reading if one.reading else 0.0
     wrote = one.drawn / one.writing if one.writing else 0.0
     return (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headroom.lm.token_timing import Laps, Spent, Timed
+from headroom.lm.token_timing import TimedGrammar, TokenStopwatch, TokenTiming
 from headroom.runtime.events import Event, Progress, Replanned, StageDone, StageStarted, Wrote
 
 CALLS = 2000  # that the cost of listening is measured over, five times
@@ -32,7 +32,7 @@ class Span:
     working: float
     planned: int
     measured: int
-    wrote: tuple[Spent, ...] = ()
+    wrote: tuple[TokenTiming, ...] = ()
     tried: int = 0
 
 
@@ -56,7 +56,7 @@ class Trace:
     def spans(self) -> tuple[Span, ...]:
         """The stages that ended, in order."""
         found: list[Span] = []
-        wrote: list[Spent] = []
+        wrote: list[TokenTiming] = []
         began, tried = self.began, 0
         for at, event in self._heard:
             if isinstance(event, StageStarted):
@@ -131,7 +131,7 @@ class _Nothing:
 
 def _timed_seconds() -> float:
     nothing = _Nothing()
-    timed = Timed(nothing, Laps())
+    timed = TimedGrammar(nothing, TokenStopwatch())
 
     def watched() -> None:
         for _ in range(CALLS):

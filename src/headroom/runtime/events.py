@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from headroom.lm.token_timing import Spent
+from headroom.lm.token_timing import TokenTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Wrote:
     """A language model has written a text, or the codes of a group of songs."""
 
     stage: str
-    spent: Spent
+    spent: TokenTiming
 
 
 Event: TypeAlias = StageStarted | Progress | StageDone | Replanned | Wrote

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headroom.device import Device, Graph
 from headroom.errors import Cancelled, OutOfMemory
-from headroom.lm.token_timing import Spent
+from headroom.lm.token_timing import TokenTiming
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.runtime.events import (
     Progress,
@@ -79,7 +79,7 @@ class Step:
         """Wait until the device has done all it was given: for callers that measure."""
         self._device.synchronize()
 
-    def wrote(self, spent: Spent) -> None:
+    def wrote(self, spent: TokenTiming) -> None:
         """Say what a language model has written."""
         self._tell(Wrote(self.plan.stage, spent))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headroom.lm.token_timing import Spent
+from headroom.lm.token_timing import TokenTiming
 from headroom.profiler import breakdown as parts
 from headroom.profiler import trace as traces
 from headroom.profiler.breakdown import Breakdown, breakdown, guidance_share
@@ -31,8 +31,8 @@ from support.clock import Clock
 
 PRINTED = Path(__file__).with_name("printed")  # what the published guides show
 
-SHEET = Spent(1, 1, 100, 40, 10, 0.5, 3.0, 0.5)
-CODES = Spent(2, 4, 60, 300, 0, 0.5, 4.5)
+SHEET = TokenTiming(1, 1, 100, 40, 10, 0.5, 3.0, 0.5)
+CODES = TokenTiming(2, 4, 60, 300, 0, 0.5, 4.5)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def stage(
-    name: str, seconds: float, loading: float = 0.0, wrote: Iterable[Spent] = ()
+    name: str, seconds: float, loading: float = 0.0, wrote: Iterable[TokenTiming] = ()
 ) -> list[tuple[float, Event]]:
     """Events of a stage, each behind so many seconds."""
     said: list[tuple[float, Event]] = [(0.25, StageStarted(name, 200))]
@@ -87,17 +87,19 @@ def test_what_guidance_costs_is_never_guessed(clock: Clock) -> None:
     spans = heard(clock, RUN).spans
     unknown = breakdown(spans, 30.0)
     assert unknown.guided and unknown.guidance is None and unknown.generation == 8.75
-    plain = [*stage("write codes", 4.0, 0.0, (Spent(2, 2, 50, 300, 0, 1.0, 3.0),))]
+    plain = [*stage("write codes", 4.0, 0.0, (TokenTiming(2, 2, 50, 300, 0, 1.0, 3.0),))]
     found = breakdown(heard(clock, plain).spans, 30.0)
     assert not found.guided and found.guidance == 0.0
 
 
 def test_the_share_of_guidance_is_of_a_token(clock: Clock) -> None:
     guided = heard(clock, RUN).spans
-    half = Spent(2, 2, 30, 150, 0, 0.1, 1.4)  # half as many tokens, in 1.5 s: 3 s for as many
+    half = TokenTiming(2, 2, 30, 150, 0, 0.1, 1.4)  # half as many tokens, in 1.5 s: 3 s for as many
     plain = heard(clock, stage("write codes", 1.5, 0.0, (half,))).spans
     assert guidance_share(guided, plain) == pytest.approx(1 - 3.0 / 5.0)
-    slower = heard(clock, stage("write codes", 9.0, 0.0, (Spent(2, 2, 30, 300, 0, 0, 9.0),))).spans
+    slower = heard(
+        clock, stage("write codes", 9.0, 0.0, (TokenTiming(2, 2, 30, 300, 0, 0, 9.0),))
+    ).spans
     assert guidance_share(guided, slower) == 0.0
     assert guidance_share(guided, ()) is None and guidance_share((), plain) is None
     assert parts.codes(guided) == (300, 5.0)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from headroom.diffusion.noise import Stream, uniforms
-from headroom.lm.constrained_decode import Filled, fill
+from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import ReadBefore, Writing, write
 from headroom.lm.graphed import write_graphed
 from headroom.lm.mlx import takes, write_mlx
 from headroom.lm.sample import Sampling
-from headroom.lm.token_timing import Laps
+from headroom.lm.token_timing import TokenStopwatch
 from headroom.memory.precision import NATIVE
 from headroom.models.acestep.cost.footprint import groups
 from headroom.models.acestep.cost.lm_cost import CODE_RATE, METADATA_TOKENS, THINK, WRITE
@@ -82,7 +82,7 @@ def _sheets(
 
     def work(step: Step, parts: Parts) -> tuple[list[tuple[int, ...]], ReadBefore]:
         texts: list[tuple[int, ...]] = []
-        filled: Filled | None = None
+        filled: DecodedText | None = None
         for number, key in enumerate(wanted):
             filled = None  # one cache at a time, as is planned
 
@@ -116,14 +116,14 @@ def _filled(
     model: CausalLM,
     step: Step,
     told: Callable[[int, int], None],
-) -> Filled:
+) -> DecodedText:
     """The text of a sheet; what is drawn follows from the key."""
     grammar: Constraint = FreeText(language.sheets)
     if task.request.use_constrained_decoding:
         grammar = SheetGrammar(
             language.sheets, task.asked, task.given, task.most_seconds, closes=False, sings=False
         )
-    return fill(
+    return constrained_decode(
         model,
         task.prompt,
         grammar,
@@ -279,8 +279,8 @@ def write_codes(
             def told(done: int, _: int, before: int = index * number) -> None:
                 step.progress(before + done, len(pieces) * number)
 
-            laps = Laps()
-            heard = laps.told(step.settle, told)
+            stopwatch = TokenStopwatch()
+            heard = stopwatch.watching(step.settle, told)
             rows = chances[group.start : group.stop]
             if backend == "mlx" and takes(model):
                 codes = write_mlx(model, writing, rows, step.device, heard, before)
@@ -291,7 +291,7 @@ def write_codes(
             else:
                 codes = write(model, writing, rows, step.device, heard, before)
             drawn, read = codes.numel(), writing.to_read(before)
-            step.wrote(laps.spent(len(group), len(writing.sequences), read, drawn))
+            step.wrote(stopwatch.timing(len(group), len(writing.sequences), read, drawn))
             found.append(codes)
         every: Tensor = torch.cat(found).sub_(words.start)
         return every

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from headroom.errors import InvalidRequest
-from headroom.lm.constrained_decode import Filled, fill
+from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.lm.constraint import Constraint
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.cost.lm_cost import CODE_RATE, THINK, Thinking
@@ -85,7 +85,7 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
     """Understand codes, invent a song, or say one better: all write a sheet and lyrics."""
     words = language.words
 
-    def work(step: Step, parts: Parts) -> Filled:
+    def work(step: Step, parts: Parts) -> DecodedText:
         grammar: Constraint = FreeText(language.sheets, sings=task.sings)
         if task.constrained:
             grammar = SheetGrammar(
@@ -96,7 +96,7 @@ def write_text(task: TextTask, language: Language, run: Run) -> Written:
                 closes=True,
                 sings=task.sings,
             )
-        filled = fill(
+        filled = constrained_decode(
             parts.of(LANGUAGE_MODEL, CausalLM),
             task.prompt,
             grammar,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headroom.diffusion.noise import Stream, uniforms
-from headroom.lm.constrained_decode import Filled, fill
+from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.lm.constraint import Constraint
 from headroom.lm.decode import Rows, Writing, write
 from headroom.lm.sample import Sampling, draw
@@ -64,9 +64,11 @@ def filled(
     drawn: Iterator[float],
     most: int = MOST,
     sampling: Sampling = USUAL,
-) -> Filled:
+) -> DecodedText:
     words = shared().words.text
-    return fill(model, prompt, grammar, words, most, sampling, drawn, CPU, lambda a, b: None)
+    return constrained_decode(
+        model, prompt, grammar, words, most, sampling, drawn, CPU, lambda a, b: None
+    )
 
 
 def by_hand(
@@ -215,9 +217,9 @@ def test_progress_is_told_and_may_stop_it(model: CausalLM) -> None:
     told: list[tuple[int, int]] = []
     words = shared().words
 
-    def run(progress: object) -> Filled:
+    def run(progress: object) -> DecodedText:
         grammar = SheetGrammar(shared(), ("caption",), Sheet(), 60, closes=True, sings=True)
-        return fill(
+        return constrained_decode(
             model, random_ids(9, 1), grammar, words.text, 100, USUAL, iter(chances(5)), CPU,
             progress,  # type: ignore[arg-type]
         )  # fmt: skip

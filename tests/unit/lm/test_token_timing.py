@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from headroom.lm import token_timing
-from headroom.lm.constrained_decode import fill
+from headroom.lm.constrained_decode import constrained_decode
 from headroom.lm.decode import ReadBefore, Rows, Writing
 from headroom.lm.sample import Sampling
-from headroom.lm.token_timing import Laps, Spent, Timed
+from headroom.lm.token_timing import TimedGrammar, TokenStopwatch, TokenTiming
 from support.clock import Clock
 from support.tiny_lm import FIRST, WORDS, random_ids, tiny_network
 
@@ -73,7 +73,7 @@ class Slow(torch.nn.Module):
 
 def test_a_text_is_counted_and_timed_in_three_parts(clock: Clock) -> None:
     with torch.inference_mode():
-        filled = fill(
+        filled = constrained_decode(
             Slow(clock), (1, 2, 3, 4), Grammar(clock), slice(0, 30), 50, USUAL,
             iter([0.5] * 9), CPU, lambda a, b: None,
         )  # type: ignore[arg-type]  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_text_is_counted_and_timed_in_three_parts(clock: Clock) -> None:
     # Read at once: the prompt and what was fixed before the first draw. Then a token and a fixed
     # one behind it, and the last token: three forwards more.
     forwards = 1 + 3
-    assert filled.spent == Spent(
+    assert filled.spent == TokenTiming(
         songs=1, rows=1, read=7, drawn=3, forced=4,
         reading=10.0, writing=10.0 * (forwards - 1), grammar=10.0,
     )  # fmt: skip
@@ -89,23 +89,23 @@ def test_a_text_is_counted_and_timed_in_three_parts(clock: Clock) -> None:
 
 
 def test_seconds_of_the_grammar_are_in_no_other_part(clock: Clock) -> None:
-    laps = Laps()
-    grammar = Timed(Grammar(clock), laps)
+    stopwatch = TokenStopwatch()
+    grammar = TimedGrammar(Grammar(clock), stopwatch)
     clock.now += 5
     grammar.forced()
-    laps.read()
+    stopwatch.read()
     clock.now += 7
     grammar.take(5)
-    laps.read()  # only the first counts
-    found = laps.spent(2, 4, 30, 20)
+    stopwatch.read()  # only the first counts
+    found = stopwatch.timing(2, 4, 30, 20)
     assert (found.reading, found.writing, found.grammar) == (5, 7, 2)
     assert found.reading + found.writing + found.grammar == clock.now
-    assert found.guided and not Spent(2, 2, 0, 0, 0, 0, 0).guided
+    assert found.guided and not TokenTiming(2, 2, 0, 0, 0, 0, 0).guided
 
 
 def test_a_loop_is_awaited_once_when_it_begins_to_write(clock: Clock) -> None:
     awaited, told = [], list[tuple[int, int]]()
-    laps = Laps()
+    stopwatch = TokenStopwatch()
 
     def settle() -> None:
         clock.now += 3
@@ -114,11 +114,11 @@ def test_a_loop_is_awaited_once_when_it_begins_to_write(clock: Clock) -> None:
     def progress(done: int, total: int) -> None:
         told.append((done, total))
 
-    tell: Callable[[int, int], None] = laps.told(settle, progress)
+    tell: Callable[[int, int], None] = stopwatch.watching(settle, progress)
     for done in (0, 16, 20):
         tell(done, 20)
         clock.now += 4
-    found = laps.spent(1, 2, 10, 20)
+    found = stopwatch.timing(1, 2, 10, 20)
     assert awaited == [3] and told == [(0, 20), (16, 20), (20, 20)]
     assert (found.reading, found.writing, found.grammar) == (3, 12, 0)
 

@@ -16,7 +16,7 @@ import torch
 from headroom.device.plain import Again
 from headroom.lm import graphed
 from headroom.lm.cache import Cache
-from headroom.lm.constrained_decode import fill
+from headroom.lm.constrained_decode import constrained_decode
 from headroom.lm.decode import Writing
 from headroom.lm.fused import Fused
 from headroom.lm.sample import Sampling
@@ -160,7 +160,7 @@ def test_thinking_takes_no_more_than_is_planned_and_not_much_less(
     run = Run(Plan((place,), (planned,), ROOM), pool, device)
 
     def think(step: Step, parts: Parts) -> None:
-        fill(
+        constrained_decode(
             parts.of(LANGUAGE_MODEL, CausalLM), tuple(range(prompt)), Anything(words),
             slice(0, TEXT_WORDS), METADATA_TOKENS, Sampling(0.85, 0, 0.9, 1.0), repeat(0.5),
             step.device, lambda done, of: None,
