@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("headroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("headroom")
 
 # Models that the machine has in huggingface_hub's cache are no part of any test.
 os.environ["HF_HUB_CACHE"] = str(Path(__file__).parent / "no-such-cache")

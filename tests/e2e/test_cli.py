@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from headroom.cli import orders
+from headroom.device.host import HostDevice
 from headroom.engine.provenance import read
 from headroom.engine.seeds import settle
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.model import BUNDLED, NANO
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.text.vocabulary import TRACKS
+from headroom.units import GIB, MIB
 from unit.cli.conftest import Cli, cli, home  # fixtures
 
 __all__ = ["cli", "home"]
@@ -63,7 +67,9 @@ def test_a_caption_becomes_a_song(home: Path) -> None:
     assert "note: model: asked the best installed, used acestep-v15-nano" in err
     assert "`acestep models download" in err
     assert "note: bpm: asked 400, used 300: the model knows tempos of 30 to 300." in err
-    assert [line.partition(":")[0] for line in err.splitlines()] == [
+    reminders = re.compile(r"\w+:( \d+/\d+)? after ")  # where the machine is slow
+    lines = [line for line in err.splitlines() if not reminders.match(line)]
+    assert [line.partition(":")[0] for line in lines] == [
         "note", "condition", "schedule", "denoise", "decode", "note",
         "attention by torch's scaled dot product",
     ]  # fmt: skip
@@ -73,7 +79,11 @@ def test_a_caption_becomes_a_song(home: Path) -> None:
     assert np.abs(soundfile.read(home / "song.wav")[0]).max() > 0.1
 
 
-def test_json_holds_everything_and_standard_output_nothing_else(cli: Cli, home: Path) -> None:
+def test_json_holds_everything_and_standard_output_nothing_else(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = count(GIB, MIB)  # a process that grows: a real one also shrinks by itself
+    monkeypatch.setattr(HostDevice, "memory_allocated", lambda device: next(sizes))
     words = ("--duration", "5", "--threads", "1", "--inference-steps", "500", "--thinking")
     done = cli("generate", "Slow bossa nova!", *words, "--seed", "3", "--json")
     assert done.code == 0, done.err

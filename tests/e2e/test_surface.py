@@ -233,12 +233,14 @@ PLANNED = {"tiled"}  # said to the planner, which says it to the decoder
 def test_all_that_a_song_says_is_read_where_it_is_rendered() -> None:
     """So that "the song changed" means that something changes in the sound."""
     folder = Path(inspect.getfile(family)).parent
-    rendering = ("render", "material", "conditions", "finish", "prompts", "model")
-    read = {name for file in rendering for name in _attributes(folder / f"{file}.py")}
+    files = [folder / "model.py", folder / "text" / "prompts.py"]
+    for module in ("render", "source_latents", "conditions", "postprocess"):
+        files.append(folder / "rendering" / f"{module}.py")
+    read = {name for file in files for name in _attributes(file)}
     said = {f.name for value in VALUES_OF_A_SONG for f in fields(value)}
     # what the values themselves make of their fields
     read |= _attributes(Path(songs_file.__file__)) & {"before", "samples", "after", "times"}
-    assert PLANNED <= _attributes(folder / "footprint.py")
+    assert PLANNED <= _attributes(folder / "cost" / "footprint.py")
     assert said - read - TOLD_ONLY - PLANNED == set()
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import torch
@@ -31,13 +30,22 @@ def test_the_peak_of_the_host_sees_memory_that_is_gone_again():
     # In a process of its own: in one that has run many tests the system takes back idle pages
     # meanwhile, and the resident set falls while the block makes it grow.
     program = (
-        "import time, torch\n"
+        "import threading, torch\n"
         "from headroom.device.host import HostDevice\n"
-        "device = HostDevice()\n"
+        "class Told(HostDevice):\n"
+        "    samples = threading.Semaphore(0)\n"
+        "    def memory_allocated(self):\n"
+        "        size = super().memory_allocated()\n"
+        "        self.samples.release()\n"
+        "        return size\n"
+        "device = Told()\n"
         "before = device.memory_allocated()\n"
         "device.reset_peak()\n"
         "block = torch.ones(1 << 25)\n"
-        "time.sleep(0.5)\n"
+        "while device.samples.acquire(blocking=False):\n"
+        "    pass\n"
+        "for _ in range(2):  # the first may have begun before\n"
+        "    assert device.samples.acquire(timeout=60)\n"
         "del block\n"
         "print(device.max_memory_allocated() - before)"
     )
@@ -46,12 +54,19 @@ def test_the_peak_of_the_host_sees_memory_that_is_gone_again():
 
 
 def test_a_peak_counts_from_its_last_start_and_leaves_no_thread():
-    values = iter([5, 4, 3])
-    peak = Peak(lambda: next(values, 2))
+    values, exhausted = iter([5, 4, 3]), threading.Event()
+
+    def read() -> int:
+        value = next(values, 2)
+        if value == 2:
+            exhausted.set()
+        return value
+
+    peak = Peak(read)
     threads = threading.active_count()
     peak.start()
     assert threading.active_count() == threads + 1
-    time.sleep(0.1)
+    assert exhausted.wait(60)
     assert peak.stop() == 5
     peak.start()
     assert peak.stop() == 2

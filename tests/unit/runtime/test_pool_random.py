@@ -19,7 +19,7 @@ from headroom.memory.plan import Residency
 from headroom.runtime.idle import IdleWatch
 from headroom.runtime.pool import Pool
 from headroom.units import MIB
-from support.pool_driver import Driver, made
+from support.pool_driver import Clock, Driver, made
 from support.pool_model import BLOCKS, IDLE, NAMES, Part, part_of, placed, result_of
 
 RESIDENT = [placed("a", Residency.RESIDENT)]
@@ -162,22 +162,33 @@ def test_eight_threads_share_a_pool(hurried: None) -> None:
 
 @pytest.mark.parametrize("first", [Residency.RESIDENT, Residency.STREAMED])
 def test_a_watch_takes_idle_parts_off_and_no_leased_ones(first: Residency) -> None:
-    device = SimulatedDevice(64 * MIB)
-    pool = Pool(device, {"a": lambda: Part(8)})
+    device, clock = SimulatedDevice(64 * MIB), Clock()
+    pool = Pool(device, {"a": lambda: Part(8)}, clock)
     beside = [placed("a", first)]  # whole, or blocks that pass: it stays as the first one had it
-    watch = IdleWatch(pool, 0.05)
+    looks = threading.Semaphore(0)
+    watch = IdleWatch(pool, 0.05, looks.release)
+
+    def looked() -> None:
+        """The watch has looked once since this was called."""
+        while looks.acquire(blocking=False):
+            pass
+        for _ in range(2):  # the first may have begun before
+            assert looks.acquire(timeout=ENDED)
+
     try:
         with device.inside():
             pool.lease(beside)
             pool.lease(RESIDENT)
             pool.give_back(beside)
-            time.sleep(0.2)
+            clock.now += 60
+            looked()
             assert device.memory_allocated() > 0  # leased, so not idle
             pool.give_back(RESIDENT)
+        looked()
         assert device.memory_allocated() > 0
-        until = time.monotonic() + ENDED
-        while device.memory_allocated() and time.monotonic() < until:
-            time.sleep(0.01)
+        clock.now += 60
+        looked()
+        looked()  # the look before it has ended
         assert device.memory_allocated() == 0
     finally:
         watch.close()
