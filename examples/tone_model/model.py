@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from headroom.diffusion.noise import draw
 from headroom.errors import InvalidSource
 from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Component, Footprint, Stage, Way
-from headroom.models.base import Composed, Loader, Numerics, Setup
+from headroom.models.base import AnyModel, Composed, Loader, Numerics, Setup
+from headroom.models.family import OfModel, Wanted
 from headroom.params.clamp import Note
 from headroom.params.describe import stand_in
 from headroom.params.knob import Limit
@@ -134,6 +136,12 @@ class ToneModel:
 def open_model(setup: Setup) -> ToneModel:
     """What the registry calls. A family with weights finds its folder here, and loads nothing."""
     return ToneModel()
+
+
+def unopened(wanted: Wanted) -> OfModel:
+    """What is planned where nothing is opened: with no weights, the model itself."""
+    model = cast("AnyModel", ToneModel())
+    return OfModel(model, lambda song: cast("ToneSong", song).frames * FRAME / RATE)
 
 
 def _tune(songs: tuple[ToneSong, ...], tuner: Tuner, step: Step) -> Tensor:

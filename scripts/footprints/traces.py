@@ -11,13 +11,13 @@ import torch
 from headroom.device.simulated import SimulatedDevice
 from headroom.hardware.machine import DType, card
 from headroom.lm.sample import Sampling
+from headroom.memory.footprint import WRITE
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import Blueprint, language_model
 from headroom.models.acestep.cost.lm_cost import (
     CODEBOOK,
     FRAME,
     TEXT_WORDS,
-    WRITE,
     Thinking,
     cache_of,
     component,

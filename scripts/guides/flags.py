@@ -60,7 +60,7 @@ def table_of_axes(say: Words) -> str:
     axes = {
         "Length, s": (matrix.DURATIONS, "--duration"),
         "Songs at once": (matrix.BATCHES, "--batch-size"),
-        "Language model": (matrix.THINKING, "--thinking"),
+        "Language model": (matrix.WITH_AND_WITHOUT, "--thinking"),
         "Steps": (matrix.STEPS, "--inference-steps"),
     }
     cells = []
@@ -167,7 +167,8 @@ def _default_of(param: Param) -> tuple[str, str]:
     value = getattr(options.request(True), param.name, None)
     if param.name == "thinking":
         value = options.request().thinking
-    if param.name in examples.fields(options.example) and param.name != "thinking":
+    told = examples.fields(options.example or examples.USUAL)
+    if param.name in told and param.name != "thinking":
         shown = "" if param.name in TEXTS else _typed(param, value)
         return shown, "{}, the example's" if shown else "the example's"
     if isinstance(value, bool):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from guides.words import Words, table
 from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import SIZES, Answer, answered
-from headroom.cli.subject import released
 from headroom.hardware.machine import card
 from headroom.memory.footprint import Component
 from headroom.memory.limits import Choices
@@ -22,6 +21,7 @@ from headroom.models.acestep.networks.component_names import CONDITIONER, DIT, T
 from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.unopened import released
 from headroom.settings import Settings
 from headroom.units import GIB, clock
 from headroom.weights.catalog import USUAL_DIT

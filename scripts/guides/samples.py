@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 from guides.words import Words
 from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import answered
-from headroom.cli.subject import released
 from headroom.hardware.machine import card
 from headroom.memory.limits import Choices
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.unopened import released
 from headroom.profiler import matrix
 from headroom.profiler import report as profile_report
 from headroom.profiler.breakdown import Breakdown

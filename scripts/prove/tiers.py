@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 
 from headroom.engine.opening import Opening
-from headroom.profiler import synthetic
+from headroom.models.acestep import synthetic
 from headroom.profiler.options import Options
 from headroom.profiler.tiers import run
 from headroom.profiler.tiers.case import rows_of

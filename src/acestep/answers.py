@@ -12,9 +12,8 @@ from acestep.lyric_alignment import alignment_inputs
 from headroom.audio.claims import check_folder
 from headroom.engine.names import Wanted
 from headroom.errors import InvalidOutput, InvalidRequest, written
-from headroom.memory.footprint import DECODE
-from headroom.models.acestep.cost.lm_cost import THINK, WRITE
-from headroom.models.acestep.networks.component_names import CONDITION, DENOISE
+from headroom.memory.footprint import DECODE, DENOISE, THINK, WRITE
+from headroom.models.acestep.networks.component_names import CONDITION
 from headroom.models.acestep.text.codes_text import codes_to_text
 from headroom.params.note import Note
 

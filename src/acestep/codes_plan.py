@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from headroom.errors import HeadroomError, InvalidRequest
-from headroom.models.acestep.cost.lm_cost import THINK, WRITE
+from headroom.memory.footprint import THINK, WRITE
 from headroom.models.acestep.requests.songs import Text2Music, request_from
 from headroom.models.acestep.text.codes_text import codes_in
 from headroom.runtime.events import Event

@@ -9,18 +9,12 @@ from headroom.device.simulated import SimulatedDevice
 from headroom.errors import Cancelled
 from headroom.hardware.machine import CONTEXT, card
 from headroom.lm.sample import Sampling
+from headroom.memory.footprint import WRITE
 from headroom.memory.limits import Choices, Policy, terms
 from headroom.memory.plan import Residency
 from headroom.memory.planner import plan
 from headroom.models.acestep.blueprint import Blueprint, language_model
-from headroom.models.acestep.cost.lm_cost import (
-    CODEBOOK,
-    FRAME,
-    TEXT_WORDS,
-    WRITE,
-    footprint,
-    thinking,
-)
+from headroom.models.acestep.cost.lm_cost import CODEBOOK, FRAME, TEXT_WORDS, footprint, thinking
 from headroom.models.acestep.language.lm_planning import write_codes
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
 from headroom.models.acestep.networks.released import released_lm

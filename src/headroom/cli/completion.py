@@ -13,7 +13,7 @@ from headroom.cli import compile as compile_command
 from headroom.cli import doctor, generate, models, plan, profile, settings, sheet_flags, wizard
 from headroom.cli.parser import Parser
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.requests.songs import TASKS
+from headroom.models.registry import family_named
 from headroom.params.describe import union
 
 SHELLS: tuple[str, ...] = tuple(shtab.SUPPORTED_SHELLS)
@@ -90,7 +90,7 @@ def whole(name: str) -> Parser:
 
 def _add_values(parser: argparse.ArgumentParser) -> None:
     """Say what may stand behind each flag: words, a file, a folder."""
-    known = {param.name: param.choices for param in union(TASKS.values())}
+    known = {param.name: param.choices for param in union(family_named().requests.values())}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():

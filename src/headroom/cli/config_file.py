@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -16,8 +16,8 @@ from headroom import paths
 from headroom.errors import InvalidFile, InvalidRequest, UnreadableFile
 from headroom.files import CONFIG_BYTES, read_text
 from headroom.log import log
-from headroom.models.acestep.requests.songs import TASKS
-from headroom.models.acestep.requests.unread_names import UNREAD
+from headroom.models.family import Family
+from headroom.models.registry import family_named
 from headroom.params.describe import TASK, union
 from headroom.params.flags import Switch, text_of
 from headroom.params.request import snake, spellings
@@ -56,22 +56,25 @@ class ConfigFile:
     fields: Mapping[str, object]
     flags: Mapping[str, object]
     folder: Path | None = None
+    family: Family = field(default_factory=family_named, compare=False)
 
     def under(self, said: Mapping[str, object], output: object) -> dict[str, object]:
         """The fields of the file under those of the command line. `output` is what `-o` says."""
-        names = {_field(name) for name in said} | ({"output"} if output is not None else set())
+        of = self.family
+        names = {_field(name, of) for name in said} | ({"output"} if output is not None else set())
         gone = names | {other for name in names for other in _CONTRADICTED.get(name, ())}
-        kept = {name: value for name, value in self.fields.items() if _field(name) not in gone}
+        kept = {name: value for name, value in self.fields.items() if _field(name, of) not in gone}
         return {**kept, **said}
 
 
-def read(path: Path, parser: argparse.ArgumentParser) -> ConfigFile:
-    """What a file says of the flags of a parser and of a request.
+def read(path: Path, parser: argparse.ArgumentParser, family: Family | None = None) -> ConfigFile:
+    """What a file says of the flags of a parser and of a request of a family, else the usual one.
 
     Raises UnreadableFile, and InvalidRequest for a key that is not known, with the nearest one.
     """
     flags = {key: action for action in parser._actions for key in _keys(action)}
-    names = _names()
+    family = family or family_named()
+    names = _names(family)
     found = _toml(path)
     task = str(next((found[k] for k in found if names.get(snake(k)) == TASK), ""))
     fields: dict[str, object] = {}
@@ -92,11 +95,11 @@ def read(path: Path, parser: argparse.ArgumentParser) -> ConfigFile:
         elif name in flags:
             if value is not False or not _only_on(flags[name]):
                 values[flags[name].dest] = _as_flag(key, value, flags[name])
-        elif name not in UNREAD:
+        elif name not in family.unread:
             raise InvalidRequest(key, value, _nearest(name, [*names, *flags, *_OTHER_NAMES]))
         else:
-            UNREAD[name].answer(key, value)
-    return ConfigFile(_agreed(_with_texts(fields, path)), values, folder)
+            family.unread[name].answer(key, value)
+    return ConfigFile(_agreed(_with_texts(fields, path, family), family), values, folder, family)
 
 
 def _toml(path: Path) -> dict[str, object]:
@@ -119,18 +122,18 @@ def _keys(action: argparse.Action) -> list[str]:
     return [snake(name[2:]) for name in options if not name.startswith("--no-")]
 
 
-def _names() -> dict[str, str]:
+def _names(family: Family) -> dict[str, str]:
     """Every name of a field of any request, old ones and old switches too -> the field."""
     found: dict[str, str] = {}
-    for model in TASKS.values():
+    for model in family.requests.values():
         found |= spellings(model)
-    for param in union(TASKS.values()):
+    for param in union(family.requests.values()):
         found |= {old: param.name for old, _ in param.knob.old_switches}
     return {**found, TASK: TASK, "task_type": TASK}
 
 
-def _field(spelling: str) -> str:
-    return _names().get(snake(spelling), spelling)
+def _field(spelling: str, family: Family) -> str:
+    return _names(family).get(snake(spelling), spelling)
 
 
 def _only_on(action: argparse.Action) -> bool:
@@ -149,13 +152,13 @@ def _as_flag(key: str, value: object, action: argparse.Action) -> object:
     return str(value)
 
 
-def _with_texts(fields: Mapping[str, object], path: Path) -> dict[str, object]:
+def _with_texts(fields: Mapping[str, object], path: Path, family: Family) -> dict[str, object]:
     """The fields with the texts of files: behind an `@`, and lyrics that name a file beside the
     configuration or from here."""
-    files = {param.name for param in union(TASKS.values()) if param.knob.file}
+    files = {param.name for param in union(family.requests.values()) if param.knob.file}
     found = dict(fields)
     for name, value in fields.items():
-        if _field(name) not in files or not isinstance(value, str):
+        if _field(name, family) not in files or not isinstance(value, str):
             continue
         if value == _PLANNED:
             log.warning("%s: lyrics are never planned with the song", name)
@@ -176,11 +179,11 @@ def _beside(name: str, text: str, path: Path) -> str:
     return f"@{beside if paths.is_file(beside) else file}"
 
 
-def _agreed(fields: dict[str, object]) -> dict[str, object]:
+def _agreed(fields: dict[str, object], family: Family) -> dict[str, object]:
     """Seeds of their own say how many songs there are, and go before one seed for all."""
     if not fields.get("seeds"):
         return fields
-    return {n: v for n, v in fields.items() if _field(n) not in ("seed", "batch_size")}
+    return {n: v for n, v in fields.items() if _field(n, family) not in ("seed", "batch_size")}
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

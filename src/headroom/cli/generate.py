@@ -20,7 +20,8 @@ from headroom.audio.encode import Format
 from headroom.cli import replay
 from headroom.cli.config_file import ConfigFile
 from headroom.cli.config_file import read as read_config_file
-from headroom.cli.model import check_model, open_engine, variant_in_use
+from headroom.cli.family import family_in
+from headroom.cli.model import check_model, offer_in_use, open_engine
 from headroom.cli.orders import Order, order, orders_for, place_of
 from headroom.cli.output import (
     Latents,
@@ -47,12 +48,11 @@ from headroom.errors import (
     UnreadableFile,
 )
 from headroom.files import LINES_BYTES, parse_json, read_text
-from headroom.models.acestep.requests.examples import USUAL, filled
-from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, request_from
-from headroom.models.acestep.requests.variants import offered
+from headroom.models.family import Family, Tasks
+from headroom.models.registry import family_named
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, mark_basic
-from headroom.params.read import Family
+from headroom.params.request import Request, spellings
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
 
@@ -87,14 +87,15 @@ def run(words: Sequence[str]) -> int:
     """`acestep generate …`; the exit code. Raises HeadroomError."""
     settings = load_settings()
     words = spelt(words)
-    parser = _parser(*_shown(words, settings))
+    family = family_in(words)
+    parser = _shown(family, words, settings)
     args, rest = parser.parse_known_args(words)
-    fields = _fields(args, rest, parser)
+    fields = _fields(args, rest, parser, family)
     if args.config is not None:
-        file = _config(args, parser)
+        file = _config(args, parser, family)
         parser.set_defaults(**file.flags)
         args, rest = parser.parse_known_args(words)
-        fields = file.under(_fields(args, rest, parser), args.output)
+        fields = file.under(_fields(args, rest, parser, family), args.output)
         settings = replace(settings, output_dir=file.folder or settings.output_dir)
     flags = engine_flags(args)
     player = find_player() if args.play else None
@@ -104,11 +105,12 @@ def run(words: Sequence[str]) -> int:
         return _replay(args, fields, flags, files, settings, told)
     if args.requests is not None:
         return _several(args, fields, flags, files, settings, told)
-    if not fields:
-        raise InvalidRequest("caption", "", 'words, as in `acestep generate "slow bossa nova"`')
+    if not fields and family.words is not None:
+        allowed = 'words, as in `acestep generate "slow bossa nova"`'
+        raise InvalidRequest(family.words, "", allowed)
     example = fields.pop("example", None)
-    wished = fields if example is None else filled(fields, str(example))
-    orders = orders_for(wished, args.output, settings, args.force)
+    wished = fields if example is None else _filled(family, fields, str(example))
+    orders = orders_for(family, wished, args.output, settings, args.force)
     if len(orders) > 1 and files.latents is not None:
         raise InvalidRequest("save_latents", args.save_latents, "with one request only")
     return _make(tuple((one,) for one in orders), files, flags, settings, told)
@@ -118,20 +120,28 @@ def run(words: Sequence[str]) -> int:
 
 
 def whole_parser() -> Parser:
-    """All flags of `acestep generate`."""
-    return _parser(union(TASKS.values()), TASKS)
+    """All flags of `acestep generate` for the usual family."""
+    family = family_named()
+    return _parser(union(family.requests.values()), family.requests, family)
 
 
-def _config(args: argparse.Namespace, parser: Parser) -> ConfigFile:
+def _filled(family: Family, fields: Mapping[str, object], example: str) -> dict[str, object]:
+    if family.examples is None:
+        raise InvalidRequest("example", example, f"nothing: {family.name} has no examples")
+    return family.examples.filled(fields, example)
+
+
+def _config(args: argparse.Namespace, parser: Parser, family: Family) -> ConfigFile:
     for name in ("requests", "replay"):
         if getattr(args, name) is not None:
             raise InvalidRequest("config", args.config, f"a configuration without --{name}")
-    return read_config_file(paths.expanded(args.config, "config"), parser)
+    return read_config_file(paths.expanded(args.config, "config"), parser, family)
 
 
-def _parser(params: Sequence[Param], family: Family) -> Parser:
+def _parser(params: Sequence[Param], tasks: Tasks, family: Family) -> Parser:
     about = "Make a song from words, or from a recording."
     parser = Parser("acestep generate", USAGE, about, allow_abbrev=False)
+    bundled = "" if family.examples is None else f"a bundled example ({family.examples.usual} …) or"
     files = parser.add_argument_group("Files")
     files.add_argument("-o", "--output", metavar="FILE", help="the song; its ending decides")
     files.add_argument("--force", action="store_true", help="replace the file that -o names")
@@ -141,7 +151,7 @@ def _parser(params: Sequence[Param], family: Family) -> Parser:
     files.add_argument("--replay", metavar="FILE", help="make this song, or sidecar, again")
     files.add_argument(
         "--example", metavar="NAME|FILE.json",
-        help=f"what a bundled example ({USUAL} …) or a file says, and what other flags say instead",
+        help=f"what {bundled} a file says, and what other flags say instead",
     )  # fmt: skip
     files.add_argument(
         "--config", metavar="FILE.toml", help="what a file of keys says, where no flag says it"
@@ -155,26 +165,30 @@ def _parser(params: Sequence[Param], family: Family) -> Parser:
     basic = ("output", "force", "play", "lrc", "replay", "example", "config", "json", "quiet")
     mark_basic(*(action for action in files._group_actions if action.dest in basic))
     add_engine_flags(parser)
-    add_flags(parser, params, family)
+    add_flags(parser, params, tasks)
     parser.in_layers()
     return parser
 
 
-def _fields(args: argparse.Namespace, rest: Sequence[str], parser: Parser) -> dict[str, object]:
+def _fields(
+    args: argparse.Namespace, rest: Sequence[str], parser: Parser, family: Family
+) -> dict[str, object]:
     """The fields of the request that were said; the word that is no flag is the caption."""
     unknown = next((word for word in rest if word.startswith("-") and word != "--"), None)
     if unknown is not None:
         raise parser.unknown(unknown)
-    found = given(args, union(TASKS.values()))
+    found = given(args, union(family.requests.values()))
     if args.example is not None:
         found["example"] = args.example
     captions = [word for word in rest if word != "--"]
-    if len(captions) > 1:
-        raise InvalidRequest("caption", " ".join(captions), "one text: put it into quotes")
     if captions:
-        if "caption" in found or "prompt" in found:
-            raise InvalidRequest("caption", captions[0], "one caption, not two")
-        found["caption"] = captions[0]
+        field = family.words_of(captions)
+        if len(captions) > 1:
+            raise InvalidRequest(field, " ".join(captions), "one text: put it into quotes")
+        names = spellings(family.usual_request)
+        if any(names.get(spelling) == field for spelling in found):
+            raise InvalidRequest(field, captions[0], f"one {field}, not two")
+        found[field] = captions[0]
     for name, value in found.items():
         if isinstance(value, str) and not value.isascii() and _torn(value):
             raise InvalidRequest(name, value, "text in the terminal's own encoding")
@@ -186,17 +200,16 @@ def _torn(text: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _shown(words: Sequence[str], settings: Settings) -> tuple[tuple[Param, ...], Family]:
-    """All parameters and tasks; for the help those of the model in use, with its limits."""
-    everything = union(TASKS.values())
-    if not {"-h", "--help", "--help-all"} & {*words}:
-        return everything, TASKS
-    variant = variant_in_use(words, settings)
-    if variant is None:
-        return everything, TASKS
-    found = {p.name: p for model in TASKS.values() for p in offered(model, variant)}
-    tasks = {task: model for task, model in TASKS.items() if task in variant.tasks}
-    return tuple(found[p.name] for p in everything if p.name in found), tasks
+def _shown(family: Family, words: Sequence[str], settings: Settings) -> Parser:
+    """All flags; for the help those of the model in use, with its limits."""
+    everything = union(family.requests.values())
+    offer = None
+    if {"-h", "--help", "--help-all"} & {*words}:
+        offer = offer_in_use(family, words, settings)
+    if offer is None:
+        return _parser(everything, family.requests, family)
+    shown = tuple(offer.fields[p.name] for p in everything if p.name in offer.fields)
+    return _parser(shown, offer.tasks, family)
 
 
 # --- the three ways ------------------------------------------------------------------------
@@ -219,15 +232,22 @@ def _several(
         raise InvalidRequest("save_latents", args.save_latents, "with one request only")
     if args.force:
         raise InvalidRequest("force", True, "with a file that -o names, not with --requests")
-    requests = read_requests(Path(args.requests))
+    family = family_named(flags.family)
+    requests = read_requests(Path(args.requests), family)
     folder = settings.output_dir if args.output is None else paths.expanded(args.output, "output")
     places = replace(settings, output_dir=folder)
-    orders = tuple(order(one, place_of(one, None, places, False), settings) for one in requests)
+    orders = tuple(
+        order(family, one, place_of(one, None, places, False), settings) for one in requests
+    )
     return _make((orders,), files, flags, settings, told)
 
 
-def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
-    """The requests of a file with one JSON object a line. Raises InvalidRequest naming the line."""
+def read_requests(path: Path, family: Family | None = None) -> tuple[Request, ...]:
+    """The requests of a file with one JSON object a line, of the usual family where none is said.
+
+    Raises InvalidRequest naming the line.
+    """
+    family = family or family_named()
     try:
         # Not `splitlines`: U+2028 and others may stand in a JSON text as they are.
         lines = re.split(r"\r\n|\n|\r", read_text(path, LINES_BYTES))
@@ -240,13 +260,13 @@ def read_requests(path: Path) -> tuple[AnyMusicRequest, ...]:
     found = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            found.append(_request(line, f"{path.name} line {number}"))
+            found.append(_request(line, f"{path.name} line {number}", family))
     if not found:
         raise InvalidRequest("requests", str(path), "a file with at least one request in it")
     return tuple(found)
 
 
-def _request(line: str, where: str) -> AnyMusicRequest:
+def _request(line: str, where: str, family: Family) -> Request:
     try:
         value = parse_json(line)
     except ValueError as error:
@@ -254,7 +274,7 @@ def _request(line: str, where: str) -> AnyMusicRequest:
     if not isinstance(value, dict):
         raise InvalidRequest(where, line, 'a JSON object, as in {"caption": "…"}')
     try:
-        return request_from(value)
+        return family.request(value)
     except InvalidRequest as error:
         raise InvalidRequest(f"{where}, {error.field}", error.value, error.allowed) from error
 
@@ -274,7 +294,7 @@ def _make(
         names = [[held.enter_context(one.names(files.lrc)) for one in group] for group in groups]
         inputs = inputs_of(groups[0][0].request)
         latents = held.enter_context(held_latents(files.latents, inputs, files.force))
-        check_model(flags.model, flags.checkpoint_dir, settings)
+        check_model(flags.model, flags.checkpoint_dir, settings, family_named(flags.family))
         engine = open_engine(flags, settings)
         if not told.quiet:
             tell_notes(engine.notes, known)
@@ -326,7 +346,8 @@ def _replay(
         names = held.enter_context(Names(wanted))
         names.hold(1)
         latents = held.enter_context(held_latents(files.latents, {"replay": (path,)}, files.force))
-        check_model(song.provenance.model, flags.checkpoint_dir, settings)
+        made_by = family_named(song.provenance.family)
+        check_model(song.provenance.model, flags.checkpoint_dir, settings, made_by)
         with shown(told.quiet, told.bars) as tell:
             result = replay.again(song, flags, tell, stop, files.lrc)
         made = [(result, names, song.place.format)]

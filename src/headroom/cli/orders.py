@@ -13,17 +13,18 @@ from headroom.cli.output import Place, place
 from headroom.engine.limits import batch_default
 from headroom.engine.names import Names, inputs_of
 from headroom.engine.seeds import DRAWN_BITS, check_agreement
-from headroom.models.acestep.requests.regions import MOST_SECONDS, growth
-from headroom.models.acestep.requests.songs import AnyMusicRequest, Lego, Repaint, request_from
-from headroom.models.acestep.text.vocabulary import TRACKS
-from headroom.params.describe import describe, stand_in
-from headroom.params.request import snake
+from headroom.models.base import Seeded
+from headroom.models.family import Family
+from headroom.params.describe import describe, stand_in, task_of, union
+from headroom.params.request import Request, snake
 from headroom.settings import Settings
 
 if TYPE_CHECKING:
     from headroom.engine.result import Result
 
 EVERY_TRACK = "all"
+SOURCE, FORMAT = "source_audio", "audio_format"  # names of fields, in a family that has them
+USUAL_FORMAT: Format = "flac"  # of songs of a family whose requests say nothing of files
 _TRACK = ("track", "track_name")
 
 
@@ -35,7 +36,7 @@ class Order:
     drawn  whether its seeds were drawn here, because the names hold them
     """
 
-    request: AnyMusicRequest
+    request: Request
     place: Place
     words: str
     drawn: bool = False
@@ -43,7 +44,7 @@ class Order:
     def names(self, lrc: bool) -> Names:
         """The names of its songs, held. Raises InvalidOutput."""
         request = self.request
-        seed = request.seeds[0] if request.seeds else request.seed
+        seed = _seed(request)
         wanted = self.place.wanted(self.words, seed or 0, lrc, inputs_of(request))
         names = Names(wanted)
         try:
@@ -60,16 +61,17 @@ class Order:
         return replace(result, notes=tuple(n for n in result.notes if n.field != "seeds"))
 
 
-def order(request: AnyMusicRequest, where: Place, settings: Settings) -> Order:
+def order(family: Family, request: Request, where: Place, settings: Settings) -> Order:
     """The request with its batch as the settings have it, and with seeds where names need them.
 
     Raises InvalidSource for a recording that cannot be used.
     """
     check_agreement(request)
-    check_sources(request)
-    words = request.caption or request.task
+    check_sources(family, request)
+    said = "" if family.words is None else str(getattr(request, family.words))
+    words = said or task_of(request)
     asked = batch_default(request, settings)
-    if where.named is not None or asked.seeds or asked.seed is not None:
+    if where.named is not None or _seed(asked) is not None:
         return Order(asked, where, words)
     songs = _songs(asked)
     seeds = tuple(secrets.randbits(DRAWN_BITS) for _ in range(songs))
@@ -78,42 +80,61 @@ def order(request: AnyMusicRequest, where: Place, settings: Settings) -> Order:
 
 
 def orders_for(
-    fields: Mapping[str, object], named: str | None, settings: Settings, force: bool
+    family: Family,
+    fields: Mapping[str, object],
+    named: str | None,
+    settings: Settings,
+    force: bool,
 ) -> tuple[Order, ...]:
     """The order of these fields; with `track` all, one for every track there is."""
     every = next((name for name in fields if snake(name) in _TRACK and _is_every(fields[name])), "")
     if not every:
-        request = request_from(fields)
+        request = family.request(fields)
         check_agreement(request, usual=None)
-        return (order(request, place_of(request, named, settings, force), settings),)
+        return (order(family, request, place_of(request, named, settings, force), settings),)
     made = []
-    for track in TRACKS:
-        request = request_from({**fields, every: track})
+    tracks = next(p.choices for p in union(family.requests.values()) if p.name == _TRACK[0])
+    for track in tracks:
+        request = family.request({**fields, every: track})
         where = replace(place_of(request, named, settings, force), suffix=track.replace("_", "-"))
-        made.append(order(request, where, settings))
+        made.append(order(family, request, where, settings))
     return tuple(made)
 
 
-def place_of(request: AnyMusicRequest, named: str | None, settings: Settings, force: bool) -> Place:
+def place_of(request: Request, named: str | None, settings: Settings, force: bool) -> Place:
     """Where the songs of a request go. Raises InvalidOutput."""
-    usual = cast("Format", stand_in(type(request), "audio_format"))
-    return place(named, request.audio_format, usual, settings.output_dir, force)
+    asked = cast("Format | None", getattr(request, FORMAT, None))
+    return place(named, asked, usual_format(type(request)), settings.output_dir, force)
 
 
-def check_sources(request: AnyMusicRequest) -> None:
+def usual_format(kind: type[Request]) -> Format:
+    """The format of a song whose name nobody gave."""
+    known = FORMAT in kind.model_fields
+    return cast("Format", stand_in(kind, FORMAT)) if known else USUAL_FORMAT
+
+
+def check_sources(family: Family, request: Request) -> None:
     """Raise InvalidSource for a recording that is not there or cannot be opened, and
     InvalidRequest for a region that is outside it."""
     found = {
         name: [probe(path, name) for path in files] for name, files in inputs_of(request).items()
     }
-    if isinstance(request, Repaint | Lego) and "source_audio" in found:
-        growth(request, min(found["source_audio"][0].seconds, MOST_SECONDS))
+    if family.source_check is not None and SOURCE in found:
+        family.source_check(request, found[SOURCE][0].seconds)
 
 
-def _songs(request: AnyMusicRequest) -> int:
+def _songs(request: Request) -> int:
     """How many songs it makes at most."""
     limit = next(p.limit for p in describe(type(request)) if p.name == "batch_size")
-    return min(request.songs, round(limit.maximum)) if limit is not None else request.songs
+    count = request.songs if isinstance(request, Seeded) else 1
+    return min(count, round(limit.maximum)) if limit is not None else count
+
+
+def _seed(request: Request) -> int | None:
+    """The seed of its first song, where it says one."""
+    if not isinstance(request, Seeded):
+        return None
+    return request.seeds[0] if request.seeds else request.seed
 
 
 def _is_every(value: object) -> bool:

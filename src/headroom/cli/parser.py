@@ -17,6 +17,7 @@ from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.errors import InvalidRequest, UnreadableFile, one_line
 from headroom.hardware.machine import DType, Kind
 from headroom.memory.limits import Choices
+from headroom.models.registry import USUAL
 from headroom.params.flags import is_basic, mark_basic
 from headroom.settings import BACKENDS, POLICIES, PRECISION_WORDS, QUANTIZATIONS, Policy, Settings
 from headroom.settings.declaration import amount, device, maybe
@@ -137,6 +138,7 @@ class EngineFlags:
     choices: Choices = NO_CHOICES
     management: bool | None = None
     idle_timeout: float | None = None
+    family: str = USUAL
 
     def policy_in(self, settings: Settings) -> Policy:
         """What was said, else what the settings say."""
@@ -169,6 +171,7 @@ def add_engine_flags(parser: argparse.ArgumentParser, older_shown: bool = False)
     group.add_argument("--dtype", default=AUTO, metavar="|".join(DTYPES), help="precision")
     group.add_argument("--model", metavar="NAME", help="as `acestep models list` shows them")
     group.add_argument("--checkpoint-dir", metavar="FOLDER", help="folder of the model folders")
+    group.add_argument("--family", default=USUAL, metavar="NAME", help="family of models")
     group.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, default=None,
         help="compile what runs often (left open: where it pays)",
@@ -250,6 +253,7 @@ def engine_flags(args: argparse.Namespace) -> EngineFlags:
         ),
         management=args.enable_gpu_management,
         idle_timeout=_seconds("gpu_idle_timeout", args.gpu_idle_timeout),
+        family=args.family,
     )
 
 

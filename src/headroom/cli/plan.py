@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
+from headroom.cli.family import family_in
 from headroom.cli.output import tell_notes
 from headroom.cli.parser import (
     AUTO,
@@ -22,7 +23,6 @@ from headroom.cli.parser import (
     engine_flags,
     spelt,
 )
-from headroom.cli.subject import OWN_LM, Subject, subject
 from headroom.engine.limits import asks, limits, most_seconds, usual_inside
 from headroom.engine.terms import (
     advice,
@@ -36,18 +36,13 @@ from headroom.memory.explain import Alternative, alternatives, explain, is_timed
 from headroom.memory.footprint import DECODE, Footprint
 from headroom.memory.limits import Terms
 from headroom.memory.plan import NO_WISHES, Plan
-from headroom.models.acestep.cost.unopened import footprint_of, songs_of, thinking_of
-from headroom.models.acestep.networks.config import LATENT_RATE, TextEncoderConfig
-from headroom.models.acestep.requests.songs import (
-    TASKS,
-    AnyMusicRequest,
-    PlannedFields,
-    request_from,
-)
-from headroom.models.registry import USUAL, language_size
+from headroom.models.base import Seeded
+from headroom.models.family import Family, Unopened, Wanted
+from headroom.models.registry import family_named, language_size
 from headroom.params.clamp import Note, clamp
-from headroom.params.describe import union
+from headroom.params.describe import task_of, union
 from headroom.params.flags import add_flags, given, mark_basic
+from headroom.params.request import Request
 from headroom.settings import Settings
 from headroom.settings import load as load_settings
 from headroom.units import clock, gib
@@ -55,6 +50,7 @@ from headroom.units import clock, gib
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
 LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
+LENGTH = "duration"  # the field that the lengths of `--all` are of
 SIMULATED = "simulated"
 _UNIT = re.compile(r"\s*(?:g|gb|gib)$", re.IGNORECASE)
 RECORDING = ("cuda", SIMULATED)  # kinds of cards that record graphs, or stand for one
@@ -70,8 +66,8 @@ class Answer:
     advice          what the adaptive policy would do better
     """
 
-    subject: Subject
-    request: AnyMusicRequest
+    subject: Unopened
+    request: Request
     seconds: float
     songs: int
     dtype: DType
@@ -87,14 +83,18 @@ class Answer:
     def describe(self) -> str:
         """What is planned, in a line."""
         many = "1 song" if self.songs == 1 else f"{self.songs} songs at once"
-        said = [f"{self.request.task}, {many} of {self.seconds:g} s", f"computed in {self.dtype}"]
+        said = [
+            f"{task_of(self.request)}, {many} of {self.seconds:g} s",
+            f"computed in {self.dtype}",
+        ]
         if self.lm is not None:
             said.append(f"planned by a language model ({self.lm})")
         return f"{self.subject.describe()}: {', '.join(said)}"
 
 
-def parser() -> Parser:
-    """The flags of `acestep plan`."""
+def parser(family: Family | None = None) -> Parser:
+    """The flags of `acestep plan`, those of the usual family where none is named."""
+    tasks = (family or family_named()).requests
     made = Parser("acestep plan", USAGE, "What a song would take here, or on any card.")
     made.allow_abbrev = False
     group = made.add_argument_group("Plan")
@@ -103,7 +103,7 @@ def parser() -> Parser:
     group.add_argument("--json", action="store_true", help="one JSON object on standard output")
     mark_basic(*group._group_actions)
     add_engine_flags(made)
-    add_flags(made, union(TASKS.values()), TASKS)
+    add_flags(made, union(tasks.values()), tasks)
     made.in_layers()
     return made
 
@@ -111,17 +111,20 @@ def parser() -> Parser:
 def run(words: Sequence[str]) -> int:
     """`acestep plan …`; the exit code: 1 where nothing fits. Raises HeadroomError."""
     settings = load_settings()
-    flags_of = parser()
-    args, rest = flags_of.parse_known_args(spelt(words))
+    words = spelt(words)
+    family = family_in(words)
+    flags_of = parser(family)
+    args, rest = flags_of.parse_known_args(words)
     flags = engine_flags(args)
-    fields = given(args, union(TASKS.values()))
+    fields = given(args, union(family.requests.values()))
     unknown = next((word for word in rest if word.startswith("-")), None)
     if unknown is not None:
         raise flags_of.unknown(unknown)
     if rest:
-        fields["caption"] = " ".join(rest)
-    request = request_from(fields or {"caption": "a song"})
-    planned = subject(flags, settings)
+        fields[family.words_of(rest)] = " ".join(rest)
+    usual = {} if family.words is None else {family.words: "a song"}
+    request = family.request(fields or usual)
+    planned = family.plan(Wanted(flags.model, flags.checkpoint_dir, settings))
     if args.vram is not None or args.all:  # takes the place of the card that a setting names
         settings = replace(settings, max_vram=None, memory_limit=None)
     if args.all:
@@ -145,43 +148,37 @@ def run(words: Sequence[str]) -> int:
 
 
 def answered(
-    request: AnyMusicRequest,
-    planned: Subject,
+    request: Request,
+    planned: Unopened,
     machine: Machine,
     flags: EngineFlags,
     settings: Settings,
 ) -> Answer:
     """The plan of a request on a machine, inside the limits in force there."""
     said = flags.choices_in(settings)
-    own_size = language_size(USUAL, said.lm, settings, flags.checkpoint_dir)
+    own_size = language_size(flags.family, said.lm, settings, flags.checkpoint_dir)
     said = replace(said, lm_size=own_size)
     records = machine.kind in RECORDING
     policy = flags.policy_in(settings)
     found = terms_in_force(machine, policy, said, settings, records)
-    variant = planned.variant
-    allowed = limits(request, variant.limits, settings, found)
+    allowed = limits(request, planned.limits(request), settings, found)
     inside, notes = clamp(request, allowed)
     ended, ending = usual_inside(inside, most_seconds(allowed))
-    songs = songs_of(ended, variant)
+    songs = planned.compose(ended, machine)
     dtype = fast_dtype(machine) if flags.dtype == AUTO else cast("DType", flags.dtype)
-    needs, size = footprint_of(songs, replace(planned.networks, dtype=dtype)), None
+    needs, size = planned.footprint(songs, dtype), None
     thinks = asks(inside) is not None and found.init_lm
     every = (*found.notes, *notes, *(() if thinks else ending))
     if asks(inside) is not None and not found.init_lm:
         every = (*every, Note(asks(inside) or "", True, False, found.lm_off or ""))
-    elif isinstance(inside, PlannedFields) and inside.asks is not None:
-        own = planned.lm if said.lm is None else None
-        lms: Mapping[str, str | TextEncoderConfig] = {name: name for name in found.lms}
-        lms = lms if own is None else {OWN_LM: own}
-        asked, lm_dtype = inside, "float32" if dtype == "float16" else dtype
+    elif asks(inside) is not None:
+        lms = planned.languages(said.lm, found.lms)
 
         def build(name: str) -> Footprint:
-            return thinking_of(asked, songs, lms[name], found.lm_backend, lm_dtype)
+            return planned.planning(inside, songs, name, found.lm_backend, dtype)
 
-        size, needs = with_language_model(
-            tuple(lms), build, needs, machine, found, NO_WISHES, settings
-        )
-    seconds = max(song.frames for song in songs) / LATENT_RATE
+        size, needs = with_language_model(lms, build, needs, machine, found, NO_WISHES, settings)
+    seconds = max(planned.seconds(song) for song in songs)
     answer = Answer(
         planned, inside, seconds, len(songs), dtype, machine, found, every, None, (), None, size
     )
@@ -234,8 +231,8 @@ def gibibytes(text: str, field: str) -> float:
 
 
 def _table(
-    request: AnyMusicRequest,
-    planned: Subject,
+    request: Request,
+    planned: Unopened,
     vram: str | None,
     flags: EngineFlags,
     settings: Settings,
@@ -244,19 +241,22 @@ def _table(
     if vram is not None:
         raise InvalidRequest("vram", vram, f"without --all, which plans for {SIZES[0]} to "
                              f"{SIZES[-1]} GB")  # fmt: skip
+    if LENGTH not in type(request).model_fields:
+        raise InvalidRequest("all", True, "for requests with a length")
     kind, _, _ = flags.device.partition(":")
     rows = []
     for size in SIZES:
         for seconds in LENGTHS:
-            asked = request.model_copy(update={"duration": float(seconds)})
+            asked = request.model_copy(update={LENGTH: float(seconds)})
             machine = _card(size, kind, "all", True)
             rows.append((size, seconds, answered(asked, planned, machine, flags, settings)))
     if as_object:
         objects = [{"vram_gb": s, "duration": n, **as_json(a)} for s, n, a in rows]
         sys.stdout.write(json.dumps(objects, indent=1, default=str) + "\n")
         return 0
-    many = "1 song" if request.songs == 1 else f"{request.songs} songs at once"
-    sys.stdout.write(f"{planned.describe()}: {request.task}, {many}\n")
+    count = request.songs if isinstance(request, Seeded) else 1
+    many = "1 song" if count == 1 else f"{count} songs at once"
+    sys.stdout.write(f"{planned.describe()}: {task_of(request)}, {many}\n")
     sys.stdout.write(f"{'card':>6} {'length':>7} {'peak':>9} {'time':>7}  plan\n")
     for size, seconds, answer in rows:
         said = _short(answer)
@@ -297,7 +297,7 @@ def as_json(answer: Answer) -> dict[str, object]:
     found: dict[str, object] = {
         "model": answer.subject.name,
         "model_folder": answer.subject.folder,
-        "task": answer.request.task,
+        "task": task_of(answer.request),
         "duration": answer.seconds,
         "songs": answer.songs,
         "dtype": answer.dtype,

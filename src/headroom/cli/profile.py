@@ -16,16 +16,15 @@ from pathlib import Path
 
 from headroom import paths
 from headroom.audio.files import probe
+from headroom.cli.family import family_in
 from headroom.cli.model import check_model, opening
-from headroom.cli.models import bundled
 from headroom.cli.orders import check_sources
 from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import shown, stoppable
 from headroom.engine.opening import Opening
 from headroom.errors import Cancelled, InvalidRequest
-from headroom.models.acestep.requests import examples
-from headroom.models.acestep.requests.songs import TASKS
-from headroom.models.acestep.text.codes_text import codes_in
+from headroom.models.family import Family
+from headroom.models.registry import family_named
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, mark_basic, text_of
 from headroom.params.words import seconds_of
@@ -66,8 +65,8 @@ SHOWN = (
     "use_cot_language", "use_constrained_decoding", "lm_cfg_scale", "reference_audio",
 )  # fmt: skip
 # Flags of the engine that the short help leaves out.
-_RARE = ("dtype", "compile", "init_lm", "enable_gpu_management", "gpu_idle_timeout", "threads",
-         "policy")  # fmt: skip
+_RARE = ("family", "dtype", "compile", "init_lm", "enable_gpu_management", "gpu_idle_timeout",
+         "threads", "policy")  # fmt: skip
 _TEXTS: tuple[Mode, ...] = ("understand", "create_sample", "format_sample")
 _MATRIX: tuple[Mode, ...] = ("profile", "benchmark")
 # Flags of the engine whose part a tier plays in a tier test.
@@ -93,6 +92,8 @@ FLAGS: dict[str, tuple[Mode, ...]] = {
 }
 
 
+_USUAL = family_named()
+EXAMPLE = "" if _USUAL.examples is None else _USUAL.examples.usual
 _EXAMPLE = "default: as the example says"
 # Defaults that are others here than elsewhere, or that stand for a rule, as --help shows them.
 DEFAULTS = {
@@ -105,7 +106,7 @@ DEFAULTS = {
     "offload": "default: as the policy says",
     "offload_dit": "default: as the policy says",
     "quantization": "default: as the policy says",
-    "example": f"default: {examples.USUAL}",
+    "example": f"default: {EXAMPLE}",
     "sample_query": f"default: {QUERY!r}",
     "audio_codes": "default: those of a song that is planned first",
     "caption": _EXAMPLE,
@@ -159,22 +160,24 @@ def _compared(words: Sequence[str]) -> int:
 
 def parsed(words: Sequence[str], settings: Settings) -> Options:
     """What the flags say. Raises InvalidRequest for what contradicts itself or cannot be."""
-    params = _params()
-    parser = whole_parser()
-    args, rest = parser.parse_known_args(spelt(words))
+    words = spelt(words)
+    family = family_in(words)
+    params = _params(family)
+    parser = whole_parser(family)
+    args, rest = parser.parse_known_args(words)
     if rest:
         raise parser.unknown(rest[0])
-    mode = _mode(args.mode)
+    mode = _mode(args.mode, family)
     flags = engine_flags(args)
     said = given(args, params)
-    source = _recording(said) if mode == "understand" else None
-    codes = _codes(args.audio_codes)
+    source = _recording(said, family) if mode == "understand" else None
+    codes = _codes(args.audio_codes, family)
     if codes is not None and mode in _MATRIX:
         said["audio_codes"] = codes
-    said, notes = _acting(said, mode, args)
-    tier_seconds = args.tier_duration if mode != "tier-test" else _tier_seconds(args, said)
+    said, notes = _acting(said, mode, args, family)
+    tier_seconds = args.tier_duration if mode != "tier-test" else _tier_seconds(args, said, family)
     options = Options(
-        opening=_opening(flags, settings, mode),
+        opening=_opening(flags, settings, mode, family),
         mode=mode,
         said=said,
         warmup=not args.no_warmup,
@@ -187,34 +190,40 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
         source=source,
         query=QUERY if args.sample_query is None else args.sample_query,
         tiers=TIERS if args.tiers is None else tuple(_size(word) for word in args.tiers),
-        tier_with_lm=args.tier_with_lm or (mode == "tier-test" and _thinks(said)),
+        tier_with_lm=args.tier_with_lm or (mode == "tier-test" and _thinks(said, family)),
         tier_skip_compile=args.tier_skip_compile,
         tier_boundary=args.tier_boundary,
         tier_batch_boundary=args.tier_batch_boundary,
         tier_duration=_seconds(tier_seconds),
         notes=notes,
+        example=args.example or _usual_example(family),
     )
-    if args.example is not None:
-        options = replace(options, example=args.example)
     if mode == "understand" and codes is not None and source is not None:
         raise InvalidRequest("audio_codes", codes, "codes or a recording, not both")
-    check_sources(options.request())  # what is wrong with it, and an example that is not there
+    # What is wrong with it, and an example that is not there.
+    check_sources(family, options.request())
     return options
+
+
+def _usual_example(family: Family) -> str | None:
+    return None if family.examples is None else family.examples.usual
 
 
 # --- the parser ------------------------------------------------------------------------------
 
 
-def whole_parser() -> Parser:
-    """All flags of `acestep profile`."""
-    return _explained(_parser(_params()))
+def whole_parser(family: Family | None = None) -> Parser:
+    """All flags of `acestep profile`, those of the usual family where none is said."""
+    family = family or family_named()
+    return _explained(_parser(_params(family), family))
 
 
-def _params() -> tuple[Param, ...]:
-    return tuple(p for p in union(TASKS.values()) if p.name not in _OWN)
+def _params(family: Family) -> tuple[Param, ...]:
+    return tuple(p for p in union(family.requests.values()) if p.name not in _OWN)
 
 
-def _parser(params: Sequence[Param]) -> Parser:
+def _parser(params: Sequence[Param], family: Family | None = None) -> Parser:
+    family = family or family_named()
     about = "Where the time and the memory of a run go."
     parser = Parser("acestep profile", USAGE, about, allow_abbrev=False)
     group = parser.add_argument_group("Profiling")
@@ -251,7 +260,7 @@ def _parser(params: Sequence[Param]) -> Parser:
         group.add_argument(flag, action="store_true", help=words)
     add_engine_flags(parser, older_shown=True)
     mark_basic(*(action for action in parser._actions if action.dest not in _RARE))
-    add_flags(parser, params, TASKS)
+    add_flags(parser, params, family.requests)
     shown = frozenset(SHOWN).union(*FIELDS.values())
     mark_basic(*(action for action in parser._actions if action.dest in shown))
     parser.in_layers()
@@ -271,12 +280,14 @@ def _without_default(text: str) -> str:
     return re.sub(r"\s*\((?:default|left open): [^()]*(?:\([^()]*\)[^()]*)*\)", "", text)
 
 
-def _opening(flags: EngineFlags, settings: Settings, mode: Mode) -> Opening:
+def _opening(flags: EngineFlags, settings: Settings, mode: Mode, family: Family) -> Opening:
     """How engines are opened. A tier test leaves the language model to the tier."""
-    check_model(flags.model, flags.checkpoint_dir, settings)
+    check_model(flags.model, flags.checkpoint_dir, settings, family)
     made = opening(flags, settings)
+    if family.folders is None:
+        return made
     if mode != "tier-test" and flags.choices.lm is None and settings.lm_model is None:
-        here = installed(checkpoint_dirs(settings, flags.checkpoint_dir), bundled())
+        here = installed(checkpoint_dirs(settings, flags.checkpoint_dir), family.folders.bundled)
         if any(item.name == USUAL_LM and item.ready for item in here):
             return replace(made, choices=replace(flags.choices, lm=USUAL_LM))
     return made
@@ -285,16 +296,19 @@ def _opening(flags: EngineFlags, settings: Settings, mode: Mode) -> Opening:
 # --- what cannot be --------------------------------------------------------------------------
 
 
-def _mode(word: str) -> Mode:
+def _mode(word: str, family: Family) -> Mode:
     plain = word.lower().replace("-", "_")
     found = next((mode for mode in MODES if mode.replace("-", "_") == plain), None)
     if found is None:
         raise InvalidRequest("mode", word, "one of " + ", ".join(MODES))
+    if found not in _MATRIX and family.codes is None:
+        allowed = f"{' or '.join(_MATRIX)}: {family.name} has no language model and no tiers"
+        raise InvalidRequest("mode", word, allowed)
     return found
 
 
 def _acting(
-    said: Mapping[str, object], mode: Mode, args: argparse.Namespace
+    said: Mapping[str, object], mode: Mode, args: argparse.Namespace, family: Family
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     """What of the request acts in this mode, and a sentence for every flag that does not."""
     notes = [
@@ -305,7 +319,7 @@ def _acting(
     known = FIELDS.get(mode)
     acting = {}
     for spelling, value in said.items():
-        name = field_of(spelling)
+        name = field_of(spelling, family)
         if known is None or name in known:
             acting[spelling] = value
         else:
@@ -322,22 +336,24 @@ def _only(name: str, modes: Sequence[Mode]) -> str:
     return f"{name}: not used: it acts with --mode {' or '.join(modes)}"
 
 
-def _thinks(said: Mapping[str, object]) -> bool:
+def _thinks(said: Mapping[str, object], family: Family) -> bool:
     """Whether a language model was asked for."""
-    return any(field_of(name) == "thinking" and value is True for name, value in said.items())
+    return any(
+        field_of(name, family) == "thinking" and value is True for name, value in said.items()
+    )
 
 
-def _tier_seconds(args: argparse.Namespace, said: dict[str, object]) -> str | None:
+def _tier_seconds(args: argparse.Namespace, said: dict[str, object], family: Family) -> str | None:
     """The length of the songs of a tier test: its own flag, else the request's, taken out."""
-    spelling = next((name for name in said if field_of(name) == "duration"), None)
+    spelling = next((name for name in said if field_of(name, family) == "duration"), None)
     length = None if spelling is None else str(said.pop(spelling))
     text: str | None = args.tier_duration
     return length if text is None else text
 
 
-def _recording(said: dict[str, object]) -> Path | None:
+def _recording(said: dict[str, object], family: Family) -> Path | None:
     """The recording to be understood, taken out of what was said. Raises InvalidSource."""
-    spelt = next((name for name in said if field_of(name) == "source_audio"), None)
+    spelt = next((name for name in said if field_of(name, family) == "source_audio"), None)
     if spelt is None:
         return None
     path = paths.expanded(str(said.pop(spelt)), "source_audio")
@@ -349,12 +365,12 @@ def _path(field: str, text: str | None) -> Path | None:
     return None if text is None else paths.expanded(text, field)
 
 
-def _codes(text: str | None) -> str | None:
+def _codes(text: str | None, family: Family) -> str | None:
     """Audio codes, or those of the file behind an @. Raises InvalidRequest."""
     if text is None:
         return None
     codes = text_of("audio_codes", text)
-    if not codes_in(codes):
+    if family.codes is None or not family.codes.read(codes):
         raise InvalidRequest("audio_codes", text, _SAID)
     return codes
 

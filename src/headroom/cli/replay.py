@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from headroom import paths
 from headroom.audio.encode import FORMATS, Format, format_of
+from headroom.cli.orders import usual_format
 from headroom.cli.output import Place, container, place
 from headroom.cli.parser import AUTO, EngineFlags
 from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
-from headroom.models.acestep.requests.songs import Text2Music
-from headroom.params.describe import stand_in
+from headroom.models.registry import family_named
 from headroom.runtime.events import Stop, Tell
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def find(path: Path, output: str | None, folder: Path, force: bool = False) -> A
 
     provenance = read(path)
     recorded = _recorded(provenance)
-    usual = _format_of_original(path) or recorded or _usual()
+    usual = _format_of_original(path) or recorded or _usual(provenance)
     if recorded is not None and container(recorded) == container(usual):
         usual = recorded
     where = place(output, None, usual, folder, force)
@@ -71,9 +71,9 @@ def again(song: Again, flags: EngineFlags, tell: Tell, stop: Stop, timed: bool) 
     return result
 
 
-def _usual() -> Format:
+def _usual(provenance: Provenance) -> Format:
     """The format of a song whose name nobody gave."""
-    return cast("Format", stand_in(Text2Music, "audio_format"))
+    return usual_format(family_named(provenance.family).usual_request)
 
 
 def _recorded(provenance: Provenance) -> Format | None:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headroom.cli.parser import Parser
 from headroom.errors import Cancelled, InvalidRequest
-from headroom.models.acestep.requests.songs import Text2Music
+from headroom.models.registry import family_named
 from headroom.params.describe import TASK, stand_in
 from headroom.params.flags import argv_of, text_of
 from headroom.params.read import validate
 
-_USUAL = f"{stand_in(Text2Music, 'duration'):g}"
+_REQUEST = family_named().usual_request
+_USUAL = f"{stand_in(_REQUEST, 'duration'):g}"
 Said = Mapping[str, object]
 
 
@@ -46,12 +47,12 @@ def run(words: Sequence[str]) -> int:
 
 def words_of(said: Said) -> list[str]:
     """The words behind `acestep generate` that make the request; the caption comes first."""
-    request = validate(Text2Music, said)
+    request = validate(_REQUEST, said)
     flags = [word for word in argv_of(request) if not word.startswith((f"--{TASK}=", "--caption="))]
-    if not request.caption:
+    caption = str(request.model_dump()["caption"])
+    if not caption:
         return flags
-    plain = not request.caption.startswith("-")
-    return [request.caption if plain else f"--caption={request.caption}", *flags]
+    return [f"--caption={caption}" if caption.startswith("-") else caption, *flags]
 
 
 def line_of(words: Sequence[str]) -> str:
@@ -93,7 +94,7 @@ def _ask(said: dict[str, object], question: str, read: Callable[[str], Said]) ->
             return False
         try:
             found = read(answer.strip())
-            validate(Text2Music, {**said, **found})
+            validate(_REQUEST, {**said, **found})
         except InvalidRequest as error:
             sys.stderr.write(f"{error}\n")
             continue

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headroom.engine.terms import NO_CHOICES
 from headroom.memory.limits import Choices
+from headroom.models.registry import USUAL
 from headroom.settings import Policy, Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Opening:
     threads: int | None = None
     policy: Policy | None = None
     choices: Choices = NO_CHOICES
+    family: str = USUAL
 
     def open(self) -> Engine:
         """An engine. Raises what its constructor raises; torch is loaded here."""
@@ -42,4 +44,5 @@ class Opening:
             policy=self.policy,
             choices=self.choices,
             settings=self.settings,
+            family=self.family,
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-DECODE = "decode"  # the stage whose tile and place settings choose; who has one calls it so
+# Stages that every family that has them calls so. DECODE's tile and place settings choose.
+THINK, WRITE, DENOISE, DECODE = "think", "write codes", "denoise", "decode"
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,11 @@ def groups(params: Sequence[Param]) -> dict[str, tuple[Param, ...]]:
     return {name: tuple(p for p in params if p.knob.group == name) for name in names}
 
 
+def task_of(request: BaseModel) -> str:
+    """What a request asks for, in the word that requests of a family are told apart by."""
+    return str(getattr(request, TASK))
+
+
 def stand_in(model: type[BaseModel], name: str) -> float | str | None:
     """The value an open field takes where nobody else decides it; None where it takes none."""
     return next(p for p in describe(model) if p.name == name).knob.stand_in

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from headroom.memory.footprint import DECODE
-from headroom.models.acestep.cost.lm_cost import THINK, WRITE
-from headroom.models.acestep.networks.component_names import DENOISE
+from headroom.memory.footprint import DECODE, DENOISE, THINK, WRITE
 from headroom.profiler.trace import Span
 
 LANGUAGE = (THINK, WRITE)

@@ -12,13 +12,14 @@ from pathlib import Path
 from headroom.engine.engine import Engine
 from headroom.engine.limits import asks, limits
 from headroom.errors import Cancelled, InvalidOutput
-from headroom.models.acestep.requests.language_fields import LanguageFields
-from headroom.models.acestep.requests.songs import AnyMusicRequest
+from headroom.models.base import Seeded
 from headroom.params.clamp import clamp
+from headroom.params.describe import task_of
+from headroom.params.request import Request
 from headroom.profiler import functions, matrix, plot, record, report, single, texts
 from headroom.profiler.face import Face
 from headroom.profiler.functions import Row
-from headroom.profiler.options import SHEET, THINKING, Mode, Options
+from headroom.profiler.options import LENGTH, SHEET, THINKING, Mode, Options, length_of
 from headroom.profiler.outputs import OUTPUT, PLOT, place
 from headroom.profiler.record import Record
 from headroom.units import clock
@@ -144,12 +145,13 @@ HEADINGS = {
 }
 
 
-def _detailed(engine: Engine, request: AnyMusicRequest, face: Face) -> dict[str, tuple[Row, ...]]:
+def _detailed(engine: Engine, request: Request, face: Face) -> dict[str, tuple[Row, ...]]:
     """Functions and operators, each of a run of its own."""
     seconds = functions.SECONDS
     short = request
-    if request.duration is not None and request.duration > seconds:
-        short = request.model_copy(update={"duration": seconds})
+    length = length_of(request)
+    if length is not None and length > seconds:
+        short = request.model_copy(update={LENGTH: seconds})
     found = {"functions": functions.functions(lambda: engine.generate(request, cancel=face.stop))}
     face.say("functions: counted")
     work = functions.operators(lambda: engine.generate(short, cancel=face.stop), engine.device)
@@ -166,7 +168,7 @@ def _opened(options: Options, face: Face) -> Engine:
     return engine
 
 
-def _head(options: Options, engine: Engine, request: AnyMusicRequest | None) -> str:
+def _head(options: Options, engine: Engine, request: Request | None) -> str:
     """What is measured, on what."""
     terms, numerics = engine.terms, engine.model.numerics()
     tier = "no tier" if terms.tier is None else terms.tier.label
@@ -184,14 +186,14 @@ def _head(options: Options, engine: Engine, request: AnyMusicRequest | None) -> 
     return "\n".join(f"  {name:<10}{words}" for name, words in rows)
 
 
-def _of_request(engine: Engine, request: AnyMusicRequest) -> list[tuple[str, str]]:
+def _of_request(engine: Engine, request: Request) -> list[tuple[str, str]]:
     """What was asked, and beside it what is in force here."""
     allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
     inside, _ = clamp(request, allowed)
     length, used = _length(request), _length(inside)
-    batch, made = str(request.songs), str(inside.songs)
+    batch, made = _songs(request), _songs(inside)
     rows = [
-        ("Request", request.task),
+        ("Request", task_of(request)),
         ("Length", length if used == length else f"{length} asked, {used} in force"),
         ("Batch", batch if made == batch else f"{batch} asked, {made} in force"),
     ]
@@ -202,12 +204,16 @@ def _of_request(engine: Engine, request: AnyMusicRequest) -> list[tuple[str, str
     return [*rows, ("Thinking", told)]
 
 
-def _length(request: AnyMusicRequest) -> str:
-    seconds = request.duration
+def _length(request: Request) -> str:
+    seconds = length_of(request)
     return "as long as the source" if seconds is None else f"{seconds:g} s"
 
 
-def _language(engine: Engine, request: AnyMusicRequest | None) -> str | None:
+def _songs(request: Request) -> str:
+    return str(request.songs) if isinstance(request, Seeded) else "1"
+
+
+def _language(engine: Engine, request: Request | None) -> str | None:
     """Why no language model is at work, or None where one is."""
     if request is not None and asks(request) is None:
         return "nobody asked for one"
@@ -216,7 +222,7 @@ def _language(engine: Engine, request: AnyMusicRequest | None) -> str | None:
     return None if engine.has_language_model else "none is installed"
 
 
-def _lm(engine: Engine, request: AnyMusicRequest | None) -> str:
+def _lm(engine: Engine, request: Request | None) -> str:
     """The language model that is at work, or why none is."""
     why = _language(engine, request)
     if why is not None:
@@ -235,14 +241,14 @@ def _made(found: single.Measured) -> str:
     return f"  Made: {songs} {words}, {found.audio_seconds:.1f} s in all{silent}."
 
 
-def _unused(options: Options, request: AnyMusicRequest, face: Face) -> None:
+def _unused(options: Options, request: Request, face: Face) -> None:
     """Say what was set for a language model that nobody asks for."""
     if asks(request) is not None:
         return
     choices = options.opening.choices
     set_here = {"lm_model": choices.lm, "lm_backend": choices.lm_backend}
     named = [name for name, value in set_here.items() if value is not None]
-    named += sorted(options.fields & set(LanguageFields.model_fields))
+    named += sorted(options.fields & set(options.family.language_fields))
     if named:
         why = "nothing is left for a language model to do (--thinking has it write audio codes)"
         face.once(f"note: {', '.join(named)}: not used: {why}.")

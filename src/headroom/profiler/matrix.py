@@ -16,17 +16,17 @@ from headroom.errors import (
     OutOfMemory,
     RenderFailed,
 )
-from headroom.models.acestep.requests.songs import AnyMusicRequest, PlannedFields, Text2Music
+from headroom.models.base import Planned, Seeded
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.face import Face
-from headroom.profiler.options import Options
+from headroom.profiler.options import LENGTH, THINKING, Options, length_of
 from headroom.profiler.single import Measured, measure, warm_up
 
 DURATIONS = (30.0, 60.0, 120.0, 240.0)  # seconds
 BATCHES = (1, 2, 4)
-THINKING = (False, True)
+WITH_AND_WITHOUT = (False, True)
 STEPS = (8, 16)
 AS_SOURCE = "source"  # as many seconds as the recording has
 OK = "OK"
@@ -44,23 +44,33 @@ HEAD = ("Duration", "Batch", "Think", "Steps", "Wall(s)", "LM(s)", "DiT(s)", "VA
 class Cell:
     """A configuration, inside the limits."""
 
-    request: AnyMusicRequest
+    request: Request
+    steps_field: str | None = None
 
     @property
     def thinking(self) -> bool:
         """Whether a language model plans the song."""
-        return isinstance(self.request, PlannedFields) and self.request.thinking
+        return isinstance(self.request, Planned) and bool(getattr(self.request, THINKING, False))
 
     def words(self) -> str:
         """On one line."""
         think = ", thinking" if self.thinking else ""
-        steps = self.request.inference_steps
-        return f"{self.length} s, batch {self.request.batch_size}, {steps} steps{think}"
+        return f"{self.length} s, batch {self.batch}, {self.steps} steps{think}"
+
+    @property
+    def steps(self) -> object:
+        """Steps of denoising that are asked for; None: the model decides."""
+        return None if self.steps_field is None else getattr(self.request, self.steps_field)
+
+    @property
+    def batch(self) -> int:
+        """Songs at once."""
+        return self.request.batch_size if isinstance(self.request, Seeded) else 1
 
     @property
     def length(self) -> str:
         """Seconds, for a person."""
-        seconds = self.request.duration
+        seconds = length_of(self.request)
         return AS_SOURCE if seconds is None else f"{seconds:g}"
 
 
@@ -85,8 +95,8 @@ class Row:
         if parts is not None:
             times = [f"{t:.2f}" for t in (parts.wall, parts.lm, parts.dit, parts.vae)]
         return (
-            cell.length, str(cell.request.batch_size), str(cell.thinking),
-            str(cell.request.inference_steps), *times, self.status,
+            cell.length, str(cell.batch), str(cell.thinking),
+            str(cell.steps), *times, self.status,
         )  # fmt: skip
 
 
@@ -110,18 +120,21 @@ def cells(
 ) -> tuple[tuple[Cell, ...], tuple[Note, ...]]:
     """The configurations: an axis has the values that were asked for, else the usual ones; each is
     clamped once, and what became the same is done once. Every clamp is said once, and returned."""
-    asked = {thinking: options.request(thinking) for thinking in THINKING}
+    asked = {thinking: options.request(thinking) for thinking in WITH_AND_WITHOUT}
     found: dict[Request, Cell] = {}
     clamped: dict[Note, None] = {}
+    steps_field = options.family.steps_field
     axes = _axes(engine, options, options.request(), face)
     for duration, batch, thinking, steps in axes:
-        values = {"duration": duration, "batch_size": batch, "inference_steps": steps}
+        values = {LENGTH: duration, "batch_size": batch}
+        if steps_field is not None:
+            values[steps_field] = steps
         request = asked[thinking].model_copy(update=values)
         allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
         inside, notes = clamp(request, allowed)
         face.notes(notes)
         clamped |= dict.fromkeys(notes)
-        found.setdefault(inside, Cell(inside))
+        found.setdefault(inside, Cell(inside, steps_field))
     return tuple(found.values()), tuple(clamped)
 
 
@@ -154,18 +167,25 @@ def run(engine: Engine, options: Options, face: Face) -> Matrix:
 
 
 def _axes(
-    engine: Engine, options: Options, asked: AnyMusicRequest, face: Face
+    engine: Engine, options: Options, asked: Request, face: Face
 ) -> Iterator[tuple[float | None, int, bool, int | None]]:
     said = options.fields
-    durations = (asked.duration,) if "duration" in said else DURATIONS
-    batches = (asked.songs,) if said & {"batch_size", "seeds"} else BATCHES
-    steps = (asked.inference_steps,) if said & {"inference_steps", "timesteps"} else STEPS
+    family, length = options.family, length_of(asked)
+    durations = (length,) if LENGTH in said else DURATIONS
+    count = asked.songs if isinstance(asked, Seeded) else 1
+    batches = (count,) if said & {"batch_size", "seeds"} else BATCHES
+    name = family.steps_field
+    steps: Sequence[int | None] = STEPS
+    if name is None or said & {name, "timesteps"}:
+        steps = (None if name is None else getattr(asked, name),)
     thinking: Sequence[bool] = (False,)
-    if isinstance(asked, Text2Music):
-        thinking = (asked.thinking,) if "thinking" in said else THINKING
-    elif asked.duration is None or "duration" not in said:
-        durations = (asked.duration,)  # as long as the source
-    if True in thinking and "thinking" not in said and not _thinks(engine):
+    if isinstance(asked, family.usual_request):
+        if isinstance(asked, Planned):
+            wished = bool(getattr(asked, THINKING))
+            thinking = (wished,) if THINKING in said else WITH_AND_WITHOUT
+    elif length is None or LENGTH not in said:
+        durations = (length,)  # as long as the source
+    if True in thinking and THINKING not in said and not _thinks(engine):
         face.once("note: thinking: no language model is loaded here, so there are no such rows.")
         thinking = (False,)
     return product(durations, batches, thinking, steps)

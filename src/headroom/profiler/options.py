@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from headroom.engine.opening import Opening
-from headroom.models.acestep.requests import examples
-from headroom.models.acestep.requests.songs import (
-    TASKS,
-    AnyMusicRequest,
-    PlannedFields,
-    Text2Music,
-    request_from,
-)
+from headroom.errors import InvalidRequest
+from headroom.models.base import Planned
+from headroom.models.family import Family
+from headroom.models.registry import family_named
 from headroom.params.describe import TASK
-from headroom.params.request import snake, spellings
+from headroom.params.request import Request, snake, spellings
 
 Mode = Literal["profile", "benchmark", "tier-test", "understand", "create_sample", "format_sample"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -26,7 +22,8 @@ TIER_SECONDS = 30.0  # of a song in a tier test
 SEED = 42  # of songs and texts where nobody names one, so that runs can be compared
 QUERY = "a slow love song for the last train home"
 # The language model does nothing here that nobody asked for.
-THINKING = "thinking"
+LENGTH = "duration"  # of a song, where a request has one
+THINKING, SHEET_ALONE = "thinking", "plan_metadata"
 SHEET = ("use_cot_metas", "use_cot_caption", "use_cot_language")
 
 
@@ -35,7 +32,7 @@ class Options:
     """Everything the profiler's flags say.
 
     said          what somebody set of the request, by the spelling they used
-    example       the bundled example, or file, that says the rest of the request
+    example       the bundled example, or file, that says the rest of the request; None: the usual
     warmup        whether a run goes before the one that is measured
     detailed      functions and operators too; `llm_debug`: the language model's tokens too
     output, plot  a file of JSON, and a picture of stages and memory; `force`: replace them
@@ -49,7 +46,7 @@ class Options:
     opening: Opening
     mode: Mode = "profile"
     said: Mapping[str, object] = field(default_factory=dict)
-    example: str = examples.USUAL
+    example: str | None = None
     warmup: bool = True
     detailed: bool = False
     llm_debug: bool = False
@@ -70,9 +67,14 @@ class Options:
     @property
     def fields(self) -> frozenset[str]:
         """The fields somebody set, by their own names."""
-        return frozenset(map(field_of, self.said))
+        return frozenset(field_of(spelt, self.family) for spelt in self.said)
 
-    def request(self, thinking: bool | None = None) -> AnyMusicRequest:
+    @property
+    def family(self) -> Family:
+        """The family of models that is profiled."""
+        return family_named(self.opening.family)
+
+    def request(self, thinking: bool | None = None) -> Request:
         """The request: what was said, the example where nobody said anything, and the language
         model only where it was asked for. `thinking` goes before what was said of it.
 
@@ -81,39 +83,60 @@ class Options:
         """
         known, said = self._known, dict(self.said)
         if thinking is not None and THINKING in known:
-            said = {name: v for name, v in said.items() if field_of(name) != THINKING}
+            said = {name: v for name, v in said.items() if field_of(name, self.family) != THINKING}
             said[THINKING] = thinking
         silent = {TASK, THINKING, *self.fields}
         if "source_audio" in known:
             silent.add("duration")  # a recording has its own
         told = {
             name: value
-            for name, value in examples.fields(self.example).items()
+            for name, value in self._example().items()
             if name in known and name not in silent
         }
-        if not self.fields & {"seed", "seeds"} and not told.keys() & {"seed", "seeds"}:
+        if (
+            "seed" in known
+            and not self.fields & {"seed", "seeds"}
+            and not told.keys() & {"seed", "seeds"}
+        ):
             told["seed"] = SEED
-        request = request_from({**told, **said})
-        if not isinstance(request, PlannedFields) or request.plan_metadata:
+        request = self.family.request({**told, **said})
+        if not isinstance(request, Planned) or getattr(request, SHEET_ALONE):
             return request
         asked = any(getattr(request, name) for name in SHEET if name in self.fields)
-        if not request.thinking and not asked:
+        thinks = getattr(request, THINKING)
+        if not thinks and not asked:
             return request
         off = {name: False for name in SHEET if name not in self.fields}
-        return request_from({**told, **off, "plan_metadata": not request.thinking, **said})
+        return self.family.request({**told, **off, SHEET_ALONE: not thinks, **said})
+
+    def _example(self) -> dict[str, object]:
+        """What the example says. Raises InvalidRequest."""
+        examples = self.family.examples
+        if examples is None:
+            if self.example is not None:
+                allowed = f"nothing: {self.family.name} has no examples"
+                raise InvalidRequest("example", self.example, allowed)
+            return {}
+        return examples.fields(self.example or examples.usual)
 
     @property
     def _known(self) -> frozenset[str]:
         """Fields of the task that is meant; of an unknown one those of all tasks."""
-        task = str(self.said.get(TASK, Text2Music.model_fields[TASK].default))
-        every = [frozenset(kind.model_fields) for kind in TASKS.values()]
-        kind = TASKS.get(snake(task))
+        task = str(self.said.get(TASK, self.family.usual))
+        every = [frozenset(kind.model_fields) for kind in self.family.requests.values()]
+        kind = self.family.requests.get(snake(task))
         return frozenset.intersection(*every) if kind is None else frozenset(kind.model_fields)
 
 
-def field_of(spelt: str) -> str:
+def length_of(request: Request) -> float | None:
+    """Seconds of the song that is asked for; None: nobody says, or a source does."""
+    found: float | None = getattr(request, LENGTH, None)
+    return found
+
+
+def field_of(spelt: str, family: Family) -> str:
     """The field that a spelling names; the spelling itself where there is none."""
     if spelt == TASK:
         return TASK
-    names = (spellings(model).get(snake(spelt)) for model in TASKS.values())
+    names = (spellings(model).get(snake(spelt)) for model in family.requests.values())
     return next((name for name in names if name is not None), spelt)

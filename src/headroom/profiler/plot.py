@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headroom.memory.footprint import DECODE
-from headroom.models.acestep.networks.component_names import DENOISE
+from headroom.memory.footprint import DECODE, DENOISE
+from headroom.params.describe import task_of
 from headroom.profiler.breakdown import LANGUAGE
 from headroom.profiler.single import Measured
 from headroom.profiler.trace import Span
@@ -43,7 +43,7 @@ def draw(found: Measured, path: Path) -> None:
     steps = f"{found.steps} steps"
     songs = f"{len(found.result.audios)} × {found.result.audio.seconds:.0f} s"
     figure.suptitle(
-        f"{found.result.provenance[0].model}: {request.task}, {songs}, {steps}, "
+        f"{found.result.provenance[0].model}: {task_of(request)}, {songs}, {steps}, "
         f"{clock(found.wall)} on {found.result.provenance[0].device}",
         color=INK, fontsize=11, x=0.01, ha="left",
     )  # fmt: skip

@@ -23,7 +23,7 @@ from headroom.params.request import Request
 from headroom.profiler import matrix, texts
 from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.functions import Row
-from headroom.profiler.options import Options
+from headroom.profiler.options import Options, length_of
 from headroom.profiler.single import Measured
 from headroom.profiler.trace import Overhead, Span
 
@@ -112,10 +112,10 @@ def _row(row: matrix.Row) -> Record:
     request, measured, parts = row.cell.request, row.measured, row.parts
     return {
         "config": {
-            "duration": request.duration,
-            "batch_size": request.batch_size,
+            "duration": length_of(request),
+            "batch_size": row.cell.batch,
             "thinking": row.cell.thinking,
-            "inference_steps": request.inference_steps,
+            "inference_steps": row.cell.steps,
         },
         "status": row.status,
         "success": row.status == matrix.OK,

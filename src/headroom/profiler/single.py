@@ -7,15 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
 from headroom.errors import Cancelled
-from headroom.models.acestep.cost.lm_cost import WRITE
-from headroom.models.acestep.networks.component_names import DENOISE
-from headroom.models.acestep.requests.songs import AnyMusicRequest, Text2Music
-from headroom.models.acestep.song.song import Song
+from headroom.memory.footprint import DENOISE, WRITE
+from headroom.models.base import Planned
+from headroom.models.registry import family_named
+from headroom.params.request import Request
 from headroom.profiler.breakdown import (
     Breakdown,
     breakdown,
@@ -38,7 +37,7 @@ class Measured:
     audio_seconds  of all songs together
     """
 
-    request: AnyMusicRequest
+    request: Request
     result: Result
     spans: tuple[Span, ...]
     wall: float
@@ -79,7 +78,7 @@ class Measured:
         return max((span.measured for span in self.spans), default=0)
 
 
-def measure(engine: Engine, request: AnyMusicRequest, stop: Stop) -> Measured:
+def measure(engine: Engine, request: Request, stop: Stop) -> Measured:
     """Make the songs and write them to a folder that is removed, listening.
 
     Raises what `Engine.generate` raises.
@@ -97,7 +96,7 @@ def measure(engine: Engine, request: AnyMusicRequest, stop: Stop) -> Measured:
         spans=trace.spans,
         wall=ended - began,
         save=ended - made,
-        steps=_steps(result, trace.spans),
+        steps=_steps(engine, result, trace.spans),
         songs=len(result.audios),
         silent=sum(1 for audio in result.audios if float(audio.samples.abs().max()) < SILENT),
         audio_seconds=sum(audio.seconds for audio in result.audios),
@@ -105,7 +104,7 @@ def measure(engine: Engine, request: AnyMusicRequest, stop: Stop) -> Measured:
     )
 
 
-def warm_up(engine: Engine, request: AnyMusicRequest, face: Face) -> float:
+def warm_up(engine: Engine, request: Request, face: Face) -> float:
     """The same work once before, so that what only a first run does is done; its seconds."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="headroom-") as folder:
@@ -123,14 +122,14 @@ def guidance_apart(engine: Engine, measured: Measured, warm: bool, stop: Stop) -
     `warm`, once more with it too, so that like is held against like.
     """
     request = measured.request
-    if not isinstance(request, Text2Music) or not is_guided(measured.spans):
+    if not isinstance(request, Planned) or not is_guided(measured.spans):
         return None
     guided = measured.spans if warm else _codes_alone(engine, request, stop)
     plain = request.model_copy(update={"lm_cfg_scale": 1.0})
     return guidance_share(guided, _codes_alone(engine, plain, stop))
 
 
-def _codes_alone(engine: Engine, request: Text2Music, stop: Stop) -> tuple[Span, ...]:
+def _codes_alone(engine: Engine, request: Request, stop: Stop) -> tuple[Span, ...]:
     """The stages of a run that ends when codes are written."""
     trace = Trace()
     written = [False]
@@ -147,6 +146,8 @@ def _codes_alone(engine: Engine, request: Text2Music, stop: Stop) -> tuple[Span,
     return trace.spans
 
 
-def _steps(result: Result, spans: Sequence[Span]) -> int:
-    songs = cast("tuple[Song, ...]", result.songs)
-    return songs[0].sampling.steps * sum(1 for span in spans if span.stage == DENOISE)
+def _steps(engine: Engine, result: Result, spans: Sequence[Span]) -> int:
+    steps = family_named(engine.family).steps_of
+    if steps is None:
+        return 0
+    return steps(result.songs[0]) * sum(1 for span in spans if span.stage == DENOISE)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import cast
+from typing import Any
 
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.requests.songs import AnyMusicRequest, Text2Music
-from headroom.models.acestep.song.song import Song
-from headroom.models.acestep.text.codes_text import codes_to_text
 from headroom.models.base import SheetWish, SongSheet
+from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown, breakdown
 from headroom.profiler.face import Face
-from headroom.profiler.options import SEED, Options
+from headroom.profiler.options import SEED, Options, length_of
 from headroom.profiler.report import title
 from headroom.profiler.trace import Overhead, Span, Trace, overhead
 
@@ -86,10 +83,12 @@ def result_table(found: Sheeted) -> str:
     return "\n".join(lines)
 
 
-def _wish(options: Options, request: AnyMusicRequest, codes: str) -> SheetWish:
+def _wish(options: Options, asked: Request, codes: str) -> SheetWish:
     """What is asked of the language model; sampling that nobody spoke of stays the family's."""
     said = options.fields
-    lm = request if isinstance(request, Text2Music) else Text2Music()
+    usual = options.family.usual_request
+    request: Any = asked  # its fields, by the names a request for a song sheet has them under
+    lm: Any = asked if isinstance(asked, usual) else usual()
     wish = SheetWish(
         ACTS[options.mode],
         codes,
@@ -108,7 +107,7 @@ def _wish(options: Options, request: AnyMusicRequest, codes: str) -> SheetWish:
 
 
 def _codes(
-    engine: Engine, options: Options, request: AnyMusicRequest, face: Face
+    engine: Engine, options: Options, request: Request, face: Face
 ) -> tuple[str, float | None]:
     """What is to be understood: codes that were given, a recording's, or those of a song that the
     language model thinks out first."""
@@ -118,14 +117,15 @@ def _codes(
         began = time.perf_counter()
         heard = engine.hear(options.source, face.tell, face.stop)
         return heard, time.perf_counter() - began
-    seconds = min(request.duration or CODES_OF, CODES_OF)
+    seconds = min(length_of(request) or CODES_OF, CODES_OF)
     first = {"thinking": True, "inference_steps": 1, "duration": seconds, "batch_size": 1}
     result = engine.generate(request.model_copy(update=first), face.tell, face.stop)
-    codes: Sequence[int] = cast("Song", result.songs[0]).codes
-    if not codes:
+    known = options.family.codes
+    codes = () if known is None else known.of(result.songs[0])
+    if known is None or not codes:
         raise InvalidRequest("audio_codes", "", "codes: no language model is here to make some")
     face.once(f"codes: {len(codes)}, of a song that was thought out first")
-    return codes_to_text(codes), None
+    return known.text(codes), None
 
 
 def as_json(sheet: SongSheet) -> dict[str, object]:

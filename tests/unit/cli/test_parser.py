@@ -4,9 +4,10 @@ import argparse
 
 import pytest
 
-from headroom.cli.model import variant_in_use
+from headroom.cli.model import offer_in_use
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.errors import InvalidRequest
+from headroom.models.registry import family_named
 from headroom.params.flags import mark_basic
 from headroom.settings import Settings
 
@@ -110,7 +111,7 @@ def test_a_help_for_a_model_that_is_not_named_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
-        variant_in_use(["--help", "--model"], Settings())
+        offer_in_use(family_named(), ["--help", "--model"], Settings())
     said = capsys.readouterr().err
     assert said.startswith("error: argument --model") and said.count("\n") == 1
 

@@ -19,7 +19,8 @@ def test_every_public_name_is_there_and_listed():
 def test_what_a_person_asks_and_what_fits_are_known_without_torch():
     program = (
         "import sys, headroom, headroom.hardware.machine, headroom.memory.planner,"
-        " headroom.models.base, headroom.models.registry, headroom.runtime.events;"
+        " headroom.models.base, headroom.models.registry, headroom.models.acestep.family,"
+        " headroom.runtime.events;"
         "from headroom import Text2Music, Plan, Note, DoesNotFit;"
         "Text2Music(caption='x', duration=30);"
         "assert 'torch' not in sys.modules, 'torch was imported'"

@@ -13,22 +13,20 @@ from torch import nn
 
 from headroom.device.simulated import SimulatedDevice
 from headroom.memory import tiers as table
-from headroom.memory.footprint import Way
+from headroom.memory.footprint import DENOISE, Way
 from headroom.memory.plan import Plan
-from headroom.models.acestep import blueprint
+from headroom.models.acestep import blueprint, synthetic
 from headroom.models.acestep.cost import footprint, workspaces
 from headroom.models.acestep.cost.lm_cost import METADATA_TOKENS
 from headroom.models.acestep.cost.measures import Measured
 from headroom.models.acestep.language.language_service import BUNDLED
-from headroom.models.acestep.networks.component_names import DENOISE
 from headroom.models.acestep.networks.config import dit_config, text_encoder_config
 from headroom.models.acestep.networks.dit import DiT
 from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.synthetic import BlankLanguage
 from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck import Decoder
 from headroom.nn.oobleck_layout import OobleckConfig
-from headroom.profiler import synthetic
-from headroom.profiler.synthetic import BlankLanguage
 from headroom.profiler.tiers import engine
 from headroom.profiler.tiers.case import in_force, rows_of
 from headroom.profiler.tiers.engine import Card, TierEngine

@@ -18,14 +18,12 @@ from headroom.engine.result import Result
 from headroom.engine.terms import NO_CHOICES
 from headroom.errors import DoesNotFit, HeadroomError, OutOfMemory
 from headroom.hardware.machine import CONTEXT, LEAST_RESERVE
-from headroom.memory.footprint import DECODE
+from headroom.memory.footprint import DECODE, DENOISE, WRITE
 from headroom.memory.limits import Terms, terms
 from headroom.memory.plan import Plan
-from headroom.models.acestep.cost.lm_cost import WRITE
 from headroom.models.acestep.cost.measures import is_plain
 from headroom.models.acestep.networks.component_names import (
     CONDITION,
-    DENOISE,
     DIT,
     LANGUAGE_MODEL,
     SCHEDULE,
@@ -34,9 +32,9 @@ from headroom.models.acestep.networks.component_names import (
 )
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.synthetic import name_of
 from headroom.params.describe import describe
 from headroom.profiler.options import SEED
-from headroom.profiler.synthetic import name_of
 from headroom.profiler.tiers.engine import Card, TierEngine, card_for
 from headroom.profiler.tiers.rows import Case, StageBytes, Status, TierRow, Work
 from headroom.profiler.tiers.table import Published, detected, planned, published

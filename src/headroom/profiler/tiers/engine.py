@@ -21,8 +21,8 @@ from headroom.memory.plan import Plan, Residency, Wishes
 from headroom.memory.tiers import lm_size
 from headroom.models.acestep.language.language_service import BUNDLED
 from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.synthetic import Blank, Drawn, name_of
 from headroom.models.base import AnyModel
-from headroom.profiler.synthetic import Blank, Drawn, name_of
 from headroom.profiler.tiers.rows import BATCHES, Case, Work
 from headroom.profiler.tiers.table import published
 from headroom.settings import Settings

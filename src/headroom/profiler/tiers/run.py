@@ -74,7 +74,8 @@ def tier_test(options: Options, say: Say) -> TierTest:
 
 def work_of(size: float, options: Options) -> Work:
     """What the process for a size is told."""
-    opening, request = options.opening, options.request()
+    opening = options.opening
+    request: Any = options.request()  # of the family that tiers are published for
     steps = request.inference_steps if "inference_steps" in options.fields else None
     compile = opening.settings.compile if opening.compile is None else opening.compile
     folder = opening.checkpoint_dir

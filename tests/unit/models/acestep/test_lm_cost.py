@@ -20,14 +20,13 @@ from headroom.lm.constrained_decode import constrained_decode
 from headroom.lm.decode import Writing
 from headroom.lm.fused import Fused
 from headroom.lm.sample import Sampling
+from headroom.memory.footprint import THINK, WRITE
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.models.acestep.blueprint import language_model
 from headroom.models.acestep.cost.lm_cost import (
     METADATA_TOKENS,
     PRECISIONS_OF_LM,
     TEXT_WORDS,
-    THINK,
-    WRITE,
     Thinking,
     cache_of,
     component,

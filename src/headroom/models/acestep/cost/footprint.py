@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from headroom.memory.footprint import DECODE, Footprint, Stage, Way
+from headroom.memory.footprint import DECODE, DENOISE, Footprint, Stage, Way
 from headroom.memory.precision import CONVERTED
 from headroom.models.acestep.cost import measures, workspaces
 from headroom.models.acestep.cost.components import (
@@ -25,7 +25,6 @@ from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITION,
     CONDITIONER,
-    DENOISE,
     DIT,
     SCHEDULE,
     TEXT_ENCODER,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headroom.lm.cost import MLX_READS, MLX_SPARE, SPLIT, cache_bytes, capacity
-from headroom.memory.footprint import Component, Footprint, Form, Stage, Way
+from headroom.memory.footprint import THINK, WRITE, Component, Footprint, Form, Stage, Way
 from headroom.memory.precision import PRECISIONS, matrix_bytes
 from headroom.models.acestep.cost import workspaces
 from headroom.models.acestep.cost.components import (
@@ -27,7 +27,6 @@ from headroom.models.acestep.networks.config import CODE_FRAMES, LATENT_RATE, Te
 from headroom.models.acestep.networks.released import lm_size_of, released_text_encoder
 from headroom.models.acestep.text.codes_text import CODEBOOK
 
-THINK, WRITE = "think", "write codes"
 CODE_RATE = LATENT_RATE // CODE_FRAMES  # codes a second
 TEXT_WORDS = released_text_encoder().vocabulary  # before the first code: the same tokenizer
 METADATA_TOKENS = 650  # of a song's metadata at most: a caption of 512 and five short fields

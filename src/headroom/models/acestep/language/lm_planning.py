@@ -18,9 +18,10 @@ from headroom.lm.graphed import write_graphed
 from headroom.lm.mlx import takes, write_mlx
 from headroom.lm.sample import Sampling
 from headroom.lm.token_timing import TokenStopwatch
+from headroom.memory.footprint import THINK, WRITE
 from headroom.memory.precision import NATIVE
 from headroom.models.acestep.cost.footprint import groups
-from headroom.models.acestep.cost.lm_cost import CODE_RATE, METADATA_TOKENS, THINK, WRITE
+from headroom.models.acestep.cost.lm_cost import CODE_RATE, METADATA_TOKENS
 from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.lm_words import Words
 from headroom.models.acestep.language.sheet import Sheet, read

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from headroom.lm.decode import Rows
-from headroom.models.acestep.cost.lm_cost import THINK, Thinking
+from headroom.memory.footprint import THINK
+from headroom.models.acestep.cost.lm_cost import Thinking
 from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.sheet import FIELDS, Sheet, dumped
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL

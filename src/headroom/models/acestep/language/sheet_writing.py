@@ -10,7 +10,8 @@ from headroom.errors import InvalidRequest
 from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.lm.constraint import Constraint
 from headroom.lm.sample import Sampling
-from headroom.models.acestep.cost.lm_cost import CODE_RATE, THINK, Thinking
+from headroom.memory.footprint import THINK
+from headroom.models.acestep.cost.lm_cost import CODE_RATE, Thinking
 from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.lm_planning import chances, sampling_of
 from headroom.models.acestep.language.scoring import ScoreTask

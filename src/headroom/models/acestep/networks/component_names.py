@@ -9,4 +9,4 @@ VAE_ENCODER = "vae encoder"
 VAE_DECODER = "vae decoder"
 LANGUAGE_MODEL = "language model"
 
-CONDITION, SCHEDULE, DENOISE = "condition", "schedule", "denoise"
+CONDITION, SCHEDULE = "condition", "schedule"

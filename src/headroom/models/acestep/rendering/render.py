@@ -20,14 +20,13 @@ from headroom.device import upload
 from headroom.diffusion import corrections, guidance, samplers
 from headroom.diffusion.noise import Stream, draw, official
 from headroom.diffusion.schedule import Schedule
-from headroom.memory.footprint import DECODE
+from headroom.memory.footprint import DECODE, DENOISE
 from headroom.models.acestep.cost.footprint import groups
 from headroom.models.acestep.networks.codes import Codes, hints
 from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITION,
     CONDITIONER,
-    DENOISE,
     DIT,
     SCHEDULE,
     TEXT_ENCODER,

@@ -22,20 +22,16 @@ from headroom.audio.wave import Audio
 from headroom.device.simulated_tensor import UNKNOWN
 from headroom.hardware.machine import DType
 from headroom.lm.decode import ReadBefore
+from headroom.memory.footprint import DENOISE, THINK, WRITE
 from headroom.models.acestep.blueprint import Blueprint, language_model
-from headroom.models.acestep.cost.lm_cost import METADATA_TOKENS, TEXT_WORDS, THINK, WRITE
+from headroom.models.acestep.cost.lm_cost import METADATA_TOKENS, TEXT_WORDS
 from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.language_service import BUNDLED
 from headroom.models.acestep.language.lm_planning import think
 from headroom.models.acestep.language.lm_words import Words
 from headroom.models.acestep.language.song_task import SongTask
 from headroom.models.acestep.model import DTYPES
-from headroom.models.acestep.networks.component_names import (
-    DENOISE,
-    DIT,
-    LANGUAGE_MODEL,
-    VAE_DECODER,
-)
+from headroom.models.acestep.networks.component_names import DIT, LANGUAGE_MODEL, VAE_DECODER
 from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.song.song import Song
 from headroom.models.acestep.text.codes_text import CODEBOOK

@@ -1,23 +1,35 @@
-"""What `acestep plan` plans: a released model by its published sizes, or a folder that is here by
-its own configs. No torch.
+"""ACE-Step planned without being opened: a released model by its published sizes, or a folder that
+is here by its own configs. No torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
-from headroom.cli.models import bundled
-from headroom.cli.parser import EngineFlags
 from headroom.errors import InvalidRequest
+from headroom.hardware.machine import DType, Machine
+from headroom.memory.footprint import Footprint
 from headroom.models.acestep.cost.components import Networks
-from headroom.models.acestep.cost.unopened import networks
+from headroom.models.acestep.cost.unopened import footprint_of, networks, songs_of, thinking_of
+from headroom.models.acestep.language.lm_sizes import BUNDLED
 from headroom.models.acestep.networks.checks import read_sizes
-from headroom.models.acestep.networks.config import TextEncoderConfig, text_encoder_config
+from headroom.models.acestep.networks.config import (
+    LATENT_RATE,
+    TextEncoderConfig,
+    text_encoder_config,
+)
+from headroom.models.acestep.requests.songs import AnyMusicRequest
 from headroom.models.acestep.requests.variants import VARIANTS, Variant, variant_of
+from headroom.models.acestep.song.song import Song as AceStepSong
+from headroom.models.base import Song
+from headroom.models.family import Wanted
 from headroom.nn.config_fields import read_config
-from headroom.settings import Settings
+from headroom.params.knob import Limit
+from headroom.params.request import Request
 from headroom.weights.catalog import (
     TEXT_ENCODER,
     USUAL_DIT,
@@ -53,20 +65,47 @@ class Subject:
             return f"{self.name} ({'4B' if self.variant.large else '2B'}, its published sizes)"
         return f"{self.name} (sizes of {self.folder})"
 
+    def limits(self, request: Request) -> Mapping[str, Limit]:
+        return self.variant.limits
+
+    def compose(self, request: Request, machine: Machine) -> tuple[Song, ...]:
+        return songs_of(cast("AnyMusicRequest", request), self.variant)
+
+    def seconds(self, song: Song) -> float:
+        return cast("AceStepSong", song).frames / LATENT_RATE
+
+    def footprint(self, songs: tuple[Song, ...], dtype: DType) -> Footprint:
+        return footprint_of(_own(songs), replace(self.networks, dtype=dtype))
+
+    def languages(self, named: str | None, sizes: tuple[str, ...]) -> tuple[str, ...]:
+        return sizes if self.lm is None or named is not None else (OWN_LM,)
+
+    def planning(
+        self, request: Request, songs: tuple[Song, ...], language: str, backend: str, dtype: DType
+    ) -> Footprint:
+        lm = self.lm if language == OWN_LM and self.lm is not None else language
+        kind: DType = "float32" if dtype == "float16" else dtype
+        return thinking_of(cast("AnyMusicRequest", request), _own(songs), lm, backend, kind)
+
+
+def _own(songs: tuple[Song, ...]) -> tuple[AceStepSong, ...]:
+    return cast("tuple[AceStepSong, ...]", songs)
+
 
 def released(variant: Variant) -> Subject:
     """A model with the sizes that were published."""
     return Subject(variant, networks(variant))
 
 
-def subject(flags: EngineFlags, settings: Settings) -> Subject:
+def subject(wanted: Wanted) -> Subject:
     """The model that was named; without a name the one to begin with, whatever is here.
 
     Raises InvalidRequest for a name that nobody released and that is not here, and
     InvalidCheckpoint.
     """
-    name = flags.model or settings.model or USUAL_DIT
-    items = installed(checkpoint_dirs(settings, flags.checkpoint_dir), bundled())
+    settings = wanted.settings
+    name = wanted.model or settings.model or USUAL_DIT
+    items = installed(checkpoint_dirs(settings, wanted.checkpoint_dir), BUNDLED)
     here = {item.name: item for item in items if item.kind == "dit"}
     item = here.get(name)
     if item is not None and item.ready:

@@ -1,0 +1,17 @@
+"""Which family of models a command line is about: its flags follow from that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headroom.cli.parser import Parser
+from headroom.models.family import Family
+from headroom.models.registry import USUAL, family_named
+
+
+def family_in(words: Sequence[str]) -> Family:
+    """The family that the words name, else the usual one. Raises InvalidRequest."""
+    quick = Parser("acestep", add_help=False, allow_abbrev=False)
+    quick.add_argument("--family", default=USUAL)
+    known, _ = quick.parse_known_args(words)
+    return family_named(known.family)
