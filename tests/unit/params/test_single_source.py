@@ -19,7 +19,7 @@ from headroom.params.describe import union
 
 SRC = Path(headroom.__file__).parents[1]
 DECLARED = (
-    "requests.py", "request_fields.py", "song_fields.py", "source_fields.py",
+    "songs.py", "common_fields.py", "song_fields.py", "source_fields.py",
     "language_fields.py", "variants.py",
 )  # fmt: skip
 # Interfaces with fields of their own that are named alike: ACE-Step's documented one, and what is

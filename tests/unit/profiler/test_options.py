@@ -113,7 +113,8 @@ def test_what_cannot_be_is_said_in_a_sentence(line: str, says: str) -> None:
     assert error.value.exit_code == 2
 
 
-def test_a_flag_that_does_nothing_in_a_mode_is_answered() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_flag_that_does_nothing_in_a_mode_is_answered(mode: str) -> None:
     values = {
         "plot": "--plot=x.png",
         "example": "--example=example_01",
@@ -124,12 +125,11 @@ def test_a_flag_that_does_nothing_in_a_mode_is_answered() -> None:
     }
     for name, modes in FLAGS.items():
         flag = values.get(name, "--" + name.replace("_", "-"))
-        for mode in MODES:
-            made = options(f"--mode {mode} {flag}")
-            assert made.mode == mode
-            answered = [note for note in made.notes if note.startswith(f"{name}: not used")]
-            assert len(answered) == (mode not in modes), (name, mode, made.notes)
-            assert all("--mode " + modes[0] in note for note in answered)
+        made = options(f"--mode {mode} {flag}")
+        assert made.mode == mode
+        answered = [note for note in made.notes if note.startswith(f"{name}: not used")]
+        assert len(answered) == (mode not in modes), (name, mode, made.notes)
+        assert all("--mode " + modes[0] in note for note in answered)
 
 
 @pytest.mark.parametrize(

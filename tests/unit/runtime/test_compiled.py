@@ -95,6 +95,7 @@ def test_the_cache_is_where_it_was_told_unless_the_environment_says(monkeypatch,
     assert os.environ[compiled.CACHE] == "elsewhere"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", ["cpu", "meta"])  # meta goes the way of an accelerator
 def test_a_new_length_is_not_compiled_anew(device: str, monkeypatch, tmp_path: Path):
     """Two lengths teach torch that the number of rows varies; after that nothing is compiled."""

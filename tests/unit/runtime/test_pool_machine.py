@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -113,5 +114,5 @@ class PoolMachine(RuleBasedStateMachine):
         self.rig.finish()
 
 
-TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine = pytest.mark.long(PoolMachine.TestCase)
 TestPoolMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

@@ -59,6 +59,7 @@ def test_outside_everything_is_as_it_was() -> None:
     assert torch.rand(3).exp().sum() > 3 and nn.Linear(2, 2).weight.abs().sum() > 0
 
 
+@pytest.mark.long
 def test_opening_a_model_loads_neither_compiler_nor_algebra() -> None:
     code = """
 import sys

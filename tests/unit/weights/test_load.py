@@ -374,6 +374,7 @@ print(loaded - before, untouched, mapped(), rss() - before)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="resident pages are counted otherwise")
 def test_loading_reads_nothing_and_using_reads_only_what_is_used(tmp_path: Path) -> None:
     folder = single(tmp_path / "x", {"big": torch.zeros(100_000_000, dtype=torch.bfloat16)})

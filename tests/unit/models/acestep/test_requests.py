@@ -36,7 +36,7 @@ from headroom.params.request import snake, spellings
 ANY: TypeAdapter[AnyMusicRequest] = TypeAdapter(MusicRequest)
 PARAMS = union(TASKS.values())
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
-PATHS = TEXT.filter(bool).map(Path)
+PATHS = TEXT.filter(str.strip).map(Path)  # spaces alone are no path
 TIMES = st.lists(st.floats(0.001, 1), min_size=1, max_size=9, unique=True).map(
     lambda times: tuple(sorted(times, reverse=True))
 )

@@ -297,6 +297,7 @@ def test_without_a_list_genres_are_free_text(genres: tuple[str, ...]) -> None:
     assert len(seen) > 10
 
 
+@pytest.mark.long
 def test_a_long_list_is_looked_up_where_it_is_wanted() -> None:
     """As many lines as the reference's list has; only what is asked for is made."""
     many = [f"genre {n}, mood {n % 97}" for n in range(20_000)]
