@@ -47,6 +47,6 @@ def opened_from(folder: Path | None, name: str) -> Path | None:
 
 
 def _installed(folder: Path | None) -> list[catalog.Installed]:
-    from headroom.cli.models import bundled
+    from headroom.models.acestep.language.lm_sizes import BUNDLED
 
-    return catalog.installed(catalog.checkpoint_dirs(load(), folder), bundled())
+    return catalog.installed(catalog.checkpoint_dirs(load(), folder), BUNDLED)

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headroom.cli.models import Wish, bundled, carry_out, download_main
+from headroom.cli.models import Wish, carry_out, download_main
 from headroom.errors import HeadroomError
+from headroom.models.acestep.language.lm_sizes import BUNDLED
 from headroom.settings import load
 from headroom.weights import catalog
 from headroom.weights.catalog import BUNDLE, LM_PREFIX, MODELS, USUAL_DIT, USUAL_LM, VAE
@@ -131,7 +132,7 @@ def _whole(checkpoints_dir: str | Path | None) -> set[str]:
     """Names of the models that are there and whole, in one folder or where the settings say."""
     folder = None if checkpoints_dir is None else Path(checkpoints_dir)
     dirs = catalog.checkpoint_dirs(load()) if folder is None else (folder,)
-    items = catalog.installed(dirs, bundled())
+    items = catalog.installed(dirs, BUNDLED)
     return {item.name for item in items if item.whole and not item.bundled}
 
 

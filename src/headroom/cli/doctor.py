@@ -19,6 +19,8 @@ from headroom.cli.parser import Parser
 from headroom.engine.terms import NO_CHOICES, choices_of, terms_in_force
 from headroom.errors import InvalidOutput, InvalidRequest
 from headroom.hardware.machine import fast_dtype
+from headroom.models.family import Family
+from headroom.models.registry import USUAL, family_named
 from headroom.settings import Settings, load
 from headroom.units import gib
 from headroom.weights.catalog import MAIN, best, checkpoint_dirs, installed
@@ -114,25 +116,27 @@ def parser() -> Parser:
     made = Parser("acestep doctor", description=about, allow_abbrev=False)
     made.add_argument("--json", action="store_true", help="one JSON object")
     made.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="look for models here")
+    made.add_argument("--family", default=USUAL, metavar="NAME", help="family of models")
     return made
 
 
 def run(words: Sequence[str]) -> int:
     """`acestep doctor [--json]`: 0 where a song can be made, else 1."""
     args = parser().parse_args(words)
-    found = examine(load(), args.checkpoint_dir)
+    found = examine(load(), args.checkpoint_dir, args.family)
     sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n" if args.json else _text(found))
     return 1 if found.problems else 0
 
 
-def examine(settings: Settings, folder: Path | None = None) -> Examined:
-    """Ask everything once."""
+def examine(settings: Settings, folder: Path | None = None, family: str = USUAL) -> Examined:
+    """Ask everything once. Raises InvalidRequest for an unknown family."""
+    known = family_named(family)
     problems: list[str] = []
     remarks = list(settings.warnings)
     packages = dict(_packages())
     problems += [f"{name} is not installed" for name, there in packages.items() if there is None]
     device = _device(settings, problems)
-    models, model = _models(settings, folder, problems, remarks)
+    models, model = _models(known, settings, folder, problems, remarks)
     compiler = _compiler()
     if compiler is None:
         remarks.append("no C++ compiler was found; nothing will be compiled, which is slower")
@@ -207,11 +211,15 @@ def _device(settings: Settings, problems: list[str]) -> Device | None:
 
 
 def _models(
-    settings: Settings, folder: Path | None, problems: list[str], remarks: list[str]
+    family: Family,
+    settings: Settings,
+    folder: Path | None,
+    problems: list[str],
+    remarks: list[str],
 ) -> tuple[tuple[ModelHere, ...], str | None]:
-    from headroom.cli.models import bundled
-
-    items = installed(checkpoint_dirs(settings, folder), bundled())
+    if family.folders is None:
+        return (), family.name
+    items = installed(checkpoint_dirs(settings, folder), family.folders.bundled)
     here = tuple(
         ModelHere(
             name=item.name,

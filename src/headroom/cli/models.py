@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +26,7 @@ from rich.table import Table
 from headroom import paths, terminal
 from headroom import settings as environment
 from headroom.errors import HeadroomError, InvalidRequest, WeightsMissing
+from headroom.models.registry import USUAL, family_named
 from headroom.settings import Settings
 from headroom.units import gib
 from headroom.weights import catalog
@@ -65,11 +65,7 @@ class Wish:
     folder: Path | None = None
     json: bool = False
     company: bool = True  # a DiT brings the models it needs
-
-
-def bundled() -> Path:
-    """The folder of models that come with the program."""
-    return Path(str(files("headroom.models.acestep"))) / "nano"
+    family: str = USUAL
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -97,6 +93,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             help="folder of the model folders",
         )  # fmt: skip
         act.add_argument(
+            "--family", default=argparse.SUPPRESS, metavar="NAME", help="family of models"
+        )
+        act.add_argument(
             "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object"
         )
 
@@ -114,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         token=getattr(args, "token", None),
         folder=Path(folder) if folder else None,
         json=getattr(args, "json", False),
+        family=getattr(args, "family", USUAL),
     )
     return carry_out(wish, environment.load())
 
@@ -162,8 +162,11 @@ def download_main(argv: Sequence[str] | None = None) -> int:
 
 def carry_out(wish: Wish, settings: Settings) -> int:
     """List, download or verify; the exit code. Raises HeadroomError."""
+    folders = family_named(wish.family).folders
+    if folders is None:
+        return _without_folders(wish)
     dirs = checkpoint_dirs(settings, wish.folder)
-    items = catalog.installed(dirs, bundled())
+    items = catalog.installed(dirs, folders.bundled)
     match wish.act:
         case "list":
             return _list(wish, dirs, items)
@@ -171,6 +174,17 @@ def carry_out(wish: Wish, settings: Settings) -> int:
             return _verify(wish, settings, dirs, items)
         case _:
             return _download(wish, settings, dirs, items)
+
+
+def _without_folders(wish: Wish) -> int:
+    """What is said of a family that needs no weights. Raises InvalidRequest but for a list."""
+    if wish.act != "list":
+        raise InvalidRequest("family", wish.family, "a family that has model folders")
+    if wish.json:
+        _out({"best": None, "folders": [], "models": []})
+    else:
+        sys.stdout.write(f"{wish.family} has no model folders: there is nothing to download\n")
+    return 0
 
 
 def _list(wish: Wish, dirs: Sequence[Path], items: Sequence[Installed]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from headroom.engine.engine import Engine
@@ -17,6 +17,7 @@ from headroom.errors import (
     RenderFailed,
 )
 from headroom.models.base import Planned, Seeded
+from headroom.models.registry import family_named
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown
@@ -42,10 +43,11 @@ HEAD = ("Duration", "Batch", "Think", "Steps", "Wall(s)", "LM(s)", "DiT(s)", "VA
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A configuration, inside the limits."""
+    """A configuration, inside the limits. `steps_field`: what of its request says the steps, as its
+    family has it; that of the usual one where nobody says."""
 
     request: Request
-    steps_field: str | None = None
+    steps_field: str | None = field(default_factory=lambda: family_named().steps_field)
 
     @property
     def thinking(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from headroom.cli.models import bundled
+from headroom.models.acestep.language.lm_sizes import BUNDLED
 from headroom.models.acestep.networks.checks import read_sizes
 from headroom.models.acestep.text.lyric_tokens import sung
 from headroom.models.acestep.text.prompts import PromptTokenizer, lyric_prompt
@@ -30,7 +30,7 @@ _FOLDERS = ("acestep-v15-nano", "Qwen3-Embedding-0.6B", "vae")
 
 @cache
 def _configs() -> tuple[str, ...]:
-    return tuple((bundled() / name / "config.json").read_text("utf-8") for name in _FOLDERS)
+    return tuple((BUNDLED / name / "config.json").read_text("utf-8") for name in _FOLDERS)
 
 
 def config(rng: Random) -> Any:
