@@ -1,1 +1,1 @@
-"""What `scripts/gpu-check` runs: sections, each a function of a `Bench` that returns rows."""
+"""What `scripts/gpu_check` runs: sections, each a function of a `Bench` that returns rows."""

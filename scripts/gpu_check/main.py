@@ -43,7 +43,7 @@ NEEDS = 30  # seconds that must be left for a section to begin
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="gpu-check",
+        prog="scripts/gpu_check",
         description="Check networks, times and memory on this machine's card; at most 8 minutes.",
     )
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"), metavar="FILE")

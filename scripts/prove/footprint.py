@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from footprints.traces import model, songs, trace
+from footprint.traces import model, songs, trace
 
 from headroom.models.acestep.requests.songs import Text2Music
 

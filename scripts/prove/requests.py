@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from footprints.allocator import RELEASED, Fixed, Growing, needed
+from footprint.allocator import RELEASED, Fixed, Growing, needed
 
 from headroom.device.simulated import SimulatedDevice
 from headroom.errors import Cancelled, DoesNotFit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from guides.contents import anchor_of, contents
-from guides.pages import GUIDES, LANGUAGES, filled, path
+from docs.contents import anchor_of, contents
+from docs.pages import GUIDES, LANGUAGES, filled, path
 
 # Words that readers of a language stumble over, each with the one to use.
 AVOIDED = {

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from guides import pages, samples, words
 
+from docs import pages, samples, words
 from headroom.cli import plan as plan_command
 from headroom.cli import profile
 from headroom.cli.main import COMMANDS
@@ -124,7 +124,7 @@ def test_the_program_says_what_is_stale_and_with_check_writes_nothing(
             copy.write_text(text(guide, language), encoding="utf-8", newline="\n")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    main = runpy.run_path(str(ROOT / "scripts" / "docs"))["main"]
+    main = runpy.run_path(str(ROOT / "scripts" / "docs" / "__main__.py"))["main"]
     monkeypatch.setattr(sys, "argv", ["docs", "--check"])
     assert main() == 0
     page = tmp_path / "docs" / "ko" / "BENCHMARK.md"

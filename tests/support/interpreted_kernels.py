@@ -2,7 +2,7 @@
 
 A process of its own, since Triton decides when it is imported: prints one JSON object of relative
 distances by case. What only a card can show (compilation, early launches, what is asked for ahead)
-is left to `scripts/gpu-check`.
+is left to `scripts/gpu_check`.
 """
 
 from __future__ import annotations

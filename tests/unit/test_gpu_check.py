@@ -1,4 +1,4 @@
-"""`scripts/gpu-check` end to end on the host, with the bundled checkpoint's sizes."""
+"""`scripts/gpu_check` end to end on the host, with the bundled checkpoint's sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def program(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.long
 def test_a_dry_run_goes_through_every_section(tmp_path: Path):
     out = tmp_path / "report.json"
-    command = [sys.executable, str(ROOT / "scripts" / "gpu-check"), "--small", "--device", "cpu"]
+    command = [sys.executable, str(ROOT / "scripts" / "gpu_check"), "--small", "--device", "cpu"]
     done = subprocess.run(
         [*command, "--out", str(out)], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )

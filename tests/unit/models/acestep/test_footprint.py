@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from footprints.traces import model, trace, trace_timing
-from footprints.traces import songs as traced_songs
+from footprint.traces import model, trace, trace_timing
+from footprint.traces import songs as traced_songs
 from torch import nn
 
 from headroom.hardware.machine import card

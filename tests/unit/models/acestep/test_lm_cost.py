@@ -48,7 +48,7 @@ from support.alive import Alive
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "scripts"))
 
-from footprints.traces import ROOM, language_pool, trace_writing
+from footprint.traces import ROOM, language_pool, trace_writing
 
 BF16 = "bfloat16"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guides.words import Words, table
+from docs.words import Words, table
 from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import SIZES, Answer, answered
 from headroom.hardware.machine import card

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from guides.words import Words
+from docs.words import Words
 from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import answered
 from headroom.hardware.machine import card

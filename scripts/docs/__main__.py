@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Write what README.md and the guides in docs/{en,zh,ko,pt}/ take from the code, between markers.
 
 Tables of tiers and flags, and what the program prints, in every language. Words are in
-scripts/guides/words.toml; the runs that are shown are in scripts/guides/samples.json, and
+scripts/docs/words.toml; the runs that are shown are in scripts/docs/samples.json, and
 `--sample FILE` takes one from a file of `acestep profile --benchmark-output`. `--check` writes
 nothing, and ends with 1 where a guide says something else than the code.
 """
@@ -13,10 +12,10 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from guides.pages import every, filled, path
-from guides.samples import take
+from docs.pages import every, filled, path
+from docs.samples import take
 
 
 def main() -> int:

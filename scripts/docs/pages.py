@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from guides import flags, memory, samples, tiers
-from guides.contents import contents
-from guides.words import ENGLISH, LANGUAGES, Words, words
+from docs import flags, memory, samples, tiers
+from docs.contents import contents
+from docs.words import ENGLISH, LANGUAGES, Words, words
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = "contents"  # the part that is made of the page itself

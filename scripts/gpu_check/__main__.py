@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Check this machine's card in one call: `python scripts/gpu-check [--out FILE]`.
+"""Check this machine's card in one call: `python scripts/gpu_check [--out FILE]`.
 
 Parity of every network with the host, times of step, decode and song beside their floors, memory
 planned beside measured, the kernels that were taken. Writes one JSON file; the exit code is 1 if
@@ -11,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+SCRIPTS = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent / "src")]
 
 if __name__ == "__main__":
     from gpu_check.main import main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from guides.words import Words, table
+from docs.words import Words, table
 from headroom.memory.tiers import TIERS, Tier, tier_of
 
 OFFLOADS = {"cpu+dit": "CPU + DiT", "cpu": "CPU"}

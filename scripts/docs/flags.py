@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from guides.words import Words, table
+from docs.words import Words, table
 from headroom.cli import profile
 from headroom.cli.profile import FIELDS, FLAGS, SHOWN
 from headroom.engine.opening import Opening

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write what the stages of ACE-Step take (models/acestep/cost/workspaces.json).
 
 Runs the real modules at the released sizes over fake tensors, in a handful of lengths for each kind
@@ -16,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from footprints.kinds import KINDS, coefficients
+from footprint.kinds import KINDS, coefficients
 
-TARGET = Path(__file__).resolve().parents[1] / "src/headroom/models/acestep/cost/workspaces.json"
+TARGET = Path(__file__).resolve().parents[2] / "src/headroom/models/acestep/cost/workspaces.json"
 
 
 def main() -> int:

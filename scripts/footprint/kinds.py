@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from footprints.fit import Rows, aligned, largest, solve
-from footprints.traces import model, songs, trace, trace_timing, trace_writing
+from footprint.fit import Rows, aligned, largest, solve
+from footprint.traces import model, songs, trace, trace_timing, trace_writing
 from headroom.hardware.machine import DType
 from headroom.models.acestep.cost import measures
 from headroom.models.acestep.cost.lm_cost import measures as measures_of_writing
