@@ -97,6 +97,30 @@ def test_the_environment_is_read_by_settings_alone(
     assert check.uses_of_environment([file]) == expected
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"a.py": "import p.b", "b.py": "import p.c", "c.py": "import json"}, ""),
+        ({"a.py": "import p.b", "b.py": "from p import a"}, "src/p: a → b → a"),
+        ({"a.py": "from p.b import x", "b.py": "def f():\n  import p.a"}, "src/p: a → b → a"),
+        ({"a.py": "import p.b", "b.py": "import p.c", "c.py": "import p.b"}, "src/p: b → c → b"),
+        ({"a.py": "import p.b", "b.py": "if TYPE_CHECKING:\n    import p.a"}, ""),
+        ({"a.py": "import p.q.x", "q/x.py": "import p.a"}, "src/p: a → q → a"),
+        ({"q/x.py": "import p.q.y", "q/y.py": "import p.q.x"}, "src/p/q: x → y → x"),
+        ({"q/x.py": "import p.q.y", "q/y.py": "import p.r.x", "r/x.py": "import json"}, ""),
+    ],
+)
+def test_a_circle_of_imports_inside_a_folder_is_found(
+    check: ModuleType, tmp_path: Path, files: dict[str, str], expected: str
+) -> None:
+    for name, text in files.items():
+        file = tmp_path / "src" / "p" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    there = [tmp_path / "src" / "p" / name for name in files]
+    assert check.circles(there) == ([expected] if expected else [])
+
+
 def test_programs_without_an_ending_are_linted_too(check: ModuleType, tmp_path: Path) -> None:
     folder = tmp_path / "scripts"
     folder.mkdir()

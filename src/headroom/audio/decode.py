@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from io import SEEK_SET, BufferedReader
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from headroom.audio import containers
 from headroom.audio.containers import Part
 from headroom.audio.formats import READABLE
-from headroom.audio.layout import Places, vorbis_places, wave_places
+from headroom.audio.layout import vorbis_places, wave_places
 from headroom.audio.media import is_media, open_media
+from headroom.audio.sound import Block, Sound
 from headroom.errors import InvalidFile, InvalidSource
 from headroom.files import open_regular
 
@@ -30,32 +27,6 @@ _UNKNOWN = 1 << 48  # a header that does not know says 2^63 − 1
 # of Vorbis. More than that is missing.
 _SLACK = {"MP3": 2 * 1152, "OGG": 2 * 8192}
 _FLOATING = ("FLOAT", "DOUBLE")
-
-Block: TypeAlias = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """A file that is open.
-
-    rate      Hz
-    places    which loudspeaker each channel is for
-    promised  frames, as its header says; None where that does not know
-    slack     frames that may be missing of them
-    floating  whether its samples are floating point, without lossy coding
-    whole     whether they are exact: neither lossy nor floating point
-    remarks   what is odd about the file, and what is done about it
-    blocks    what is left of it, [n, channels] at a time; raises InvalidSource
-    """
-
-    rate: int
-    places: Places
-    promised: int | None
-    slack: int
-    floating: bool
-    whole: bool
-    remarks: tuple[str, ...]
-    blocks: Callable[[], Iterator[Block]]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from headroom.audio.aac import check_media, encode_aac, frames_written
 from headroom.audio.atomic import replacing
 from headroom.audio.containers import settle
 from headroom.audio.formats import ENDINGS, FORMATS, KINDS, Format, Kind, listed
-from headroom.errors import InvalidOutput
+from headroom.errors import HeadroomError, InvalidOutput
 
 if TYPE_CHECKING:
     from headroom.audio.wave import Audio
@@ -59,7 +59,6 @@ def write(
     installed, and for a rate, a number of channels or a
     length the format cannot hold; HeadroomError for samples that are not numbers.
     """
-    from headroom.audio.level import finite
     from headroom.audio.tags import write_tags
 
     name = format or format_of(path, field)
@@ -77,6 +76,21 @@ def write(
         except soundfile.LibsndfileError as error:
             raise OSError(errno.EIO, error.error_string.rstrip(". ")) from error
     return Path(path)
+
+
+def finite(audio: Audio, what: str = "the audio") -> Audio:
+    """The same audio. Raises HeadroomError where samples are NaN or infinite, saying how many."""
+    import torch
+
+    bad = ~torch.isfinite(audio.samples)
+    count = int(bad.sum())
+    if count:
+        first = int(bad.any(dim=0).int().argmax()) / audio.rate
+        raise HeadroomError(
+            f"{what}: {count} of {audio.samples.numel()} samples are not finite numbers, "
+            f"the first at {first:.3f} s."
+        )
+    return audio
 
 
 def check_codec(format: Format, field: str, value: object) -> None:

@@ -16,10 +16,11 @@ import numpy as np
 import soxr
 
 from headroom.audio.atomic import write_json
-from headroom.audio.decode import Block, Sound, opened
+from headroom.audio.decode import opened
 from headroom.audio.encode import FORMATS, Format, format_of, write
 from headroom.audio.formats import READABLE
 from headroom.audio.layout import to_stereo
+from headroom.audio.sound import Block, Sound
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidSource
 

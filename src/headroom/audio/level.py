@@ -1,11 +1,10 @@
-"""Loudness: peaks, fades, and whether the samples are numbers at all."""
+"""Loudness: peaks, and fades."""
 
 from __future__ import annotations
 
 import torch
 
 from headroom.audio.wave import SILENCE, Audio
-from headroom.errors import HeadroomError
 
 
 def peak(audio: Audio) -> float:
@@ -46,16 +45,3 @@ def fade(audio: Audio, fade_in: float, fade_out: float) -> Audio:
     if last:
         samples[:, -last:] *= torch.arange(last - 1, -1, -1) / last
     return Audio(samples, audio.rate)
-
-
-def finite(audio: Audio, what: str = "the audio") -> Audio:
-    """The same audio. Raises HeadroomError where samples are NaN or infinite, saying how many."""
-    bad = ~torch.isfinite(audio.samples)
-    count = int(bad.sum())
-    if count:
-        first = int(bad.any(dim=0).int().argmax()) / audio.rate
-        raise HeadroomError(
-            f"{what}: {count} of {audio.samples.numel()} samples are not finite numbers, "
-            f"the first at {first:.3f} s."
-        )
-    return audio

@@ -16,16 +16,14 @@ from contextlib import contextmanager
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from headroom.audio.formats import GET_MEDIA, READABLE, has_media
 from headroom.audio.layout import Places, wave_places
+from headroom.audio.sound import Block, Sound
 from headroom.errors import InvalidSource
-
-if TYPE_CHECKING:
-    from headroom.audio.decode import Block, Sound
 
 SECONDS = 120.0  # for a whole file; ten minutes of sound take a few
 _CHILD = Path(__file__).with_name("media_child.py")
@@ -56,8 +54,6 @@ def _demuxer(file: BufferedReader) -> str | None:
 @contextmanager
 def open_media(file: BufferedReader, path: str | Path, field: str) -> Iterator[Sound]:
     """The file, from its first sample. Raises InvalidSource, also where PyAV is not installed."""
-    from headroom.audio.decode import Sound
-
     if not has_media():
         why = f"is read through PyAV, which is not installed here ({GET_MEDIA})"
         raise InvalidSource(field, path, why, READABLE)

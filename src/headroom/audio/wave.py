@@ -12,7 +12,7 @@ from headroom.audio.layout import to_stereo, wave_places
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from headroom.audio.files import Format
+    from headroom.audio.formats import Format
 
 SILENCE = 1e-6
 """Samples below this are silence. Source: ACE-Step 1.5, treatment of reference audio."""
@@ -62,11 +62,11 @@ class Audio:
         *,
         force: bool = False,
     ) -> Path:
-        """Write to a file, whose name decides the format; see `headroom.audio.files.write`.
+        """Write to a file, whose name decides the format; see `headroom.audio.encode.write`.
 
         A file that is there is replaced with `force`; without it, InvalidOutput is raised.
         """
-        from headroom.audio.files import write
+        from headroom.audio.encode import write
 
         return write(path, self, format, bitrate, tags, force=force)
 

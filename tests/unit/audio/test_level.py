@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headroom.audio.level import anticlip, fade, finite, normalise, peak
+from headroom.audio.encode import finite
+from headroom.audio.level import anticlip, fade, normalise, peak
 from headroom.audio.wave import Audio
 from headroom.errors import HeadroomError
 

@@ -14,8 +14,9 @@ import pytest
 import soundfile
 
 from headroom.audio import decode, files
-from headroom.audio.decode import BLOCK, Block
+from headroom.audio.decode import BLOCK
 from headroom.audio.files import loudest, probe, read, read_stereo
+from headroom.audio.sound import Block
 from headroom.errors import InvalidSource
 from support import synth
 
