@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from docs.words import Words, table
-from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import SIZES, Answer, answered
+from headroom.engine.options import EngineOptions
 from headroom.hardware.machine import card
 from headroom.memory.footprint import Component
-from headroom.memory.limits import Choices
 from headroom.memory.tiers import LM_SIZES, tier_of
 from headroom.models.acestep.cost.components import (
     Networks,
@@ -116,14 +115,14 @@ def table_of_cards(say: Words) -> str:
 
 def planned(request: Text2Music, gigabytes: float, lm: str | None, offload: str) -> Answer:
     """The plan of a request on a card of that size, under the published policy."""
-    choices = Choices(
-        lm=None if lm is None else f"acestep-5Hz-lm-{lm}",
+    flags = EngineOptions(
+        policy="published",
+        lm_model=None if lm is None else f"acestep-5Hz-lm-{lm}",
         init_lm=True if lm is not None else None,
         offload=False if offload == "off" else None,
         offload_dit=False if offload == "off" else None,
         quantization="none" if offload == "off" else None,
     )
-    flags = EngineFlags("auto", "auto", None, None, None, None, "published", choices)
     return answered(request, released(VARIANTS[USUAL_DIT]), card(gigabytes), flags, Settings())
 
 

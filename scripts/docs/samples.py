@@ -14,10 +14,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from docs.words import Words
-from headroom.cli.parser import EngineFlags
 from headroom.cli.plan import answered
+from headroom.engine.options import EngineOptions
 from headroom.hardware.machine import card
-from headroom.memory.limits import Choices
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.models.acestep.unopened import released
@@ -91,8 +90,7 @@ def _kept(name: str) -> list[dict[str, Any]]:
 
 def notes(say: Words) -> str:
     """What is answered to someone who asks a small card for too much."""
-    flags = EngineFlags("auto", "auto", None, None, None, None,
-                        choices=Choices(lm="acestep-5Hz-lm-4B"))  # fmt: skip
+    flags = EngineOptions(lm_model="acestep-5Hz-lm-4B")
     request = Text2Music(caption="a song", thinking=True, duration=900, batch_size=6)
     said = answered(request, released(VARIANTS[MODEL]), card(8), flags, Settings())
     return _block(f"note: {note.sentence()}" for note in said.notes)

@@ -13,8 +13,8 @@ from acestep.later import NoAdapters
 from acestep.music_call import BATCH, MusicCall, as_method
 from headroom import paths
 from headroom.engine.opening import Opening
+from headroom.engine.options import EngineOptions
 from headroom.errors import HeadroomError, InvalidRequest
-from headroom.memory.limits import Choices
 from headroom.models.acestep.requests.tasks import GENERATE, TASKS
 from headroom.settings import load
 from headroom.weights.catalog import VAE
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 NOT_READY = "Model not fully initialized"
 SAMPLE_RATE = 48_000
-NO_CHOICES = Choices()
 
 
 class NotReady(HeadroomError):
@@ -102,21 +101,18 @@ class AceStepHandler(NoAdapters):
         self.offload_to_cpu, self.offload_dit_to_cpu = offload_to_cpu, offload_dit_to_cpu
         self.quantization, self.compiled = quantization, compile_model
         self._root = Path(project_root) if project_root else None
-        choices = Choices(
-            offload=offload_to_cpu or None,
-            offload_dit=offload_dit_to_cpu or None,
-            quantization=quantization,
-        )
         try:
             _check_alone(component_device_map, vae_checkpoint or vae_variant)
-            self._opening = Opening(
-                settings=load(),
+            options = EngineOptions(
                 device=device,
                 model=Path(config_path or "").name or None,
                 checkpoint_dir=checkpoints(self._root),
                 compile=compile_model or None,
-                choices=choices,
+                offload=offload_to_cpu or None,
+                offload_dit=offload_dit_to_cpu or None,
+                quantization=quantization,
             )
+            self._opening = Opening(load(), options)
             opened = self.engine_for(None)
         except HeadroomError as error:
             self._close()
@@ -145,7 +141,7 @@ class AceStepHandler(NoAdapters):
         if wanted is None:
             raise NotReady
         if language is not None and language.llm_initialized:
-            wanted = replace(wanted, choices=language.choices(wanted.choices))
+            wanted = replace(wanted, options=language.options(wanted.options))
         elif self._engine is not None:  # one with a language model does as well
             return self._engine
         if self._engine is not None and self._opened == wanted:

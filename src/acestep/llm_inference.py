@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,8 @@ from acestep.llm_prompts import Prompts
 from acestep.sheets import NOT_READY, Drawn, as_dict, formatting, inspiring, understanding
 from headroom import paths
 from headroom.engine.opening import Opening
+from headroom.engine.options import EngineOptions
 from headroom.errors import HeadroomError
-from headroom.memory.limits import Choices
 from headroom.models.acestep.text.lm_prompts import NOTHING
 from headroom.settings import load
 from headroom.units import GIB
@@ -24,7 +23,6 @@ from headroom.weights.catalog import USUAL_LM
 if TYPE_CHECKING:
     from headroom.engine.engine import Engine
 
-NO_CHOICES = Choices()
 MOST_TOKENS = 4096  # of a prompt and its answer, as ACE-Step has it
 SMALL_GB = 8.0  # of a card, below which ACE-Step calls it one of low memory
 
@@ -43,9 +41,10 @@ class LLMHandler(Prompts):
         self._folder = Path("checkpoints")
         self._engine: Engine | None = None
 
-    def choices(self, before: Choices = NO_CHOICES) -> Choices:
-        """What of the policy's row it sets, beside what was chosen before."""
-        return replace(before, lm=self._name, lm_backend=self.llm_backend or None, init_lm=True)
+    def options(self, before: EngineOptions) -> EngineOptions:
+        """The options it sets, beside those that were chosen before."""
+        chosen = {"lm_model": self._name, "lm_backend": self.llm_backend or None, "init_lm": True}
+        return before.model_copy(update=chosen)
 
     def initialize(
         self,
@@ -85,7 +84,8 @@ class LLMHandler(Prompts):
         if self._engine is None:
             folder = opened_from(self._folder, self._name)
             self._engine = Opening(
-                load(), device=self.device, checkpoint_dir=folder, choices=self.choices()
+                load(),
+                self.options(EngineOptions(device=self.device, checkpoint_dir=folder)),
             ).open()
         return self._engine
 

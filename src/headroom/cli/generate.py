@@ -35,10 +35,11 @@ from headroom.cli.output import (
     tell_report,
     tell_songs,
 )
-from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
+from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.play import Player, find_player
 from headroom.cli.progress import has_bars, shown, stoppable
 from headroom.engine.names import Names, inputs_of
+from headroom.engine.options import EngineOptions
 from headroom.errors import (
     Cancelled,
     HeadroomError,
@@ -218,7 +219,7 @@ def _shown(family: Family, words: Sequence[str], settings: Settings) -> Parser:
 def _several(
     args: argparse.Namespace,
     fields: Mapping[str, object],
-    flags: EngineFlags,
+    flags: EngineOptions,
     files: Files,
     settings: Settings,
     told: Told,
@@ -282,7 +283,7 @@ def _request(line: str, where: str, family: Family) -> Request:
 def _make(
     groups: Sequence[Sequence[Order]],
     files: Files,
-    flags: EngineFlags,
+    flags: EngineOptions,
     settings: Settings,
     told: Told,
 ) -> int:
@@ -331,7 +332,7 @@ def _save_all(
 def _replay(
     args: argparse.Namespace,
     fields: Mapping[str, object],
-    flags: EngineFlags,
+    flags: EngineOptions,
     files: Files,
     settings: Settings,
     told: Told,

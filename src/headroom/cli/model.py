@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headroom.cli.parser import EngineFlags, Parser
+from headroom.cli.parser import Parser
 from headroom.engine.opening import Opening
+from headroom.engine.options import EngineOptions
 from headroom.errors import InvalidCheckpoint
 from headroom.models.family import Family, ModelFolders, Offer
 from headroom.models.registry import family_named
@@ -71,23 +72,12 @@ def offer_in_use(family: Family, words: Sequence[str], settings: Settings) -> Of
     return None if item is None else family.folders.offer(item)
 
 
-def opening(flags: EngineFlags, settings: Settings) -> Opening:
+def opening(flags: EngineOptions, settings: Settings) -> Opening:
     """How the flags say an engine is to be opened."""
-    return Opening(
-        settings=flags.settings_with(settings),
-        device=flags.device,
-        dtype=flags.dtype,
-        model=flags.model,
-        checkpoint_dir=flags.checkpoint_dir,
-        compile=flags.compile,
-        threads=flags.threads,
-        policy=flags.policy,
-        choices=flags.choices,
-        family=flags.family,
-    )
+    return Opening(flags.settings_with(settings), flags)
 
 
-def open_engine(flags: EngineFlags, settings: Settings) -> Engine:
+def open_engine(flags: EngineOptions, settings: Settings) -> Engine:
     """The engine as the flags say. Raises HeadroomError; torch is loaded here."""
     return opening(flags, settings).open()
 

@@ -15,15 +15,9 @@ from typing import cast
 
 from headroom.cli.family import family_in
 from headroom.cli.output import tell_notes
-from headroom.cli.parser import (
-    AUTO,
-    EngineFlags,
-    Parser,
-    add_engine_flags,
-    engine_flags,
-    spelt,
-)
+from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.engine.limits import asks, limits, most_seconds, usual_inside
+from headroom.engine.options import AUTO, EngineOptions
 from headroom.engine.terms import (
     advice,
     first_plan,
@@ -151,7 +145,7 @@ def answered(
     request: Request,
     planned: Unopened,
     machine: Machine,
-    flags: EngineFlags,
+    flags: EngineOptions,
     settings: Settings,
 ) -> Answer:
     """The plan of a request on a machine, inside the limits in force there."""
@@ -191,7 +185,7 @@ def answered(
     return replace(answer, plan=made, others=others, notes=(*every, *free), advice=better)
 
 
-def _machine(vram: str | None, flags: EngineFlags, settings: Settings) -> Machine:
+def _machine(vram: str | None, flags: EngineOptions, settings: Settings) -> Machine:
     """The machine that is planned for.
 
     A size makes it a card that nobody has, of the kind of device that was named. Raises
@@ -234,7 +228,7 @@ def _table(
     request: Request,
     planned: Unopened,
     vram: str | None,
-    flags: EngineFlags,
+    flags: EngineOptions,
     settings: Settings,
     as_object: bool,
 ) -> int:

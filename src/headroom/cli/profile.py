@@ -19,9 +19,10 @@ from headroom.audio.files import probe
 from headroom.cli.family import family_in
 from headroom.cli.model import check_model, opening
 from headroom.cli.orders import check_sources
-from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
+from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.cli.progress import shown, stoppable
 from headroom.engine.opening import Opening
+from headroom.engine.options import EngineOptions
 from headroom.errors import Cancelled, InvalidRequest
 from headroom.models.family import Family
 from headroom.models.registry import family_named
@@ -280,7 +281,7 @@ def _without_default(text: str) -> str:
     return re.sub(r"\s*\((?:default|left open): [^()]*(?:\([^()]*\)[^()]*)*\)", "", text)
 
 
-def _opening(flags: EngineFlags, settings: Settings, mode: Mode, family: Family) -> Opening:
+def _opening(flags: EngineOptions, settings: Settings, mode: Mode, family: Family) -> Opening:
     """How engines are opened. A tier test leaves the language model to the tier."""
     check_model(flags.model, flags.checkpoint_dir, settings, family)
     made = opening(flags, settings)
@@ -289,7 +290,7 @@ def _opening(flags: EngineFlags, settings: Settings, mode: Mode, family: Family)
     if mode != "tier-test" and flags.choices.lm is None and settings.lm_model is None:
         here = installed(checkpoint_dirs(settings, flags.checkpoint_dir), family.folders.bundled)
         if any(item.name == USUAL_LM and item.ready for item in here):
-            return replace(made, choices=replace(flags.choices, lm=USUAL_LM))
+            return replace(made, options=flags.model_copy(update={"lm_model": USUAL_LM}))
     return made
 
 

@@ -11,7 +11,7 @@ from headroom import paths
 from headroom.audio.encode import FORMATS, Format, format_of
 from headroom.cli.orders import usual_format
 from headroom.cli.output import Place, container, place
-from headroom.cli.parser import AUTO, EngineFlags
+from headroom.engine.options import AUTO, EngineOptions
 from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
 from headroom.models.registry import family_named
 from headroom.runtime.events import Stop, Tell
@@ -32,7 +32,7 @@ class Again:
     place: Place
 
 
-def check_alone(fields: Mapping[str, object], flags: EngineFlags, requests: str | None) -> None:
+def check_alone(fields: Mapping[str, object], flags: EngineOptions, requests: str | None) -> None:
     """Raise InvalidRequest for a flag that says what the recording says already."""
     said: dict[str, object] = dict(fields)
     if requests is not None:
@@ -61,7 +61,7 @@ def find(path: Path, output: str | None, folder: Path, force: bool = False) -> A
     return Again(provenance, path.stem, where)
 
 
-def again(song: Again, flags: EngineFlags, tell: Tell, stop: Stop, timed: bool) -> Result:
+def again(song: Again, flags: EngineOptions, tell: Tell, stop: Stop, timed: bool) -> Result:
     """Make it. Raises what `headroom.engine.replay` raises."""
     from headroom.engine.replay import replay
 

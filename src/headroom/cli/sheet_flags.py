@@ -12,7 +12,8 @@ from typing import Any
 
 from headroom import paths
 from headroom.audio.files import probe
-from headroom.cli.parser import EngineFlags, Parser, add_engine_flags, engine_flags, spelt
+from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
+from headroom.engine.options import EngineOptions
 from headroom.engine.seeds import DRAWN_BITS
 from headroom.errors import InvalidRequest, UnreadableFile
 from headroom.models.acestep.requests.language_fields import CALM
@@ -52,7 +53,7 @@ class Asked:
     """
 
     wish: SheetWish
-    flags: EngineFlags
+    flags: EngineOptions
     heard: Path | None
     json: bool
     quiet: bool

@@ -13,10 +13,11 @@ from typing import TypeVar
 from headroom.audio.wave import Audio
 from headroom.device import Device
 from headroom.engine.acts import Acts
-from headroom.engine.arguments import DTYPES, check_names, check_terms, settings_in_force
+from headroom.engine.arguments import check_terms, options_said, settings_in_force
 from headroom.engine.desk import Desk
 from headroom.engine.limits import batch_default, limits, most_seconds, usual_inside
 from headroom.engine.management import Managed, unused_timeout
+from headroom.engine.options import AUTO, EngineOptions
 from headroom.engine.provenance import Provenance
 from headroom.engine.record import record
 from headroom.engine.result import Result, report
@@ -38,7 +39,7 @@ from headroom.models.base import (
     Thinker,
     Thought,
 )
-from headroom.models.registry import USUAL, check_family, language_size, open_family
+from headroom.models.registry import USUAL, language_size, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import Request
 from headroom.runtime.compile_choice import CompileChoice
@@ -52,7 +53,8 @@ R = TypeVar("R")
 class Engine(Acts, Managed):
     """Makes songs on one device with one model. Constructing it probes, and loads nothing.
 
-    device          auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1
+    device          auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1. Or an
+                    EngineOptions, which says this and the options up to `policy`
     dtype           auto, float32, bfloat16 or float16
     model           name of a model folder; None: the best that is installed
     checkpoint_dir  where model folders are; None: what the settings say
@@ -72,8 +74,8 @@ class Engine(Acts, Managed):
 
     def __init__(
         self,
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str | EngineOptions = AUTO,
+        dtype: str = AUTO,
         model: str | None = None,
         checkpoint_dir: str | Path | None = None,
         *,
@@ -85,36 +87,38 @@ class Engine(Acts, Managed):
         choices: Choices = NO_CHOICES,
         settings: Settings | None = None,
     ) -> None:
-        check_names(device, dtype, model, checkpoint_dir, compile, threads)
-        check_family(family)
-        self.settings = settings_in_force(settings)
-        policy = self.settings.policy if policy is None else policy
+        options = options_said(
+            device, dtype, model, checkpoint_dir, family, compile, threads, policy
+        )
+        self.settings = options.settings_with(settings_in_force(settings))
+        policy = options.policy_in(self.settings)
+        choices = options.choices if choices == NO_CHOICES else choices
         check_terms(policy, choices, wishes)
         said = choices_of(choices, self.settings)
         check_terms(policy, said, wishes)
-        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        size = language_size(family, said.lm, self.settings, folder)
+        folder = options.checkpoint_dir
+        size = language_size(options.family, said.lm, self.settings, folder)
         said = replace(said, lm_size=size)
-        self.device: Device = opened(self.settings, device)
+        self.device: Device = opened(self.settings, options.device)
         machine = machine_of(self.device, self.settings)
         captures = self.device.can_capture()
         found = terms_in_force(machine, policy, said, self.settings, captures)
         self.terms = replace(found, notes=(*found.notes, *unused_timeout(self.settings)))
-        self.family = family
+        self.family = options.family
         self._compile = CompileChoice(
             self.device,
-            said.compile if compile is None else compile,
+            said.compile if options.compile is None else options.compile,
             promised=bool(self.terms.compile) and machine.kind == "cuda",
             folder=self.settings.cache_dir,
         )
-        name = self.settings.model if model is None else model
+        name = self.settings.model if options.model is None else options.model
         otherwise = said.lm == "none" or any(n.field == "lm_model" for n in self.terms.notes)
         self._setup = Setup(
             self.device,
             machine,
             name,
             folder,
-            DTYPES[dtype],
+            options.precision,
             self._compile,
             None if otherwise else said.lm,
             self.terms.lms,
@@ -122,7 +126,7 @@ class Engine(Acts, Managed):
             self.settings,
         )
         self._desk = Desk(
-            self.device, machine, self.terms, self.settings, said, wishes, threads,
+            self.device, machine, self.terms, self.settings, said, wishes, options.threads,
             lambda: self.model.loaders(),
         )  # fmt: skip
         self._language: str | None = None  # the one that was last at work

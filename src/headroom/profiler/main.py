@@ -245,7 +245,7 @@ def _unused(options: Options, request: Request, face: Face) -> None:
     """Say what was set for a language model that nobody asks for."""
     if asks(request) is not None:
         return
-    choices = options.opening.choices
+    choices = options.opening.options.choices
     set_here = {"lm_model": choices.lm, "lm_backend": choices.lm_backend}
     named = [name for name, value in set_here.items() if value is not None]
     named += sorted(options.fields & set(options.family.language_fields))

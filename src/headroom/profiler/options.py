@@ -72,7 +72,7 @@ class Options:
     @property
     def family(self) -> Family:
         """The family of models that is profiled."""
-        return family_named(self.opening.family)
+        return family_named(self.opening.options.family)
 
     def request(self, thinking: bool | None = None) -> Request:
         """The request: what was said, the example where nobody said anything, and the language

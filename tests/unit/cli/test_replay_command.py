@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from headroom.cli.parser import EngineFlags
 from headroom.cli.replay import check_alone, find
 from headroom.engine.engine import Engine
+from headroom.engine.options import EngineOptions
 from headroom.errors import InvalidOutput, InvalidRequest, InvalidSource
 from tone_model.requests import Tone
 
-NO_FLAGS = EngineFlags("auto", "auto", None, None, None, None)
+NO_FLAGS = EngineOptions()
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +62,15 @@ def test_what_cannot_be_replayed_or_written_is_named(song: Path, tmp_path: Path)
     ("fields", "flags", "requests", "named"),
     [
         ({"bpm": "90"}, NO_FLAGS, None, "bpm: '90'"),
-        ({}, EngineFlags("auto", "float16", None, None, None, None), None, "dtype: 'float16'"),
-        ({}, EngineFlags("auto", "auto", "m", None, None, None), None, "model: 'm'"),
-        ({}, EngineFlags("auto", "auto", None, None, False, None), None, "compile: False"),
-        ({}, EngineFlags("auto", "auto", None, None, None, 2), None, "threads: 2"),
+        ({}, EngineOptions(dtype="float16"), None, "dtype: 'float16'"),
+        ({}, EngineOptions(model="m"), None, "model: 'm'"),
+        ({}, EngineOptions(compile=False), None, "compile: False"),
+        ({}, EngineOptions(threads=2), None, "threads: 2"),
         ({}, NO_FLAGS, "r.jsonl", "requests: 'r.jsonl'"),
     ],
 )
 def test_what_the_song_says_is_not_said_again(
-    fields: dict[str, object], flags: EngineFlags, requests: str | None, named: str
+    fields: dict[str, object], flags: EngineOptions, requests: str | None, named: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
         check_alone(fields, flags, requests)
@@ -78,4 +78,4 @@ def test_what_the_song_says_is_not_said_again(
 
 
 def test_where_it_is_made_may_be_said(tmp_path: Path) -> None:
-    check_alone({}, EngineFlags("cpu", "auto", None, tmp_path, None, None), None)
+    check_alone({}, EngineOptions(device="cpu", checkpoint_dir=tmp_path), None)

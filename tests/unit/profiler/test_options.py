@@ -64,13 +64,14 @@ def test_old_names_reach_what_they_name() -> None:
         "--config-path acestep-v15-base --lm-model acestep-5Hz-lm-0.6B --lm-backend pt "
         "--offload-to-cpu --offload-dit-to-cpu --quantization int8_weight_only --device cpu"
     )
-    opening, choices = found.opening, found.opening.choices
+    opening = found.opening.options
+    choices = opening.choices
     assert (opening.device, opening.model) == ("cpu", "acestep-v15-base")
     assert (choices.offload, choices.offload_dit, choices.quantization) == (
         True, True, "int8_weight_only",
     )  # fmt: skip
     assert (choices.lm, choices.lm_backend) == ("acestep-5Hz-lm-0.6B", "pt")
-    assert options().opening.choices.offload is None
+    assert options().opening.options.choices.offload is None
     made = request("--duration 20 --batch-size 2 --inference-steps 4 --seed 7 --guidance-scale 3")
     assert (made.duration, made.batch_size, made.inference_steps) == (20, 2, 4)
     assert (made.seed, made.guidance_scale) == (7, 3)

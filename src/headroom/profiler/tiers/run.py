@@ -74,25 +74,25 @@ def tier_test(options: Options, say: Say) -> TierTest:
 
 def work_of(size: float, options: Options) -> Work:
     """What the process for a size is told."""
-    opening = options.opening
+    opened, settings = options.opening.options, options.opening.settings
     request: Any = options.request()  # of the family that tiers are published for
     steps = request.inference_steps if "inference_steps" in options.fields else None
-    compile = opening.settings.compile if opening.compile is None else opening.compile
-    folder = opening.checkpoint_dir
+    compile = settings.compile if opened.compile is None else opened.compile
+    folder = opened.checkpoint_dir
     return Work(
         vram=size,
         cases=cases_of(size, options),
-        model=opening.model or opening.settings.model or USUAL_DIT,
+        model=opened.model or settings.model or USUAL_DIT,
         caption=request.caption,
         lyrics=request.lyrics,
         duration=options.tier_duration,
-        device=opening.device,
-        dtype=opening.dtype,
+        device=opened.device,
+        dtype=opened.dtype,
         checkpoint_dir=None if folder is None else str(folder.absolute()),
         steps=steps,
         compile=compile,
         skip_compile=options.tier_skip_compile,
-        threads=opening.threads,
+        threads=opened.threads,
     )
 
 
