@@ -16,15 +16,13 @@ from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.engine.options import EngineOptions
 from headroom.engine.seeds import DRAWN_BITS
 from headroom.errors import InvalidRequest, UnreadableFile
-from headroom.models.acestep.requests.language_fields import CALM
-from headroom.models.acestep.requests.songs import TASKS, Text2Music
-from headroom.models.acestep.text.codes_text import CODEBOOK, codes_in
 from headroom.models.base import SheetWish
+from headroom.models.registry import family_named
 from headroom.params.clamp import change
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, mark_basic, text_of
 from headroom.params.read import validate
-from headroom.params.request import spellings
+from headroom.params.request import Request, spellings
 
 SAMPLING = (
     "lm_temperature", "lm_top_k", "lm_top_p", "lm_repetition_penalty", "use_constrained_decoding",
@@ -122,7 +120,7 @@ def parser(command: Command) -> Parser:
 
 def params(command: Command, names: Sequence[str] | None = None) -> tuple[Param, ...]:
     """Its fields (or those that are named), described as they act in it."""
-    found = {param.name: param for param in union(TASKS.values())}
+    found = {param.name: param for param in union(family_named().requests.values())}
     return tuple(_here(found[n], command) for n in (command.fields if names is None else names))
 
 
@@ -145,7 +143,8 @@ def asked(command: Command, words: Sequence[str]) -> Asked:
         raise InvalidRequest("caption", texts, "one caption, not two")
     elif texts:
         said["caption"] = texts
-    request = validate(Text2Music, said)
+    # Its fields by the names that song sheets have them under.
+    request: Any = validate(family_named().usual_request, said)
     told = request.model_fields_set
     _check_limits(request, told, command)
     if command is COMPOSE:
@@ -189,13 +188,17 @@ def _here(param: Param, command: Command) -> Param:
         knob = replace(knob, left_open=command.left_open, stand_in=None)
         param = replace(param, optional=True, default=None)
     if param.name == "lm_temperature" and command.calm:
-        param = replace(param, default=CALM)
+        param = replace(param, default=family_named().calm)
     return replace(param, knob=knob)
 
 
 def _by_field(said: Mapping[str, object]) -> dict[str, object]:
     """What was said, by the names of fields. Raises InvalidRequest for two values of one."""
-    names = {old: name for model in TASKS.values() for old, name in spellings(model).items()}
+    names = {
+        old: name
+        for model in family_named().requests.values()
+        for old, name in spellings(model).items()
+    }
     found: dict[str, object] = {}
     for spelling, value in said.items():
         name = names[spelling]
@@ -209,7 +212,7 @@ def _source(texts: str, said: dict[str, object]) -> tuple[Path | None, str]:
     """The recording that is to be heard, or codes; taken out of what was said."""
     named = [(name, str(said.pop(name))) for name in _SOURCES if name in said]
     if texts:
-        is_codes = texts.startswith("@") or bool(codes_in(texts))
+        is_codes = texts.startswith("@") or bool(_read(texts))
         named.append((CODES if is_codes else SOURCE, texts))
     if not named:
         raise InvalidRequest("source", "", _READ)
@@ -227,16 +230,23 @@ def _source(texts: str, said: dict[str, object]) -> tuple[Path | None, str]:
 
 
 def _codes(text: str) -> str:
-    found = codes_in(text)
+    found = _read(text)
     if not found:
         allowed = "<|audio_code_N|> one after another, or numbers with commas"
         raise InvalidRequest("codes", text[:60], allowed)
-    if max(found) >= CODEBOOK:
-        raise InvalidRequest("codes", max(found), f"codes from 0 to {CODEBOOK - 1}")
+    known = family_named().codes
+    if known is not None and max(found) >= known.count:
+        raise InvalidRequest("codes", max(found), f"codes from 0 to {known.count - 1}")
     return text
 
 
-def _check_limits(request: Text2Music, told: set[str], command: Command) -> None:
+def _read(text: str) -> list[int]:
+    """The codes of a text."""
+    known = family_named().codes
+    return [] if known is None else known.read(text)
+
+
+def _check_limits(request: Request, told: set[str], command: Command) -> None:
     """Raise InvalidRequest for a number beyond its limits, where it is not brought inside later:
     how tokens are drawn, and whatever is scored."""
     for param in params(command):
@@ -247,13 +257,13 @@ def _check_limits(request: Text2Music, told: set[str], command: Command) -> None
                 raise InvalidRequest(param.name, value, param.allowed())
 
 
-def _is_told(request: Text2Music, name: str) -> bool:
+def _is_told(request: Request, name: str) -> bool:
     """Whether a value was given, and not one that leaves the choice open."""
-    open_ = (None, Text2Music.model_fields[name].default)
+    open_ = (None, type(request).model_fields[name].default)
     return name in request.model_fields_set and getattr(request, name) not in open_
 
 
-def _sampling(request: Text2Music, told: set[str]) -> dict[str, Any]:
+def _sampling(request: Any, told: set[str]) -> dict[str, Any]:
     """How tokens are drawn, by the names of a wish; what nobody said is left to the model."""
     names = {"temperature": "lm_temperature", "top_k": "lm_top_k", "top_p": "lm_top_p",
              "penalty": "lm_repetition_penalty"}  # fmt: skip

@@ -177,6 +177,7 @@ class Family:
     words     the field that words without a flag are
     source_check  raises InvalidRequest for a request that a source of so many seconds cannot serve
     language_fields  what of its requests is for a language model
+    calm      the temperature that a language model draws with where it understands
     steps_field  what of its requests says the steps of denoising; `steps_of`: those of a song
     unread    names that other programs send and no field answers to
     """
@@ -194,6 +195,7 @@ class Family:
     language_size: LanguageSize | None = None
     source_check: SourceCheck | None = None
     language_fields: tuple[str, ...] = ()
+    calm: float | None = None
     steps_field: str | None = None
     steps_of: Callable[[Song], int] | None = None
     unread: Mapping[str, Unread] = field(default_factory=lambda: _NO_FIELDS)

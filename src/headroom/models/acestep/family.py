@@ -10,7 +10,7 @@ from typing import cast
 from headroom.models.acestep.language.lm_sizes import BUNDLED, size_of_named
 from headroom.models.acestep.networks.checks import read_sizes
 from headroom.models.acestep.requests import examples
-from headroom.models.acestep.requests.language_fields import LanguageFields
+from headroom.models.acestep.requests.language_fields import CALM, LanguageFields
 from headroom.models.acestep.requests.regions import MOST_SECONDS, growth
 from headroom.models.acestep.requests.songs import TASKS, Lego, Repaint, request_from
 from headroom.models.acestep.requests.unread_names import UNREAD
@@ -73,6 +73,7 @@ FAMILY = Family(
     language_size=size_of_named,
     source_check=_check_region,
     language_fields=tuple(LanguageFields.model_fields),
+    calm=CALM,
     steps_field="inference_steps",
     steps_of=_steps_of,
     unread=UNREAD,
