@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from headroom import Engine, Text2Music, replay
+from headroom.errors import InvalidRequest
 from headroom.memory.limits import Choices
 from headroom.models.acestep.requests.language_fields import LanguageFields
 from headroom.models.acestep.requests.songs import AnyPlanned, PlannedFields, request_from
@@ -21,6 +22,10 @@ from headroom.settings import Settings
 
 ASKED = Text2Music(caption="slow bossa nova", duration=12, thinking=True, inference_steps=1, seed=3)
 BRIEF = ASKED.model_copy(update={"use_cot_caption": False})  # hundreds of tokens less
+CODES = BRIEF.model_copy(  # nothing but codes is left to plan
+    update={"duration": 10, "bpm": 90, "keyscale": "C major", "timesignature": "4",
+            "vocal_language": "en"}
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +187,45 @@ def test_nothing_is_planned_for_what_has_its_sound_already(
     (one,) = engine.think(request)
     (note,) = [note for note in one.notes if note.field == "thinking"]
     assert note.why == "a language model plans no covers, repaints or extracts"
+
+
+# --- planned, read by somebody, and rendered -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def precise() -> Engine:
+    """In the number format that every processor is fast at."""
+    return Engine("cpu", dtype="float32")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("thinking", [True, False])
+def test_composed_and_rendered_is_generated(thinking: bool, precise: Engine) -> None:
+    said = {"thinking": thinking, "seeds": (3, 4), "seed": None}
+    request = CODES.model_copy(update=said)
+    whole = precise.generate(request)
+    composed = precise.compose(request)
+    assert all(isinstance(one, Text2Music) for one in composed)
+    made = cast("tuple[Text2Music, ...]", composed)
+    assert [(one.batch_size, one.seed, one.seeds) for one in made] == [(1, 3, ()), (1, 4, ())]
+    assert [bool(one.audio_codes) for one in made] == [thinking] * 2
+    results = precise.render(composed)
+    assert [song for one in results for song in one.songs] == list(whole.songs)
+    for ours, theirs in zip((one.audio for one in results), whole.audios, strict=True):
+        assert np.array_equal(ours.samples.numpy(), theirs.samples.numpy())
+
+
+@pytest.mark.long
+def test_what_was_composed_can_be_changed(precise: Engine) -> None:
+    (composed,) = precise.compose(CODES)
+    assert precise.compose(composed) == (composed,)
+    (result,) = precise.render([composed.model_copy(update={"bpm": 77, "audio_codes": "1,2,3"})])
+    (song,) = result.songs
+    assert isinstance(song, Song)
+    assert (song.metas.bpm, song.codes) == (77, (1, 2, 3))
+
+
+def test_what_a_language_model_has_to_plan_is_not_rendered(precise: Engine) -> None:
+    with pytest.raises(InvalidRequest, match="compose") as caught:
+        precise.render([CODES])
+    assert caught.value.field == "thinking"

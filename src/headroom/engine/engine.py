@@ -15,7 +15,7 @@ from headroom.device import Device
 from headroom.engine.acts import Acts
 from headroom.engine.arguments import check_terms, options_said, settings_in_force
 from headroom.engine.desk import Desk
-from headroom.engine.limits import batch_default, limits, most_seconds, usual_inside
+from headroom.engine.limits import asks, batch_default, limits, most_seconds, usual_inside
 from headroom.engine.management import Managed, unused_timeout
 from headroom.engine.options import AUTO, EngineOptions
 from headroom.engine.provenance import Provenance
@@ -24,7 +24,7 @@ from headroom.engine.result import Result, report
 from headroom.engine.seeds import settle
 from headroom.engine.terms import NO_CHOICES, choices_of, terms_in_force
 from headroom.engine.terms import Planned as PlannedAct
-from headroom.engine.thought import Prepared, Settled, ToThink, merged, to_think
+from headroom.engine.thought import Prepared, Settled, ToThink, merged, single_songs, to_think
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import Machine
 from headroom.hardware.probe import machine_of, opened
@@ -173,19 +173,40 @@ class Engine(Acts, Managed):
         self._desk.check()
         settled = tuple(self._settle(request) for request in requests)
         thought = tuple(self._think_out(one, on_event, cancel) for one in settled)
-        prepared = [one for many in thought for one in many]
-        groups: dict[Hashable, list[int]] = {}
-        for index, one in enumerate(prepared):
-            groups.setdefault(self.model.together(one.songs[0]), []).append(index)
-        results: dict[int, Result] = {}
-        for members in groups.values():
-            made = self._render([prepared[i] for i in members], on_event, cancel)
-            results.update(zip(members, made, strict=True))
+        results = self._render_all([one for many in thought for one in many], on_event, cancel)
         ends = tuple(accumulate(len(many) for many in thought))
         return tuple(
-            merged(one, [results[i] for i in range(end - len(many), end)], many)
+            merged(one, results[end - len(many) : end], many)
             for one, many, end in zip(settled, thought, ends, strict=True)
         )
+
+    def compose(
+        self, request: Request, on_event: Tell = tell_nobody, cancel: Stop = never
+    ) -> tuple[Request, ...]:
+        """A request for each song, its seed and all that a language model decides written in.
+
+        Each can be read, changed and handed to `render`. `think` tells the notes too. Raises as
+        `generate`.
+        """
+        self._desk.check()
+        prepared = self._think_out(self._settle(request), on_event, cancel)
+        return tuple(one for many in prepared for one in single_songs(many))
+
+    def render(
+        self, requests: Sequence[Request], on_event: Tell = tell_nobody, cancel: Stop = never
+    ) -> tuple[Result, ...]:
+        """The results of requests that leave nothing to a language model, in order.
+
+        After `compose` they are the songs that `generate` makes. Raises as `generate`, and
+        InvalidRequest for a request that asks for a language model.
+        """
+        self._desk.check()
+        settled = tuple(self._settle(request) for request in requests)
+        for one in settled:
+            field = asks(one.request)
+            if field is not None:
+                raise InvalidRequest(field, True, "off, as `compose` returns it")
+        return self._render_all([self._compose(one) for one in settled], on_event, cancel)
 
     def think(self, request: Request, on_event: Tell = tell_nobody) -> tuple[Prepared, ...]:
         """The request with all that a language model plans of it written in, ready to be rendered;
@@ -274,6 +295,19 @@ class Engine(Acts, Managed):
         ]
         made = [replace(one, before=task.needs, language=task.language) for one in made]
         return (replace(made[0], thought=told), *made[1:])
+
+    def _render_all(
+        self, prepared: Sequence[Prepared], on_event: Tell, cancel: Stop
+    ) -> tuple[Result, ...]:
+        """The result of each, in order; what can go together is one pass."""
+        groups: dict[Hashable, list[int]] = {}
+        for index, one in enumerate(prepared):
+            groups.setdefault(self.model.together(one.songs[0]), []).append(index)
+        results: dict[int, Result] = {}
+        for members in groups.values():
+            made = self._render([prepared[i] for i in members], on_event, cancel)
+            results.update(zip(members, made, strict=True))
+        return tuple(results[index] for index in range(len(prepared)))
 
     def _render(
         self, members: Sequence[Prepared], on_event: Tell, cancel: Stop

@@ -82,6 +82,14 @@ def to_think(settled: Settled, model: AnyModel, desk: Desk) -> ToThink | Note | 
     return ToThink(name, needs, rendering, task)
 
 
+def single_songs(prepared: Prepared) -> tuple[Request, ...]:
+    """A prepared request as one for each of its songs."""
+    return tuple(
+        prepared.request.model_copy(update={"batch_size": 1, "seed": song.seed, "seeds": ()})
+        for song in prepared.songs
+    )
+
+
 def merged(settled: Settled, results: Sequence[Result], told: Sequence[Prepared]) -> Result:
     """One result of a request whose songs were rendered as requests of their own."""
     first, thought = results[0], told[0].thought
