@@ -277,7 +277,7 @@ def test_a_row_that_is_too_long_is_refused(model: CausalLM) -> None:
     rows = Rows(model, (prompt, prompt), 56, CPU)
     rows.read((prompt, prompt))
     assert rows.cache.capacity == 256
-    with pytest.raises(ValueError, match="one row can be read on, not 2"):
+    with pytest.raises(ValueError, match="only a single row can be extended, not 2"):
         rows.extend((1, 2))
     for _ in range(56):
         rows.feed(torch.tensor([1, 2]))
