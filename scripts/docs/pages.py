@@ -9,12 +9,14 @@ from pathlib import Path
 
 from docs import flags, memory, samples, tiers
 from docs.contents import contents
+from docs.tree import tree
 from docs.words import ENGLISH, LANGUAGES, Words, words
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = "contents"  # the part that is made of the page itself
 GUIDES = ("GPU_COMPATIBILITY", "MEMORY", "BENCHMARK")
 README = "README"
+DESIGN = "design"
 __all__ = ["GUIDES", "LANGUAGES", "PARTS", "README", "every", "filled", "path"]
 # What stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
 PARTS: Mapping[str, Callable[[Words], str]] = {
@@ -31,18 +33,21 @@ PARTS: Mapping[str, Callable[[Words], str]] = {
     "tier-test": samples.tier_test,
     "boundary": samples.boundary,
     "batch-boundary": samples.batch_boundary,
+    "tree": tree,
 }
 PART = re.compile(r"<!-- ([\w-]+):begin -->\n(.*?)<!-- \1:end -->", re.DOTALL)
 
 
 def path(guide: str, language: str) -> Path:
-    """Where a guide is; README is English, and beside the folders."""
-    return ROOT / f"{README}.md" if guide == README else ROOT / "docs" / language / f"{guide}.md"
+    """Where a guide is; README and the design are English, and beside the folders of languages."""
+    alone = {README: ROOT / f"{README}.md", DESIGN: ROOT / "docs" / f"{DESIGN}.md"}
+    return alone.get(guide) or ROOT / "docs" / language / f"{guide}.md"
 
 
 def every() -> Iterator[tuple[str, str]]:
     """Guide and language of every page with parts that are written."""
     yield README, ENGLISH
+    yield DESIGN, ENGLISH
     yield from product(GUIDES, LANGUAGES)
 
 

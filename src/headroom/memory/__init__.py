@@ -1,1 +1,5 @@
-"""What fits: footprints and a machine in, a plan out. Arithmetic; no torch, knows no model."""
+"""What fits: arithmetic, no torch, no knowledge of any model.
+
+In: a `Footprint` (what the work needs) and a `Machine` (what there is). Out: a `Plan`, or
+`DoesNotFit` with the shortfall.
+"""
