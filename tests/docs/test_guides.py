@@ -102,9 +102,18 @@ def test_the_table_of_the_readme_is_what_the_program_says() -> None:
 
 
 def test_every_part_is_in_a_guide() -> None:
-    guides = (pages.README, *GUIDES)
+    guides = (pages.README, pages.DESIGN, *GUIDES)
     there = {name for guide in guides for name in pages.PART.findall(text(guide, "en"))}
     assert {name for name, _ in there} == {*pages.PARTS, pages.CONTENTS}
+
+
+def test_the_design_draws_every_package_and_module() -> None:
+    design = text(pages.DESIGN, "en")
+    assert pages.filled(design, "en") == design, "stale: run `python scripts/docs`"
+    assert pages.filled(design.replace("  planner.py  ", "  plans.py    "), "en") == design
+    names = {file.name for file in (ROOT / "src").rglob("*.py")} - {"__init__.py"}
+    assert "planner.py" in names
+    assert {name for name in names if f" {name} " not in design} == set()
 
 
 def test_a_part_that_says_something_else_is_put_right() -> None:
@@ -117,8 +126,11 @@ def test_the_program_says_what_is_stale_and_with_check_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "README.md").write_text(text(pages.README, "en"), encoding="utf-8", newline="\n")
+    (tmp_path / "docs").mkdir()
+    design = text(pages.DESIGN, "en")
+    (tmp_path / "docs" / "design.md").write_text(design, encoding="utf-8", newline="\n")
     for language in LANGUAGES:
-        (tmp_path / "docs" / language).mkdir(parents=True)
+        (tmp_path / "docs" / language).mkdir()
         for guide in GUIDES:
             copy = tmp_path / "docs" / language / f"{guide}.md"
             copy.write_text(text(guide, language), encoding="utf-8", newline="\n")

@@ -16,7 +16,8 @@ ASSIGNED = re.compile(r"([A-Z_]+)=(\S+)")
 
 
 def path(guide: str, language: str) -> Path:
-    return ROOT / "README.md" if guide == "README" else ROOT / "docs" / language / f"{guide}.md"
+    alone = {"README": ROOT / "README.md", "design": ROOT / "docs" / "design.md"}
+    return alone.get(guide) or ROOT / "docs" / language / f"{guide}.md"
 
 
 def text(guide: str, language: str) -> str:
