@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
 
 from headroom.cli import orders
@@ -29,6 +31,7 @@ from headroom.errors import InvalidRequest
 from headroom.models.acestep.model import BUNDLED, NANO
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.text.vocabulary import TRACKS
+from headroom.params.describe import Param
 from headroom.units import GIB, MIB
 from unit.cli.conftest import Cli, cli, home  # fixtures
 
@@ -480,8 +483,15 @@ def test_what_is_there_is_kept(cli: Cli, home: Path, sounds: Path) -> None:
 def test_every_track_of_a_recording_in_one_run(
     cli: Cli, home: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert orders.TRACKS == TRACKS
-    monkeypatch.setattr(orders, "TRACKS", ("drums", "backing_vocals"))
+    every = orders.union
+
+    def two_tracks(models: Iterable[type[BaseModel]]) -> tuple[Param, ...]:
+        params = every(models)
+        assert next(p.choices for p in params if p.name == "track") == TRACKS
+        few = ("drums", "backing_vocals")
+        return tuple(replace(p, choices=few) if p.name == "track" else p for p in params)
+
+    monkeypatch.setattr(orders, "union", two_tracks)
     words = ("--task", "extract", "--track", "all", "--source", str(sounds / "good.wav"))
     flags = ("--inference-steps", "1", "--threads", "1", "--seed", "4", "--quiet")
     done = cli("generate", *words, *flags, "-o", "stems.wav")

@@ -6,21 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-TRACKS = (
-    "woodwinds",
-    "brass",
-    "fx",
-    "synth",
-    "strings",
-    "percussion",
-    "keyboard",
-    "guitar",
-    "bass",
-    "drums",
-    "backing_vocals",
-    "vocals",
-)
-
 
 class SourceChannels(Enum):
     """What fills the 64 source channels."""
