@@ -197,8 +197,9 @@ class Engine(Acts, Managed):
     ) -> tuple[Result, ...]:
         """The results of requests that leave nothing to a language model, in order.
 
-        After `compose` they are the songs that `generate` makes. Raises as `generate`, and
-        InvalidRequest for a request that asks for a language model.
+        Unchanged after `compose`, they have the seeds and the content of what `generate` makes. The
+        plan may differ: `generate` also counts what the language model leaves on the device. Raises
+        as `generate`, and InvalidRequest for a request that asks for a language model.
         """
         self._desk.check()
         settled = tuple(self._settle(request) for request in requests)
