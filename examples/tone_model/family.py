@@ -1,4 +1,4 @@
-"""What everybody else knows of the family, and the one thing the registry names. No torch."""
+"""The tone family's entry in the registry: its name, requests and how to open it. No torch."""
 
 from __future__ import annotations
 

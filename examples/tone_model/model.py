@@ -1,4 +1,4 @@
-"""The family: compose a request, state what it needs, render it. It weighs nothing."""
+"""The tone model: composes a request, states what it needs, renders it. It has no weights."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from headroom.params.knob import Limit
 from headroom.runtime.run import Run, Step
 from tone_model.requests import Tone
 
-RATE, FRAME = 48_000, 1920  # samples a second, samples a latent frame
-CHANNELS = 2  # of the latents: pitch in Hz, and how far it strays
+RATE, FRAME = 48_000, 1920  # samples per second, samples per latent frame
+CHANNELS = 2  # of the latents: pitch in Hz, and the deviation from it
 TILES = (1500, 250, 50)  # frames
 STRAY = 0.5  # Hz
 
 
 @dataclass(frozen=True, slots=True)
 class ToneSong:
-    """Everything decided. Seconds have ended: a length is a number of frames."""
+    """A song with every decision made. No seconds from here on: a length is a number of frames."""
 
     seed: int
     frames: int
@@ -43,7 +43,7 @@ class ToneSong:
 
 
 class Tuner(nn.Module):
-    """Moves noise to a pitch, a share of what is left at each step."""
+    """Moves noise toward a pitch, by a share of the remaining distance at each step."""
 
     def forward(self, x: Tensor, target: Tensor, left: int) -> Tensor:
         return x + (target - x) / left
@@ -65,7 +65,7 @@ class Oscillator(nn.Module):
 
 
 class ToneModel:
-    """What the engine sees: see `headroom.models.base.Model`."""
+    """The model as the engine sees it: see `headroom.models.base.Model`."""
 
     name = "tone"
     requests = (Tone,)
@@ -79,7 +79,7 @@ class ToneModel:
     def compose(
         self, request: Tone, seeds: tuple[int, ...], machine: Machine
     ) -> Composed[ToneSong]:
-        """Decide what was left open. The only place where a duration becomes frames."""
+        """Decide what the request leaves open. The only place where a duration becomes frames."""
         pitches = (request.frequency,) if request.melody is None else _pitches(request.melody)
         seconds = request.duration or float(stand_in(Tone, "duration") or 0)
         frames = max(len(pitches), round(seconds * RATE / FRAME))
@@ -95,11 +95,11 @@ class ToneModel:
         return Composed(tuple(songs), tuple(notes))
 
     def together(self, song: ToneSong) -> Hashable:
-        """One pass has one number of steps."""
+        """A key: all songs of one pass have the same number of steps."""
         return song.steps
 
     def footprint(self, songs: tuple[ToneSong, ...]) -> Footprint:
-        """Bytes of the parts (none) and of the room each stage needs."""
+        """Bytes of the parts (none) and of the workspace each stage needs."""
         longest = max(song.frames for song in songs)
         latents = len(songs) * longest * CHANNELS * 8
         tiles = tuple(min(tile, longest) for tile in TILES)
@@ -113,11 +113,11 @@ class ToneModel:
         )
 
     def loaders(self) -> Mapping[str, Loader]:
-        """How each part is made."""
+        """A loader for each part."""
         return {"tuner": Tuner, "oscillator": Oscillator}
 
     def render(self, songs: tuple[ToneSong, ...], run: Run) -> tuple[Audio, ...]:
-        """Two stages; all work is done inside them, with the parts they are given."""
+        """Render in two stages; all work is done inside them, with the parts they receive."""
         latents = run.stage("denoise", lambda step, p: _tune(songs, p.of("tuner", Tuner), step))
         run.keep("latents", latents)
         return run.stage(
@@ -134,12 +134,12 @@ class ToneModel:
 
 
 def open_model(setup: Setup) -> ToneModel:
-    """What the registry calls. A family with weights finds its folder here, and loads nothing."""
+    """Open the model. A family with weights finds its folder here, and loads nothing."""
     return ToneModel()
 
 
 def unopened(wanted: Wanted) -> OfModel:
-    """What is planned where nothing is opened: with no weights, the model itself."""
+    """The plan of a model that is not opened: without weights, the model itself."""
     model = cast("AnyModel", ToneModel())
     return OfModel(model, lambda song: cast("ToneSong", song).frames * FRAME / RATE)
 
@@ -162,7 +162,7 @@ def _tune(songs: tuple[ToneSong, ...], tuner: Tuner, step: Step) -> Tensor:
 def _play(
     songs: tuple[ToneSong, ...], latents: Tensor, oscillator: Oscillator, step: Step
 ) -> tuple[Audio, ...]:
-    """Tile by tile. A frame's phase is known beforehand, so tiles join without a seam."""
+    """Play tile by tile. Each frame's phase is known beforehand, so tiles join without a seam."""
     audios = []
     total, done = sum(song.frames for song in songs), 0
     for song, row in zip(songs, latents, strict=True):
@@ -179,13 +179,13 @@ def _play(
 
 
 def _pitches(path: Path) -> tuple[float, ...]:
-    """The numbers of a text file. Raises InvalidSource where it is none, or holds none."""
+    """The numbers in a text file. Raises InvalidSource for any other file, and an empty one."""
     allowed = "a text file of numbers above 0, one a line"
     try:
         pitches = tuple(float(line) for line in path.read_text(encoding="utf-8").split())
     except OSError as error:
         raise InvalidSource("melody", path, error.strerror or "cannot be read", allowed) from error
-    except ValueError as error:  # also text that is not UTF-8
+    except ValueError as error:  # also raised for text that is not UTF-8
         raise InvalidSource("melody", path, str(error), allowed) from error
     if not pitches or not all(0 < pitch < RATE / 2 for pitch in pitches):
         raise InvalidSource("melody", path, f"holds {pitches}", allowed)

@@ -1,4 +1,4 @@
-"""What can be asked: each field once, with its type, default, limits and help. No torch."""
+"""The tone family's request: each field once, with type, default, limits and help. No torch."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ class Tone(Request):
 
     @property
     def songs(self) -> int:
-        """Tones asked for."""
+        """Number of tones requested."""
         return max(self.batch_size, len(self.seeds))
