@@ -1,7 +1,7 @@
-"""What a model family is to everybody else: the protocol, and the values that cross it.
+"""The interface every model family implements, and the values that cross it.
 
-A family says which requests it answers, composes songs from them, states what they need, and
-renders them against a Run. `examples/tone_model` is the smallest one. No torch here.
+A family declares which requests it answers, composes songs from them, states what they need, and
+renders them with a Run. `examples/tone_model` is the smallest one. No torch here.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ if TYPE_CHECKING:
 
 
 class Song(Protocol):
-    """Everything decided, nothing open: a frozen value of the family's own making."""
+    """A song with every decision made: a frozen value of the family's own type."""
 
     @property
     def seed(self) -> int:
-        """The number its noise follows from."""
+        """The seed of its noise."""
 
 
 @runtime_checkable
 class Seeded(Protocol):
-    """What every request of a family has beside its own fields, so that songs can be repeated."""
+    """The fields that make songs reproducible; every request has them beside its family's own."""
 
     @property
     def seed(self) -> int | None:
-        """The seed of the only, or first, song; None: drawn."""
+        """The seed of the only, or first, song; None: drawn at random."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """A seed for each song, instead of one."""
+        """One seed for each song, instead of `seed`."""
 
     @property
     def batch_size(self) -> int:
-        """Songs asked for."""
+        """Number of songs requested."""
 
     @property
     def songs(self) -> int:
-        """Songs that will be made: the batch, or the seeds where there are more of them."""
+        """Number of songs that will be made: the batch size, or the number of seeds if larger."""
 
 
 @runtime_checkable
@@ -65,19 +65,19 @@ class Planned(Protocol):
 
     @property
     def asks(self) -> str | None:
-        """The field by which it asks; None: it does not, or leaves nothing open."""
+        """The field that asks for planning; None: it is not asked for, or nothing is open."""
 
     def unasked(self) -> Request:
-        """The same without asking."""
+        """The same request, without asking for planning."""
 
 
 @runtime_checkable
 class OfUsualLength(Protocol):
-    """A request whose song has a length of the family's choosing where nobody says one."""
+    """A request for which the family chooses the song's length when the user gives none."""
 
     @property
     def usual_seconds(self) -> float | None:
-        """That length; None: something else decides."""
+        """That length in seconds; None: something else decides it."""
 
 
 R = TypeVar("R", bound=Request, contravariant=True)
@@ -96,7 +96,7 @@ class Composed(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """What, beside the request, decides the bytes of a model's output."""
+    """What, besides the request, decides the bytes of a model's output."""
 
     dtype: DType
     compiled: bool = False
@@ -104,14 +104,14 @@ class Numerics:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a family is opened with. Nothing is loaded until a stage leases its parts.
+    """The options a family is opened with. Nothing is loaded until a stage leases its parts.
 
-    model       the folder asked for by name; None: the family's best that is installed
-    checkpoint_dir  where model folders are; None: what the settings say
-    dtype       None: what the machine is fast at
-    compile     says whether to compile what is called; None: never
+    model       the folder asked for by name; None: the family's best installed model
+    checkpoint_dir  where model folders are; None: as the settings say
+    dtype       None: a type that is fast on this machine
+    compile     decides whether to compile; None: never
     lm          the language model asked for by name; None: the first of `lms` that is installed
-    lm_backend  the loop that writes its codes, as `headroom.lm.backend` names it
+    lm_backend  the loop that writes its codes, as named by `headroom.lm.backend`
     settings    those in force; a family never reads the environment itself
     """
 
@@ -128,46 +128,49 @@ class Setup:
 
 
 class Model(Protocol[R, S]):
-    """A model family, opened: R is the requests it answers, S its songs."""
+    """An opened model of a family: R is the type of its requests, S that of its songs."""
 
     @property
     def name(self) -> str:
-        """The model as people name it, such as `acestep-v15-turbo`."""
+        """The model's public name, such as `acestep-v15-turbo`."""
 
     @property
     def requests(self) -> tuple[type[Request], ...]:
-        """The requests it answers."""
+        """The types of request it answers."""
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What everybody who uses this model should be told (such as: its weights are random)."""
+        """What every user of this model should know (for example, that its weights are random)."""
 
     def limits(self, request: R) -> Mapping[str, Limit]:
         """Limits tighter than those of the request's own fields."""
 
     def compose(self, request: R, seeds: tuple[int, ...], machine: Machine) -> Composed[S]:
-        """A song for each seed, in order. Decides all that the request leaves open.
+        """Return one song for each seed, in order, deciding everything that the request leaves
+        open.
 
         Raises InvalidRequest and InvalidSource. Deterministic: every seed is in the arguments.
         """
 
     def together(self, song: S) -> Hashable:
-        """Songs with equal answers may be rendered in one pass, whatever their lengths.
+        """A key: songs with equal keys may be rendered in one pass, whatever their lengths.
 
-        Those of one request are alike.
+        All songs of one request have equal keys.
         """
 
     def footprint(self, songs: tuple[S, ...]) -> Footprint:
-        """What rendering these songs in one pass needs; components are named as in `loaders`."""
+        """What rendering these songs in one pass needs; components have the names used in
+        `loaders`.
+        """
 
     def loaders(self) -> Mapping[str, Loader]:
-        """How to make each component, in host memory (or mapped from its file)."""
+        """A loader for each component, which puts it in host memory (or maps it from its file)."""
 
     def render(self, songs: tuple[S, ...], run: Run) -> tuple[Audio, ...]:
         """The audio of each song, in order. All work is done in `run.stage`."""
 
     def numerics(self) -> Numerics:
-        """How it computes here."""
+        """The data type it computes in, and whether it is compiled."""
 
     def folders(self) -> tuple[Path, ...]:
         """The folders its weights are in; empty for a model that has none."""
@@ -178,8 +181,9 @@ AnyModel: TypeAlias = Model[Request, Song]
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """What a language model made of a request: one for each song, with nothing left to think
-    about, and what differs from the request."""
+    """What a language model made of a request: one request for each song, with nothing left to
+    plan, and notes on what differs from the original request.
+    """
 
     requests: tuple[Request, ...]
     notes: tuple[Note, ...] = ()
@@ -187,15 +191,15 @@ class Thought:
 
 @dataclass(frozen=True, slots=True)
 class SheetWish:
-    """A text somebody wants of a language model.
+    """A text that a language model is asked to write.
 
     act    understand (codes), inspire (a line of text), or format (a caption and lyrics)
     text   the codes, the line, or the caption
-    given  values that must be in it, by the names of a song sheet
-    penalty      makes what was written less likely; 1: not at all
-    constrained  whether it is kept to the form of a song sheet
+    given  values that it must contain, by the field names of a song sheet
+    penalty      makes tokens that were already written less likely; 1: no effect
+    constrained  whether the output is kept to the form of a song sheet
 
-    What of the sampling is None is as the family has it.
+    Sampling options that are None take the family's defaults.
     """
 
     act: str
@@ -211,7 +215,7 @@ class SheetWish:
     constrained: bool = True
 
     def __post_init__(self) -> None:
-        """Raise InvalidRequest for a text with half a letter in it, which no tokenizer takes."""
+        """Raise InvalidRequest for a text with half a character in it, which no tokenizer takes."""
         for name, value in {"text": self.text, "lyrics": self.lyrics, **self.given}.items():
             if isinstance(value, str) and whole(value) != value:
                 raise InvalidRequest(name, value, WHOLE)
@@ -219,7 +223,7 @@ class SheetWish:
 
 @dataclass(frozen=True, slots=True)
 class SongSheet:
-    """What a language model says of a song; None: nothing."""
+    """A language model's description of a song; None: the field is not known."""
 
     caption: str
     lyrics: str
@@ -235,10 +239,10 @@ class SongSheet:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well codes fit what was asked, from 0 to 1: each part, and all of them weighed.
+    """How well codes fit what was asked, from 0 to 1: each part, and their weighted mean.
 
-    information  nats a token that the codes tell of a text
-    notes        what is in force and differs from the request
+    information  nats per token that the codes tell about a text
+    notes        what differs from the request
     """
 
     parts: Mapping[str, float]
@@ -249,9 +253,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Timestamps:
-    """When the lines of a song are sung, and every token of its lyrics, in order.
+    """When each line of a song, and each token of its lyrics, is sung, in order.
 
-    score  how well what was looked at follows the words, 0 to 1, where that alone was asked for
+    score  how well the attention follows the words, 0 to 1; only if the score alone was asked for
     """
 
     lines: tuple[Timed, ...]
@@ -261,16 +265,16 @@ class Timestamps:
 
     @property
     def lrc(self) -> str:
-        """The lines as players read them; nothing where nobody sings."""
+        """The lines in the LRC format of music players; empty if there are no sung lines."""
         return lrc(self.lines)
 
 
 class Task(Protocol):
-    """Work for a language model: a frozen value of the family's own making."""
+    """Work for a language model: a frozen value of the family's own type."""
 
     @property
     def longest(self) -> Request:
-        """The request with the longest song that may come of it."""
+        """The request for the longest song that this work may lead to."""
 
 
 T = TypeVar("T", bound=Task)
@@ -278,31 +282,32 @@ T = TypeVar("T", bound=Task)
 
 @runtime_checkable
 class Speaker(Protocol):
-    """A model with language models, of which one at a time is in use."""
+    """A model with language models, one of which is in use at a time."""
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Those to choose from, the preferred one first. Raises WeightsMissing for one that was
-        asked for, and InvalidCheckpoint."""
+        """The language models to choose from, the preferred one first. Raises WeightsMissing if the
+        one asked for is not installed, and InvalidCheckpoint.
+        """
 
     def replaced_by(self, language: str) -> tuple[str, ...]:
-        """The parts that have to be loaded anew before this one is used. Changes nothing."""
+        """The parts that must be reloaded before this one is used. Changes nothing."""
 
     def use(self, language: str) -> None:
-        """From now on this one, what it replaces being released."""
+        """Use this language model from now on, and release what it replaces."""
 
 
 @runtime_checkable
 class Thinker(Speaker, Protocol[T]):
-    """A model with a language model that plans a song before it is rendered."""
+    """A model whose language model plans a song before it is rendered."""
 
     def task(
         self, request: Request, seeds: tuple[int, ...], most_seconds: float, language: str
     ) -> tuple[Footprint, T]:
-        """What a request that asks for a language model needs of it, and the work."""
+        """What a request that asks for a language model needs, and the work itself."""
 
     def think(self, task: T, run: Run) -> Thought:
-        """Do it. All work is done in `run.stage`."""
+        """Do the work. All of it runs inside `run.stage`."""
 
 
 A = TypeVar("A")
@@ -310,22 +315,22 @@ A = TypeVar("A")
 
 @runtime_checkable
 class Writer(Speaker, Protocol[A]):
-    """A model with a language model that writes song sheets."""
+    """A model whose language model writes song sheets."""
 
     def writing(self, wish: SheetWish, most_seconds: float, language: str) -> tuple[Footprint, A]:
-        """What a wish needs, and the work. Raises InvalidRequest, WeightsMissing."""
+        """What a wish needs, and the work itself. Raises InvalidRequest and WeightsMissing."""
 
     def write(self, wish: SheetWish, asked: A, run: Run) -> SongSheet:
-        """Do it. All work is done in `run.stage`."""
+        """Do the work. All of it runs inside `run.stage`."""
 
     def scoring(self, wish: SheetWish, language: str) -> tuple[Footprint, object]:
-        """What holding codes (`text`) against lyrics and what is `given` needs, and the work."""
+        """What scoring codes (`text`) against lyrics and `given` needs, and the work itself."""
 
     def score(self, task: object, run: Run) -> Score:
-        """Do it."""
+        """Do the work."""
 
     def hearing(self, path: Path) -> tuple[Footprint, tuple[Song, ...]]:
-        """What turning a recording into codes needs, and what is heard of it."""
+        """What turning a recording into codes needs, and the songs that stand for the recording."""
 
     def hear(self, songs: tuple[Song, ...], run: Run) -> str:
         """The codes of a recording, as text."""
@@ -333,13 +338,13 @@ class Writer(Speaker, Protocol[A]):
 
 @runtime_checkable
 class Timer(Protocol[A]):
-    """A model that can say when the words of a song it made are sung."""
+    """A model that can tell when the words of a song it made are sung."""
 
     def timing(self, song: Song, kept: Mapping[str, Tensor]) -> A:
-        """The work for a song; `kept` is its part of what rendering kept."""
+        """The work for a song; `kept` holds what rendering kept for this song."""
 
     def timing_footprint(self, asked: A) -> Footprint:
         """What the work needs."""
 
     def time(self, asked: A, run: Run) -> Timestamps:
-        """Do it. All work on parts is done in `run.stage`."""
+        """Do the work. All use of parts is inside `run.stage`."""

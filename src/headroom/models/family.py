@@ -1,7 +1,7 @@
-"""What a model family is before anything of it is opened: a name, requests, and who knows more.
+"""What is known of a model family before any model is opened: its name, requests and capabilities.
 
-Commands and the profiler know families through this alone. A family says what it has; what it
-leaves None it does not have, and the command that needs it says so. No torch.
+Commands and the profiler know families only through this. A capability that a family leaves None is
+missing, and the command that needs it reports that. No torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Tasks: TypeAlias = Mapping[str, type[Request]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The model that is meant: its name, where model folders are, and the settings in force."""
+    """The model asked for: its name, where model folders are, and the settings in force."""
 
     model: str | None
     checkpoint_dir: Path | None
@@ -38,48 +38,48 @@ class Wanted:
 
 
 class Unopened(Protocol):
-    """A model that is planned and not opened: a released one that need not be here, or a folder.
+    """A model that is planned without being opened: a released one, installed or not, or a folder.
 
-    It states the same as the opened model would.
+    It gives the same answers as the opened model.
     """
 
     @property
     def name(self) -> str:
-        """The model as people name it."""
+        """The model's public name."""
 
     @property
     def folder(self) -> Path | None:
-        """The folder whose sizes are planned with; None: the published sizes."""
+        """The folder whose sizes the plan uses; None: the published sizes."""
 
     def describe(self) -> str:
-        """Its name, and whose sizes are planned with."""
+        """Its name, and the source of the sizes that the plan uses."""
 
     def limits(self, request: Request) -> Mapping[str, Limit]:
         """Limits tighter than those of the request's own fields."""
 
     def compose(self, request: Request, machine: Machine) -> tuple[Song, ...]:
-        """The songs of a request; their seeds do not matter to what they need."""
+        """The songs of a request; their seeds do not affect what they need."""
 
     def seconds(self, song: Song) -> float:
-        """The length of a song."""
+        """The length of a song in seconds."""
 
     def footprint(self, songs: tuple[Song, ...], dtype: DType) -> Footprint:
         """What rendering them in one pass needs."""
 
     def languages(self, named: str | None, sizes: tuple[str, ...]) -> tuple[str, ...]:
-        """The language models to choose from, the preferred one first: `sizes` are those of the
-        policy, `named` is the one that was asked for by name."""
+        """The language models to choose from, the preferred one first: `sizes` are the policy's,
+        `named` is the one asked for by name.
+        """
 
     def planning(
         self, request: Request, songs: tuple[Song, ...], language: str, backend: str, dtype: DType
     ) -> Footprint:
-        """What a language model needs to plan these songs first."""
+        """What a language model needs to plan these songs before they are rendered."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfModel:
-    """A family whose models need no weights, planned by its model itself; it has no language
-    model."""
+    """A model that has no weights and no language model, and therefore plans for itself."""
 
     model: AnyModel
     length: Callable[[Song], float]
@@ -119,19 +119,20 @@ class Examples(Protocol):
 
     @property
     def usual(self) -> str:
-        """The one that is taken where nobody names another."""
+        """The example used if none is named."""
 
     def fields(self, example: str | Path) -> dict[str, object]:
-        """The task and what an example says of it, checked. Raises InvalidRequest."""
+        """The task and the checked fields of an example. Raises InvalidRequest."""
 
     def filled(self, said: Given, example: str | Path) -> dict[str, object]:
-        """What was said, and the example where nothing was. Raises InvalidRequest."""
+        """The given fields, with the example's values for all others. Raises InvalidRequest."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioCodes:
-    """Codes of sound as text: those a text holds, the text of codes, how many codes there are, and
-    those of a song."""
+    """Audio codes as text: parse them, write them, how many different codes there are, and the
+    codes of a song.
+    """
 
     read: Callable[[str], list[int]]
     text: Callable[[Sequence[int]], str]
@@ -141,7 +142,7 @@ class AudioCodes:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a model takes: its tasks, and fields by name with its own limits and defaults."""
+    """What a model accepts: its tasks, and its fields by name with its own limits and defaults."""
 
     tasks: Tasks
     fields: Mapping[str, Param]
@@ -149,11 +150,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class ModelFolders:
-    """A family that has weights.
+    """The model folders of a family that has weights.
 
     bundled   the folder of models that come with the program
-    check     raises InvalidCheckpoint where a model states sizes that no model has
-    offer     what the model of a folder takes
+    check     raises InvalidCheckpoint if a model states impossible sizes
+    offer     what the model in a folder accepts
     """
 
     bundled: Path
@@ -170,16 +171,16 @@ _NO_FIELDS: Mapping[str, Unread] = MappingProxyType({})
 class Family:
     """A family of models.
 
-    requests  what it can be asked, by task; `usual`: the task where none is named
+    requests  the requests it answers, by task; `usual`: the task if none is named
     opens     how to open a model, as `module:function`: (Setup) -> Model
-    plans     how to plan a model that need not be here: (Wanted) -> Unopened
-    reads     how a mapping becomes a request, where it knows more spellings than the fields say
-    words     the field that words without a flag are
-    source_check  raises InvalidRequest for a request that a source of so many seconds cannot serve
-    language_fields  what of its requests is for a language model
-    calm      the temperature that a language model draws with where it understands
-    steps_field  what of its requests says the steps of denoising; `steps_of`: those of a song
-    unread    names that other programs send and no field answers to
+    plans     how to plan a model that may not be installed: (Wanted) -> Unopened
+    reads     how to make a request from a mapping, if it accepts more spellings than the fields do
+    words     the field that takes command-line words without a flag
+    source_check  raises InvalidRequest for a request that does not suit a source of so many seconds
+    language_fields  the fields of its requests that concern the language model
+    calm      the temperature a language model samples with when it describes codes
+    steps_field  the field with the number of denoising steps; `steps_of`: the steps of a song
+    unread    names that other programs send and that match no field
     """
 
     name: str
@@ -202,17 +203,17 @@ class Family:
 
     @property
     def usual_request(self) -> type[Request]:
-        """The request of the task that is meant where none is named."""
+        """The request type of the task used if none is named."""
         return self.requests[self.usual]
 
     def request(self, given: Given) -> Request:
-        """The request somebody wrote. Raises InvalidRequest."""
+        """Make a request from what the user wrote. Raises InvalidRequest."""
         if self.reads is not None:
             return self.reads(given)
         return read(self.requests, given, self.usual)
 
     def words_of(self, said: Sequence[str]) -> str:
-        """The field that words without a flag are. Raises InvalidRequest where there is none."""
+        """The field that takes words without a flag. Raises InvalidRequest if there is none."""
         if self.words is None:
             raise InvalidRequest(
                 "words", " ".join(said), f"flags: {self.name} takes no other words"
@@ -220,17 +221,17 @@ class Family:
         return self.words
 
     def open(self, setup: Setup) -> AnyModel:
-        """A model. Its module is imported now; its weights are not loaded."""
-        # A family takes its own requests and songs only; the engine gives it none but those.
+        """Open a model. Its module is imported now; its weights are not loaded."""
+        # A family takes only its own requests and songs; the engine passes it no others.
         return cast("Callable[[Setup], AnyModel]", named(self.opens))(setup)
 
     def plan(self, wanted: Wanted) -> Unopened:
-        """A model that is planned and not opened. Raises InvalidRequest, InvalidCheckpoint."""
+        """Plan a model without opening it. Raises InvalidRequest and InvalidCheckpoint."""
         return cast("Callable[[Wanted], Unopened]", named(self.plans))(wanted)
 
 
 def named(place: str) -> object:
-    """What `module:name` names; the module is imported now."""
+    """The object that `module:name` names; the module is imported now."""
     module, _, name = place.partition(":")
     found: object = getattr(importlib.import_module(module), name)
     return found

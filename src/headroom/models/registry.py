@@ -1,4 +1,4 @@
-"""Model families by name, imported when asked for. A new family is one line here."""
+"""Model families by name, imported when asked for. Adding a family takes one line here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headroom.settings import Settings
 
 FAMILIES = {
     "acestep": "headroom.models.acestep.family:FAMILY",
-    "tone": "tone_model.family:FAMILY",  # examples/tone_model, where that is on the path
+    "tone": "tone_model.family:FAMILY",  # examples/tone_model, if it is on the path
 }
 USUAL = "acestep"
 
@@ -24,7 +24,7 @@ def check_family(name: object) -> None:
 
 
 def family_named(name: str = USUAL) -> Family:
-    """What a family says of itself. Nothing is loaded but that.
+    """The family of this name. Nothing else is loaded.
 
     Raises InvalidRequest for an unknown family, and for one that is not on Python's path.
     """
@@ -33,7 +33,7 @@ def family_named(name: str = USUAL) -> Family:
     try:
         return cast("Family", named(FAMILIES[name]))
     except ModuleNotFoundError as error:
-        if error.name != package:  # something the family needs, not the family
+        if error.name != package:  # a dependency of the family is missing, not the family
             raise
         raise InvalidRequest(
             "family", name, f"a family whose package {error.name} is found"
@@ -43,8 +43,9 @@ def family_named(name: str = USUAL) -> Family:
 def language_size(
     family: str, name: str | None, settings: Settings, folder: Path | None
 ) -> str | None:
-    """The published size that a family's language model of that name counts as; None: none is
-    named, or none of that name is here. Raises InvalidCheckpoint for one that is torn."""
+    """The published size that the named language model of a family counts as; None: no name is
+    given, or no such model is installed. Raises InvalidCheckpoint for a damaged one.
+    """
     if name in (None, "none"):
         return None
     size = family_named(family).language_size
@@ -52,5 +53,5 @@ def language_size(
 
 
 def open_family(name: str, setup: Setup) -> AnyModel:
-    """The family's model, opened: `Family.open`. Raises what `family_named` raises."""
+    """Open a model of the family: `Family.open`. Raises as `family_named` does."""
     return family_named(name).open(setup)

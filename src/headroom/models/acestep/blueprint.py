@@ -1,8 +1,8 @@
-"""A released model without its weights: every network at its real size, and no values in it.
+"""A released model without its weights: every network at its real size, with no values.
 
-On a simulated device over fake tensors it goes through a whole request, and everything is as it
-would be but the sound. The words are read with the bundled tokenizer, whose tokens are shorter
-than the released one's, so that a text is at least as long.
+On a simulated device with fake tensors it runs a whole request; everything but the sound is as in a
+real run. Text is read with the bundled tokenizer, whose tokens are shorter than the released one's,
+so a text has at least as many tokens.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SILENCE_FRAMES = 15_000
 
 
 class Blueprint(AceStep):
-    """A released variant, by name. Raises KeyError for another."""
+    """A released variant, by name. Raises KeyError for any other name."""
 
     def __init__(self, name: str, setup: Setup) -> None:
         self.name, self.bundled = name, False
@@ -87,7 +87,7 @@ class Blueprint(AceStep):
 
 
 def language_model(size: str, dtype: DType) -> nn.Module:
-    """A released planner language model without values. Raises KeyError for another size."""
+    """A released planner language model without values. Raises KeyError for any other size."""
     config = released_lm(size)
     return _empty(
         lambda: CausalLM(layer_sizes(config.sizes), config.layers, config.vocabulary),

@@ -1,4 +1,4 @@
-"""ACE-Step 1.5 as everybody above the models knows it. No torch."""
+"""ACE-Step 1.5 as the layers above the models see it. No torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ACE-Step 1.5 as a model family: folders found, networks built on meta, songs composed."""
+"""The ACE-Step 1.5 model: finds its folders, builds networks on meta, composes songs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ from headroom.weights.meta_modules import shapes_only
 from headroom.weights.silence import load_silence
 
 NANO = "acestep-v15-nano"
-_UNUSED_2B = "encoder.timbre_encoder.special_token"  # in the 2B files, read by nobody
+_UNUSED_2B = "encoder.timbre_encoder.special_token"  # in the 2B files, never read
 DTYPES: Mapping[DType, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -76,9 +76,9 @@ DTYPES: Mapping[DType, torch.dtype] = {
 
 
 class AceStep(LanguageActs):
-    """One DiT folder with the VAE and the text encoder beside it.
+    """One DiT folder with the VAE and the text encoder next to it.
 
-    Opening reads headers and configs only and holds them against the networks; InvalidCheckpoint
+    Opening reads only headers and configs and compares them with the networks; InvalidCheckpoint
     names every fault. Weights are mapped when a stage first leases their part.
     """
 
@@ -96,7 +96,7 @@ class AceStep(LanguageActs):
         self.variant: Variant = variant_of(read_config(self.folder), item.name)
         self._spare = self._check()
 
-    # --- what the engine asks ------------------------------------------------------------
+    # --- called by the engine --------------------------------------------------------------
 
     @property
     def requests(self) -> tuple[type[Request], ...]:
@@ -151,17 +151,17 @@ class AceStep(LanguageActs):
             VAE_ENCODER: partial(self._load, lambda: Encoder(vae), self._vae, "encoder.", dtype),
             VAE_DECODER: self._decoder,
         }
-        # Looked for when it is first asked for: who renders only may lack it.
+        # Looked up on first use: a user who only renders may not have it.
         loaders[LANGUAGE_MODEL] = lambda: self._at_work.load(DTYPES[self._at_work.dtype])
         if self.compile:
             for name in (DIT, VAE_DECODER):
                 loaders[name] = partial(self._compiled, loaders[name])
         return loaders
 
-    # --- when words are sung ---------------------------------------------------------------
+    # --- lyric timestamps ------------------------------------------------------------------
 
     def timing(self, song: Song, kept: Mapping[str, torch.Tensor]) -> Timing:
-        """The work for a song; `kept` is its part of what rendering kept."""
+        """The work for a song; `kept` holds what rendering kept for this song."""
         return timing(song, kept, self.config, self.assets.tokenizer)
 
     def timing_footprint(self, asked: Timing) -> Footprint:
@@ -170,13 +170,13 @@ class AceStep(LanguageActs):
         return timing_footprint(frames, rows, asked.layers, self.networks)
 
     def time(self, asked: Timing, run: Run) -> Timestamps:
-        """Do it."""
+        """Do the work."""
         return time_words(asked, run, self.config)
 
     # --- recordings as codes ---------------------------------------------------------------
 
     def hearing(self, path: Path) -> tuple[Footprint, tuple[Song, ...]]:
-        """What turning a recording into codes needs, and what is heard of it."""
+        """What turning a recording into codes needs, and the songs that stand for the recording."""
         cover = Cover(source_audio=path)
         songs = compose(cover, self.variant, (0,)).songs
         needs = self.footprint(songs)
@@ -224,14 +224,14 @@ class AceStep(LanguageActs):
         with shapes_only():
             module = build()
         recipes = folded if checkpoint is self._vae else None
-        # The file as a whole was held against all networks when the model was opened; other
-        # components' tensors below the same prefix are none of this one's business.
+        # The whole file was compared with all networks when the model was opened; tensors of other
+        # components below the same prefix are none of this component's concern.
         unused = set(checkpoint.below(prefix))
         load(module, checkpoint, prefix=prefix, unused=unused, dtype=dtype, recipes=recipes)
         return module
 
     def _decoder(self) -> nn.Module:
-        """The decoder, on a host with its wide convolutions as minimal filters."""
+        """The decoder; on a CPU its wide convolutions use minimal filtering."""
         vae, dtype = self.vae_config, DTYPES[self.dtype]
         part = self._load(lambda: Decoder(vae), self._vae, "decoder.", dtype)
         if self.device.type == "cpu" and isinstance(part, Decoder):
@@ -239,7 +239,7 @@ class AceStep(LanguageActs):
         return part
 
     def _compiled(self, load: Loader) -> object:
-        """A part with what is called again and again compiled."""
+        """A part with its repeated calls compiled."""
         part = load()
         calls: list[Call] = []
         if isinstance(part, DiT):
@@ -250,9 +250,9 @@ class AceStep(LanguageActs):
         return part
 
     def _check(self) -> tuple[Note, ...]:
-        """Hold every file against the networks by its header, before anything is loaded.
+        """Compare the header of every file with the networks, before anything is loaded.
 
-        A note for each file with tensors that no network needs.
+        Returns a note for each file with tensors that no network needs.
         """
         c, vae = self.config, self.vae_config
         with shapes_only():
@@ -332,5 +332,5 @@ def _fetch(name: str) -> str:
 
 
 def open_model(setup: Setup) -> AceStep:
-    """The family's door: see `headroom.models.registry`."""
+    """Open a model: the function that `Family.opens` names."""
     return AceStep(find(setup), setup)

@@ -1,7 +1,7 @@
-"""Released models that are not installed: their real sizes, with drawn weights or with none.
+"""Released models that are not installed: their real sizes, with random weights or none.
 
-With none, on a simulated device over fake tensors, the loops of a run are gone through twice and
-no more: each turn takes what the one before it took, so the worst moment has been seen. With drawn
+Without weights, on a simulated device with fake tensors, each loop of a run stops after two turns:
+every turn takes what the one before it took, so the peak has been reached by then. With random
 weights everything is computed as with real ones, and the song is noise.
 """
 
@@ -43,19 +43,19 @@ from headroom.params.clamp import Note
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
-TURNS = 2  # of a loop, after which it has been seen
+TURNS = 2  # turns of a loop that are enough to see its peak
 LM_FOLDER = BUNDLED / "acestep-5Hz-lm-nano"
 SCALES = {"Decoder": 0.5, "Encoder": 0.7}  # with 1 the codec's residual units double the signal
-BIAS = 0.02  # standard deviation of vectors that are no norms
-PERIOD = (1 << 22) + 15  # numbers that are drawn; no width divides it, so no rows are alike
+BIAS = 0.02  # standard deviation of vectors that are not norm weights
+PERIOD = (1 << 22) + 15  # length of the random table; no width divides it, so no two rows are equal
 
 T = TypeVar("T")
 
 
 class BlankLanguage(Language):
-    """A released language model's sizes, with the words of the bundled one.
+    """A released language model's sizes, with the vocabulary of the bundled one.
 
-    longest  a sheet is as long as one may be, so that what is planned from above is what is needed
+    longest  sheets are padded to the greatest length, so that what is needed is the plan's bound
     """
 
     def __init__(self, size: str, dtype: DType, longest: bool) -> None:
@@ -85,12 +85,12 @@ class _LongWords(Words):
 
 
 def name_of(size: str) -> str:
-    """The folder a language model of that size is released as."""
+    """The folder name under which a language model of that size is released."""
     return f"acestep-5Hz-lm-{size}"
 
 
 class Blank(Blueprint):
-    """A released variant and its language models without values. Raises KeyError for another."""
+    """A released variant and its language models, without values. Raises KeyError for any other."""
 
     blank = True
 
@@ -123,7 +123,7 @@ class Blank(Blueprint):
 
 
 class Drawn(Blank):
-    """The same with weights that are drawn, in host memory: norms near 1, matrices small."""
+    """The same with random weights in host memory: norms near 1, matrices small."""
 
     blank = False
 
@@ -156,12 +156,12 @@ class Drawn(Blank):
 
 
 class _Seen(Exception):
-    """A loop has been gone through as often as is needed."""
+    """A loop has run as often as is needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Short:
-    """A step that ends a loop which tells each of its turns, once it has been seen."""
+    """A step that ends a loop, once enough of its turns have been reported through `progress`."""
 
     step: Step
 
@@ -176,7 +176,7 @@ class _Short:
 
 @contextmanager
 def _few_tokens(model: CausalLM) -> Iterator[None]:
-    """A block in which the model reads so many tokens it wrote, and no more."""
+    """A block in which the model reads at most TURNS of the tokens it writes."""
     whole, read = model.step, count()
 
     def step(ids: Tensor, past: Sequence[Past], place: Place) -> Tensor:
@@ -192,8 +192,9 @@ def _few_tokens(model: CausalLM) -> Iterator[None]:
 
 
 class _Traced:
-    """A run over tensors without values: the loops of these stages end early, and `instead` is
-    what they are taken to have made."""
+    """A run over tensors without values: the loops of these stages end early, and `instead`
+    replaces their results.
+    """
 
     def __init__(self, run: Run, instead: Mapping[str, Tensor]) -> None:
         self._run, self._instead = run, instead
@@ -209,7 +210,7 @@ class _Traced:
             return self._run.stage(name, work)
 
         def short(step: Step, parts: Parts) -> T:
-            if step.pieces > 1:  # which piece is the largest shows only when all are done
+            if step.pieces > 1:  # the largest piece is known only when all are done
                 work(step, parts)
                 return cast("T", self._instead[name])
             with suppress(_Seen), ExitStack() as held:
@@ -222,13 +223,14 @@ class _Traced:
 
 
 def _read_anew(thought: object) -> object:
-    """A song sheet behind which the whole prompt is read again, as is planned: what is shared with
-    it depends on values."""
+    """A song sheet after which the whole prompt is read again, as planned: how much of it is shared
+    depends on values.
+    """
     texts, before = cast("tuple[object, ReadBefore]", thought)
     return texts, replace(before, tokens=())
 
 
-# --- weights that are drawn -------------------------------------------------------------------
+# --- random weights ---------------------------------------------------------------------------
 
 
 def _drawn(load: Callable[[], nn.Module]) -> nn.Module:
@@ -247,7 +249,9 @@ def _drawn(load: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _fill(parameter: Tensor, number: int, std: float) -> Tensor:
-    """Normal numbers over and over from a table; tensors begin at different places of it."""
+    """Fill a tensor with normal numbers from a repeated table; each tensor starts at its own
+    offset.
+    """
     table = _table(parameter.dtype)
     flat = parameter.view(-1)
     start, at = number * 100_003 % PERIOD, 0

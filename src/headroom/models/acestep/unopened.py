@@ -1,5 +1,5 @@
-"""ACE-Step planned without being opened: a released model by its published sizes, or a folder that
-is here by its own configs. No torch.
+"""ACE-Step planned without being opened: from published sizes, or from a folder's configs. No
+torch.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ OWN_LM = "the bundled one"
 class Subject:
     """A model that is planned.
 
-    folder  it is read from; None: it has the sizes that were published
-    lm      sizes of the language model that came with it, and serves it alone
+    folder  the folder its sizes come from; None: the published sizes
+    lm      sizes of the language model that came with it and works with no other model
     """
 
     variant: Variant
@@ -60,7 +60,7 @@ class Subject:
         return self.variant.name
 
     def describe(self) -> str:
-        """Its name, and whose sizes are planned with."""
+        """Its name, and the source of the sizes that the plan uses."""
         if self.folder is None:
             return f"{self.name} ({'4B' if self.variant.large else '2B'}, its published sizes)"
         return f"{self.name} (sizes of {self.folder})"
@@ -93,15 +93,14 @@ def _own(songs: tuple[Song, ...]) -> tuple[AceStepSong, ...]:
 
 
 def released(variant: Variant) -> Subject:
-    """A model with the sizes that were published."""
+    """A model with its published sizes."""
     return Subject(variant, networks(variant))
 
 
 def subject(wanted: Wanted) -> Subject:
-    """The model that was named; without a name the one to begin with, whatever is here.
+    """The model asked for; without a name, the recommended first model, whatever is installed.
 
-    Raises InvalidRequest for a name that nobody released and that is not here, and
-    InvalidCheckpoint.
+    Raises InvalidRequest for a name that is neither released nor installed, and InvalidCheckpoint.
     """
     settings = wanted.settings
     name = wanted.model or settings.model or USUAL_DIT
