@@ -1,10 +1,10 @@
-"""Whether a process computes with compiled code, decided once when its model is opened.
+"""Decide, once when a model is opened, whether the process uses compiled code.
 
-Compiled code gives other bytes than eager code for the same seed, so the choice must not change
-within a process, and must not depend on how a run happens to go. It rests on what `acestep compile`
+For the same seed, compiled code gives different bytes from eager code, so the choice must not
+change within a process and must not depend on how a run goes. It is based on what `acestep compile`
 measured on this machine: whole processes that made one song each, eager and compiled, with the
-compiled code already on disk. Where nothing was measured, or compiling was not faster over one
-song, a process is eager. A song records the choice, and a replay repeats it.
+compiled code already on disk. If nothing was measured, or compiling was not faster over one song,
+the process stays eager. A song records the choice, and a replay repeats it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from headroom.log import log
 from headroom.runtime.compiled import compiler
 
 FILE = "compiled.json"
-FASTER = 0.97  # of the eager time: less than this much saved may be noise
+FASTER = 0.97  # of the eager time: a smaller saving may be noise
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Medians of whole processes that made one song of `duration` seconds, in seconds."""
+    """Median times, in seconds, of whole processes that made one song of `duration` seconds."""
 
     eager: float
     compiled: float
@@ -37,16 +37,16 @@ class Pair:
 
     @property
     def pays(self) -> bool:
-        """Whether a process that makes one such song ends sooner compiled."""
+        """Whether a process that makes one such song finishes sooner when compiled."""
         return self.compiled < FASTER * self.eager
 
 
 @dataclass(frozen=True, slots=True)
 class CompileChoice:
-    """What somebody said about compiling, and where measurements are kept.
+    """The user's setting for compiling, and where measurements are kept.
 
-    wish      True or False as somebody said; None: where it pays
-    promised  whether the card's tier compiles by default, so that leaving it out needs a reason
+    wish      True or False if the user set it; None: compile where it pays
+    promised  whether the card's tier compiles by default, so that not compiling needs a reason
     folder    the cache folder; None: nothing was measured
     """
 
@@ -60,7 +60,7 @@ class CompileChoice:
         return self._why_not(model, dtype) is None
 
     def why_not(self, model: str, dtype: str) -> str | None:
-        """Why a model is not compiled although that was asked for or promised, or None."""
+        """Why a model is not compiled although this was requested or promised; None: no reason."""
         wanted = self.promised if self.wish is None else self.wish
         return self._why_not(model, dtype) if wanted else None
 
@@ -83,7 +83,7 @@ class CompileChoice:
 
 
 def key(device: Device, model: str, dtype: str) -> str:
-    """What a measurement holds for: it is made again for another card, model or version."""
+    """The key of a measurement; a different card, model or version needs a new one."""
     return ", ".join(
         (model, dtype, device.name, platform.system(), f"torch {torch.__version__}",
          f"headroom {metadata.version('headroom-audio')}")
@@ -91,16 +91,16 @@ def key(device: Device, model: str, dtype: str) -> str:
 
 
 def recall(folder: Path | None, name: str) -> Pair | None:
-    """What was measured under a key, or None; a file that cannot be read counts as none."""
+    """The measurement stored under a key, or None if there is none or it cannot be read."""
     found = _read(folder).get(name)
     try:
         return Pair(**found) if isinstance(found, dict) else None
-    except TypeError:  # fields of another version
+    except TypeError:  # the file has the fields of another version
         return None
 
 
 def remember(folder: Path, name: str, pair: Pair) -> None:
-    """Keep a measurement. Raises InvalidOutput where the folder cannot be written."""
+    """Store a measurement. Raises InvalidOutput if the folder cannot be written."""
     write_json(folder / FILE, {**_read(folder), name: asdict(pair)}, "cache_dir")
 
 

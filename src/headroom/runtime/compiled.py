@@ -1,8 +1,9 @@
-"""Compile what is really called, where a compiler is found; else, and on its failure, eager.
+"""Compile a model's hot functions if a compiler is available; otherwise run them eagerly.
 
-Only functions that are called often and with few shapes are worth it: a block of the denoiser, the
-wide half of the decoder. Weights are inputs of what is compiled (Inductor's freezing stays off), so
-a part that leaves the device and comes back needs no second compilation.
+If compiling fails, they run eagerly too. Only functions that are called often and with few shapes
+are worth compiling: a block of the denoiser, the wide half of the decoder. Weights are inputs of
+the compiled code (Inductor's freezing stays off), so a part that leaves the device and comes back
+is not compiled a second time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ HOST_COMPILERS = ("g++", "clang++", "c++", "cl") if sys.platform != "win32" else
 
 
 def compiler(device: torch.device) -> str | None:
-    """What would compile for this device: the host's C++ compiler, or Triton; None: nothing does.
+    """The compiler for this device: the host's C++ compiler, or Triton; None: there is none.
 
     Triton compiles its launchers with the host's compiler too, except on Windows.
     """
@@ -45,10 +46,10 @@ def compiler(device: torch.device) -> str | None:
 
 
 def compile_calls(calls: Iterable[Call], device: torch.device, cache: Path) -> bool:
-    """Replace each method by its compiled form; the work is done when it is first called.
+    """Replace each method by its compiled form; compilation happens on its first call.
 
-    `cache` keeps what was compiled for the next process, unless the environment names a folder.
-    Returns whether there is a compiler; where there is none, nothing changes and the log says so.
+    `cache` keeps the compiled code for the next process, unless the environment names a folder.
+    Returns whether there is a compiler; if there is none, nothing changes and the log says so.
     """
     if compiler(device) is None:
         log.warning("compile: no compiler for %s was found, so it runs as it is", device.type)
@@ -62,7 +63,7 @@ def compile_calls(calls: Iterable[Call], device: torch.device, cache: Path) -> b
 
 @dataclass(slots=True)
 class _State:
-    """Shared by all calls of a part, so that its compiler fails once and is not asked again."""
+    """State shared by all calls of a part, so that a compiler that failed is not tried again."""
 
     failed: bool = False
 
@@ -84,7 +85,7 @@ def _guarded(function: Callable[..., R], state: _State) -> Callable[..., R]:
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """What torch raises when compiling fails; asked for when it did, since importing it is slow."""
+    """The errors torch raises when compiling fails; imported only then, since that is slow."""
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import CppCompileError, InductorError
 

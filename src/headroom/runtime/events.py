@@ -1,4 +1,4 @@
-"""What happened, as values. Progress bars, reports and the profiler read these and nothing else."""
+"""Events of a run, as values: all that progress bars, reports and the profiler read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headroom.lm.token_timing import TokenTiming
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage begins; `planned` bytes on the device at most."""
+    """A stage begins; it is planned to use at most `planned` bytes on the device."""
 
     stage: str
     planned: int
@@ -19,7 +19,7 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` units of a stage (steps, tiles)."""
+    """`done` of `total` units of a stage (steps, tiles) are finished."""
 
     stage: str
     done: int
@@ -28,10 +28,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """A stage has ended: bytes planned, bytes measured at most, seconds (`loading` of them).
+    """A stage has ended: bytes planned, peak bytes measured, seconds (`loading` of them loading).
 
-    `counted`: tensors were measured, as they are planned; else the growth of the whole process,
-    which threads and libraries share.
+    `counted`: the peak is that of tensors, as in the plan; otherwise it is the growth of the whole
+    process, which includes threads and libraries.
     """
 
     stage: str
@@ -44,7 +44,7 @@ class StageDone:
 
 @dataclass(frozen=True, slots=True)
 class Replanned:
-    """The stage ran out of memory and is called again under a tighter plan."""
+    """The stage ran out of memory and runs again under a tighter plan."""
 
     stage: str
     why: str
@@ -53,7 +53,7 @@ class Replanned:
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """A language model has written a text, or the codes of a group of songs."""
+    """A language model has finished a text, or the codes of a group of songs."""
 
     stage: str
     spent: TokenTiming
@@ -65,9 +65,9 @@ Stop: TypeAlias = Callable[[], bool]
 
 
 def tell_nobody(event: Event) -> None:
-    """The listener of those who do not listen."""
+    """A listener that ignores every event."""
 
 
 def never() -> bool:
-    """The question "stop?" of those who never stop."""
+    """A stop check that never asks to stop."""
     return False

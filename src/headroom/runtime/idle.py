@@ -1,4 +1,4 @@
-"""Take idle parts off the device: one thread that sleeps until the next part is due."""
+"""Move idle parts off the device, in one thread that sleeps until the next part is due."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable
 from headroom.log import log
 from headroom.runtime.pool import Pool, State
 
-OFTEN = 1.0  # seconds between two looks while somebody leases a part
+OFTEN = 1.0  # seconds between two checks while a part is leased
 
 
 def nothing() -> None:
-    """There is nothing to do first."""
+    """Do nothing; the default for `first`."""
 
 
 class IdleWatch:
-    """Offloads each part of a pool once nobody has used it for `seconds`. Close it.
+    """Offloads each part of a pool after `seconds` without use. Must be closed.
 
-    `first` is called before each look. The watch ends by itself where the pool is forgotten.
+    `first` is called before each check. The watch also ends when the pool is garbage-collected.
     """
 
     def __init__(self, pool: Pool, seconds: float, first: Callable[[], None] = nothing) -> None:
@@ -45,12 +45,12 @@ class IdleWatch:
             del pool
 
     def _due(self) -> float:
-        """Seconds until the next part is due; as long as a part takes, where none is there."""
+        """Seconds until the next part is due; the full idle time if no part is on the device."""
         pool = self._pool()
         parts = () if pool is None else pool.status()
         here = (State.DEVICE, State.PASSING)
         idle = [s.idle_seconds for s in parts if s.state in here]
         waiting = [self.seconds - seconds for seconds in idle if seconds is not None]
-        if None in idle:  # it may have been left behind
+        if None in idle:  # a lease may have been left behind
             waiting.append(OFTEN)
         return max(0.01, min([*waiting, self.seconds]))

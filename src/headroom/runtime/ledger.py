@@ -1,4 +1,4 @@
-"""Every byte on the device has an owner, and the book must balance when nobody works."""
+"""Account for every byte on the device by owner, and check the total while no work is going on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headroom.errors import LedgerMismatch
 
 
 class Ledger:
-    """Bytes by owner. `floor` is what was allocated before the book was opened."""
+    """Bytes by owner. `floor` is what was allocated before the ledger was created."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -19,17 +19,17 @@ class Ledger:
         self.floor = device.memory_allocated()
 
     def own(self, owner: str, tensors: Iterable[Tensor]) -> int:
-        """Enter what an owner holds now, in place of what it held; the bytes."""
+        """Record what an owner holds now, replacing its previous entry; returns the bytes."""
         size = sum(self._device.rounded(tensor.nbytes) for tensor in tensors)
         self._owned[owner] = size
         return size
 
     def disown(self, owner: str) -> None:
-        """An owner holds nothing any more."""
+        """Remove an owner's entry."""
         self._owned.pop(owner, None)
 
     def bytes(self, owner: str | None = None) -> int:
-        """What one owner holds, or all of them."""
+        """Bytes held by one owner, or by all of them."""
         return sum(self._owned.values()) if owner is None else self._owned.get(owner, 0)
 
     def check_integrity(self) -> None:

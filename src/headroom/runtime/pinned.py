@@ -1,9 +1,9 @@
-"""Host tensors in page-locked memory, which a card reads on its own at the rate of the link.
+"""Keep a part's host tensors in page-locked memory, which a card reads at the rate of the link.
 
-One slab a part, exactly as large as its tensors, which lie in it as they will on the device, so
-that the whole part is one copy; members of a joined matrix lie side by side.
-Where it cannot be had (no card that would care, not enough free memory, a system that refuses), the
-tensors stay where they are, mapped from their file, and copies go at the pageable rate.
+Each part has one slab, exactly as large as its tensors. They lie in it as they will on the device,
+so that the whole part is one copy; members of a joined matrix lie side by side.
+If no slab can be had (no card that benefits, not enough free memory, the system refuses), the
+tensors stay where they are, mapped from their file, and copies run at the pageable rate.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SHARE = 0.5  # of the free host memory that one part may take
 
 
 def pinned(places: Sequence[Slot], device: Device) -> tuple[Slot, ...]:
-    """The places, their host tensors in one slab; the same ones where there is to be none.
+    """The slots with their host tensors in one slab; the slots unchanged if there is no slab.
 
-    Nothing of the part changes: who takes the places puts the tensors in.
+    The part itself does not change: the caller puts the tensors in.
     """
     places = tuple(places)
     layout = piece(cells(places))

@@ -1,11 +1,11 @@
-"""The parts of a model between runs: on the device, in host memory, or not there yet.
+"""Hold a model's parts between runs: on the device, in host memory, or not loaded yet.
 
-Weights never change. A part that leaves the device drops its copy there and takes up its host
-tensors again; nothing is copied back. What is leased never moves; what is asked to leave while it
-is leased leaves when it is given back.
+Weights never change. A part that leaves the device drops its copy there and uses its host tensors
+again; nothing is copied back. A leased part never moves; if it is asked to leave while leased, it
+leaves when it is given back.
 
-A move can be interrupted at any instruction. So a part is marked as unsettled before anything of it
-changes, and leaving can be done again from wherever it was left.
+A move can be interrupted at any instruction. So a part is marked as unsettled before anything in it
+changes, and leaving can be repeated from any intermediate state.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Clock: TypeAlias = Callable[[], float]
 
 
 class State(Enum):
-    """Where a part is; the value is what people are shown."""
+    """Where a part is; the value is the text shown to users."""
 
     ABSENT = "not loaded"
     HOST = "in host memory"
@@ -54,7 +54,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PartStatus:
-    """One part: where it is, what it takes there, who uses it, how long nobody has."""
+    """One part: where it is, the bytes it takes there, its users, how long it has been idle."""
 
     name: str
     state: State
@@ -79,7 +79,7 @@ class Parts(Mapping[str, object]):
         return len(self._parts)
 
     def of(self, name: str, kind: type[T]) -> T:
-        """A part as what it is. KeyError: it was not leased; TypeError: it is something else."""
+        """A part, as its type. Raises KeyError if it was not leased, TypeError for another type."""
         part = self._parts[name]
         if not isinstance(part, kind):
             raise TypeError(f"part {name!r} is a {type(part).__name__}, not a {kind.__name__}")
@@ -88,7 +88,7 @@ class Parts(Mapping[str, object]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lease:
-    """One lease of a part. `owner` is whoever `end` is called with."""
+    """One lease of a part. `owner` is the object that `end` is called with."""
 
     placement: Placement
     owner: object
@@ -96,14 +96,14 @@ class _Lease:
 
 @dataclass(slots=True)
 class _Entry:
-    """A part that is loaded. `kept` and `ring` say how much of it is on the device, if any."""
+    """A loaded part. `kept` and `ring` say how much of it is on the device, if any."""
 
     part: object
     places: tuple[Slot, ...]
     precision: str | None  # None: as released
     memory: Tensor | None = None
     state: State = State.HOST
-    settled: bool = True  # False: it is being moved, or that was interrupted
+    settled: bool = True  # False: a move is under way or was interrupted
     kept: int = 0
     ring: Ring | None = None
     leases: list[_Lease] = field(default_factory=list)
@@ -115,8 +115,8 @@ class _Entry:
 class Pool:
     """Loads each part when it is first leased, and keeps it in host memory until `release`.
 
-    Safe under threads: one thread at a time moves parts, and `status` waits for nobody. `clock` is
-    that of `expire`.
+    Thread-safe: one thread at a time moves parts, and `status` does not block. `expire` measures
+    idle time with `clock`.
     """
 
     def __init__(self, device: Device, loaders: Loaders, clock: Clock = time.monotonic) -> None:
@@ -127,17 +127,17 @@ class Pool:
 
     @property
     def floor(self) -> int:
-        """What the device held before the first part, in bytes."""
+        """Bytes the device held before the first part."""
         return self.ledger.floor
 
     @property
     def loaded(self) -> frozenset[str]:
-        """The parts that are in memory at all."""
+        """The parts that are loaded, on the device or on the host."""
         return frozenset(self._entries)
 
     @property
     def on_device(self) -> frozenset[str]:
-        """The parts whose weights are on the accelerator now, whole or passing through."""
+        """The parts whose weights are on the accelerator now, whole or streamed."""
         here = (State.DEVICE, State.PASSING)
         return frozenset(n for n, e in list(self._entries.items()) if e.state in here)
 
@@ -158,10 +158,10 @@ class Pool:
     # --- leases ----------------------------------------------------------------------------
 
     def lease(self, placements: Iterable[Placement], owner: object = None) -> Parts:
-        """The parts, each where its placement wants it. On failure none is left behind.
+        """The parts, each where its placement puts it. If one fails, none stays leased.
 
-        A part that passes through is worked with in the inference mode it was leased in, by one
-        thread at a time.
+        A streamed part must be used in the inference mode it was leased in, by one thread at a
+        time.
         """
         leases = [_Lease(placement, owner) for placement in placements]
         try:
@@ -175,7 +175,7 @@ class Pool:
             raise
 
     def give_back(self, placements: Iterable[Placement], owner: object = None) -> None:
-        """End a lease of each, of the same owner."""
+        """End one lease of each part, held by the same owner."""
         going = []
         with self._turn:
             for placement in placements:
@@ -187,14 +187,14 @@ class Pool:
             self._end(going)
 
     def end(self, owner: object) -> None:
-        """End all leases of an owner, where there are any."""
+        """End all leases of an owner, if there are any."""
         with self._turn:
             leases = [one for entry in self._entries.values() for one in entry.leases]
             self._end([one for one in leases if one.owner is owner])
 
     def recover(self, idle_seconds: float = 0.0) -> None:
-        """Nobody is at work: end the leases of calls that were interrupted, and take off the device
-        what was being moved; of parts that were last leased so long ago."""
+        """End leases left by interrupted calls, and take off the device parts whose move was
+        interrupted, if last leased at least `idle_seconds` ago. Call only while no work runs."""
         with self._turn:
             now = self._clock()
             entries = [(n, e) for n, e in self._entries.items() if now - e.used >= idle_seconds]
@@ -204,11 +204,11 @@ class Pool:
                     self._leave(name, entry)
 
     def _end(self, leases: Iterable[_Lease]) -> None:
-        """End leases that have not ended. What is not resident leaves the device once nobody
-        leases it.
+        """End leases that have not ended. A part that is not resident leaves the device with its
+        last lease.
 
-        Its memory goes back at once: a piece so large would be split for smaller tensors, and then
-        be missing as a whole.
+        Its memory is released at once: the allocator would split a piece this large for smaller
+        tensors, and it would then not be available as a whole.
         """
         left = False
         with self._turn:
@@ -217,7 +217,7 @@ class Pool:
                 entry = self._entries.get(name)
                 if entry is None or lease not in entry.leases:
                     continue
-                if entry.settled:  # else it never came to be used
+                if entry.settled:  # otherwise it was never used
                     entry.used = self._clock()
                 if len(entry.leases) == 1:
                     stays = lease.placement.residency is Residency.RESIDENT and not entry.leaving
@@ -226,12 +226,12 @@ class Pool:
                         self._leave(name, entry)
                     if entry.forgotten:
                         del self._entries[name]
-                entry.leases.remove(lease)  # last: till then it can be ended again
+                entry.leases.remove(lease)  # last: until then it can be ended again
             if left:
                 self._device.release()
 
     def make_room(self, residents: Iterable[str]) -> None:
-        """Take everything off the device that is neither among these nor leased."""
+        """Take off the device every part that is neither in `residents` nor leased."""
         stay = set(residents)
         with self._turn:
             going = [
@@ -245,7 +245,7 @@ class Pool:
                 self._device.release()
 
     def offload(self, name: str | None = None) -> None:
-        """Take a part, or all of them, off the device; what is leased leaves when given back."""
+        """Take a part, or all of them, off the device; a leased part leaves when given back."""
         with self._turn:
             for each in self._named(name):
                 entry = self._entries[each]
@@ -256,7 +256,7 @@ class Pool:
             self._device.release()
 
     def release(self, name: str | None = None) -> None:
-        """Forget a part, or all of them: nothing stays on the device or in host memory."""
+        """Unload a part, or all of them: nothing stays on the device or in host memory."""
         with self._turn:
             for each in self._named(name):
                 entry = self._entries[each]
@@ -268,7 +268,7 @@ class Pool:
             self._device.release()
 
     def expire(self, idle_seconds: float) -> tuple[str, ...]:
-        """Take off the device what nobody has used for so long; the names."""
+        """Take parts idle for `idle_seconds` off the device; returns their names."""
         with self._turn:
             now = self._clock()
             gone = tuple(
@@ -283,7 +283,7 @@ class Pool:
             return gone
 
     def check_integrity(self) -> None:
-        """The book against the device, while nobody leases anything. Raises LedgerMismatch."""
+        """Check the ledger against the device if nothing is leased. Raises LedgerMismatch."""
         with self._turn:
             if not any(entry.leases for entry in self._entries.values()):
                 self.ledger.check_integrity()
@@ -303,7 +303,7 @@ class Pool:
         entry = self._entries.get(name)
         precision = converted(placement.precision)
         if entry is not None and entry.precision != precision and not entry.leases:
-            self._leave(name, entry)  # what was rounded cannot be had back: it is loaded anew
+            self._leave(name, entry)  # rounding cannot be undone: it is loaded again
             del self._entries[name]
             entry = None
         if entry is None:
@@ -321,7 +321,7 @@ class Pool:
 
     @staticmethod
     def _is_there(entry: _Entry) -> bool:
-        """Whether any of it is on the device, or may be."""
+        """Whether any of it is, or may be, on the device."""
         return entry.state is not State.HOST or not entry.settled
 
     @staticmethod
@@ -335,9 +335,9 @@ class Pool:
         return entry.state is State.DEVICE
 
     def _enter(self, name: str, entry: _Entry, placement: Placement) -> None:
-        """Put a copy on the device in the place of every tensor that is to be there.
+        """Replace every tensor that belongs on the device by a copy there.
 
-        Where that fails the part is left unsettled, and leaves with its last lease.
+        If that fails, the part stays unsettled and leaves with its last lease.
         """
         entry.settled = False
         passing: tuple[nn.Module, ...] = ()
@@ -359,11 +359,11 @@ class Pool:
         entry.settled = True
 
     def _leave(self, name: str, entry: _Entry) -> None:
-        """Put the host tensors back; the device's copies are forgotten."""
+        """Put the host tensors back and drop the device's copies."""
         undone(lambda: None, lambda: self._drop(name, entry))
 
     def _drop(self, name: str, entry: _Entry) -> None:
-        """The same, as far as it is not done yet."""
+        """Do whatever part of leaving is not done yet."""
         if not self._is_there(entry):
             entry.leaving = False
             return

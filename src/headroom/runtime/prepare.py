@@ -1,11 +1,11 @@
-"""Make a part ready where it computes: its tensors brought to the device, projections joined.
+"""Upload a part's tensors to the device and join its projections there.
 
-Uploading changes places, not data: each module keeps its identity and gets device tensors; the
-host tensors are kept aside and take their places again when the part leaves. Matrices that are
-computed with as one (`Joined`) are copied, each by itself, into their rows of that one on the
-device, so no joined copy ever exists on the host, and the members are views of it. All tensors of
-a part lie in one piece of device memory: one allocation instead of hundreds, and one copy where
-they lie on the host as they do there.
+Uploading changes where tensors are, not their data: each module keeps its identity and gets device
+tensors; the host tensors are set aside and put back when the part leaves. Matrices that are used
+as one (`Joined`) are copied separately into their rows of the joined matrix on the device, so no
+joined copy ever exists on the host, and the members are views of it. All tensors of a part lie in
+one piece of device memory: one allocation instead of hundreds, and one copy if they have the same
+layout on the host.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from headroom.nn.attention import Joined
 from headroom.nn.blocks import Blocks
 
-ALIGNMENTS = (256, 16)  # bytes a tensor begins at: as the fastest kernels like it, as all need it
+ALIGNMENTS = (256, 16)  # bytes: what the fastest kernels prefer, what all kernels need
 
 
 @dataclass(slots=True)
 class Slot:
     """A place in a module where a tensor belongs, and that tensor in host memory.
 
-    None: the place is empty on the host, as that of joined matrices is.
+    None: the place is empty on the host, as it is for joined matrices.
     """
 
     module: nn.Module
@@ -36,15 +36,15 @@ class Slot:
     host: Tensor | None
 
     def put(self, tensor: Tensor | None) -> None:
-        """Let this tensor be the module's."""
+        """Set this tensor in the module."""
         setattr(self.module, self.name, tensor)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One tensor on the device, and the places it fills: one, or a joined one and its members.
+    """One tensor on the device, and the slots it fills: a single one, or a joined one and members.
 
-    `rows` of each member, in the joined one; None for a tensor of its own.
+    rows  of each member in the joined tensor; None for a tensor that is not joined
     """
 
     whole: Slot
@@ -53,7 +53,7 @@ class Cell:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the device's tensor."""
+        """Shape of the device's tensor."""
         first = self.members[0].host
         assert first is not None
         if self.rows is None:
@@ -62,22 +62,22 @@ class Cell:
 
     @property
     def like(self) -> Tensor:
-        """A host tensor of its type."""
+        """A host tensor with its dtype."""
         host = self.members[0].host
         assert host is not None
         return host
 
     @property
     def bytes(self) -> int:
-        """What it takes on the device."""
+        """Bytes it takes on the device."""
         return prod(self.shape) * self.like.element_size()
 
     def within(self, piece: Tensor, start: int) -> Tensor:
-        """Its tensor in a piece of memory, from a byte of it on."""
+        """Its tensor in a piece of memory, beginning at byte `start`."""
         return piece[start : start + self.bytes].view(self.like.dtype).view(self.shape)
 
     def fill(self, tensor: Tensor) -> None:
-        """Copy the host's values; the host goes on where its memory is page-locked."""
+        """Copy the host's values; the host does not wait if its memory is page-locked."""
         for slot, part in zip(self.members, self._parts(tensor), strict=True):
             assert slot.host is not None
             part.copy_(slot.host.detach(), non_blocking=True)
@@ -90,7 +90,7 @@ class Cell:
             slot.put(_as(self.like, part))
 
     def leave(self) -> None:
-        """Put the host's tensors back."""
+        """Put the host tensors back."""
         if self.rows is not None:
             self.whole.put(self.whole.host)
         for slot in self.members:
@@ -101,16 +101,16 @@ class Cell:
 
 
 def slots(part: object) -> tuple[Slot, ...]:
-    """The places of a part's tensors, the empty ones too; a part that is no module has none."""
+    """The slots of a part's tensors, empty ones included; none if the part is not a module."""
     if not isinstance(part, nn.Module):
         return ()
     return tuple(chain.from_iterable(_slots(module) for module in part.modules()))
 
 
 def cells(places: Iterable[Slot]) -> tuple[Cell, ...]:
-    """The tensors a device needs for these places; one that stands in two places is one cell.
+    """The tensors a device needs for these slots; a tensor that fills two slots is one cell.
 
-    Members of a joined matrix go together where they are alike.
+    Members of a joined matrix share a cell if they are alike.
     """
     places = tuple(places)
     by_place = {(id(slot.module), slot.name): slot for slot in places}
@@ -134,7 +134,7 @@ def cells(places: Iterable[Slot]) -> tuple[Cell, ...]:
 
 
 def twins(places: Iterable[Slot], made: Iterable[Cell]) -> tuple[tuple[Slot, Slot], ...]:
-    """Places whose tensor is already in another: (the place, the one that holds the tensor)."""
+    """Slots whose tensor is already in another: pairs (slot, the slot that holds the tensor)."""
     held = {id(slot.host): slot for cell in made for slot in cell.members}
     owners = {(id(slot.module), slot.name) for cell in made for slot in cell.members}
     return tuple(
@@ -164,7 +164,7 @@ class Piece:
         return [cell.within(memory, start) for cell, start in pairs]
 
     def fill(self, memory: Tensor) -> None:
-        """Copy the host's values: at once where they lie on the host as they lie here."""
+        """Copy the host's values: in one copy if they have the same layout on the host."""
         whole = self._as_here()
         if whole is not None:
             memory.copy_(whole, non_blocking=True)
@@ -178,7 +178,7 @@ class Piece:
             cell.bind(tensor)
 
     def _as_here(self) -> Tensor | None:
-        """The host's memory, where its tensors lie in one piece in the same order."""
+        """The host's memory if its tensors lie in one piece in the same order, else None."""
         memory, first = None, 0
         for host, start in self.hosts():
             if host.is_meta or not host.is_contiguous():
@@ -204,8 +204,8 @@ class Piece:
 
 
 def piece(made: Iterable[Cell]) -> Piece:
-    """Where tensors lie in one piece of memory: those that fill whole lines first, so that
-    nothing is lost between them."""
+    """Lay tensors out in one piece of memory: those that fill whole lines first, so that no bytes
+    are lost between them."""
     wide, narrow = ALIGNMENTS
     made = tuple(made)
     ordered = sorted(made, key=lambda cell: (cell.bytes % wide != 0, cell.bytes % narrow != 0))
@@ -219,9 +219,9 @@ def piece(made: Iterable[Cell]) -> Piece:
 
 
 def enter(made: Piece, same: Iterable[tuple[Slot, Slot]], device: torch.device) -> Tensor:
-    """Put a copy on the device in every place; the memory they are all in.
+    """Put a device copy into every slot; returns the memory that holds them all.
 
-    What fails midway is undone by `leave`.
+    After a failure midway, `leave` undoes what was done.
     """
     memory = made.on(device)
     made.fill(memory)
@@ -232,7 +232,7 @@ def enter(made: Piece, same: Iterable[tuple[Slot, Slot]], device: torch.device) 
 
 
 def leave(made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]]) -> None:
-    """Put the host tensors back; the device's copies are forgotten."""
+    """Put the host tensors back and drop the device's copies."""
     for cell in made:
         cell.leave()
     for slot, _ in same:
@@ -240,20 +240,20 @@ def leave(made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]]) -> None:
 
 
 def restore(places: Iterable[Slot]) -> None:
-    """Put the host tensors back into all places of a part, from whatever is there now."""
+    """Put the host tensors back into all slots of a part, whatever they hold now."""
     for slot in places:
         slot.put(slot.host)
 
 
 def bring(part: object, device: torch.device) -> None:
-    """A whole part to the device, for good."""
+    """Move a whole part to the device permanently."""
     places = slots(part)
     made = cells(places)
     enter(piece(made), twins(places, made), device)
 
 
 def streamed_blocks(part: object, kept: int) -> tuple[nn.Module, ...]:
-    """The blocks of a part that pass through, all but the first `kept`, in their order."""
+    """The streamed blocks of a part: all but the first `kept`, in order."""
     if not isinstance(part, nn.Module):
         return ()
     lists = [module for module in part.modules() if isinstance(module, Blocks)]
@@ -261,7 +261,7 @@ def streamed_blocks(part: object, kept: int) -> tuple[nn.Module, ...]:
 
 
 def matrices(block: nn.Module) -> tuple[Slot, ...]:
-    """The places of a block that pass through with it: its matrices, joined ones too."""
+    """The slots of a block that are streamed with it: its matrices, joined ones included."""
     found = []
     for module in block.modules():
         joined = _flat_joins(module) if isinstance(module, Joined) else set()

@@ -1,8 +1,8 @@
 """Convert a part's matrices to fewer bits, in place, one matrix at a time.
 
-Only the products inside repeated blocks are converted: they are nearly all of the weights, and what
-stands around them (embeddings, input and output projections, norms, modulation) is left alone.
-Symmetric, by the largest value of a row (of a group in int4).
+Only the linear layers inside repeated blocks are converted: they hold nearly all of the weights.
+Everything else (embeddings, input and output projections, norms, modulation) is left unchanged.
+Quantization is symmetric, scaled by the largest value of a row (of a group in int4).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _FP8_MOST = 448.0  # the largest number of float8_e4m3fn
 
 
 def converted(precision: str) -> str | None:
-    """The precision, where weights have to be converted to it; None where they are as released."""
+    """The precision if weights have to be converted to it; None if it is the released one."""
     return precision if precision in CONVERTED else None
 
 
 def quantize(part: object, precision: str) -> None:
-    """Convert every product of the part's blocks. What is converted already is left as it is.
+    """Convert every linear layer of the part's blocks; layers already converted are left alone.
 
-    Raises ValueError where it is in another precision, or for a precision that is none.
+    Raises ValueError if a layer is in another precision, or if the precision is unknown.
     """
     if precision not in CONVERTED:
         raise ValueError(f"{precision!r} is not one of {CONVERTED}")
@@ -42,7 +42,7 @@ def quantize(part: object, precision: str) -> None:
 
 
 def precision_of(linear: Linear) -> str | None:
-    """What a product's weight is stored in; None: as it was released."""
+    """The precision a layer's weight is stored in; None: as released."""
     if linear.scale is None:
         return None
     if linear.weight.dtype == torch.uint8:
@@ -53,7 +53,7 @@ def precision_of(linear: Linear) -> str | None:
 
 
 def convert(linear: Linear, precision: str) -> None:
-    """Convert one product."""
+    """Convert one linear layer."""
     weight = linear.weight.detach()
     if precision == "int4":
         stored, scale = _int4(weight)
@@ -70,7 +70,7 @@ def convert(linear: Linear, precision: str) -> None:
 
 
 def _scale(weight: Tensor, most: float) -> Tensor:
-    """A step a row, in the weight's type, so that nothing is lost when it is stored there."""
+    """One scale per row, in the weight's dtype, so that storing it loses nothing."""
     largest = weight.abs().amax(-1).float() / most
     return largest.clamp_(min=torch.finfo(weight.dtype).smallest_normal).to(weight.dtype)
 

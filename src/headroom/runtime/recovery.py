@@ -1,8 +1,8 @@
-"""Out of memory all the same: a ladder of tighter plans for what is left of a run.
+"""Recover from running out of memory: a ladder of tighter plans for the rest of a run.
 
-Finished stages keep their outputs. The first rung moves weights only, so the output is the same to
-the byte; the others cut the work finer as well, so it is the same within rounding. No rung changes
-the precision of the weights: that would change the sound, and is for the person to allow.
+Finished stages keep their outputs. The first rung only moves weights, so the output is identical to
+the byte; the others also cut the work into smaller pieces, so it is the same within rounding. No
+rung changes the precision of the weights: that would change the sound, so the user must allow it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MOVING = (Residency.SWAPPED, Residency.STREAMED)
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A tighter plan for the stages that are left.
+    """A tighter plan for the remaining stages.
 
     same_output  whether the result is the same to the byte
-    why          what is otherwise, for a person
+    why          what changes, in words for the user
     """
 
     plan: Plan
@@ -34,14 +34,14 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """What tighter plans are made from: those of the plan that failed."""
+    """What tighter plans are made from: the inputs of the plan that failed."""
 
     footprint: Footprint
     machine: Machine
     wishes: Wishes
 
     def rungs(self, failed: Plan, done: Sequence[str]) -> tuple[Rung, ...]:
-        """The rungs there are, the least change first."""
+        """The available rungs, the smallest change first."""
         left = self.footprint.remaining(done)
         pinned = tuple(
             Wish(p.component, _looser(p.residency), (p.precision,)) for p in failed.placements
@@ -70,7 +70,7 @@ class Ladder:
 
 
 def _looser(residency: Residency) -> tuple[Residency, ...]:
-    """Where a part may be that was here: a host computes otherwise than a card, so it stays."""
+    """Where a part may move from here. A host rounds differently from a card, so HOST stays."""
     return (Residency.HOST,) if residency is Residency.HOST else MOVING
 
 
@@ -80,7 +80,7 @@ def _with_budget(machine: Machine, budget: int) -> Machine:
 
 
 def _whole(before: Plan, left: Plan) -> Plan:
-    """The plan of the remaining stages, and those before as they were."""
+    """The plan of the remaining stages, preceded by the earlier stages as they were."""
     fresh = {stage.stage: stage for stage in left.stages}
 
     def now(stage: StagePlan) -> StagePlan:

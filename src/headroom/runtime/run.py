@@ -1,6 +1,4 @@
-"""A plan being carried out: the one executor. Models say which stage begins; where its parts
-then are is decided here.
-"""
+"""Run the stages of a plan. Models name the stage that begins; the executor places its parts."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage at work: how it is cut, where it computes, and whom it tells."""
+    """A running stage: how it is cut, where it computes, and where it reports."""
 
     plan: StagePlan
     device: torch.device
@@ -52,45 +50,45 @@ class Step:
         return self._device.can_capture() and self.device == self._device.torch
 
     def capture(self, work: Callable[[], None]) -> Graph:
-        """Record work on fixed tensors; where nothing is recorded, replaying calls it."""
+        """Record work on fixed tensors; on devices without graphs, replaying calls it."""
         return self._device.capture(work)
 
     @property
     def tile(self) -> int | None:
-        """Size of a tile in the model's own unit; None where the stage does not go by tiles."""
+        """Size of a tile in the model's own unit; None if the stage does not work in tiles."""
         return self.plan.tile
 
     @property
     def pieces(self) -> int:
-        """Into how many pieces the work is cut."""
+        """Number of pieces the work is cut into."""
         return self.plan.pieces
 
     @property
     def leaves(self) -> bool:
-        """Whether results are to leave the device as they are made, instead of at the end."""
+        """Whether results leave the device as they are made, instead of at the end."""
         return self.plan.leaves
 
     def progress(self, done: int, total: int) -> None:
-        """Say how far the stage is. Raises Cancelled where somebody asked to stop."""
+        """Report the stage's progress. Raises Cancelled after a request to stop."""
         self._tell(Progress(self.plan.stage, done, total))
         self.check()
 
     def settle(self) -> None:
-        """Wait until the device has done all it was given: for callers that measure."""
+        """Wait until the device has finished all queued work; for callers that measure."""
         self._device.synchronize()
 
     def wrote(self, spent: TokenTiming) -> None:
-        """Say what a language model has written."""
+        """Report what a language model has written."""
         self._tell(Wrote(self.plan.stage, spent))
 
     def check(self) -> None:
-        """Raise Cancelled where somebody asked to stop. Cheap; call it between units of work."""
+        """Raise Cancelled after a request to stop. Cheap; call it between units of work."""
         if self._stop():
             raise Cancelled(f"stopped in stage {self.plan.stage!r}")
 
 
 class Run:
-    """One render. `report` and `kept` fill stage by stage; a stage that fails adds to neither."""
+    """One render. `report` and `kept` grow stage by stage; a failed stage adds to neither."""
 
     def __init__(
         self,
@@ -115,19 +113,19 @@ class Run:
 
     @property
     def kept(self) -> Mapping[str, Tensor]:
-        """What `keep` was given."""
+        """The tensors passed to `keep`, by name."""
         return dict(self._kept)
 
     def keep(self, name: str, tensor: Tensor) -> None:
-        """Hand out a tensor beside the audio, such as `latents` [B, T, C]: a copy on the host."""
+        """Return a tensor along with the audio, such as `latents` [B, T, C], copied to the host."""
         self._kept[name] = tensor.detach().to("cpu", copy=True)
 
     def stage(self, name: str, work: Callable[[Step, Parts], T]) -> T:
-        """Lease the stage's parts, call `work(step, parts)`, measure, tell, give back.
+        """Lease the stage's parts, call `work(step, parts)`, measure, report, give them back.
 
-        `work` is called again under a tighter plan after running out of memory, so it never changes
-        its inputs; stages that have ended are not. Gradients are off. Raises Cancelled, OutOfMemory
-        where no plan helps, and whatever `work` raises.
+        After running out of memory, `work` is called again under a tighter plan, so it must not
+        change its inputs; finished stages are not repeated. Gradients are off. Raises Cancelled,
+        OutOfMemory if no plan helps, and whatever `work` raises.
         """
         if self._in_stage:
             raise RuntimeError(f"stage {name!r} begins inside stage {self._in_stage!r}")
@@ -135,7 +133,7 @@ class Run:
         rungs: list[Rung] | None = None
         tried = 0
         while True:
-            # A failure is not kept, nor handed on: its frames hold what the stage had allocated.
+            # The error is neither kept nor chained: its frames hold what the stage had allocated.
             stopped: str | None = None
             try:
                 with Dropping():
@@ -146,7 +144,7 @@ class Run:
                 stopped = str(cancelled)
             if stopped is not None:
                 raise Cancelled(stopped)
-            gc.collect()  # what a cycle holds would be missing again
+            gc.collect()  # frees memory held by reference cycles before the retry
             self._pool.offload()
             if rungs is None:
                 rungs = [] if self._ladder is None else self._rungs(self._ladder)
@@ -196,12 +194,12 @@ class Run:
                 self._pool.end(self)
             finally:
                 scope.leave()
-                peaks.append(self._device.max_memory_allocated())  # which ends what measures it
+                peaks.append(self._device.max_memory_allocated())  # reading it ends the measurement
 
         def leased() -> tuple[T, float]:
             scope.enter()
             self._pool.make_room(self._residents)
-            self._device.reset_peak()  # what an earlier plan left is none of this stage's
+            self._device.reset_peak()  # memory from an earlier plan does not count for this stage
             parts = self._pool.lease(placements, self)
             loaded = time.perf_counter()
             result = work(step, parts)
@@ -218,12 +216,12 @@ class Run:
 
     @property
     def _residents(self) -> list[str]:
-        """The parts that the plan lets stay."""
+        """The parts that stay on the device under the plan."""
         stays = Residency.RESIDENT
         return [p.component for p in self.plan.placements if p.residency is stays]
 
     def _where(self, placements: tuple[Placement, ...]) -> torch.device:
-        """The device, or the host where all parts of the stage stay there."""
+        """The device, or the host if all parts of the stage stay there."""
         if placements and all(p.residency is Residency.HOST for p in placements):
             return torch.device("cpu")
         return self._device.torch

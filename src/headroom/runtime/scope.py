@@ -1,5 +1,4 @@
-"""What torch is told for the time of a stage: where tensors are made, and that nobody wants
-gradients. Left again whatever happened in between."""
+"""Set torch's default device and turn gradients off for a stage, and always restore both after."""
 
 from __future__ import annotations
 
@@ -9,19 +8,19 @@ from headroom.device import Device
 
 
 class Scope:
-    """Made before it is entered; `leave` may be called at any time, and again."""
+    """Created before it is entered; `leave` may be called at any time, also repeatedly."""
 
     def __init__(self, device: Device) -> None:
         self._inside, self._mode = device.inside(), torch.inference_mode()
         self._before = torch.is_inference_mode_enabled()
 
     def enter(self) -> None:
-        """Inside the device, without gradients."""
+        """Select the device and turn gradients off."""
         self._inside.__enter__()
         self._mode.__enter__()
 
     def leave(self) -> None:
-        """As it was."""
+        """Restore the previous state."""
         if torch.is_inference_mode_enabled() and not self._before:
             self._mode.__exit__(None, None, None)
         self._inside.__exit__(None, None, None)

@@ -1,9 +1,9 @@
-"""Blocks pass through a ring of slots on the device: one computes, the next are on their way.
+"""Stream blocks through a ring of slots on the device: one computes while the next are copied.
 
-Copies go on a queue of their own. A block is computed with once the event behind its copy has been
-waited for by the computing queue, and its slot is written again once the event behind its work has
-been waited for by the copying queue; the host waits for neither. Bound to a slot, a block computes
-with the very layout a resident one has, so the results are the same to the byte.
+Copies go on a queue of their own. The compute queue waits for the event after a block's copy before
+it uses the block, and the copy queue waits for the event after the block's work before it writes
+the slot again; the host waits for neither. Bound to a slot, a block has exactly the layout of a
+resident one, so the results are the same to the byte.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headroom.runtime.prepare import Piece, cells, matrices, piece
 
 
 class _Place:
-    """A slot of the ring: room for one block, and who may use it when."""
+    """A slot of the ring: memory for one block, and the events that order its use."""
 
     def __init__(self, device: Device, like: Piece) -> None:
         self.memory: Tensor | None = like.on(device.torch)
@@ -29,17 +29,17 @@ class _Place:
 
     @property
     def held(self) -> Tensor:
-        """The memory; of a ring that is not closed."""
+        """The slot's memory; the ring must not be closed."""
         if self.memory is None:
             raise RuntimeError("a block passes through a ring that is closed")
         return self.memory
 
 
 class Ring:
-    """The blocks of one part that pass through, and their slots. Make it inside `device.inside()`.
+    """The streamed blocks of one part, and their slots. Create it inside `device.inside()`.
 
-    Nothing of the part changes before `open`; `close` may be called at any time, and again. Blocks
-    whose matrices differ in shape from the first one's raise ValueError.
+    The part does not change before `open`; `close` may be called at any time, also repeatedly.
+    Raises ValueError if the matrices of a block differ in shape from those of the first.
     """
 
     def __init__(self, part: nn.Module, blocks: Sequence[nn.Module], device: Device, slots: int):
@@ -50,7 +50,7 @@ class Ring:
         if len(shapes) != 1:
             raise ValueError("blocks of different shapes cannot pass through one ring")
         self._copying = device.stream()
-        # Allocated on the computing queue; the copying one may write only after it came to be.
+        # Allocated on the compute queue; the copy queue may write only after that.
         begun = device.event()
         count = min(slots, len(blocks))
         self._places = [_Place(device, self._pieces[0]) for _ in range(count)]
@@ -61,33 +61,33 @@ class Ring:
         self._bound: set[int] = set()
 
     def open(self) -> None:
-        """Let the blocks pass through from now on."""
+        """Stream the blocks from now on."""
         for blocks_of in self._lists:
             blocks_of.passage = self._passage
 
     @property
     def memory(self) -> list[Tensor]:
-        """That of all slots."""
+        """The memory of all slots."""
         return [place.held for place in self._places]
 
     def close(self) -> None:
-        """Give the blocks their host tensors back and forget the slots."""
+        """Give the blocks their host tensors back and release the slots."""
         for blocks_of in self._lists:
             blocks_of.passage = None
         for number in tuple(self._bound):
             self._unbind(number)
-        # A copy may still be on its way into a slot; what is allocated there next waits for it.
+        # A copy into a slot may be under way; whatever is allocated there next waits for it.
         last = self._device.event()
         last.record(self._copying)
         last.wait(self._device.current_stream())
         for place in self._places:
-            place.memory = None  # an error that somebody keeps may hold the place
+            place.memory = None  # an error kept elsewhere may still hold the place
         self._places.clear()
 
     def _passage(self, blocks: Sequence[nn.Module]) -> Iterator[nn.Module]:
         for block in blocks:
             number = self._number.get(id(block))
-            if number is None:  # one of those that stay
+            if number is None:  # a block that stays on the device
                 yield block
                 continue
             place = self._arrived(number)
@@ -96,8 +96,8 @@ class Ring:
                 self._pieces[number].bind(place.held)
                 yield block
             finally:
-                # Work that failed leaves here late: when its error is forgotten. By then the ring
-                # may be closed, and the block somewhere else.
+                # After a failure this runs late, when the error is released. By then the ring may
+                # be closed and the block moved elsewhere.
                 if number in self._bound:
                     self._unbind(number)
                     place.free.record(self._device.current_stream())
@@ -105,9 +105,9 @@ class Ring:
             self._ahead(number)
 
     def _arrived(self, number: int) -> _Place:
-        """The slot that holds this block, its copy waited for by the computing queue."""
+        """The slot that holds this block, after the compute queue was told to wait for its copy."""
         place = next((p for p in self._places if p.holds == number), None)
-        if place is None:  # out of the expected order, or the first: begin here
+        if place is None:  # out of order, or the first: begin here
             for other in self._places:
                 other.holds = None
             self._next = number
@@ -117,13 +117,13 @@ class Ring:
         return place
 
     def _ahead(self, done: int) -> None:
-        """Issue the copies that the empty slots have room for, in turn, around the end."""
+        """Issue copies into the empty slots, in block order, wrapping around at the end."""
         for place in self._places:
             if place.holds is not None:
                 continue
             number = self._next
             if any(p.holds == number for p in self._places):
-                return  # the ring holds every block there is
+                return  # the ring already holds every block
             if place.used:
                 place.free.wait(self._copying)
             with self._copying.use():

@@ -1,9 +1,9 @@
-"""One at a time, also where whoever is at work is interrupted.
+"""A lock for one caller at a time that stays usable when its holder is interrupted.
 
-A lock of `threading` stays locked for ever where its holder is interrupted on its way into or out
-of the guarded block. Here it is a frame that holds the turn. A frame that has left its thread's
-stack, in whatever way, holds nothing: the next one takes the turn from it, without anybody having
-to give it back. Interrupted at any instruction, a turn needs no repair.
+A lock from `threading` stays locked for ever if its holder is interrupted while entering or leaving
+the guarded block. Here a stack frame holds the turn. A frame that has left its thread's stack, in
+whatever way, holds nothing: the next caller takes the turn, with no release needed. A turn needs
+no repair after an interruption at any instruction.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from types import CodeType, FrameType
 from headroom.errors import Cancelled
 from headroom.runtime.events import Stop, never
 
-LONGEST_NAP = 0.02  # seconds between two looks at whether the turn has come
+LONGEST_NAP = 0.02  # seconds between two checks for the turn
 
 
 class _Claim:
-    """A frame of a thread that took the turn. `next` holds the claim that came after it, at 0."""
+    """A claim to the turn by a thread's frame. `next` holds the claim that follows, at key 0."""
 
     __slots__ = ("_code", "_frame", "next", "over", "thread")
 
     def __init__(self, frame: FrameType | None) -> None:
         self.thread = threading.get_ident()
-        # Not the frame itself: it would keep all that its callers hold.
+        # Not the frame itself: that would keep alive everything its callers hold.
         self._frame, self._code = id(frame), None if frame is None else frame.f_code
         self.over = frame is None
         self.next: dict[int, _Claim] = {}
 
     def is_of(self, frame: FrameType) -> bool:
-        """Whether it was this frame that took the turn."""
+        """Whether this frame took the turn."""
         return id(frame) == self._frame and frame.f_code is self._code
 
     def is_over(self, asking: FrameType | None = None) -> bool:
         """Whether the turn was given back, or its frame is gone.
 
-        A frame that asks for the turn holds none, even if it lies where one lay that is gone.
+        A frame that asks for the turn does not hold it, even if it reuses a dead frame's address.
         """
         if not self.over:
             frame = sys._current_frames().get(self.thread)
@@ -51,12 +51,12 @@ class _Claim:
 
 
 class Turn:
-    """A lock to be used as `with turn:`, in a function that leaves the block only to return or to
-    raise. Inside the block of an outer call of the same thread it is entered without waiting.
+    """A lock used as `with turn:`, in a function that leaves the block only to return or to raise.
+    It is reentrant: inside the block of an outer call, the same thread enters without waiting.
     """
 
     def __init__(self) -> None:
-        self._last = _Claim(None)  # or one before the last: those after it are found from it
+        self._last = _Claim(None)  # or an earlier one: later claims are found from it
 
     def __enter__(self) -> None:
         self._take(sys._getframe(1), never)
@@ -65,12 +65,12 @@ class Turn:
         self._give_back(sys._getframe(1))
 
     def waited_for(self, stop: Stop) -> _Waited:
-        """The same, to be used as `with turn.waited_for(stop):`; `stop` is asked while others are
-        at work, and where it says so Cancelled is raised."""
+        """The same lock, used as `with turn.waited_for(stop):`; `stop` is called while others hold
+        the turn, and Cancelled is raised when it returns true."""
         return _Waited(self, stop)
 
     def locked(self) -> bool:
-        """Whether anybody has the turn."""
+        """Whether the turn is taken."""
         return not self._holder().is_over()
 
     def is_mine(self) -> bool:
@@ -89,7 +89,7 @@ class Turn:
         while True:
             holder = self._holder()
             if holder.is_over(frame):
-                # Of all who see that it is over, one comes after it: `setdefault` is atomic.
+                # Of all callers that see it is over, only one follows: `setdefault` is atomic.
                 if holder.next.setdefault(0, mine) is mine:
                     self._last = mine
                     return

@@ -1,4 +1,4 @@
-"""What has to be undone whatever ends some work, a Ctrl-C at any instruction included."""
+"""Guarantee cleanup however some work ends, a Ctrl-C at any instruction included."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ R = TypeVar("R")
 
 
 def undone(work: Callable[[], R], undo: Callable[[], None]) -> R:
-    """What the work returns; `undo` is called whatever ends it.
+    """What the work returns; `undo` is called however the work ends.
 
-    `undo` has to be harmless where nothing was done yet and where it was called before: it is
-    called twice, so that it is complete even where the first call was interrupted.
+    `undo` must be harmless if nothing was done yet and if it was called before: it is called
+    twice, so that it completes even if the first call was interrupted.
     """
     try:
         try:
@@ -29,11 +29,11 @@ RAISED = "Raised, the outermost call first, in:\n"
 
 
 class Dropping:
-    """A block whose errors leave without their frames; where they were raised is told as a note.
+    """A block whose errors leave without their frames; a note says where they were raised.
 
-    Whoever keeps an error (a notebook keeps the last one) keeps its frames, their variables and
-    their closures, and with them tensors on the device. Errors that were there before the block are
-    left alone.
+    Code that keeps an error (a notebook keeps the last one) keeps its frames, their variables and
+    their closures, and with them tensors on the device. Errors from before the block are left
+    unchanged.
     """
 
     def __init__(self) -> None:
@@ -61,5 +61,5 @@ def _drop(error: BaseException) -> None:
     notes = getattr(error, "__notes__", [])
     inner = notes.pop().removeprefix(RAISED) if notes and notes[-1].startswith(RAISED) else ""
     error.add_note(RAISED + "".join(traceback.format_tb(frames)) + inner)
-    traceback.clear_frames(frames)  # what a cycle would keep till it is collected
+    traceback.clear_frames(frames)  # which a cycle would keep alive until it is collected
     error.__traceback__ = None
