@@ -1,3 +1,1 @@
-"""The planner language model. A request, codes or a line of text go in; song sheets, audio codes
-and scores come out.
-"""
+"""The planner language model: from requests, codes or text to song sheets, codes and scores."""

@@ -1,4 +1,4 @@
-"""A planner language model's folder: its sizes, its words, and how it is loaded."""
+"""A planner language model's folder: its sizes, its vocabulary, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from headroom.weights.load import Checkpoint, check_complete, load
 from headroom.weights.meta_modules import shapes_only
 
 MOST_GENRES = 500_000
-GENRES = "genres_vocab.txt"  # in its folder, where there is one: a line for each choice of genres
+GENRES = "genres_vocab.txt"  # in the model's folder, if present: one genre choice per line
 
 
 def read_genres(path: Path) -> tuple[str, ...]:
@@ -46,11 +46,11 @@ def read_genres(path: Path) -> tuple[str, ...]:
 
 
 class Language:
-    """One folder. Opening it reads headers and configs only; InvalidCheckpoint names its faults.
+    """One folder. Opening it reads only headers and configs; InvalidCheckpoint names its faults.
 
-    genres what genres it may name; () as its folder's list of them says, or any
-    dtype  that it computes in: as is wished, but never float16, which ends at 65504. Its
-           activations reach two millions where a turn begins (measured on the released models).
+    genres the genres it may name; (): those listed in its folder, or any if it has no list
+    dtype  the type it computes in: the one asked for, but never float16, which ends at 65504. Its
+           activations reach two million where a turn begins (measured on the released models).
     """
 
     def __init__(self, name: str, folder: Path, dtype: DType, genres: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ class Language:
 
     @cached_property
     def sheets(self) -> SheetWords:
-        """What grammars of its vocabulary share. Raises InvalidCheckpoint."""
+        """What all grammars over its vocabulary share. Raises InvalidCheckpoint."""
         own = self.folder / GENRES
         if self._genres or not paths.is_file(own):
             return SheetWords(self.words, self._genres)
@@ -93,14 +93,16 @@ class Language:
             raise InvalidCheckpoint(self.folder, [f"{GENRES}: {error.why}"]) from error
 
     def load(self, dtype: torch.dtype) -> nn.Module:
-        """The network, its weights mapped."""
+        """The network, with its weights mapped."""
         with shapes_only():
             module = self._built()
         load(module, self._file, prefix="", unused={"lm_head.weight"}, dtype=dtype, recipes=None)
         return module
 
     def failed(self, written: int) -> LanguageModelFailed:
-        """To be raised where, behind so many tokens, it computed what is no number."""
+        """The error to raise if it computed a value that is not finite after writing this many
+        tokens.
+        """
         how = "try --dtype float32"
         if self.dtype == "float32":
             how = f"`acestep models verify {self.name}` says whether its files are whole"
@@ -117,12 +119,12 @@ class Language:
 def find_languages(
     items: Iterable[catalog.Installed], name: str | None, sizes: Sequence[str], bundled: bool
 ) -> tuple[catalog.Installed, ...]:
-    """The language models to choose from: the one that is named (by its folder or its size), else
-    those of the sizes that are here, in their order; where there is none the bundled one, to a
-    bundled model only.
+    """The language models to choose from: the named one (by its folder or its size), else the
+    installed ones of the given sizes, in that order. A bundled DiT falls back to the bundled
+    language model.
 
-    Raises WeightsMissing for a name that is not here, and InvalidCheckpoint for a torn one that is
-    named or that nobody else stands in for.
+    Raises WeightsMissing for a name that is not installed. Raises InvalidCheckpoint for a damaged
+    model that is named, or if every fitting model is damaged.
     """
     every = [item for item in items if item.kind == "lm"]
     if name is not None:

@@ -1,4 +1,4 @@
-"""What the language models that are installed do for the engine: one at a time is in use."""
+"""The engine's access to the installed language models, one of which is in use at a time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from headroom.weights import catalog
 
 
 class LanguageActs:
-    """A model's part that plans songs and writes sheets. Work is put together for one of the
-    language models; `use` says which one before it is done."""
+    """The part of a model that plans songs and writes sheets. Work is prepared for one of the
+    language models; `use` selects that one before the work is done.
+    """
 
     _setup: Setup
     _in_use = ""
@@ -50,21 +51,22 @@ class LanguageActs:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Those to choose from, the preferred one first. Raises WeightsMissing for one that was
-        asked for, and InvalidCheckpoint."""
+        """The language models to choose from, the preferred one first. Raises WeightsMissing if the
+        one asked for is not installed, and InvalidCheckpoint.
+        """
         return tuple(self._languages)
 
     def replaced_by(self, language: str) -> tuple[str, ...]:
-        """The parts that have to be loaded anew before this one is used."""
+        """The parts that must be reloaded before this one is used."""
         return (LANGUAGE_MODEL,) if self._in_use not in ("", language) else ()
 
     def use(self, language: str) -> None:
-        """From now on this one."""
+        """Use this language model from now on."""
         self._in_use = language
 
     @property
     def _at_work(self) -> Language:
-        """The one in use; where nobody chose, the first."""
+        """The one in use; the first, if none was chosen."""
         return self._language(self._in_use or next(iter(self._languages), ""))
 
     def _language(self, name: str) -> Language:
@@ -84,14 +86,14 @@ class LanguageActs:
     def task(
         self, request: Request, seeds: tuple[int, ...], most_seconds: float, language: str
     ) -> tuple[Footprint, SongTask]:
-        """What a request that asks for a language model needs of it, and the work."""
+        """What a request that asks for a language model needs, and the work itself."""
         assert isinstance(request, AnyPlanned)
         layout = self._setup.settings.lm_prompt
         task = song_task(request, seeds, most_seconds, self._language(language), layout)
         return self._thinks(task.cost, language), task
 
     def think(self, task: SongTask, run: Run) -> Thought:
-        """Do it."""
+        """Do the work."""
         return think(task, self._at_work, run, self._setup.lm_backend)
 
     # --- texts ---------------------------------------------------------------------------
@@ -99,28 +101,28 @@ class LanguageActs:
     def writing(
         self, wish: SheetWish, most_seconds: float, language: str
     ) -> tuple[Footprint, Asked]:
-        """What a wish needs, and the work. Raises InvalidRequest, WeightsMissing."""
+        """What a wish needs, and the work itself. Raises InvalidRequest and WeightsMissing."""
         asked = text_task(wish, most_seconds, self._language(language))
         return self._thinks(asked.task.cost, language), asked
 
     def write(self, wish: SheetWish, asked: Asked, run: Run) -> SongSheet:
-        """Do it."""
+        """Do the work."""
         return song_sheet(wish, write_text(asked.task, self._at_work, run), asked.notes)
 
     def scoring(self, wish: SheetWish, language: str) -> tuple[Footprint, object]:
-        """What holding codes against lyrics and a sheet needs, and the work."""
+        """What scoring codes against lyrics and a sheet needs, and the work itself."""
         known = self._language(language)
         task = score_task(wish, known)
         return self._thinks(task.cost(known), language), task
 
     def score(self, task: object, run: Run) -> Score:
-        """Do it."""
+        """Do the work."""
         assert isinstance(task, ScoreTask)
         return score(task, self._at_work, run)
 
 
 def _genres_of(settings: Settings) -> tuple[str, ...]:
-    """Those of the file that the settings name. Raises InvalidRequest for one that is none."""
+    """The genres in the file that the settings name. Raises InvalidRequest for an unusable file."""
     path = settings.genres_file
     if path is None:
         return ()

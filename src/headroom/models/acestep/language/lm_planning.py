@@ -1,4 +1,4 @@
-"""The language model at work in a run: from a request to its song sheets and its audio codes."""
+"""Running the language model: from a request to its song sheets and its audio codes."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ from headroom.params.knob import Limit
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
-REPEATED = 40  # equal codes in a row, from where on they are no music: 8 s
+REPEATED = 40  # equal codes in a row that count as stuck: 8 s
 
 
 def think(task: SongTask, language: Language, run: Run, backend: str = "pt") -> Thought:
-    """The song sheets, then codes for each song; a request for each, with nothing left open.
+    """Write the song sheets, then codes for each song. Returns one request for each song, with
+    nothing left open.
 
-    backend  of the codes, as `headroom.lm.backend` names it
+    backend  the loop that writes the codes, as named by `headroom.lm.backend`
     """
     notes, plans = list(task.notes), task.plans
     sheets, before = [task.given] * len(plans), None
@@ -51,7 +52,7 @@ def think(task: SongTask, language: Language, run: Run, backend: str = "pt") -> 
         sheets, before = _sheets(task, language, run, notes)
     codes: list[str | None] = [None] * len(plans)
     if task.request.writes_codes:
-        usual = min(task.most_seconds, round(usual_duration()))  # where nobody was asked for it
+        usual = min(task.most_seconds, round(usual_duration()))  # if no length was to be written
         sheets = [s if s.duration else replace(s, duration=usual) for s in sheets]
         rows = _codes(task, sheets, language, run, before, backend)
         notes += [*_held(plans, rows), *_unconverted(run, backend)]
@@ -68,7 +69,7 @@ def think(task: SongTask, language: Language, run: Run, backend: str = "pt") -> 
 
 
 def sampling_of(request: PlannedFields, penalty: float = 1.0) -> Sampling:
-    """How tokens are drawn for a request. The penalty of a song's is for its codes alone."""
+    """How tokens are drawn for a request. A song's repetition penalty applies only to its codes."""
     return Sampling(request.lm_temperature, request.lm_top_k, request.lm_top_p, penalty)
 
 
@@ -78,14 +79,14 @@ def sampling_of(request: PlannedFields, penalty: float = 1.0) -> Sampling:
 def _sheets(
     task: SongTask, language: Language, run: Run, notes: list[Note]
 ) -> tuple[list[Sheet], ReadBefore]:
-    """A sheet for each plan, what was given over what was written; and what was read last."""
+    """A sheet for each plan, in which given values replace written ones; and what was read last."""
     wanted = task.plans[: task.cost.sheets]
 
     def work(step: Step, parts: Parts) -> tuple[list[tuple[int, ...]], ReadBefore]:
         texts: list[tuple[int, ...]] = []
         filled: DecodedText | None = None
         for number, key in enumerate(wanted):
-            filled = None  # one cache at a time, as is planned
+            filled = None  # one cache at a time, as planned
 
             def told(done: int, of: int, before: int = number) -> None:
                 step.progress(before * of + done, len(wanted) * of)
@@ -118,7 +119,7 @@ def _filled(
     step: Step,
     told: Callable[[int, int], None],
 ) -> DecodedText:
-    """The text of a sheet; what is drawn follows from the key."""
+    """The text of a sheet; the random draws depend on the key alone."""
     grammar: Constraint = FreeText(language.sheets)
     if task.request.use_constrained_decoding:
         grammar = SheetGrammar(
@@ -138,7 +139,7 @@ def _filled(
 
 
 def chances(seed: int) -> Iterator[float]:
-    """Uniforms of a seed's texts, without end."""
+    """Uniform random numbers for a seed's texts, without end."""
     for size in (256 << number for number in count()):
         row = uniforms((seed,), size, Stream.SHEET)[0].tolist()
         yield from row[size // 2 if size > 256 else 0 :]
@@ -155,10 +156,10 @@ def _codes(
     before: ReadBefore | None,
     backend: str,
 ) -> list[list[int]]:
-    """Codes of each plan, as many as its sheet's duration has.
+    """The codes of each plan, as many as its sheet's duration requires.
 
-    All are written to the longest: what is drawn for a song does not depend on how long it is.
-    Where one stands still it is written once more, from there on out of other draws. Raises
+    All plans are written to the longest length, so that a song's random draws do not depend on its
+    length. A plan that gets stuck is written once more, with other draws from that point on. Raises
     LanguageModelFailed.
     """
     request, words = task.request, language.words
@@ -199,7 +200,8 @@ def _codes(
 def _thought(task: SongTask, sheet: Sheet, words: Words) -> tuple[int, ...]:
     """The sheet as it stands before the codes, in no more tokens than were planned.
 
-    What was written in so many tokens may be more when it is read: broken letters are.
+    Text that was written in a number of tokens may take more when it is read again, for example if
+    it holds broken characters.
     """
     request = task.request
     if not request.use_cot_caption:
@@ -215,7 +217,7 @@ def _thought(task: SongTask, sheet: Sheet, words: Words) -> tuple[int, ...]:
 
 
 def _held(plans: Sequence[int], rows: Sequence[Sequence[int]]) -> list[Note]:
-    """A note for each plan whose codes stand still."""
+    """A note for each plan whose codes got stuck."""
     found = []
     for key, row in zip(plans, rows, strict=True):
         _, longest = _longest_run(row)
@@ -226,7 +228,7 @@ def _held(plans: Sequence[int], rows: Sequence[Sequence[int]]) -> list[Note]:
 
 
 def _unconverted(run: Run, backend: str) -> list[Note]:
-    """A note where the plan has converted weights, which mlx cannot take."""
+    """A note if the plan has converted weights, which mlx cannot use."""
     precision = run.plan.placement(LANGUAGE_MODEL).precision
     if backend != "mlx" or precision in NATIVE:
         return []
@@ -234,7 +236,7 @@ def _unconverted(run: Run, backend: str) -> list[Note]:
 
 
 def _longest_run(codes: Sequence[int]) -> tuple[int, int]:
-    """Where the longest run of equal codes begins, and how long it is."""
+    """The start and the length of the longest run of equal codes."""
     best = start = 0
     at = 0
     for index, code in enumerate(codes):
@@ -256,11 +258,11 @@ def write_codes(
     before: ReadBefore | None = None,
     backend: str = "pt",
 ) -> Tensor:
-    """Codes [songs, count] of songs with these prompts, as numbers from 0 on, on the host.
+    """The codes [songs, count] of songs with these prompts, numbered from 0, on the host.
 
     chances  [songs, count] in [0, 1), drawn on the host
-    words    where the codes are in the vocabulary
-    backend  as `headroom.lm.backend` names it; where the plan does not suit it, torch's plain loop
+    words    the range of the vocabulary that holds the codes
+    backend  named as in `headroom.lm.backend`; torch's plain loop if it does not suit the plan
     """
     songs, number = chances.shape
 

@@ -1,5 +1,4 @@
-"""Which of the published sizes a language model counts as, by its name or else its config. No
-torch."""
+"""Which published size a language model counts as, by its name or else its config. No torch."""
 
 from __future__ import annotations
 
@@ -18,8 +17,9 @@ BUNDLED = Path(__file__).parents[1] / "nano"
 
 
 def size_of_named(name: str, settings: Settings, folder: Path | None) -> str | None:
-    """The size of a language model that somebody named, in the folders that are looked into; None:
-    no such model is here. Raises InvalidCheckpoint for one that is torn."""
+    """The size of the named language model, from its name or from the folders that are searched;
+    None: no such model is installed. Raises InvalidCheckpoint for a damaged one.
+    """
     told = lm_size(name)
     if told is not None:
         return told
@@ -29,12 +29,12 @@ def size_of_named(name: str, settings: Settings, folder: Path | None) -> str | N
 
 
 def of_size(items: Iterable[catalog.Installed], size: str) -> list[catalog.Installed]:
-    """The language models of a size; those whose config cannot be read are of none."""
+    """The language models of a size; models with an unreadable config have no size."""
     return [item for item in items if (lm_size(item.name) or _by_config(item)) == size]
 
 
 def size_of(item: catalog.Installed) -> str:
-    """The smallest published size that is as large; above all of them the largest."""
+    """The smallest published size that is at least as large; the largest one if none is."""
     told = lm_size(item.name)
     if told is not None:
         return told
@@ -53,7 +53,7 @@ def _by_config(item: catalog.Installed) -> str | None:
 
 
 def _weights(config: TextEncoderConfig) -> int:
-    """Numbers in its layers, without the small ones of norms, and in its vocabulary."""
+    """The number of weights in its layers, without norms, and in its vocabulary."""
     s = config.sizes
     attention = 2 * s.width * s.head_dim * (s.heads + s.kv_heads)
     return config.layers * (attention + 3 * s.width * s.hidden) + config.vocabulary * s.width

@@ -23,7 +23,7 @@ Marks = npt.NDArray[np.bool_]
 
 
 class Tokenizer(Protocol):
-    """What is used of a tokenizer."""
+    """The methods of a tokenizer that are used here."""
 
     def encode(self, sequence: str, /) -> Encoding: ...
 
@@ -45,9 +45,9 @@ class Tokenizer(Protocol):
 class Words:
     """Text to ids and back. Audio codes are the last run of the vocabulary.
 
-    end, think, thought  ids of marks
-    first_mark           the first id that is a mark, and no text
-    codes                the run of ids of the codes that mean something
+    end, think, thought  ids of special tokens
+    first_mark           the first id of a special token; all lower ids are text
+    codes                the run of ids of the codes that have a meaning
     """
 
     tokenizer: Tokenizer
@@ -59,7 +59,7 @@ class Words:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, codebook: int = CODEBOOK, where: str | Path = "") -> Words:
-        """Find the marks. Raises InvalidCheckpoint naming those that are not there."""
+        """Find the special tokens. Raises InvalidCheckpoint naming those that are missing."""
         names = (END, THINK, THOUGHT, START, PAD, CODE.format(0))
         ids = {name: tokenizer.token_to_id(name) for name in names}
         absent = [f"tokenizer.json: {name} is not in it" for name, at in ids.items() if at is None]
@@ -82,33 +82,36 @@ class Words:
 
     @classmethod
     def open(cls, folder: Path, codebook: int = CODEBOOK) -> Words:
-        """From tokenizer.json of a model folder. Raises InvalidCheckpoint."""
+        """Read tokenizer.json of a model folder. Raises InvalidCheckpoint."""
         return cls.of(open_tokenizer(folder), codebook, folder)
 
     @property
     def text(self) -> slice:
-        """The run of ids that logits of text are made for: all before the first code."""
+        """The run of ids that text is drawn from: all ids before the first code."""
         return slice(0, self.codes.start)
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """Text, marks and codes in it → ids; of what came through `as_text` the text alone."""
+        """Text to ids, special tokens and codes included; parts that went through `as_text` stay
+        text.
+        """
         return tuple(self._reader.encode(text).ids)
 
     def ids_of(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """The same of many texts, several at a time."""
+        """The ids of many texts, encoded in one batch."""
         return [tuple(one.ids) for one in self.tokenizer.encode_batch(list(texts))]
 
     def said(self, ids: Sequence[int]) -> str:
-        """Ids → text, with marks and codes as they are written."""
+        """Ids to text, with special tokens and codes spelled out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
     def said_codes(self, codes: Sequence[int]) -> str:
-        """Codes from 0 on → as they are written in prompts."""
+        """Codes, numbered from 0, as prompts spell them."""
         return "".join(CODE.format(code) for code in codes)
 
     def written(self, ids: Sequence[int]) -> str:
-        """Ids → text as prompts have it: marks as they are written, and what merely spells one as
-        `as_text` has it."""
+        """Ids to text as prompts hold it: special tokens are spelled out, and text that only looks
+        like one is escaped as by `as_text`.
+        """
         found = ""
         for is_mark, run in groupby(ids, lambda number: number >= self.first_mark):
             said = self.said(list(run))
@@ -121,7 +124,7 @@ class Words:
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
-        """The bytes of every id of text; empty for marks."""
+        """The bytes of every text id; empty for special tokens."""
         known = _bytes_of_letters()
         found = []
         for token in map(self.tokenizer.id_to_token, range(self.first_mark)):
@@ -131,20 +134,21 @@ class Words:
 
     @cached_property
     def plain(self) -> Marks:
-        """[first_mark]: text without a line's end and without other control characters."""
+        """[first_mark]: text without line breaks or other control characters."""
         return np.array([bool(p) and _is_plain(p) for p in self.pieces])
 
     @cached_property
     def begins(self) -> Marks:
-        """[first_mark]: a space, and then something that is none."""
+        """[first_mark]: one space, followed by something other than a space."""
         starts = (len(p) > 1 and p[:1] == b" " and p[1:2] != b" " for p in self.pieces)
         return np.array(list(starts)) & self.plain
 
     @cached_property
     def behind_space(self) -> Marks:
-        """[first_mark]: what may stand behind a space that is a token of its own: digits, which
-        are never one with it, and letters beyond ASCII where no piece is a space and them; in a
-        vocabulary that joins no words with spaces, all but spaces."""
+        """[first_mark]: what may follow a space that is a token of its own: digits, which never
+        share a token with it, and characters beyond ASCII that have no token with a leading space;
+        in a vocabulary that never joins a space to a word, everything but spaces.
+        """
         if self.begins.any():
             known = frozenset(self.pieces)
             letter = (p >= b"\xc2" and b" " + p not in known for p in self.pieces)
@@ -155,7 +159,9 @@ class Words:
 
     @cached_property
     def ends_line(self) -> Marks:
-        """[first_mark]: exactly one line's end, at the end of it, and no other control."""
+        """[first_mark]: text that ends with its only line break, and has no other control
+        characters.
+        """
         found = []
         for p in self.pieces:
             before = p[:-1]
@@ -164,23 +170,24 @@ class Words:
 
     @cached_property
     def newline(self) -> int:
-        """The id of a line's end alone."""
+        """The id of a lone line break."""
         return self.pieces.index(b"\n")
 
     @cached_property
     def space(self) -> int:
-        """The id of a space alone."""
+        """The id of a lone space."""
         return self.pieces.index(b" ")
 
 
 def _is_plain(piece: bytes) -> bool:
-    """No control characters, and no backtick, which training texts do not have."""
+    """Whether it has no control characters, and no backtick, which training texts do not have."""
     return all(byte >= 32 and byte not in (96, 127) for byte in piece)
 
 
 def _bytes_of_letters() -> dict[str, int]:
-    """The letter a byte-level tokenizer writes for each byte (Radford et al., GPT-2, 2019): its
-    own where it can be printed, else the next one from 256 on."""
+    """The character a byte-level tokenizer uses for each byte (Radford et al., GPT-2, 2019): the
+    byte's own if it is printable, else the next one from 256 on.
+    """
     printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
     found = {chr(byte): byte for byte in printed}
     others = (byte for byte in range(256) if byte not in set(printed))

@@ -1,9 +1,10 @@
-"""How well codes fit what was asked: what the language model would have said of them.
+"""How well codes fit what was asked: how likely the language model finds the request, given the
+codes.
 
 Source: ACE-Step 1.5's `acestep/core/scoring/`. Fields of the sheet are scored by the rank of each
-of their tokens behind the codes; caption and lyrics by how much likelier they are behind the codes
-than behind nothing (pointwise mutual information). Each context is read once, with the same weights
-that wrote the codes, and logits are made for the rows of a target only, a few at a time.
+of their tokens after the codes; caption and lyrics by how much likelier they are after the codes
+than after nothing (pointwise mutual information). Each context is read once, with the same weights
+that wrote the codes, and logits are computed only for the rows of a target, a few at a time.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from headroom.nn.causal import CausalLM
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
-TOP = 10  # ranks that count
-SCALE = 0.1  # of the information, before it becomes a number from 0 to 1
+TOP = 10  # ranks that score above 0
+SCALE = 0.1  # divides the information, before it is mapped to 0 to 1
 WEIGHTS = {"caption": 0.5, "lyrics": 0.3, "metadata": 0.2}
-ROWS = 64  # of logits at a time
+ROWS = 64  # rows of logits computed at a time
 TEXTS = ("caption", "lyrics")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreTask:
-    """Codes, as they are written in prompts, and what they are held against."""
+    """Codes, as prompts spell them, and the sheet and lyrics they are scored against."""
 
     codes: str
     sheet: Sheet
     lyrics: str
 
     def targets(self) -> dict[str, str]:
-        """What the model would have to say, by what it is scored as."""
+        """The texts the model would have to write, by the name of their score."""
         found: dict[str, str] = {}
         for name in FIELDS:
             value = self.sheet.values().get(name)
@@ -57,7 +58,7 @@ class ScoreTask:
         return found
 
     def cost(self, language: Language) -> Thinking:
-        """In tokens."""
+        """The cost in tokens."""
         words = language.words
         context = len(words.ids(lm_prompts.understanding(self.codes)))
         longest = max((len(words.ids(t)) for t in self.targets().values()), default=1)
@@ -65,7 +66,7 @@ class ScoreTask:
 
 
 def score(task: ScoreTask, language: Language, run: Run) -> Score:
-    """Read the codes once, and each target behind them; nothing is loaded beside the model."""
+    """Read the codes once, and each target after them; no other part is loaded."""
 
     def work(step: Step, parts: Parts) -> Score:
         model = parts.of(LANGUAGE_MODEL, CausalLM)
@@ -99,7 +100,7 @@ def score(task: ScoreTask, language: Language, run: Run) -> Score:
 
 
 def reward(parts: Mapping[str, float]) -> float:
-    """All parts weighed; the weights of what is not there go to what is."""
+    """The weighted mean of all parts; the weights of missing parts go to the others."""
     named = {name: parts[name] for name in TEXTS if name in parts}
     metadata = [value for name, value in parts.items() if name not in TEXTS]
     if metadata:
@@ -111,7 +112,9 @@ def reward(parts: Mapping[str, float]) -> float:
 
 
 class _Context:
-    """A prompt that is read once, and targets behind it, one after another in the same place."""
+    """A prompt that is read once, and targets that follow it, all in the same place of the cache,
+    one at a time.
+    """
 
     def __init__(
         self, model: CausalLM, prompt: tuple[int, ...], room: int, device: torch.device

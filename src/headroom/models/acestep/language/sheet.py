@@ -1,8 +1,8 @@
 """The song sheet as the planner language model writes it: metadata as YAML, and lyrics. No torch.
 
-Source: what ACE-Step 1.5's `acestep/llm_inference.py` writes. Keys stand in alphabetical order,
-because the text it was trained on was dumped with sorted keys; genres are read, and never written
-for the codes.
+Source: what ACE-Step 1.5's `acestep/llm_inference.py` writes. Keys are in alphabetical order,
+because the training text was dumped with sorted keys; genres are read, but never written before the
+codes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEADING = re.compile(r"\A\s*(?:# Languages?\n.*?\n+)?# Lyrics?[ \t]*\n", re.DOT
 
 
 def field(name: str) -> Param:
-    """A field of a song sheet, or its lyrics, as requests have it."""
+    """The request parameter for a field of a song sheet, or for its lyrics."""
     return next(param for param in describe(Text2Music) if param.name == name)
 
 
@@ -51,7 +51,7 @@ BPM, SECONDS = (_bounds(name) for name in NUMBERS)
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What is known of a song; None is not known. Durations are whole seconds."""
+    """What is known of a song; None: not known. Durations are whole seconds."""
 
     bpm: int | None = None
     caption: str | None = None
@@ -62,8 +62,9 @@ class Sheet:
     timesignature: str | None = None
 
     def values(self) -> dict[str, str | int]:
-        """What is known, as YAML has it: a time signature is a number, and so is any other text
-        of digits alone, as in the text the model was trained on."""
+        """The known fields as YAML values: a time signature becomes a number, and so does any other
+        text of digits alone, as in the text the model was trained on.
+        """
         found: dict[str, str | int] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -73,49 +74,52 @@ class Sheet:
         return found
 
     def text(self) -> str:
-        """As it stands before the first code; empty where nothing is known."""
+        """The sheet as it stands before the first code; empty if nothing is known."""
         known = replace(self, genres=None).values()
         return dumped(known) if known else ""
 
     def over(self, other: Sheet) -> Sheet:
-        """This, and where it says nothing the other."""
+        """This sheet, with its unknown fields taken from the other."""
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(other, **{name: value for name, value in mine.items() if value is not None})
 
     def only(self, names: Collection[str]) -> Sheet:
-        """Of this what is named."""
+        """This sheet with only the named fields."""
         return replace(self, **{f.name: None for f in fields(self) if f.name not in names})
 
 
 def whole_seconds(most: float) -> int:
-    """The longest song that a sheet may say, where `most` seconds are allowed: 1 to 600."""
+    """The greatest duration a sheet may state if `most` seconds are allowed: 1 to 600."""
     return max(1, int(min(most, SECONDS[1])))
 
 
 def inside(given: Sheet, most: int) -> Sheet:
-    """What is given, its length within `most` seconds. Where that is less than the shortest song
-    a language model was trained on, there is nothing to choose, and it is given."""
+    """The given values, with the length at most `most` seconds. If that is less than the shortest
+    song a language model was trained on, there is no choice left, and the length is given as well.
+    """
     if given.duration is None:
         return given if most >= SECONDS[0] else replace(given, duration=most)
     return replace(given, duration=min(given.duration, most))
 
 
 FIELDS = tuple(field.name for field in fields(Sheet))
-_REQUESTED = {"language": "vocal_language"}  # fields that requests call otherwise
-_DIGITS = 4000  # beyond, Python makes no number of them
+_REQUESTED = {"language": "vocal_language"}  # fields with another name in requests
+_DIGITS = 4000  # Python does not convert longer ones to numbers
 
 
 def dumped(values: Mapping[str, str | int], folded: bool = True) -> str:
-    """A mapping as the training text has it: sorted, folded at 80 columns, quoted where needed."""
+    """A mapping formatted as in the training text: sorted, folded at 80 columns, quoted where
+    needed.
+    """
     width = None if folded else math.inf
     text: str = yaml.safe_dump(dict(values), sort_keys=True, allow_unicode=True, width=width)
     return text.strip()
 
 
 def read(text: str) -> Sheet:
-    """The metadata of what a model wrote: inside its thoughts, else before the first code.
+    """The metadata a model wrote: between its thinking marks, else before the first code.
 
-    What is no value of a field is left out. `text` may hold text as `plain_text.as_text` has it.
+    Invalid values are left out. `text` may hold text as escaped by `plain_text.as_text`.
     """
     inside = THINKS.search(text)
     body = (inside[1] if inside else text.partition("<|audio_code_")[0]).strip("\n")
@@ -123,14 +127,15 @@ def read(text: str) -> Sheet:
 
 
 def lyrics_of(text: str) -> str:
-    """The words to sing behind the metadata, without headings and the end of the turn."""
+    """The lyrics after the metadata, without headings and the end-of-turn mark."""
     rest = text.partition("</think>")[2].replace("<|im_end|>", "")
     return shown(_HEADING.sub("", rest).strip())
 
 
 def said(values: Mapping[str, object]) -> dict[str, object]:
-    """Values somebody gave, by the names of a sheet; those left out that leave it to the model
-    (`auto`, a length of -1)."""
+    """The given values by the names of a sheet, without those that leave the choice to the model
+    (`auto`, a length of -1).
+    """
     named = {field_of(name) or name: value for name, value in values.items()}
     params = {name: field(_REQUESTED.get(name, name)) for name in FIELDS if name != "genres"}
     return {
@@ -142,10 +147,10 @@ def said(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def normalised(values: Mapping[str, object]) -> tuple[Sheet, tuple[str, ...]]:
-    """Values somebody gave, as the model knows them, and the names of those that are none.
+    """The given values in the model's vocabulary, and the names of those that are invalid.
 
-    `Am` is `A minor`, `4/4` is `4`, and `tempo` is `bpm`; a tempo or length out of range is the
-    nearest one in it.
+    `Am` becomes `A minor`, `4/4` becomes `4`, and `tempo` becomes `bpm`; a tempo or length out of
+    range becomes the nearest one in range.
     """
     known = {name: value for name, value in said(values).items() if value is not None}
     texts = {name: written(value).strip() for name, value in known.items()}
@@ -183,7 +188,7 @@ def _text(value: str | None) -> str | None:
 def _number(name: str, value: str | None, bounds: tuple[int, int], clamp: bool) -> int | None:
     try:
         number = round(number_in(name, value))
-    except (ValueError, OverflowError):  # not a number, or without end
+    except (ValueError, OverflowError):  # not a number, or infinite
         return None
     low, high = bounds
     if clamp:

@@ -1,10 +1,11 @@
-"""The grammar of a song sheet: what is fixed is forced, what is open is drawn from its domain.
+"""The grammar of a song sheet: fixed text is forced, open values are drawn from their allowed
+tokens.
 
 Source: ACE-Step 1.5's `acestep/constrained_logits_processor.py`, without its defects. Fixed text is
 forced in its canonical tokens, a whole run at a time, because that is what the model was trained
-on. Values of finite fields are drawn along a trie of their canonical tokens; genres too, where
-there is a list of them, which is whole lines of it. A caption is free text; after the end of one of
-its lines comes either a continuation, indented by two spaces, or the next field.
+on. Values of finite fields are drawn along a trie of their canonical tokens; genres as well if
+there is a list of them, whose whole lines are the values. A caption is free text; each of its lines
+is followed by either a continuation, indented by two spaces, or the next field.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from headroom.models.acestep.text.plain_text import as_text
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 
 CAPTION_TOKENS = 512
-CONTINUED = 3  # tokens before a line that goes on may end again, at most
+CONTINUED = 3  # most tokens before a continued line may end again
 
 
 class _Node:
-    """A place in a trie of lines: what may follow, the line's end among it.
+    """A node in a trie of lines: the tokens that may follow, line breaks included.
 
-    It is a run of sorted lines that have the first `depth` tokens in common, and what follows is
-    looked up when it is wanted: a vocabulary of genres has as many lines as a dictionary.
+    It is a run of sorted lines that share their first `depth` tokens, and its children are found on
+    demand: a genre list may have as many lines as a dictionary.
     """
 
     def __init__(self, lines: Sequence[tuple[int, ...]], run: range, depth: int) -> None:
@@ -41,7 +42,7 @@ class _Node:
 
     @cached_property
     def after(self) -> dict[int, _Node]:
-        """The places behind each token; none behind a line's end."""
+        """The child nodes by token; none after a line break."""
         found: dict[int, _Node] = {}
         at, depth = self._run.start, self._depth
         while at < self._run.stop and len(self._lines[at]) > depth:
@@ -53,14 +54,14 @@ class _Node:
 
     @cached_property
     def ids(self) -> Tensor:
-        """What may follow. The same object each time."""
+        """The tokens that may follow. Always the same object."""
         return torch.tensor(sorted(self.after))
 
 
 class SheetWords:
-    """What grammars of one vocabulary share: tries, and the sets of ids of free text.
+    """What all grammars over one vocabulary share: tries, and the sets of ids of free text.
 
-    genres  what genres may be; () anything
+    genres  the allowed genres; (): any
     """
 
     def __init__(self, words: Words, genres: Sequence[str] = ()) -> None:
@@ -73,13 +74,13 @@ class SheetWords:
         return name == "caption" or (name == "genres" and not self.genres)
 
     def _sayable(self, genres: Sequence[str]) -> tuple[str, ...]:
-        """Genres without marks in them, each once."""
+        """Genres without special tokens in them, each once."""
         every = list(dict.fromkeys(" ".join(line.split()) for line in genres))
         pairs = zip(every, self.words.ids_of(every), strict=True)
         return tuple(g for g, ids in pairs if ids and max(ids) < self.words.first_mark)
 
     def trie(self, name: str, most_seconds: int) -> _Node:
-        """The values of a finite field."""
+        """The values of a finite field, as a trie."""
         key = name, most_seconds if name == "duration" else 0
         if key not in self._tries:
             values = self.genres if name == "genres" else _domain(name, most_seconds)
@@ -91,43 +92,43 @@ class SheetWords:
         lines = [dumped({name: value}, folded=False) + "\n" for value in values]
         for line, ids in zip(lines, self.words.ids_of(lines), strict=True):
             # A closing quote and the line's end are one token.
-            if ids[: len(head)] != head:  # the colon took the space along
+            if ids[: len(head)] != head:  # the colon merged with the space
                 ids = (*head, *self.words.ids(line[len(name) + 1 :]))
             found.add(ids[len(head) :])
         return _Node(sorted(found), range(len(found)), 0)
 
     @cached_property
     def first(self) -> Tensor:
-        """What free text begins with, and a continued line behind its first space."""
+        """The tokens that may begin free text, or a continued line after its first space."""
         alone = np.zeros_like(self.words.begins)
         alone[self.words.space] = True
         return _ids(self.words.begins | alone)
 
     @cached_property
     def behind_space(self) -> Tensor:
-        """What comes behind a first space that is a token of its own."""
+        """The tokens that may follow a first space that is a token of its own."""
         return _ids(self.words.behind_space)
 
     @cached_property
     def within(self) -> Tensor:
-        """Any text, and the end of the line."""
+        """Any text, and text that ends with the line break."""
         return _ids(self.words.plain | self.words.ends_line)
 
     @cached_property
     def within_one_line(self) -> Tensor:
-        """Any text, and the line's end alone."""
+        """Any text, and the lone line break."""
         alone = np.zeros_like(self.words.plain)
         alone[self.words.newline] = True
         return _ids(self.words.plain | alone)
 
     @cached_property
     def sung(self) -> Tensor:
-        """Any text without marks, and the end of the turn."""
+        """Any text without special tokens, and the end of the turn."""
         return torch.cat((torch.arange(self.words.first_mark), torch.tensor([self.words.end])))
 
     @cached_property
     def newline(self) -> Tensor:
-        """The line's end alone."""
+        """Only the lone line break."""
         return torch.tensor([self.words.newline])
 
 
@@ -148,8 +149,9 @@ def _domain(name: str, most_seconds: int) -> Sequence[str | int]:
 
 
 class FreeText:
-    """No grammar but this: text and marks of thought, until the thoughts or the turn are over; the
-    turn alone where somebody `sings` behind them."""
+    """No grammar but this: text and thinking marks, until the thinking or the turn ends; only the
+    turn ends it if lyrics follow (`sings`).
+    """
 
     def __init__(self, shared: SheetWords, sings: bool = False) -> None:
         words = shared.words
@@ -158,26 +160,26 @@ class FreeText:
         self.done = False
 
     def forced(self) -> tuple[int, ...]:
-        """Nothing."""
+        """Nothing is forced."""
         return ()
 
     def allowed(self) -> Tensor:
-        """Everything but codes and other marks."""
+        """Everything but codes and other special tokens."""
         return self._ids
 
     def take(self, token: int) -> None:
-        """It is over with the end of a thought, or of the turn."""
+        """Accept a token; the end of the thinking, or of the turn, finishes the text."""
         self.done = token in self._ends
 
 
 class _At(Enum):
-    FORCED = auto()  # text that is fixed
-    VALUE = auto()  # along a trie
+    FORCED = auto()  # fixed text
+    VALUE = auto()  # a value along a trie
     FREE_FIRST = auto()  # the first token of free text
-    SPACED = auto()  # the second, behind a space alone
-    FREE = auto()  # the others
+    SPACED = auto()  # the second token, after a lone space
+    FREE = auto()  # all further tokens of it
     LINE = auto()  # after a line of a caption: a continuation, or what comes next
-    INDENTED = auto()  # behind the first space of a continuation
+    INDENTED = auto()  # after the first space of a continuation
     SUNG = auto()  # lyrics
     DONE = auto()
 
@@ -186,9 +188,9 @@ class SheetGrammar:
     """A song sheet, from `<think>` on.
 
     asked         the fields it has, in any order
-    given         values that are known; they are forced, and count as asked for
-    most_seconds  the longest song
-    closes        whether `</think>` belongs to it; without it, it ends with the last field
+    given         known values; they are forced, and are included without being asked for
+    most_seconds  the greatest duration
+    closes        whether it ends with `</think>`; otherwise it ends with the last field
     sings         whether lyrics follow, until the end of the turn
     """
 
@@ -209,23 +211,23 @@ class SheetGrammar:
         self._given: Mapping[str, str | int] = known
         self._most, self._closes, self._sings = most_seconds, closes, sings
         self._state = _At.FORCED
-        self._next = 0  # of the fields
-        self._open = ""  # the field whose value comes behind the fixed text
+        self._next = 0  # index of the next field
+        self._open = ""  # the field whose value follows the fixed text
         self._run: tuple[int, ...] = ()
         self._node = _Node((), range(0), 0)
-        self._name = ""  # of the value at hand
-        self._count = 0  # tokens of it, where it is free text
-        self._ahead = False  # whether what follows it is prepared
+        self._name = ""  # of the current value
+        self._count = 0  # tokens of it so far, if it is free text
+        self._ahead = False  # whether the text after it is prepared
         self._line = torch.tensor([])
         self._following(f"{THINK}\n")
 
     @property
     def done(self) -> bool:
-        """The sheet, and the lyrics where there are any, are at their end."""
+        """Whether the sheet, and the lyrics if there are any, are complete."""
         return self._state is _At.DONE
 
     def forced(self) -> tuple[int, ...]:
-        """The fixed text at this point."""
+        """The fixed text at this point, if any."""
         if self._state is not _At.FORCED:
             return ()
         run, self._run = self._run, ()
@@ -233,7 +235,7 @@ class SheetGrammar:
         return run
 
     def allowed(self) -> Tensor:
-        """What may come next where it is open."""
+        """The tokens that may come next, where a choice is open."""
         shared = self._shared
         if self._state is _At.VALUE:
             return self._node.ids
@@ -250,7 +252,7 @@ class SheetGrammar:
         return shared.sung
 
     def take(self, token: int) -> None:
-        """One of the allowed was drawn."""
+        """Accept a token drawn from the allowed ones."""
         if self._state is _At.VALUE:
             self._took_value(token)
         elif self._state in (_At.FREE_FIRST, _At.SPACED, _At.FREE, _At.INDENTED):
@@ -272,24 +274,24 @@ class SheetGrammar:
 
     def _took_value(self, token: int) -> None:
         self._node = self._node.after[token]
-        if not self._node.after:  # the line's end was in it
+        if not self._node.after:  # its line break was part of it
             self._following("")
         elif list(self._node.after) == [self._words.newline]:
             self._following("\n")
 
     def _ended_line(self) -> None:
-        """A caption may go on; what is on one line only may not, nor what is too long."""
-        if not self._ahead:  # what follows is known from the first line on
+        """End a line: a caption may continue if it is not too long; a one-line field may not."""
+        if not self._ahead:  # the text that follows is known after the first line
             self._following("")
             self._ahead = True
         self._state = _At.FORCED
-        # Where nothing follows this is the end: a continuation would be cut anyway.
+        # If nothing follows, this is the end: a continuation would be cut anyway.
         if self._run and self._name == "caption" and self._count <= CAPTION_TOKENS - CONTINUED:
             self._line = torch.tensor(sorted({self._words.space, self._run[0]}))
             self._state = _At.LINE
 
     def _following(self, text: str) -> None:
-        """Force the text, and what is fixed behind it, up to the next open value."""
+        """Force this text, and the fixed text after it, up to the next open value."""
         while self._next < len(self._fields):
             name = self._fields[self._next]
             if name not in self._given:
@@ -308,7 +310,7 @@ class SheetGrammar:
         self._run, self._state = self._tokens(text), _At.FORCED
 
     def _enter(self) -> None:
-        """Behind the fixed text."""
+        """Start the part that follows the fixed text."""
         self._count, self._ahead, self._name = 0, False, self._open
         if not self._open:
             self._state = _At.SUNG if self._closes and self._sings else _At.DONE

@@ -1,8 +1,8 @@
-"""The text of a song sheet, read as leniently as a language model may write it. No torch.
+"""A lenient parser for the song sheets a language model writes. No torch.
 
-Line by line first: the form it was trained on is a line `name: value` a field, and continuations
-are indented. YAML would cut a caption at ` #`, and make a list of one in brackets. What the lines
-do not tell is then looked for as YAML: a mapping in braces, JSON.
+It goes line by line first: the model was trained on one line `name: value` per field, with
+continuations indented. YAML would cut a caption at ` #`, and make a list of one in brackets. What
+the lines do not give is then parsed as YAML: a mapping in braces, or JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import yaml
 
 from headroom.models.acestep.text.plain_text import shown
 
-TEXTS = ("caption", "genres")  # free text, which goes on in lines that are no field
+TEXTS = ("caption", "genres")  # free text, which may continue in lines that are not fields
 NAMES: Mapping[str, str] = {
     "bpm": "bpm", "tempo": "bpm",
     "caption": "caption", "prompt": "caption", "description": "caption",
@@ -27,7 +27,7 @@ NAMES: Mapping[str, str] = {
 }  # fmt: skip
 _LINE = re.compile(r"(?:[-*]\s+)?([*_`\"']{0,3})([^\W\d][\w \t-]{0,30}?)\1[ \t]*[:：][*_]{0,2}(.*)")
 _ITEM = re.compile(r"[-*]\s+")
-_BLOCK = re.compile(r"[|>][+-]?\d?")  # YAML's mark of a text on the lines below
+_BLOCK = re.compile(r"[|>][+-]?\d?")  # YAML's mark for a text on the lines below
 _NOTHING = ("", "n/a", "null", "none", "~")
 
 
@@ -41,17 +41,17 @@ def said_in(body: str) -> dict[str, str]:
 
 
 def field_of(name: str) -> str | None:
-    """The field a name stands for, in any case and spacing; None for another name."""
+    """The field a name stands for, in any case and spacing; None: it is not the name of a field."""
     return NAMES.get(re.sub(r"[\s-]+", "_", name.strip().lower()))
 
 
 def _fields(body: str) -> dict[str, list[str]]:
-    """For each field its value and the lines that go on with it. The first of a name stands."""
+    """Each field's value and its continuation lines. The first of several equal names counts."""
     found: dict[str, list[str]] = {}
     open_lines: list[str] | None = None
-    free = False  # whether a line that is not indented may go on with the field
+    free = False  # whether a line that is not indented may continue the field
     for line in body.splitlines():
-        if line.startswith("<"):  # a mark; in an indented line it is text
+        if line.startswith("<"):  # a special token; in an indented line it is text
             continue
         start = None if line[:1] in (" ", "\t") and found else _LINE.fullmatch(line.strip())
         name = field_of(start[2]) if start is not None else None
@@ -62,14 +62,14 @@ def _fields(body: str) -> dict[str, list[str]]:
                 open_lines = None
             free = name in TEXTS
         elif start is not None and not (free and " " in start[2]) and not _ITEM.match(line):
-            open_lines = None  # a field nobody knows
+            open_lines = None  # an unknown field
         elif open_lines is not None and (free or not line.strip() or line[:1] in (" ", "\t")):
             open_lines.append(line)
     return found
 
 
 def _value(lines: list[str]) -> str:
-    """A value without quotes, in one line; a list as its items with commas; empty for none."""
+    """A value without quotes, on one line; a list as its items with commas; empty for no value."""
     first, rest = lines[0], lines[1:]
     if " ".join(lines).strip().lower() in _NOTHING:
         return ""
@@ -90,7 +90,7 @@ def _unquoted(text: str) -> str:
 
 
 def _scalar(text: str) -> str | None:
-    """What stands in YAML's quotes; None where they are not quotes of the whole."""
+    """The content of YAML quotes; None if the quotes do not enclose the whole text."""
     try:
         told = yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -99,7 +99,7 @@ def _scalar(text: str) -> str | None:
 
 
 def _yaml(body: str) -> dict[str, str]:
-    """The same as YAML has it, of the fields that are text there or a list of texts."""
+    """The fields as YAML parses them, if they are text there or a list of texts."""
     if not body.lstrip().startswith(("{", "[", "-", "?")):
         return {}
     if body.lstrip().startswith("{"):

@@ -1,4 +1,4 @@
-"""Texts a language model writes: what codes mean, a song out of a line, a song said better."""
+"""Texts that a language model writes: a description of codes, a new song, or a rewritten one."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ from headroom.runtime.run import Run, Step
 
 Act = Literal["understand", "inspire", "format"]
 ACTS: tuple[Act, ...] = get_args(Act)
-TEXT_TOKENS = 3500  # of a sheet with lyrics at most
+TEXT_TOKENS = 3500  # most tokens of a sheet with lyrics
 
 
 @dataclass(frozen=True, slots=True)
 class TextTask:
-    """A text the language model is to write: a sheet with lyrics behind it.
+    """A text the language model is to write: a sheet followed by lyrics.
 
-    given        values that are forced; `cost` is the same in tokens
-    constrained  whether it is kept to the form of a song sheet
+    given        values that are forced; `cost` is the cost in tokens
+    constrained  whether the output is kept to the form of a song sheet
     sings        whether lyrics may follow; instrumental music ends with its sheet
     """
 
@@ -69,13 +69,13 @@ class TextTask:
 
     @property
     def cost(self) -> Thinking:
-        """In tokens."""
+        """The cost in tokens."""
         return Thinking((len(self.prompt),), TEXT_TOKENS, 0, False)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A sheet and the lyrics behind it."""
+    """A sheet and the lyrics that follow it."""
 
     sheet: Sheet
     lyrics: str
@@ -83,7 +83,7 @@ class Written:
 
 
 def write_text(task: TextTask, language: Language, run: Run) -> Written:
-    """Understand codes, invent a song, or say one better: all write a sheet and lyrics."""
+    """Describe codes, invent a song, or rewrite one: all three write a sheet and lyrics."""
     words = language.words
 
     def work(step: Step, parts: Parts) -> DecodedText:
@@ -133,7 +133,7 @@ class Asked:
 
 
 def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked:
-    """The task of a wish. Raises InvalidRequest for codes that are none, and an unknown act."""
+    """The task of a wish. Raises InvalidRequest for invalid codes and for an unknown act."""
     most = whole_seconds(most_seconds)
     notes = list(language.notes)
     given = _given(wish, most, notes)
@@ -161,7 +161,7 @@ def text_task(wish: SheetWish, most_seconds: float, language: Language) -> Asked
 
 
 def _given(wish: SheetWish, most: int, notes: list[Note]) -> Sheet:
-    """The values that must be in a sheet, inside their limits."""
+    """The values that the sheet must contain, within their limits."""
     asked = said(wish.given)
     given, bad = normalised(asked)
     unknown = "it is no value that the model knows"
@@ -180,7 +180,7 @@ def _given(wish: SheetWish, most: int, notes: list[Note]) -> Sheet:
 
 
 def _inside(name: str, text: str, notes: list[Note]) -> str:
-    """A text inside the limit of its field."""
+    """A text within the limit of its field."""
     note = change(field(name), text)
     if note is None:
         return text
@@ -189,8 +189,9 @@ def _inside(name: str, text: str, notes: list[Note]) -> str:
 
 
 def _sampling(wish: SheetWish, notes: list[Note]) -> Sampling:
-    """As a request has it, in its limits, where the wish says nothing; calmer where codes are to be
-    understood. Raises InvalidRequest."""
+    """The sampling options, with a request's defaults and limits where the wish gives none; a lower
+    temperature if codes are to be described. Raises InvalidRequest.
+    """
     calm = CALM if wish.act == "understand" else None
     said = {
         "lm_temperature": calm if wish.temperature is None else wish.temperature,
@@ -205,8 +206,9 @@ def _sampling(wish: SheetWish, notes: list[Note]) -> Sampling:
 
 
 def score_task(wish: SheetWish, language: Language) -> ScoreTask:
-    """Codes held against lyrics and a sheet. Raises InvalidRequest for what is none, and for what
-    is beyond its limits: what is scored must be what was asked."""
+    """The task of scoring codes against lyrics and a sheet. Raises InvalidRequest for an invalid
+    value, and for one beyond its limits: exactly what was asked must be scored.
+    """
     asked = said(wish.given)
     given, bad = normalised(asked)
     if bad:
@@ -224,8 +226,9 @@ def score_task(wish: SheetWish, language: Language) -> ScoreTask:
 
 
 def song_sheet(wish: SheetWish, written: Written, notes: tuple[Note, ...]) -> SongSheet:
-    """What was written, as everybody reads it. Lyrics that nobody wrote are those that were given,
-    or those of music without a voice."""
+    """The public form of what was written. If no lyrics were written, it has the given ones, or
+    those of instrumental music.
+    """
     sheet, lyrics = written.sheet, written.lyrics
     if not lyrics and wish.act == "format":
         lyrics = wish.lyrics
@@ -246,9 +249,9 @@ def song_sheet(wish: SheetWish, written: Written, notes: tuple[Note, ...]) -> So
 
 
 def _codes(text: str, language: Language) -> str:
-    """Codes as they stand in the prompt: `<|audio_code_N|>` …, or numbers with commas.
+    """Codes as prompts spell them, from `<|audio_code_N|>` … or numbers with commas.
 
-    A small language model knows fewer codes than there are; it reads its last one instead.
+    A small language model knows only the first codes; higher ones are replaced by its last one.
     """
     if not text.strip():
         return ""

@@ -1,4 +1,4 @@
-"""From a request to what a language model has to do for it, and from what it did to a request."""
+"""Turns a request into work for a language model, and the result back into a request."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from headroom.settings import LMPrompt
 class SongTask:
     """What the language model has to do for a request.
 
-    seeds    of the songs
-    keys     what is drawn for each song follows from these: its own seed, or one for all
-    given    what the request says itself
-    asked    the fields it is to fill
-    prompt   of the request, without thoughts; `against`: what codes are guided away from
-    cost     the same in tokens
-    layout   of the prompts
+    seeds    the seeds of the songs
+    keys     the seeds of the plans: each song's own seed, or one for all songs
+    given    the values that the request itself gives
+    asked    the fields the model is to fill
+    prompt   made from the request, without thinking; `against`: what codes are guided away from
+    cost     the cost in tokens
+    layout   the layout of the prompts
     """
 
     request: AnyPlanned
@@ -44,19 +44,21 @@ class SongTask:
 
     @property
     def plans(self) -> tuple[int, ...]:
-        """The keys that differ: songs with the same one have the same plan."""
+        """The distinct keys: songs with the same key have the same plan."""
         return tuple(dict.fromkeys(self.keys))
 
     @property
     def longest(self) -> AnyPlanned:
-        """The request with the longest song that may come of it."""
+        """The request for the longest song that this work may lead to."""
         if self.request.knows_length:
             return self.request.unasked()
         seconds = self.given.duration or self.most_seconds
         return self.request.unasked().model_copy(update={"duration": float(seconds)})
 
     def carried_out(self, sheet: Sheet, codes: str | None, seed: int) -> AnyPlanned:
-        """The request as it is rendered: what was thought is said, and nobody is asked again."""
+        """The request to render: planned values are filled in, and no further planning is asked
+        for.
+        """
         told: dict[str, object] = {
             "bpm": sheet.bpm,
             "keyscale": sheet.keyscale,
@@ -75,7 +77,7 @@ class SongTask:
             told["vocal_language"] = sheet.language
         gone = {*LanguageFields.model_fields, "thinking"}
         if codes is not None:
-            gone.add("duration")  # the codes say it
+            gone.add("duration")  # the codes determine it
         said = {n: getattr(self.request, n) for n in self.request.model_fields_set - gone}
         return type(self.request).model_validate({**said, **told})
 
@@ -122,7 +124,7 @@ def song_task(
 
 
 def _seconds(request: AnyPlanned) -> int | None:
-    """The length in whole seconds, as far as the request says it."""
+    """The length in whole seconds, if the request determines it."""
     if not isinstance(request, Text2Music):
         return max(1, round(source_seconds(request)))
     if request.audio_codes:
