@@ -1,6 +1,4 @@
-"""A plan in tables a person can check: every byte with its owner, and what more or less memory
-would change.
-"""
+"""Explain a plan in tables: the owner of every byte, and what more or less memory would change."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ from headroom.memory.planner import plan
 from headroom.units import GIB, MIB, clock, gib
 
 STEPS = (MIB * 64, MIB * 256, MIB * 512, GIB, 2 * GIB, 4 * GIB, 8 * GIB, 16 * GIB)
-NOTICED = 0.0005  # s: what is less is no difference to a person
-WORTH = 1.1  # times as fast, from where on another plan is worth a word
+NOTICED = 0.0005  # s: a smaller difference is not worth showing
+WORTH = 1.1  # times as fast: the speed-up from which another plan is worth mentioning
 UNTIMED = "time unknown"
 NOTHING = "more memory would change nothing"
 _WHERE = {
@@ -30,9 +28,9 @@ _WHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another plan: so many bytes more (or, negative, fewer) of budget, so many seconds more.
+    """Another plan, by its extra budget in bytes and extra seconds; negative: fewer.
 
-    timed  whether anybody knows how long plans take here
+    timed  whether it is known how long plans take here
     """
 
     bytes: int
@@ -41,7 +39,7 @@ class Alternative:
     timed: bool = True
 
     def sentence(self) -> str:
-        """One line for a person."""
+        """The alternative as one line for the user."""
         if self.what == NOTHING:
             return f"{NOTHING}."
         side = "more" if self.bytes >= 0 else "less"
@@ -57,10 +55,10 @@ class Alternative:
 def alternatives(
     footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
 ) -> tuple[Alternative, ...]:
-    """The nearest plans above and below, at least two wherever there are two.
+    """The nearest plans above and below, at least two if two exist.
 
-    Above: the two next faster plans, with exactly the bytes they lack, or that there is none.
-    Below: what the plan would become if what it needs were not there.
+    Above: the next two faster plans, with exactly the bytes they lack, or a line that there is
+    none. Below: what the plan would become with less memory than it needs.
     """
     above = list(islice(_above(footprint, machine, wishes, found), 2))
     below = list(islice(_below(footprint, machine, wishes, found), max(1, 2 - len(above))))
@@ -94,8 +92,8 @@ def _place(p: Placement) -> str:
 
 
 def is_timed(found: Plan) -> bool:
-    """Whether it is known how long a plan takes: somebody measured, or assumed, what the device
-    computes and reads in a second."""
+    """Whether it is known how long a plan takes: the device's rates of computing and reading were
+    measured or assumed."""
     return found.seconds > 0
 
 
@@ -117,10 +115,10 @@ def _seconds(seconds: float) -> str:
 
 
 def _with(machine: Machine, budget: int) -> Machine:
-    """The machine with more or less to plan with; what is held back is added on top."""
+    """The machine with a budget of `budget` bytes; the reserve is added on top."""
     size = budget + (machine.limit - machine.budget) * 2 + GIB
     wanted = replace(machine, total=size, free=size, cap=None)
-    surplus = wanted.budget - budget  # the reserve is a share, so take what is over off again
+    surplus = wanted.budget - budget  # the reserve is a share of the size, so remove the excess
     while surplus:
         size -= surplus
         wanted = replace(machine, total=max(size, 0), free=max(size, 0), cap=None)
@@ -145,7 +143,7 @@ def _above(
         other = _try(footprint, machine, wishes, found.budget + step)
         if other is None or other.seconds >= now.seconds - NOTICED:
             continue
-        # What it really needs may be less than was offered.
+        # The plan may need less than was offered.
         other = _smallest(footprint, machine, wishes, other)
         lacks = max(1, other.peak - found.budget)
         yield Alternative(lacks, other.seconds - found.seconds, _changes(found, other))
@@ -153,7 +151,7 @@ def _above(
 
 
 def _smallest(footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan) -> Plan:
-    """The plan of the smallest peak that is as fast."""
+    """The plan with the smallest peak that is as fast."""
     while True:
         other = _try(footprint, machine, wishes, found.peak - 1)
         if other is None or other.seconds > found.seconds + 1e-9:
@@ -166,7 +164,7 @@ def _below(
 ) -> Iterator[Alternative]:
     now = found
     for _ in range(3):
-        # What is as fast with less memory is no other plan to a person.
+        # A plan that is as fast with less memory is not a different plan to the user.
         other = _try(
             footprint, machine, wishes, _smallest(footprint, machine, wishes, now).peak - 1
         )
@@ -179,7 +177,7 @@ def _below(
 
 
 def _changes(before: Plan, after: Plan) -> str:
-    """What is otherwise, in words."""
+    """The differences between two plans, in words."""
     said = []
     for old in before.placements:
         new = after.placement(old.component)
@@ -201,7 +199,7 @@ def _changes(before: Plan, after: Plan) -> str:
 
 
 def faster(found: Plan, other: Plan) -> str | None:
-    """What another plan does better, in words; None where it is not plainly faster."""
+    """What another plan does better, in words; None if it is not clearly faster."""
     if other.seconds <= 0 or found.seconds < WORTH * other.seconds:
         return None
     times = found.seconds / other.seconds

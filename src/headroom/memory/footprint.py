@@ -1,7 +1,7 @@
-"""What a model says it needs: bytes of its parts, and the ways each stage of its work can be done.
+"""Describe what a model needs: the bytes of its parts, and the ways each stage can be done.
 
-Bytes are those of live tensors, exact where the model's formulas are; what allocators and libraries
-take on top is the machine's business (`Machine.libraries`).
+Bytes are those of live tensors, as exact as the model's formulas; what allocators and libraries
+take on top belongs to the machine (`Machine.libraries`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-# Stages that every family that has them calls so. DECODE's tile and place settings choose.
+# Stage names shared by all families that have the stage. Settings choose DECODE's tile and device.
 THINK, WRITE, DENOISE, DECODE = "think", "write codes", "denoise", "decode"
 
 
@@ -17,9 +17,9 @@ THINK, WRITE, DENOISE, DECODE = "think", "write codes", "denoise", "decode"
 class Form:
     """A component in one precision.
 
-    blocks     bytes of its repeated blocks, in the order they are gone through
-    rest       bytes of all else, needed during the whole of a stage
-    precision  as `headroom.memory.precision` names it
+    blocks     bytes of its repeated blocks, in the order they run
+    rest       bytes of everything else, needed during the whole stage
+    precision  a name from `headroom.memory.precision`
     """
 
     precision: str
@@ -32,12 +32,12 @@ class Form:
 
     @property
     def bytes(self) -> int:
-        """All of it."""
+        """Bytes of all its weights."""
         return sum(self.blocks) + self.rest
 
     def window(self, kept: int, slots: int) -> int:
-        """Bytes on the device while streamed: the rest, the first `kept` blocks, and the slots of
-        the ring that the others go through."""
+        """Bytes on the device while streamed: the rest, the first `kept` blocks, and the ring of
+        slots for the other blocks."""
         streamed = self.blocks[kept:]
         return (
             self.rest
@@ -48,12 +48,12 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A network: the bytes of its repeated blocks, and of all the rest, in `precision`.
+    """A network: the bytes of its repeated blocks, and of everything else, in `precision`.
 
     others  the same in precisions it can be converted to
-    core    whether it is the network most of the work is done by, which a published tier may keep
+    core    whether it is the network that does most of the work, which a published tier may keep
             on the card while everything else comes and goes
-    streams whether its blocks may pass through the device one after another
+    streams whether its blocks may be streamed through the device one after another
     """
 
     name: str
@@ -71,16 +71,16 @@ class Component:
 
     @property
     def bytes(self) -> int:
-        """All of it, in its own precision."""
+        """Bytes of all its weights, in its own precision."""
         return sum(self.blocks) + self.rest
 
     @property
     def forms(self) -> tuple[Form, ...]:
-        """Its own precision first."""
+        """All its forms, its own precision first."""
         return (Form(self.precision, self.blocks, self.rest), *self.others)
 
     def form(self, precision: str) -> Form:
-        """In one precision. Raises KeyError with those there are."""
+        """The form in one precision. Raises KeyError that lists the available ones."""
         for form in self.forms:
             if form.precision == precision:
                 return form
@@ -92,13 +92,12 @@ class Component:
 class Way:
     """One way to do a stage.
 
-    workspace  bytes on the device beside the weights at the worst moment
-    pieces     the work is cut into so many, one after another (1: whole)
+    workspace  peak bytes on the device apart from the weights
+    pieces     number of pieces the work is cut into, one after another (1: whole)
     tile       the size of a tile in the model's own unit, for work that goes tile by tile
     leaves     whether results leave the device as they are made, instead of at the end
-    more       work beyond that of the preferred way, as a share (halos, short batches)
-    precision  of the stage's components that can be converted, where the workspace depends on it;
-               None: any
+    more       extra work relative to the preferred way, as a share (halos, short batches)
+    precision  of the stage's convertible components, if the workspace depends on it; None: any
     """
 
     workspace: int
@@ -118,11 +117,11 @@ class Stage:
     """A step of the work: the components it uses, how often, and the ways it can be done.
 
     ways     the preferred one first
-    passes   how often the weights of each component are gone through
+    passes   how often the weights of each component are read in full
     flops    floating-point operations of all passes, done the preferred way
     result   bytes of its result that stay on the device
-    until    the last stage that reads the result; None: the end of the run
-    host     bytes of host memory it takes, weights apart
+    until    the last stage that reads the result; None: kept to the end of the run
+    host     bytes of host memory it takes, without weights
     """
 
     name: str
@@ -143,7 +142,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """All that one act (composing, rendering) needs: its components, and its stages in order."""
+    """Everything one act (composing, rendering) needs: its components, and its stages in order."""
 
     components: tuple[Component, ...]
     stages: tuple[Stage, ...]
@@ -159,7 +158,7 @@ class Footprint:
                 raise ValueError(f"stage {stage.name!r} keeps its result until {stage.until!r}")
 
     def then(self, other: Footprint) -> Footprint:
-        """This act and another after it, as one; components of the same name are the same."""
+        """This act followed by another, as one; components with the same name are shared."""
         known = {c.name for c in self.components}
         more = tuple(c for c in other.components if c.name not in known)
         return Footprint((*self.components, *more), (*self.stages, *other.stages))
@@ -178,7 +177,7 @@ class Footprint:
         )
 
     def remaining(self, done: Sequence[str]) -> Footprint:
-        """The same without the stages that have ended; what they left is kept by the first one."""
+        """The footprint without finished stages; the first remaining one holds their results."""
         left = tuple(s for s in self.stages if s.name not in done)
         if len(left) == len(self.stages) or not left:
             return Footprint(self.components, left)

@@ -1,7 +1,7 @@
-"""What holds on this machine: the promise of its tier, or what arithmetic allows. No torch.
+"""Set the limits on this machine: its published tier, or what the planner allows. No torch.
 
-Two policies. `published` puts the row of the table in force unless somebody says otherwise;
-`adaptive` leaves everything to the planner. What was asked and cannot be is answered by a note.
+There are two policies: `published` applies the tier's row of the table unless the user overrides
+it; `adaptive` leaves everything to the planner. A note explains each request that cannot be met.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ LEAVING = (Residency.SWAPPED, Residency.STREAMED, Residency.HOST)
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What somebody set. None leaves it to the policy.
+    """The user's settings. None leaves the choice to the policy.
 
-    offload       whether idle parts leave the card; `offload_dit` the same of the DiT
+    offload       whether idle parts leave the card; `offload_dit`: the same for the DiT
     quantization  of the DiT: none, or a precision of `memory.precision`
     lm            name or size of a language model; "none" for no model
-    lm_size       the size `lm` counts as, where its name does not tell it
+    lm_size       the size `lm` counts as, if its name does not state it
     """
 
     offload: bool | None = None
@@ -46,11 +46,11 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is in force here. None of offload and quantization: the planner decides.
+    """The terms in force here. For offload and quantization, None: the planner decides.
 
-    lm     size of the language model; `lms`: those to choose from, the preferred one first
-    lm_off why none is loaded by itself, where that is known
-    notes  what was asked and is done otherwise
+    lm     size of the language model; `lms`: the sizes to choose from, the preferred one first
+    lm_off why none is loaded by default, if that is known
+    notes  requests that are met differently
     """
 
     policy: Policy
@@ -67,7 +67,7 @@ class Terms:
     lm_off: str | None = None
 
     def wishes(self, footprint: Footprint) -> Wishes:
-        """As the planner takes them."""
+        """The terms as wishes for the planner."""
         return Wishes(components=tuple(self._wish(part) for part in footprint.components))
 
     def _wish(self, part: Component) -> Wish:
@@ -78,7 +78,7 @@ class Terms:
         return Wish(part.name, where, self._precisions(part))
 
     def _precisions(self, part: Component) -> tuple[str, ...]:
-        if not part.core:  # the table, the flag and the setting speak of the DiT
+        if not part.core:  # the table, the flag and the setting concern the DiT
             return () if self.policy == "adaptive" else (part.precision,)
         if self.quantization is None:
             return ()
@@ -89,11 +89,11 @@ class Terms:
 
 
 def terms(machine: Machine, policy: Policy, choices: Choices) -> Terms:
-    """What is in force on this machine.
+    """The terms in force on this machine.
 
-    Without a card, or under `adaptive`, nothing is fixed that nobody fixed. On Apple's and Intel's
-    cards parts are not offloaded, and nothing is converted or compiled by itself. Where the host
-    computes and a setting names a card, its tier says lengths, batches and the language model.
+    Without a card, or under `adaptive`, only the user's settings are fixed. On Apple and Intel
+    cards parts are not offloaded, and nothing is converted or compiled by default. If the host
+    computes and a setting names a card, its tier sets lengths, batches and the language model.
     """
     size = machine.card_bytes
     tier = None if size is None else tier_of(size / GIB)
@@ -130,7 +130,7 @@ def limits(
 ) -> Mapping[str, Limit]:
     """Limits of `duration` and `batch_size`, each with its reason.
 
-    `most_…` are what settings allow, under the name they were given, and tighten both policies.
+    `most_…` are upper limits from settings, with the setting's name; they tighten both policies.
     """
     seconds: list[tuple[float, str]] = []
     songs: list[tuple[float, str]] = []
@@ -148,7 +148,7 @@ def limits(
 
 
 def longest(fits: Callable[[float], object], least: float, most: float) -> float:
-    """The longest song, to a second, for which `fits` does not raise DoesNotFit; 0 for none."""
+    """The longest song, to the second, for which `fits` does not raise DoesNotFit; 0: none."""
 
     def ok(seconds: float) -> bool:
         try:
@@ -173,7 +173,7 @@ def _spelt(quantization: str | None) -> str | None:
 
 
 def _lm(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str | None, list[Note]]:
-    """The size of the language model, and a note where another was asked for."""
+    """The size of the language model, and a note if a different one was requested."""
     asked = choices.lm
     if asked == "none":
         return None, []
@@ -197,8 +197,8 @@ def _lm(machine: Machine, bound: Tier | None, choices: Choices) -> tuple[str | N
 
 
 def _in_question(machine: Machine, bound: Tier | None, lm: str | None) -> tuple[str, ...]:
-    """The sizes to choose from where nobody named one: a tier's recommended one, then what else it
-    may load, the smaller ones first; without a tier the largest first, and on a host the smallest.
+    """The sizes to choose from if none was named: a tier's recommended one, then the others it may
+    load, smallest first; without a tier the largest first, or on a host the smallest first.
     """
     if lm is None:
         return ()

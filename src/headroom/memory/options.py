@@ -1,8 +1,8 @@
-"""Every way one stage can be done on a card, as (bytes, cost), and those of them worth having.
+"""Enumerate the ways one stage can be done on a card, as (bytes, cost), and keep the best ones.
 
-Stages do not overlap in time, so each is looked at alone: what it needs depends on the others only
-by the bytes they leave resident. What is kept of the many ways is the frontier: those that no other
-beats in both bytes and cost.
+Stages do not overlap in time, so each is considered alone: what it needs depends on the others only
+through the bytes they leave resident. Of the many ways, the frontier is kept: those that no other
+way beats in both bytes and cost.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from headroom.memory.footprint import Component, Form, Stage, Way
 from headroom.memory.plan import SLOTS, Residency, Wishes, meets
 from headroom.memory.precision import PRECISIONS
 
-# How much longer a product of many rows takes on a host in a precision that is not its own: the
-# most that was seen in `benchmarks/int8_product.py`, for processors differ.
+# How much longer a matrix product of many rows takes on a host in a converted precision: the
+# largest ratio seen in `benchmarks/int8_product.py`, since processors differ.
 HOST_SLOWDOWN: Mapping[str, float] = {"int8": 1.4, "fp8": 3.4, "w8a8": 1.0, "int4": 4.0}
-UNKNOWN_HOST = 20.0  # times as slow as the device, where nobody measured the host
-HOST_START = 0.05  # s, assumed: a stage that leaves the device wakes threads and is waited for
+UNKNOWN_HOST = 20.0  # times as slow as the device, assumed for a host that was not measured
+HOST_START = 0.05  # s, assumed: a stage on the host wakes threads and has to be waited for
 
-# A cost is one integer, so that sums of costs are exact and compare as tuples would: nanoseconds,
-# then what is simpler: fewer converted components, fewer that are streamed, fewer that move at
-# all, fewer pieces, an earlier way. Each of these has 20 bits.
+# A cost is one integer, so that sums of costs are exact and compare like tuples: first nanoseconds,
+# then simplicity: fewer converted components, fewer streamed ones, fewer that move at all, fewer
+# pieces, an earlier way. Each of these has 20 bits.
 _BITS = 20
 EARLIER, PIECE, MOVE, STREAM, CONVERSION, NANOSECOND = (1 << _BITS * i for i in range(6))
-PAIRS = 64  # combinations of modes of a stage's components, up to which all are tried
+PAIRS = 64  # largest number of mode combinations of a stage's components that are all tried
 
-Mode: TypeAlias = tuple[Form, Residency, int]  # a component's form, where it is, blocks kept
+Mode: TypeAlias = tuple[Form, Residency, int]  # a component's form, its residency, blocks kept
 
 
 class Part(NamedTuple):
     """One component of a stage, in one mode.
 
-    held     bytes on the device, residents apart
+    held     bytes on the device, without residents
     before   bytes copied before the work begins
-    passing  bytes that pass through the device each time the weights are gone through
-    cost     what is less simple about it
+    passing  bytes streamed through the device in each pass over the weights
+    cost     the simplicity part of the cost
     """
 
     mode: Mode
@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """A way of a stage, its place among all, and nanoseconds of work on the device."""
+    """A way of a stage, its index among all ways, and nanoseconds of work on the device."""
 
     place: int
     way: Way
@@ -70,7 +70,7 @@ class Placing(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A stage, placed and cut. `bytes` on the device, residents apart; `copied` to it."""
+    """A stage, placed and cut: `bytes` on the device without residents, bytes `copied` to it."""
 
     bytes: int
     cost: int
@@ -80,35 +80,35 @@ class Option(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Expected."""
+        """Expected duration."""
         return (self.cost // NANOSECOND) / 1e9
 
     @property
     def on_host(self) -> bool:
-        """Whether the host computes."""
+        """Whether the stage runs on the host."""
         return bool(self.modes) and self.modes[0][1] is Residency.HOST
 
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """Bytes in rising order, and the cost that falls with them."""
+    """Bytes in ascending order, and the costs, which fall as bytes rise."""
 
     sizes: tuple[int, ...]
     costs: tuple[int, ...]
-    options: tuple[Option, ...] = ()  # left out where only the costs are asked for
+    options: tuple[Option, ...] = ()  # left out if only the costs are needed
 
     def cost(self, room: int) -> int | None:
-        """Of the best that needs no more than `room` bytes; None: it cannot be done."""
+        """Cost of the best option that needs at most `room` bytes; None: there is none."""
         index = bisect_right(self.sizes, room)
         return self.costs[index - 1] if index else None
 
     def within(self, room: int) -> Option:
-        """The best that needs no more than `room` bytes, where there is one."""
+        """The best option that needs at most `room` bytes; there must be one."""
         return self.options[bisect_right(self.sizes, room) - 1]
 
 
 def envelope(points: Iterable[tuple[int, int]]) -> Frontier:
-    """The frontier of bytes and costs alone."""
+    """The frontier of points (bytes, cost), without options."""
     sizes: list[int] = []
     costs: list[int] = []
     for size, cost in sorted(points):
@@ -121,9 +121,10 @@ def envelope(points: Iterable[tuple[int, int]]) -> Frontier:
 def ways_of(
     stage: Stage, components: Sequence[Component], forms: Sequence[Form], wishes: Wishes
 ) -> list[tuple[int, Way]]:
-    """The ways for components in these forms that meet the wishes, with their places.
+    """The ways for components in these forms that meet the wishes, with their indices.
 
-    What can be converted decides, and what was converted first. A wish none meets is passed over.
+    Only ways for the forms' precisions count: those of converted components if there are any, else
+    those of convertible ones. A wish that no way meets is ignored.
     """
     kinds = [f for c, f in zip(components, forms, strict=True) if c.others] or list(forms)
     names = {f.precision for f in kinds if not _is_exact(f)} or {f.precision for f in kinds}
@@ -145,21 +146,21 @@ def ways_of(
 
 
 def _beats(a: Way, b: Way) -> bool:
-    """Whether a way is no worse in anything than one that comes after it."""
+    """Whether way `a` is no worse in any respect than `b`, which comes after it."""
     return a.workspace <= b.workspace and a.pieces <= b.pieces and a.more <= b.more
 
 
 def resident(form: Form) -> Part:
-    """A component that stays: a stage neither copies nor counts it."""
+    """The mode of a component that stays on the device: a stage neither copies nor counts it."""
     return Part((form, Residency.RESIDENT, 0), 0, 0, 0, 0)
 
 
 def parts_of(
     component: Component, form: Form, allowed: Sequence[Residency], counted: bool
 ) -> tuple[Part, ...]:
-    """The ways a component may be in a stage where it does not stay on the device.
+    """The modes a component may have in a stage if it does not stay on the device.
 
-    counted  whether a stage counts what is less simple about them
+    counted  whether the stage counts the simplicity part of their cost
     """
     found: list[Part] = []
     size, streams = form.bytes, component.streams and bool(form.blocks)
@@ -182,7 +183,7 @@ def parts_of(
 
 
 def mode_cost(mode: Mode) -> int:
-    """What is less simple about a component in this mode than unchanged and resident."""
+    """The simplicity cost of this mode, compared with an unchanged, resident component."""
     form, how, _ = mode
     cost = 0 if _is_exact(form) else CONVERSION
     if how is not Residency.RESIDENT:
@@ -193,10 +194,11 @@ def mode_cost(mode: Mode) -> int:
 def placings(
     components: Sequence[Sequence[Part]],
 ) -> Iterator[tuple[tuple[Form, ...], list[Placing]]]:
-    """For each combination of forms the placings on the device, what passes most first.
+    """For each combination of forms, the placings on the device, the most streamed bytes first.
 
-    Of several components with many blocks only one at a time keeps some of them on the device,
-    those before it all, those after it none: any bytes can be filled that way, to a block.
+    Of several components with many blocks, at most one keeps only some of its blocks on the device;
+    those before it keep all, those after it none. This way any budget can be filled to within a
+    block.
     """
     by_form: list[dict[str, list[Part]]] = []
     for parts in components:
@@ -249,11 +251,11 @@ def device_options(
     machine: Machine,
     room: int,
 ) -> list[Option]:
-    """What is worth having of every way on the device that needs no more than `room` bytes.
+    """The options worth keeping among all ways on the device that need at most `room` bytes.
 
-    groups  placings in the same forms, what passes most first, with the ways for these
+    groups  placings in the same forms, the most streamed bytes first, with the ways for these
     """
-    to_device = 1e9 / machine.copy_rate if machine.copy_rate else 0.0  # ns a byte
+    to_device = 1e9 / machine.copy_rate if machine.copy_rate else 0.0  # ns per byte
     points: list[tuple[int, int, int, int, int]] = []
     made: list[Placing] = []
     for placed, ways in groups:
@@ -268,7 +270,7 @@ def device_options(
                     continue
                 streaming = passing * each
                 if streaming <= compute:
-                    # Less would pass, and more be copied first: only for fewer bytes.
+                    # Streaming less and copying more first pays only if it needs fewer bytes.
                     if held >= hidden and to_device:
                         continue
                     hidden, streaming = held, compute
@@ -293,7 +295,7 @@ def device_options(
 def host_option(
     stage: Stage, parts: Sequence[Part], ways: Sequence[tuple[int, Way]], machine: Machine
 ) -> Option:
-    """The whole stage on the host of a card; it has room for the preferred way."""
+    """The whole stage on a card's host, which has room for the preferred way."""
     index, way = ways[0]
     modes = tuple(part.mode for part in parts)
     seconds = HOST_START + host_seconds(stage, [mode[0] for mode in modes], way, machine)
@@ -302,7 +304,7 @@ def host_option(
 
 
 def host_seconds(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine) -> float:
-    """Of a stage's work on the host: the longer of products and of reading the weights."""
+    """Seconds of a stage on the host: the longer of computing and reading the weights."""
     if not machine.host_rate:
         return UNKNOWN_HOST * compute_seconds(stage, forms, way, machine)
     slow = max((HOST_SLOWDOWN.get(form.precision, 1.0) for form in forms), default=1.0)
@@ -314,7 +316,7 @@ def host_seconds(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine
 
 
 def compute_seconds(stage: Stage, forms: Sequence[Form], way: Way, machine: Machine) -> float:
-    """Of a stage on the device: the longer of products and reading, and what is written out."""
+    """Seconds of a stage on the device: the longer of computing and reading, plus writing out."""
     flops = stage.flops * (1 + way.more)
     products = flops / machine.matrix_rate if machine.matrix_rate else 0.0
     if not machine.memory_rate:

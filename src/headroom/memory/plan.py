@@ -1,4 +1,4 @@
-"""A plan: where each part lives, and how each stage is done. Frozen; `explain` says it in words."""
+"""Define a plan: where each part lives and how each stage is done. `explain` puts it in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 from headroom.memory.footprint import Way
 from headroom.units import clock, gib
 
-SLOTS = 3  # of a ring that streamed blocks pass through: one at work, one full, one filling
+SLOTS = 3  # in the ring for streamed blocks: one computing, one full, one filling
 
 
 class Residency(Enum):
@@ -23,10 +23,10 @@ class Residency(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one component is, in which precision, and how many bytes it is.
+    """Where one component is, its precision, and its size in bytes.
 
-    kept  of a streamed component: how many of its first blocks are on the device during the whole
-          of a stage, so that only the others pass through
+    kept  for a streamed component: how many of its first blocks stay on the device during the
+          whole stage, so that only the others are streamed
     """
 
     component: str
@@ -48,10 +48,10 @@ class Share:
 class StagePlan:
     """How one stage is done.
 
-    pieces   the work is cut into so many, one after another (1: whole)
-    tile     size of a tile in the model's own unit, where the stage goes by tiles
-    peak     bytes on the device at most, weights included: the sum of `shares`
-    seconds  expected, the copying included; 0 where nobody can say
+    pieces   number of pieces the work is cut into, one after another (1: whole)
+    tile     size of a tile in the model's own unit, if the stage works in tiles
+    peak     largest number of bytes on the device, weights included: the sum of `shares`
+    seconds  expected, copying included; 0 if unknown
     leaves   results leave the device as they are made
     shares   the peak, by owner
     copied   bytes of weights that go to the device for it
@@ -72,7 +72,7 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the parts live and how the stages are done, within a budget of so many bytes.
+    """Where the parts live and how the stages are done, within a budget in bytes.
 
     host_peak  bytes of host memory the plan takes, weights included
     """
@@ -89,23 +89,23 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Expected, all stages together."""
+        """Expected duration of all stages together."""
         return sum(s.seconds for s in self.stages)
 
     @property
     def copied(self) -> int:
-        """Bytes of weights that go to the device in a run."""
+        """Bytes of weights copied to the device in a run."""
         return sum(s.copied for s in self.stages)
 
     def stage(self, name: str) -> StagePlan:
-        """The plan of one stage. Raises KeyError with the names there are."""
+        """The plan of one stage. Raises KeyError that lists the known names."""
         for stage in self.stages:
             if stage.stage == name:
                 return stage
         raise KeyError(f"no stage {name!r} in {[s.stage for s in self.stages]}")
 
     def placement(self, component: str) -> Placement:
-        """The placement of one component. Raises KeyError with the names there are."""
+        """The placement of one component. Raises KeyError that lists the known names."""
         for placement in self.placements:
             if placement.component == component:
                 return placement
@@ -118,7 +118,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A wish for one stage: these pieces and this tile, and nothing else."""
+    """A wish for one stage: exactly these pieces and this tile."""
 
     stage: str
     pieces: int
@@ -136,12 +136,12 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What narrows a plan. None, or nothing, leaves a choice to the planner.
+    """Constraints on a plan. None, or an empty field, leaves the choice to the planner.
 
-    residency   of every component
-    components  of single ones; says more than `residency` where it says something
-    precision   of every component that can be converted to it
-    cuts        of single stages: a replay pins them, because a tile decides rounding
+    residency   for every component
+    components  for single ones; takes precedence over `residency`
+    precision   for every component that can be converted to it
+    cuts        for single stages: a replay pins them, because a tile affects rounding
     whole       every batch in one piece
     """
 
@@ -164,12 +164,12 @@ NO_WISHES = Wishes()
 
 
 def cuts(stages: Iterable[StagePlan]) -> tuple[Cut, ...]:
-    """The wish that asks for exactly these cuts again."""
+    """The wishes that ask for exactly these cuts again."""
     return tuple(Cut(s.stage, s.pieces, s.tile) for s in stages)
 
 
 def meets(way: Way, cut: Cut) -> bool:
-    """Whether a way is cut as wished."""
+    """Whether a way is cut as the wish asks."""
     return (way.pieces, way.tile) == (cut.pieces, cut.tile)
 
 

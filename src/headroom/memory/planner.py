@@ -1,10 +1,10 @@
-"""Footprint and machine in, the fastest plan out.
+"""Find the fastest plan for a footprint that fits into a machine's memory.
 
 On a host everything stays where it computes. On a card each component stays from run to run, comes
-for a stage, or passes through block by block; each stage is done whole or in pieces; all so that
-every stage keeps within the budget and the whole takes the least time. The answer is exact: see
-`search`, over the ways of each stage in `options`. Time is that of a run among many: what is
-resident has been copied before.
+for a stage, or is streamed block by block, and each stage is done whole or in pieces, such that
+every stage stays within the budget and the total time is minimal. The answer is exact: see
+`search`, which works over the ways of each stage in `options`. Time is that of one run among many:
+resident weights have been copied before.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ SMALLER = ("a shorter song", "fewer songs at once")
 
 
 def plan(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> Plan:
-    """The fastest plan whose every stage stays within the machine's budget; of equals the simplest.
+    """The fastest plan with every stage within the machine's budget; among equals the simplest.
 
-    The host of a card computes where a wish says so, where nothing else fits, or where that is
-    faster. Wishes for cuts that a stage does not offer are passed over. Raises DoesNotFit with the
-    smallest peak any plan reaches.
+    The host of a card computes if a wish says so, if nothing else fits, or if that is faster.
+    Wishes for cuts that a stage does not offer are ignored. Raises DoesNotFit with the smallest
+    peak any plan reaches.
     """
     if not machine.accelerated:
         return _on_host(footprint, machine, wishes)
@@ -52,7 +52,7 @@ def plan(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> 
 def least_peak(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> int:
     """Bytes of the smallest peak of any plan within the wishes, on a card without a limit.
 
-    Raises DoesNotFit where the wishes exclude one another.
+    Raises DoesNotFit if the wishes contradict each other.
     """
     found = Search(footprint, machine, wishes).least()
     if found is None:
@@ -61,7 +61,7 @@ def least_peak(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHE
 
 
 def _plan(footprint: Footprint, machine: Machine, found: Found) -> Plan:
-    """What was found, as a plan."""
+    """The search's result as a plan."""
     placed = {
         component.name: _placement(component, decision)
         for component, decision in zip(footprint.components, found.decisions, strict=True)
@@ -81,7 +81,7 @@ def _plan(footprint: Footprint, machine: Machine, found: Found) -> Plan:
 
 
 def _placement(component: Component, decision: Decision) -> Placement:
-    """Of a component that stays, or that no stage uses."""
+    """The placement of a component that stays, or that no stage uses."""
     form, how, kept = decision.parts[0].mode
     return Placement(component.name, how, form.precision, form.bytes, kept)
 
@@ -120,7 +120,7 @@ def _planned(
 
 
 def _on_host(footprint: Footprint, machine: Machine, wishes: Wishes) -> Plan:
-    """Everything in host memory, each stage in the first way that has room there."""
+    """The plan with everything in host memory, each stage in the first way that fits there."""
     forms = {c.name: forms_of(c, wishes, machine)[0] for c in footprint.components}
     weights = [Share(name, form.bytes) for name, form in forms.items()]
     stages = tuple(
@@ -145,7 +145,7 @@ def _host_stage(
     machine: Machine,
     wishes: Wishes,
 ) -> StagePlan:
-    """In the first way that has room; in the one that needs least where none has."""
+    """A stage in the first way that fits, or, if none does, in the one that needs least."""
     stage, held = footprint.stages[index], footprint.held_during(index)
     known = {c.name: c for c in footprint.components}
     used = [forms[name] for name in stage.uses]
@@ -167,7 +167,7 @@ def _host_stage(
 
 
 def _refusal(footprint: Footprint, machine: Machine, wishes: Wishes) -> DoesNotFit:
-    """What is missing, and what would help."""
+    """The error that says what is missing and what would help."""
     least = Search(footprint, machine, wishes).least()
     if least is None:
         return DoesNotFit(machine.budget + 1, machine.budget, "what was wished for")
@@ -184,7 +184,7 @@ def _refusal(footprint: Footprint, machine: Machine, wishes: Wishes) -> DoesNotF
 
 
 def _coarser(footprint: Footprint, machine: Machine, wishes: Wishes, need: int) -> Iterator[str]:
-    """Precisions that are not taken unasked, where one would lower the least."""
+    """Opt-in precisions that would lower the smallest possible peak, as sentences."""
     for component in footprint.components:
         smallest = min(component.forms, key=lambda form: form.bytes)
         if smallest.precision == "fp8" and not machine.features.fp8:

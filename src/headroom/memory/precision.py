@@ -1,7 +1,7 @@
-"""The precisions weights are kept in, and what a pass through them reads and writes. No torch.
+"""Define the precisions of stored weights, and the memory traffic of a pass over them. No torch.
 
-A product with converted weights first writes the matrix out in the type of the activations, where
-no kernel takes it as it is; that traffic is what a conversion costs in time.
+If no kernel takes converted weights directly, a product first writes the matrix out in the dtype of
+the activations; that traffic is what a conversion costs in time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ NATIVE = ("float32", "bfloat16", "float16")
 class Precision:
     """A stored form of weights.
 
-    bits      of a weight
-    group     weights that share a scale; None: a row of the matrix
+    bits      per weight
+    group     number of weights that share a scale; None: a row of the matrix
     expands   whether a product writes the matrix out before it multiplies
     exact     whether it is the released weights, unchanged
-    opt_in    only ever used where somebody asked for it
+    opt_in    used only on request
     """
 
     name: str
@@ -32,7 +32,7 @@ class Precision:
     opt_in: bool = False
 
     def traffic(self, native_bytes: int = 2) -> float:
-        """Bytes moved in a pass, for each byte stored."""
+        """Bytes moved in a pass, per byte stored."""
         return 1 + (2 * native_bytes * 8 / self.bits if self.expands else 0)
 
 
@@ -56,7 +56,7 @@ CONVERTED = tuple(name for name in PRECISIONS if name not in NATIVE)
 
 
 def group_of(columns: int, group: int) -> int:
-    """Weights that share a scale in a row of so many: the largest divisor that is no larger."""
+    """Weights per scale: the largest divisor of `columns` that is at most `group`."""
     return next(size for size in range(min(group, columns), 0, -1) if columns % size == 0)
 
 
@@ -69,7 +69,7 @@ def matrix_bytes(rows: int, columns: int, precision: str, native_bytes: int) -> 
     return rows * columns * kind.bits // 8, scales * native_bytes
 
 
-# As people say them (and as ACE-Step's flags spell them).
+# As users write them (and as ACE-Step's flags spell them).
 SPELLINGS: Mapping[str, str] = MappingProxyType(
     {
         "int8_weight_only": "int8",

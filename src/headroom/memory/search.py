@@ -1,10 +1,10 @@
-"""The search for the best plan on a card: branch and bound over what each component does.
+"""Search for the best plan on a card by branch and bound over what each component does.
 
 A component stays on the device in one of its forms, or leaves between stages; one that several
-stages use is placed the same way in all of them. Beside what stays, every stage takes the best of
-its own options. A bound is what the stages would cost at best while some components are undecided:
-such a one takes room only where it is used, so a bound never exceeds what can be had, and no plan
-is missed.
+stages use is placed the same way in all of them. In the room left by the components that stay,
+every stage takes the best of its own options. A bound is the lowest cost of the stages while some
+components are undecided: an undecided one takes room only in the stages that use it, so a bound
+never exceeds the cost of any plan below it, and no plan is missed.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from headroom.memory.plan import Residency, Wishes
 from headroom.memory.precision import PRECISIONS
 
 ANYWHERE = (Residency.RESIDENT, Residency.SWAPPED, Residency.STREAMED, Residency.HOST)
-_OPEN = -1  # instead of a decision's number: not yet decided
+_OPEN = -1  # in place of a decision's number: not yet decided
 
 
 class Decision(NamedTuple):
     """What one component does.
 
-    parts  the modes it may be in, for each stage to choose from
-    size   bytes it takes of every stage
-    cost   what is less simple about it, and not counted by a stage
+    parts  the modes it may have, for each stage to choose from
+    size   bytes it takes in every stage
+    cost   the part of its simplicity cost that no stage counts
     """
 
     parts: tuple[Part, ...]
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 
 class Search:
-    """One look at all plans for a footprint on a card."""
+    """One search over all plans for a footprint on a card."""
 
     def __init__(self, footprint: Footprint, machine: Machine, wishes: Wishes) -> None:
         self.stages, self.components = footprint.stages, footprint.components
@@ -74,7 +74,7 @@ class Search:
         self._times: dict[tuple[int, tuple[str, ...]], list[Timed]] = {}
 
     def best(self) -> Found | None:
-        """The plan of the least cost; None where none fits."""
+        """The plan with the lowest cost; None if none fits."""
         order = sorted(
             range(len(self.components)), key=lambda i: (-self.count[i], -self.components[i].bytes)
         )
@@ -83,13 +83,13 @@ class Search:
         if bound is None:
             return None
         best: tuple[int, tuple[int, ...]] | None = None
-        # What is decided of `order`: bound, how many, their numbers, bytes and cost.
+        # Per entry: bound, how many of `order` are decided, all numbers, decided bytes and cost.
         stack = [(bound, 0, start, 0, 0)]
         while stack:
             bound, depth, numbers, size, cost = stack.pop()
             if best is not None and bound >= best[0]:
                 continue
-            if depth == len(order):  # a bound with nothing undecided is the cost
+            if depth == len(order):  # with nothing undecided, the bound is the cost
                 best = bound, numbers
                 continue
             index = order[depth]
@@ -107,7 +107,7 @@ class Search:
     def least(self) -> tuple[int, str] | None:
         """Bytes of the smallest peak of any plan, whatever the budget, and the stage that has it.
 
-        None where the wishes exclude one another.
+        None if the wishes contradict each other.
         """
         found: tuple[int, str] | None = None
         for numbers in product(*(self._smallest(i) for i in range(len(self.components)))):
@@ -123,7 +123,7 @@ class Search:
                 found = worst if found is None else min(found, worst)
         return found
 
-    # --- what there is to decide ----------------------------------------------------------
+    # --- decisions ------------------------------------------------------------------------
 
     def _decisions(self, index: int) -> list[Decision]:
         component, shared = self.components[index], self.count[index] > 1
@@ -142,17 +142,17 @@ class Search:
         return found
 
     def _smallest(self, index: int) -> list[int]:
-        """The decisions that can need least: to leave where it may, and to keep no blocks."""
+        """The decisions that can need least: to leave if allowed, and to keep no blocks."""
         offered = self.offered[index]
         leaving = [n for n, decision in enumerate(offered) if not decision.size]
         if self.count[index] <= 1:
             return leaving[:1] or list(range(len(offered)))
         return [n for n, decision in enumerate(offered) if not decision.parts[0].mode[2]]
 
-    # --- what a stage costs ---------------------------------------------------------------
+    # --- cost of a stage ------------------------------------------------------------------
 
     def _bound(self, numbers: tuple[int, ...], size: int, cost: int) -> int | None:
-        """The cost of all stages at best; None where one has no room."""
+        """The lowest cost of all stages together; None if one of them does not fit."""
         left = self.room - size
         for index, uses in enumerate(self.uses):
             frontier = self._frontier(index, tuple([numbers[i] for i in uses]))
@@ -163,7 +163,7 @@ class Search:
         return cost
 
     def _frontier(self, index: int, numbers: tuple[int, ...]) -> Frontier:
-        """Of one stage, whose components do what the numbers say, or anything."""
+        """The frontier of one stage, its components as decided by `numbers`, or open."""
         key = index, numbers
         made = self._made.get(key)
         if made is None:
@@ -192,14 +192,14 @@ class Search:
         options = device_options(self.stages[index], groups, self.machine, room)
         hosted = self._hosted(index, decisions)
         if hosted is not None:
-            # It needs no byte, so it comes first, and only what costs less is worth its bytes.
+            # It needs no bytes, so it comes first, and only cheaper options are worth their bytes.
             options = [hosted, *(o for o in options if o.cost < hosted.cost)]
         return Frontier(
             tuple(o.bytes for o in options), tuple(o.cost for o in options), tuple(options)
         )
 
     def _hosted(self, index: int, decisions: Sequence[Decision]) -> Option | None:
-        """The stage on the host, where all that it uses may be there."""
+        """The stage on the host, if everything it uses may be there."""
         on_host = [[p for p in d.parts if p.mode[1] is Residency.HOST] for d in decisions]
         found = []
         for parts in product(*on_host) if decisions else ():
@@ -209,7 +209,7 @@ class Search:
         return min(found, key=lambda option: option.cost, default=None)
 
     def _least(self, index: int, decisions: Sequence[Decision]) -> int | None:
-        """The fewest bytes a stage can be done with, what stays apart."""
+        """The fewest bytes a stage can be done with, without what stays on the device."""
         if self._hosted(index, decisions) is not None:
             return 0
         needs = [
@@ -245,7 +245,7 @@ class Search:
 
 
 def forms_of(component: Component, wishes: Wishes, machine: Machine) -> tuple[Form, ...]:
-    """The precisions a component may be in: those wished for, else all that nobody must ask for."""
+    """The forms a component may have: those wished for, else all that are not opt-in."""
     wish = wishes.wish(component.name)
     wanted = wish.precisions if wish is not None and wish.precisions else ()
     if not wanted and wishes.precision is not None:

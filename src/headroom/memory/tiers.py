@@ -1,8 +1,8 @@
-"""The published tiers, exactly as published: what each class of card is promised. Data, no torch.
+"""List the published tiers: the limits and defaults promised for each class of card. No torch.
 
 Source: ACE-Step 1.5's guide to GPU compatibility, 2026-02-10. GB there means GiB. Real cards report
-a little less than their name, so each upper class begins half a GiB early; 4 and 6 belong to the
-lower class, as the guide's own examples have it.
+slightly less than their nominal size, so each upper class begins half a GiB early; 4 and 6 belong
+to the lower class, as in the guide's own examples.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ LM_NAMES = tuple(f"acestep-5Hz-lm-{size}" for size in LM_SIZES)
 class Tier:
     """One row of the table.
 
-    upto         cards below this many GiB belong here (tiers 1 and 2: up to and with it)
-    lower        its smallest card, in GiB, as the table names it
+    upto         cards below this many GiB belong here (tiers 1 and 2: up to and including it)
+    lower        its smallest card, in GiB, as named in the table
     lms          sizes of the language models it may load
-    recommended  the one it is offered
+    recommended  the size it offers by default
     backends     all, or pt_mlx_only
-    seconds, batch  at most, with the language model and without
+    seconds, batch  upper limits, with the language model and without
     offload      what leaves the card while idle
     """
 
@@ -44,12 +44,12 @@ class Tier:
 
     @property
     def init_lm(self) -> bool:
-        """Whether the language model is loaded unless somebody says otherwise."""
+        """Whether the language model is loaded by default."""
         return bool(self.lms)
 
     @property
     def label(self) -> str:
-        """For a person."""
+        """The tier's name for the user."""
         return self.name.replace("tier", "tier ") if self.name != "unlimited" else "unlimited"
 
 
@@ -70,7 +70,7 @@ _CLOSED = ("tier1", "tier2")  # their upper edge belongs to them
 
 
 def tier_of(gibibytes: float) -> Tier:
-    """The tier of a card of that size; of no card at all the first."""
+    """The tier of a card of that size; without a card, the first tier."""
     for tier in TIERS:
         if gibibytes < tier.upto or (tier.name in _CLOSED and gibibytes == tier.upto):
             return tier
@@ -78,7 +78,7 @@ def tier_of(gibibytes: float) -> Tier:
 
 
 def tier_named(name: str) -> Tier:
-    """A tier by its name, an older one too. Raises KeyError with the names there are."""
+    """A tier by its name, older names included. Raises KeyError that lists the known names."""
     wanted = ALIASES.get(name, name)
     for tier in TIERS:
         if tier.name == wanted:
@@ -87,5 +87,5 @@ def tier_named(name: str) -> Tier:
 
 
 def lm_size(name: str) -> str | None:
-    """The size a language model's name tells: `acestep-5Hz-lm-1.7B` → `1.7B`."""
+    """The size stated in a language model's name: `acestep-5Hz-lm-1.7B` → `1.7B`."""
     return next((size for size in LM_SIZES if size.lower() in name.lower()), None)
