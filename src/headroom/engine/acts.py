@@ -1,4 +1,4 @@
-"""What an engine does beside making songs: texts, scores, codes, and when words are sung."""
+"""Engine work that makes no song: texts, scores, audio codes and lyric timestamps."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ R = TypeVar("R")
 
 
 class Acts(ABC):
-    """The part of an engine for work that makes no song."""
+    """The methods of an engine for work that makes no song."""
 
     settings: Settings
     terms: Terms
     family: str
     _desk: Desk
-    _language: str | None  # the one that was last at work
+    _language: str | None  # the one used last
 
     @property
     @abstractmethod
     def model(self) -> AnyModel:
-        """The model, opened when first asked for."""
+        """The model, opened on first access."""
 
     def write(
         self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never
     ) -> SongSheet:
-        """A text of the language model: what codes mean, a song out of a line, one said better.
+        """A text from the language model: codes described, a song from one line, or a rewrite.
 
         Raises InvalidRequest, DoesNotFit, Cancelled, and WeightsMissing without the model.
         """
@@ -63,7 +63,7 @@ class Acts(ABC):
         return replace(sheet, notes=(*self.terms.notes, *sheet.notes))
 
     def score(self, wish: SheetWish, on_event: Tell = tell_nobody, cancel: Stop = never) -> Score:
-        """How well codes (the wish's `text`) fit lyrics and what is given. Raises as `write`."""
+        """How well codes (the wish's `text`) fit the lyrics and metadata. Raises like `write`."""
         writer = self._writer
         name, needs, task = self._desk.taken(
             writer.languages or ("",), lambda one: writer.scoring(wish, one)
@@ -80,7 +80,7 @@ class Acts(ABC):
     def timestamps(
         self, result: Result, index: int = 0, on_event: Tell = tell_nobody, cancel: Stop = never
     ) -> Timestamps:
-        """When the lines of a song that was made here are sung; `index` counts songs from 0.
+        """When the lines of a song made here are sung; `index` counts songs from 0.
 
         Raises InvalidRequest, DoesNotFit, Cancelled.
         """
@@ -92,13 +92,13 @@ class Acts(ABC):
         return self.time(self._timer.timing(result.songs[index], kept), on_event, cancel)
 
     def time(self, asked: object, on_event: Tell = tell_nobody, cancel: Stop = never) -> Timestamps:
-        """The same of work put together as the model's `timing` does. Raises as `timestamps`."""
+        """The same for work built by the model's `timing`. Raises like `timestamps`."""
         timer = self._timer
         needs = timer.timing_footprint(asked)
         return self._act(needs, on_event, cancel, lambda run: timer.time(asked, run))
 
     def timed(self, result: Result, on_event: Tell = tell_nobody, cancel: Stop = never) -> Result:
-        """The result with the times of all its songs, which saving writes beside them."""
+        """The result with the lyric times of all its songs, which `save` writes beside them."""
         songs = range(len(result.songs))
         found = tuple(self.timestamps(result, i, on_event, cancel) for i in songs)
         notes = dict.fromkeys((*result.notes, *(note for one in found for note in one.notes)))
@@ -119,7 +119,7 @@ class Acts(ABC):
         return self.model
 
     def _use(self, language: str | None) -> None:
-        """Work with this language model; what another one left is loaded anew. None: with none."""
+        """Switch to this language model, dropping what another one left loaded. None: no model."""
         if language is None:
             return
         if isinstance(self.model, Speaker):
@@ -132,7 +132,7 @@ class Acts(ABC):
         self, needs: Footprint, tell: Tell, stop: Stop, work: Callable[[Run], R],
         language: str | None = None,
     ) -> R:  # fmt: skip
-        """Work that makes no song, planned and carried out as any other."""
+        """Plan and carry out work that makes no song, like any other work."""
 
         def alone() -> R:
             self._use(language)

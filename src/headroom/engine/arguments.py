@@ -1,4 +1,4 @@
-"""What an engine may be opened with, checked before anything is looked at. No torch."""
+"""Checks the arguments an engine is opened with, before anything is probed. No torch."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def options_said(
     threads: object,
     policy: object,
 ) -> EngineOptions:
-    """The options an engine is made with: handed over whole as `device`, or one by one.
+    """The options of an engine: passed as one object in place of `device`, or one by one.
 
-    Raises InvalidRequest for a value of another kind than the engine takes there, and for an option
-    beside those that were handed over whole.
+    Raises InvalidRequest for a value of the wrong kind, and for an option passed in addition to
+    the one object.
     """
     said = {
         "dtype": dtype,
@@ -50,7 +50,7 @@ def options_said(
 
 
 def check_terms(policy: object, choices: object, wishes: object) -> None:
-    """Raise InvalidRequest for a policy, a choice or wishes that are none."""
+    """Raise InvalidRequest for an invalid policy, choice or wish."""
     check_word("policy", policy, POLICIES)
     check_kind("choices", choices, (Choices,), "a Choices")
     check_kind("wishes", wishes, (Wishes,), "a Wishes")
@@ -61,8 +61,9 @@ def check_terms(policy: object, choices: object, wishes: object) -> None:
 
 
 def settings_in_force(settings: object) -> Settings:
-    """Those that were handed over, else those of this process; a warning says what of the latter
-    is not used. Raises InvalidRequest for what `headroom.settings.load` would not have made."""
+    """The settings that were passed, else those of this process; a warning names those of the
+    latter that are not used. Raises InvalidRequest for settings that `headroom.settings.load`
+    would not have returned."""
     if settings is None:
         settings = load()
         for sentence in settings.warnings:

@@ -1,6 +1,7 @@
-"""What an engine works at: a device, what is in force there, and the parts; one run at a time.
+"""Runs an engine's work on a device, one run at a time, and cleans up after interrupted calls.
 
-A call that was interrupted, however badly, is made good at its end, and again before the next one.
+It holds the device, the terms in force there, and the model's parts. Whatever an interrupted call
+left behind is cleaned up when it ends, and again before the next call.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ W = TypeVar("W")
 
 @dataclass
 class Desk:
-    """See the top of the file.
+    """A device, the terms in force there, and the model's parts; see the module's docstring.
 
-    loaders  asked for when the first part is wanted
-    threads  of the host while it works; None: as torch has them
+    loaders  called when the first part is needed
+    threads  of the host while it works; None: torch's own number
     """
 
     device: Device
@@ -61,11 +62,11 @@ class Desk:
     working: Turn = field(default_factory=Turn)
     closed: bool = False
     _idle: IdleWatch | None = None
-    _threads_before: int | None = None  # while other threads than torch's are in force
+    _threads_before: int | None = None  # torch's number, while another is in force
 
     @cached_property
     def pool(self) -> Pool:
-        """The parts, made when they are first wanted."""
+        """The pool of parts, made on first access."""
         pool = Pool(self.device, self.loaders())
         if self.settings.gpu_management:
             here = weakref.ref(self)
@@ -74,35 +75,36 @@ class Desk:
         return pool
 
     def check_open(self) -> None:
-        """Raises EngineClosed."""
+        """Raise EngineClosed if the engine is closed."""
         if self.closed:
             raise EngineClosed
 
     def check(self) -> None:
-        """Whether work may begin: raises EngineClosed, and EngineInUse where this thread is at work
-        here already."""
+        """Check that work may begin. Raises EngineClosed, and EngineInUse where this thread is
+        already working here."""
         self.check_open()
         if self.working.is_mine():
             raise EngineInUse
 
     def close(self) -> None:
-        """Release everything, and end the watch over idle parts. What is at work is finished."""
+        """Release everything, and stop watching for idle parts. Work in progress is finished."""
         self.closed = True
         if self._idle is not None:
             self._idle.close()
-        if "pool" in vars(self):  # else nothing was ever loaded
+        if "pool" in vars(self):  # otherwise nothing was ever loaded
             self.pool.release()
 
     def look_after(self) -> None:
-        """Give back what was left leased by calls that are gone. Does nothing while one is here."""
+        """Return leases left by calls that have ended. Does nothing while a call is running."""
         if not self.working.locked():
             with self.working:
                 self.pool.recover(self.settings.gpu_idle_timeout)
 
     def plan(self, footprint: Footprint, before: Footprint | None = None) -> Planned:
-        """The plan against what is free now. Precision is that of the machine as it was found.
+        """Plan against what is free now. Precision follows the machine as it was first found.
 
-        What comes `before` is planned with it, so that what both use is where both can have it.
+        Work that comes `before` is planned together with it, so that a part used by both is placed
+        where both can use it.
         """
         if before is not None:
             footprint = before.then(footprint)
@@ -124,8 +126,9 @@ class Desk:
         work: Callable[[str], tuple[Footprint, W]],
         render: Footprint | None = None,
     ) -> tuple[str, Footprint, W]:
-        """Which language model does some work, before a rendering or alone; what the work needs,
-        and the work as that one has it. Like precision, it goes by the machine as it was found."""
+        """Choose the language model for some work, before a rendering or alone; also returns what
+        the work needs and the work in that model's form. Like precision, the choice follows the
+        machine as it was first found."""
         works: dict[str, tuple[Footprint, W]] = {}
 
         def build(name: str) -> Footprint:
@@ -140,15 +143,16 @@ class Desk:
     def carry_out(
         self, plan: Plan, ladder: Ladder, tell: Tell, stop: Stop, work: Callable[[Run], R]
     ) -> tuple[R, Run]:
-        """Do the work under the plan; its result, and the run with what it measured."""
+        """Do the work under the plan; return its result, and the run with its measurements."""
         run = Run(plan, self.pool, self.device, tell, stop, ladder)
         with Dropping():
             return undone(lambda: (work(run), run), self._give_back)
 
     def alone(self, stop: Stop, work: Callable[[], R]) -> R:
-        """Do work while nobody else works here, with the threads that are wished for.
+        """Do work exclusively, with the requested number of threads.
 
-        `stop` is asked while others are still at work. Raises Cancelled, EngineClosed, EngineInUse.
+        `stop` is polled while waiting for other work to end. Raises Cancelled, EngineClosed,
+        EngineInUse.
         """
         self.check()
         with Dropping(), self.working.waited_for(stop):
@@ -157,9 +161,9 @@ class Desk:
             return undone(lambda: self._with_threads(work), self._tidy)
 
     def bring(self, plan: Plan) -> None:
-        """Load every part of a plan, and bring to the device those that may stay there.
+        """Load every part of a plan, and move to the device those that may stay there.
 
-        Raises OutOfMemory; then nothing stays there.
+        Raises OutOfMemory, in which case nothing stays on the device.
         """
         residents = [p for p in plan.placements if p.residency is Residency.RESIDENT]
         others = [p for p in plan.placements if p.residency is not Residency.RESIDENT]
@@ -182,7 +186,7 @@ class Desk:
             undone(work, undo)
             return
         except torch.OutOfMemoryError:
-            pass  # its frames hold what was allocated
+            pass  # its frames keep the allocations alive
         self.pool.offload()
         raise OutOfMemory("prefetch", plan.peak, 0)
 
@@ -193,7 +197,7 @@ class Desk:
         return work()
 
     def _tidy(self) -> None:
-        """Undo what a call changed here, this one or one that was interrupted before."""
+        """Undo what a call changed here: this call, or an earlier one that was interrupted."""
         if self._threads_before is not None:
             torch.set_num_threads(self._threads_before)
             self._threads_before = None
@@ -203,14 +207,14 @@ class Desk:
                 self.pool.release()
 
     def _now(self) -> Machine:
-        """The machine with what is free at this moment; what our own parts hold counts as free."""
+        """The machine with its free memory now, counting that of our own parts as free."""
         if not self.machine.accelerated:
             return self.machine
         ours = self.pool.ledger.bytes()
         return replace(self.machine, free=min(self.device.free_memory() + ours, self.machine.total))
 
     def _give_back(self) -> None:
-        """Memory: all of it under management, else what no tensor uses if that was asked for."""
+        """Give memory back: all of it if memory is managed, else unused memory if requested."""
         if self.settings.gpu_management:
             self.pool.offload()
         elif self.settings.offload:

@@ -1,4 +1,4 @@
-"""What may be asked here beside the request's own limits: the model's and the settings'."""
+"""Limits that the model and the settings put on a request, beyond the request's own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LEAST_SECONDS = 1.0
 def limits(
     request: Request, model: Mapping[str, Limit], settings: Settings, found: Terms
 ) -> Mapping[str, Limit]:
-    """By field: the model's limits, tightened by those in force on this machine.
+    """The model's limits by field, tightened by those in force on this machine.
 
-    Names no field the request lacks.
+    Only fields that the request has are listed.
     """
     with_lm = found.init_lm and asks(request) is not None
     tighter = in_force(found, with_lm, *caps_of(settings))
@@ -37,7 +37,7 @@ def limits(
 
 
 def asks(request: Request) -> str | None:
-    """The field by which the request asks for a language model; None: it does not."""
+    """The field by which the request asks for a language model; None if it does not."""
     return request.asks if isinstance(request, Planned) else None
 
 
@@ -45,9 +45,9 @@ Cap: TypeAlias = tuple[str, float] | None
 
 
 def caps_of(settings: Settings) -> tuple[Cap, Cap]:
-    """The longest song and the largest batch the settings allow, with the names they say it by.
+    """The longest song and largest batch the settings allow, and the names of those settings.
 
-    A song has at least a second, whatever a setting says.
+    The longest song is never less than one second, whatever a setting says.
     """
 
     def cap(name: str, value: float | None, least: float) -> Cap:
@@ -60,12 +60,12 @@ def caps_of(settings: Settings) -> tuple[Cap, Cap]:
 
 
 def most_seconds(allowed: Mapping[str, Limit]) -> float:
-    """The longest song that these limits allow; without end where they say nothing of it."""
+    """The longest song that these limits allow; infinite where they do not limit it."""
     return allowed["duration"].maximum if "duration" in allowed else math.inf
 
 
 def usual_inside(request: R, most: float) -> tuple[R, tuple[Note, ...]]:
-    """The request, its length said where the usual one is above `most` seconds; and a note."""
+    """The request, with its length set where the default exceeds `most` seconds; and a note."""
     usual = request.usual_seconds if isinstance(request, OfUsualLength) else None
     if usual is None or usual <= most:
         return request, ()
@@ -74,7 +74,7 @@ def usual_inside(request: R, most: float) -> tuple[R, tuple[Note, ...]]:
 
 
 def batch_default(request: R, settings: Settings) -> R:
-    """The request with the settings' batch size, where it does not say one itself."""
+    """The request with the settings' batch size, unless it sets its own."""
     count = settings.batch_size
     asked = request.model_fields_set
     if count is None or "batch_size" not in type(request).model_fields:

@@ -1,4 +1,4 @@
-"""What an engine is asked about its memory: what is where, and that it be given back."""
+"""Memory management of an engine: where each part is, and how to give its memory back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from headroom.settings import DEFAULT, Settings
 
 
 class Managed:
-    """The part of an engine that people manage its memory by. All of it may be called at any time,
-    from any thread, and after a call that was interrupted."""
+    """The methods of an engine that manage its memory. They may be called at any time, from any
+    thread, and after a call that was interrupted."""
 
     settings: Settings
     device: Device
     _desk: Desk
 
     def __enter__(self) -> Self:
-        """The engine, to be closed at the end of the block. Raises EngineClosed."""
+        """The engine, which is closed at the end of the block. Raises EngineClosed."""
         self._desk.check()
         return self
 
@@ -39,26 +39,26 @@ class Managed:
         return self._desk.pool
 
     def status(self) -> tuple[PartStatus, ...]:
-        """Every part of the model: where it is, what it takes, who uses it. Waits for nobody."""
+        """Every part of the model: its place, its size and its users. Never blocks."""
         return self._pool.status()
 
     def offload(self, part: str | None = None) -> None:
-        """Take a part, or all of them, off the device; what is at work leaves when it is done."""
+        """Move a part, or all of them, off the device; a part in use leaves when its work ends."""
         self._pool.offload(part)
 
     def release(self, part: str | None = None) -> None:
-        """Drop a part, or all of them, on the device and in host memory."""
+        """Drop a part, or all of them, from the device and from host memory."""
         self._pool.release(part)
 
     def close(self) -> None:
-        """Release everything, and end the watch over idle parts; songs are refused from then on.
+        """Release everything, and stop watching for idle parts; songs are refused from then on.
 
-        May be called again. A call that is at work is finished, and its memory given back then.
+        May be called again. A call in progress is finished, and its memory is given back then.
         """
         self._desk.close()
 
     def get_gpu_status(self) -> dict[str, object]:
-        """`status` as plain values, which JSON takes, with the device's bytes; seconds."""
+        """`status` as plain values for JSON, with the device memory in bytes; times in seconds."""
         return {
             "device": self.device.name,
             "allocated_bytes": self.device.memory_allocated(),
@@ -69,18 +69,18 @@ class Managed:
         }
 
     def offload_gpu(self) -> dict[str, object]:
-        """`offload` of all parts; the status after it."""
+        """`offload` all parts; returns the status afterwards."""
         self.offload()
         return self.get_gpu_status()
 
     def release_gpu(self) -> dict[str, object]:
-        """`release` of all parts; the status after it."""
+        """`release` all parts; returns the status afterwards."""
         self.release()
         return self.get_gpu_status()
 
 
 def unused_timeout(settings: Settings) -> tuple[Note, ...]:
-    """What to say of an idle timeout that somebody gave while nothing is managed."""
+    """The warning for an idle timeout that was set although memory is not managed."""
     if settings.gpu_management or settings.source("gpu_idle_timeout") == DEFAULT:
         return ()
     why = (

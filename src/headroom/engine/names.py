@@ -1,8 +1,8 @@
-"""The names of a run's songs: found together before the work, and held until they are written.
+"""File names of a run's songs: chosen before the work, and reserved until they are written.
 
 Beside a song `name.flac` lie its sidecar `name.json` and, where its lines are timed, `name.lrc`;
-further songs are `name-2.flac`, … . Only a song that somebody named may be replaced, with `force`,
-and with it its own sidecar and lines; every other file that is there keeps its name and its bytes.
+further songs are `name-2.flac`, … . Only a song whose name the user gave may be replaced, with
+`force`, together with its own sidecar and lines; every other existing file is left untouched.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Wanted:
     """Where songs are to go.
 
     path    of the first song
-    given   whether somebody gave that name; else it is where the search for a free one begins
-    force   whether a song of the given name is replaced
+    given   whether the user gave that name; otherwise the search for a free name starts there
+    force   whether an existing song of the given name is replaced
     lrc     whether there may be LRC files beside the songs
     inputs  files the request reads, by field
-    field   what errors call it
+    field   the name that errors use for it
     """
 
     path: Path
@@ -62,8 +62,8 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """The names of one song and of what lies beside it. `replaces`: those of its own files that
-    are there and may be replaced."""
+    """The names of one song and of the files beside it. `replaces`: its own existing files, which
+    may be replaced."""
 
     song: Claim
     sidecar: Claim
@@ -72,7 +72,7 @@ class Spot:
 
 
 class Names:
-    """The names of songs, each held from `hold` until `close`, or the end of a `with` block."""
+    """The names of songs, each reserved from `hold` until `close` or the end of a `with` block."""
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
@@ -94,13 +94,13 @@ class Names:
         self.close()
 
     def close(self) -> None:
-        """Let go of every name."""
+        """Release every name."""
         self._held.close()
         self._spots.clear()
         self._tried = 0
 
     def hold(self, songs: int) -> list[Spot]:
-        """The names of so many songs. Raises InvalidOutput."""
+        """Reserve the names of this many songs. Raises InvalidOutput."""
         if self.wanted.path.suffix.lower() in (SIDECAR, LRC):
             ending = self.wanted.path.suffix.lower()
             allowed = f"a name that does not end in {ending}, which is for the file beside a song"
@@ -121,7 +121,7 @@ class Names:
         return self._spots[:songs]
 
     def _said(self) -> list[Note]:
-        """A note for each song that is not called what the given name promises."""
+        """A note for each song whose name differs from the one the user gave."""
         if not self.wanted.given:
             return []
         pairs = ((numbered(self.wanted.path, i), s) for i, s in enumerate(self._spots, start=1))
@@ -132,7 +132,7 @@ class Names:
         ]
 
     def _try(self, number: int) -> Spot | str:
-        """The names of a song, held; or why they cannot be had."""
+        """The reserved names of a song, or the reason they are not available."""
         path = numbered(self.wanted.path, number)
         given = number == 1 and self.wanted.given
         if not given and any(map(os.path.lexists, _all_names(path))):
@@ -171,10 +171,10 @@ def inputs_of(request: Request) -> Inputs:
 
 
 def check_inputs(path: Path, wanted: Wanted) -> None:
-    """Raise InvalidOutput for a name that leads to a file the request reads, without `force`."""
+    """Raise InvalidOutput for a name of a file that the request reads, unless `force` is set."""
     for name, files in wanted.inputs.items():
         for file in files:
-            with suppress(OSError, ValueError):  # one of them is not there: another file then
+            with suppress(OSError, ValueError):  # one of them does not exist, so they differ
                 if os.path.samefile(path, file) and not wanted.force:
                     raise InvalidOutput(
                         wanted.field, path, f"is the {name} of this very request", NEW_NAME
@@ -182,16 +182,16 @@ def check_inputs(path: Path, wanted: Wanted) -> None:
 
 
 def is_ours(song: Path) -> bool:
-    """Whether this program made a song, by its tags."""
+    """Whether a song's tags say that this program made it."""
     with suppress(InvalidSource):
         return bool(read_tags(song).get(PROVENANCE))
     return False
 
 
 def _given(spot: Spot, wanted: Wanted) -> Spot | str:
-    """The names, where what is there may be replaced; or why others are to be taken.
+    """The names, where existing files may be replaced; or the reason to choose other names.
 
-    Raises InvalidOutput where somebody must decide: for files that are not this program's.
+    Raises InvalidOutput where the user must decide: for files that are not this program's.
     """
     replaces = spot.song.in_use
     if replaces and not wanted.force:
@@ -217,7 +217,7 @@ def _not_its_own(beside: Claim, wanted: Wanted) -> InvalidOutput:
 
 
 def _all_names(song: Path) -> tuple[Path, Path, Path]:
-    """A song's file, its sidecar's, and that of its lines."""
+    """The paths of a song, its sidecar and its LRC file."""
     return song, song.with_suffix(SIDECAR), song.with_suffix(LRC)
 
 
@@ -230,7 +230,7 @@ def _is_sidecar(path: Path) -> bool:
 
 
 def _own_sidecar(song: Path, sidecar: Path) -> dict[str, object] | None:
-    """What a sidecar says that tells of this very song; None for any other file."""
+    """The content of a sidecar that belongs to this song; None for any other file."""
     try:
         made = parse_json(read_tags(song).get(PROVENANCE, ""))
         said = read_json(sidecar)
@@ -240,7 +240,7 @@ def _own_sidecar(song: Path, sidecar: Path) -> dict[str, object] | None:
 
 
 def _own_lrc(sidecar: Mapping[str, object] | None, lrc: Path) -> bool:
-    """Whether a song's sidecar says that these are its lines, unchanged."""
+    """Whether a song's sidecar confirms that this LRC file is its own and unchanged."""
     if sidecar is None:
         return False
     try:

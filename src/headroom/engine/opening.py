@@ -1,4 +1,4 @@
-"""How engines are opened, said once and carried to where they are: no torch until one is."""
+"""How to open an engine, as a value that is passed around without importing torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How engines are opened: `options`, and `settings` for what those leave open."""
+    """How to open an engine: `options`, and `settings` for what those leave open."""
 
     settings: Settings
     options: EngineOptions = NO_OPTIONS
 
     def open(self) -> Engine:
-        """An engine. Raises what its constructor raises; torch is loaded here."""
+        """Open an engine. Raises what its constructor raises; torch is imported here."""
         from headroom.engine.engine import Engine
 
         return Engine(self.options, settings=self.settings)

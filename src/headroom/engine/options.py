@@ -1,8 +1,8 @@
-"""What an engine may be opened with, each option declared once. No torch.
+"""The options an engine can be opened with, each declared once. No torch.
 
-An option's field says what it takes, how it shows itself on the command line and what it was called
-before; the setting of the same name in `headroom.settings` says its environment variable. The flags
-of every command, `Engine` and the checks of both are made from these fields.
+An option's field states its values, its flag on the command line and its former names; the setting
+of the same name in `headroom.settings` states its environment variable. The flags of every command,
+`Engine` and the checks of both are derived from these fields.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from headroom.settings import (
 GROUP = "Machine and model"
 AUTO = "auto"
 DTYPES: tuple[str, ...] = (AUTO, *get_args(DType))
-MOST_THREADS = 1024  # of the host; torch makes as many as it is told, until the system has no more
+MOST_THREADS = 1024  # of the host; torch starts as many as requested, until the system fails
 _POLICY = "as the policy says"
-_NAMED_BY = {"checkpoint_dir": "checkpoints_dir"}  # settings that have another name
+_NAMED_BY = {"checkpoint_dir": "checkpoints_dir"}  # settings with a different name
 
 
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """The values of an option: a kind, or words; None is one where the field may be None."""
+    """The values an option takes: a kind, or words; also None where the field may be None."""
 
     allowed: str
     kinds: tuple[type, ...] = ()
     words: tuple[object, ...] = ()
 
     def check(self, name: str, value: object) -> None:
-        """Raise InvalidRequest for a value of another kind."""
+        """Raise InvalidRequest for a value of the wrong kind."""
         if self.words:
             check_word(name, value, self.words, self.allowed)
         else:
@@ -59,10 +59,10 @@ class Takes:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """How an option is written on the command line, beside what its Knob says.
+    """How an option is written on the command line, in addition to its Knob.
 
     metavar  of its value; empty for a switch, which has a `--no-` form
-    bare     the value of the flag without one; empty where it needs one
+    bare     the value when the flag stands alone; empty where the flag needs a value
     """
 
     metavar: str = ""
@@ -71,7 +71,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option, as flags and checks need it. `setting` is None where no variable sets it."""
+    """One option, as flags and checks need it. `setting` is None if no variable sets it."""
 
     name: str
     default: object
@@ -82,12 +82,12 @@ class Option:
 
     @property
     def dest(self) -> str:
-        """The name of its value among those that a parser has read."""
+        """The name of its value in a parser's namespace."""
         return (self.knob.flag or self.name).replace("-", "_")
 
     @property
     def help(self) -> str:
-        """The line of its flag."""
+        """The help text of its flag."""
         open_ = self.knob.left_open
         return f"{self.knob.help} (left open: {open_})" if open_ else self.knob.help
 
@@ -101,10 +101,10 @@ _NAME = "the name of a model folder"
 
 
 class EngineOptions(BaseModel):
-    """How an engine is to be opened, as far as somebody said. None leaves an option to `settings`,
-    and where those say nothing to the policy.
+    """How to open an engine, as far as it was specified. None leaves an option to `settings`, and
+    where those are silent, to the policy.
 
-    Raises InvalidRequest for a value that is not allowed, however it is made.
+    Raises InvalidRequest for a value that is not allowed, however the object is made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -207,17 +207,17 @@ class EngineOptions(BaseModel):
         return data
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """The same with other values, checked as new ones are. Raises InvalidRequest."""
+        """A copy with other values, checked like new ones. Raises InvalidRequest."""
         return type(self).model_validate({**dict(self), **(update or {})})
 
     @property
     def precision(self) -> DType | None:
-        """What was said of `dtype`; None leaves it to the device."""
+        """The precision named by `dtype`; None leaves it to the device."""
         return None if self.dtype == AUTO else cast("DType", self.dtype)
 
     @property
     def choices(self) -> Choices:
-        """What of it narrows the policy."""
+        """The options that narrow the policy."""
         return Choices(
             offload=self.offload,
             offload_dit=self.offload_dit,
@@ -228,15 +228,15 @@ class EngineOptions(BaseModel):
         )
 
     def policy_in(self, settings: Settings) -> Policy:
-        """What was said, else what the settings say."""
+        """The given policy, else that of the settings."""
         return self.policy or settings.policy
 
     def choices_in(self, settings: Settings) -> Choices:
-        """What was said, and the settings where nothing was."""
+        """The given choices, and the settings for those that were not given."""
         return choices_of(self.choices, settings)
 
     def settings_with(self, settings: Settings) -> Settings:
-        """The settings, with the management of memory that was asked for."""
+        """The settings, with the requested memory management."""
         if self.gpu_management is not None:
             settings = replace(settings, gpu_management=self.gpu_management)
         if self.gpu_idle_timeout is not None:
@@ -286,7 +286,7 @@ def check_option(name: str, value: object) -> None:
 
 
 def check_threads(threads: object) -> None:
-    """Raise InvalidRequest for a number of threads that no host has."""
+    """Raise InvalidRequest for an impossible number of threads."""
     whole = isinstance(threads, int) and not isinstance(threads, bool)
     if threads is not None and not (whole and 1 <= threads <= MOST_THREADS):  # type: ignore[operator]
         raise InvalidRequest(
@@ -295,14 +295,14 @@ def check_threads(threads: object) -> None:
 
 
 def check_kind(name: str, value: object, kinds: tuple[type, ...], allowed: str) -> None:
-    """Raise InvalidRequest for a value of no such kind."""
+    """Raise InvalidRequest for a value that is not of this kind."""
     if not isinstance(value, kinds):
         raise InvalidRequest(name, value, allowed)
 
 
 def check_word(name: str, value: object, words: Iterable[object], allowed: str = "") -> None:
-    """Raise InvalidRequest for a value that is none of the words."""
-    # Not `in`: 1 is True to it, and what cannot be compared raises.
+    """Raise InvalidRequest for a value that is not one of these words."""
+    # Not `in`: it takes 1 for True, and raises for values that cannot be compared.
     if not any(type(value) is type(word) and value == word for word in words):
         named = ", ".join(str(word) for word in words if word is not None)
         raise InvalidRequest(name, value, allowed or f"one of {named}")

@@ -1,8 +1,8 @@
-"""How a song was made, so that it can be made again: recorded with it, read back from it.
+"""How a song was made: recorded with the song, and read back to reproduce it.
 
-Equal provenance means equal bytes. What decides the bytes beside the request and its seeds is
-called the numerics: device, versions, threads, precision, compiled or not, tiles and pieces. A
-whole pass is recorded, since the songs that were rendered beside one decide its rounding too.
+Equal provenance means equal bytes. What decides the bytes apart from the request and its seeds is
+called the numerics: device, versions, threads, precision, compiled or not, tiles and pieces. The
+whole pass is recorded, since songs that are rendered together affect each other's rounding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Recorded(BaseModel):
 
 
 class Asked(_Recorded):
-    """A request as it was carried out: every field, and which of them somebody had set."""
+    """A request as it was carried out: every field, and which of them were set explicitly."""
 
     kind: str
     values: dict[str, JsonValue]
@@ -49,15 +49,15 @@ class CutOf(_Recorded):
 
 
 class Pinned(_Recorded):
-    """The numerics a replay can put in force again."""
+    """The numerics that a replay can restore."""
 
     dtype: Literal["float32", "bfloat16", "float16"]
     compiled: bool
     threads: int = Field(ge=1, le=_MOST_THREADS)
     matmul: str  # torch's float32 matrix product: highest, high or medium
     cuts: tuple[CutOf, ...]
-    converted: dict[str, str] = {}  # precision of every part whose weights are not as released
-    on_host: tuple[str, ...] = ()  # parts that computed on the host beside a device
+    converted: dict[str, str] = {}  # precision of every part with converted weights
+    on_host: tuple[str, ...] = ()  # parts that computed on the host, not the device
 
     @field_validator("converted")
     @classmethod
@@ -77,7 +77,7 @@ class WeightFile(_Recorded):
 
 
 class SourceFile(_Recorded):
-    """A file the request reads, and the hash of all its bytes."""
+    """A file that the request reads, and the hash of its whole content."""
 
     field: str
     path: str
@@ -102,7 +102,7 @@ class Provenance(_Recorded):
     sources: tuple[SourceFile, ...]
 
     def wished(self) -> Wishes:
-        """What the planner is asked for, so that the same kernels meet the same numbers."""
+        """The wishes for the planner that make the same kernels work on the same numbers."""
         cuts = tuple(Cut(c.stage, c.pieces, c.tile) for c in self.numerics.cuts)
         converted, hosts = self.numerics.converted, self.numerics.on_host
         parts = tuple(
@@ -117,12 +117,12 @@ class Provenance(_Recorded):
 
 
 def requests_of(provenance: Provenance, model: AnyModel) -> tuple[Request, ...]:
-    """The requests of the recorded pass. Raises InvalidRequest where the model has no such kind."""
+    """The requests of the recorded pass. Raises InvalidRequest for a kind the model lacks."""
     return tuple(_request(asked, model) for asked in provenance.requests)
 
 
 def check_sources(provenance: Provenance) -> None:
-    """Raise InvalidSource for a file that is gone or holds other bytes than it did."""
+    """Raise InvalidSource for a file that is missing or whose content has changed."""
     for source in provenance.sources:
         path = Path(source.path)
         try:
@@ -137,7 +137,7 @@ def check_sources(provenance: Provenance) -> None:
 
 
 def differences(then: Provenance, now: Provenance) -> Iterator[tuple[str, str, str]]:
-    """(what, then, now) for all that decides the bytes and is not the same."""
+    """(what, then, now) for everything that decides the bytes and has changed."""
     pairs = {
         "model": (then.model, now.model),
         "device": (f"{then.device_kind} {then.device}", f"{now.device_kind} {now.device}"),
@@ -157,9 +157,9 @@ def differences(then: Provenance, now: Provenance) -> Iterator[tuple[str, str, s
 
 
 def read(path: str | Path, field: str = "replay") -> Provenance:
-    """How a song was made, from its sidecar or from the tags of its file.
+    """Read how a song was made, from its sidecar or from the tags of its file.
 
-    Raises InvalidSource for a file that is not there or does not say it.
+    Raises InvalidSource for a file that does not exist or does not contain it.
     """
     where = Path(path)
     if where.suffix.lower() != ".json":
@@ -172,14 +172,14 @@ def read(path: str | Path, field: str = "replay") -> Provenance:
 
 
 def _parse(text: str, where: Path, field: str) -> Provenance:
-    """Provenance from JSON: its own, or a sidecar's with it under `provenance`."""
+    """Provenance from JSON: a bare one, or a sidecar with it under `provenance`."""
     if not text:
         raise InvalidSource(field, where, "does not say how it was made", WRITTEN_HERE)
     try:
         found = parse_json(text)
         inner = found.get("provenance", found) if isinstance(found, dict) else found
         return Provenance.model_validate(inner)
-    except (ValueError, RecursionError) as error:  # no JSON, or not of this shape
+    except (ValueError, RecursionError) as error:  # not JSON, or not of this shape
         faults = error.error_count() if isinstance(error, ValidationError) else 0
         detail = f"{faults} fields are missing or wrong" if faults else "no JSON"
         why = f"does not say how it was made ({detail})"
@@ -194,7 +194,7 @@ def _request(asked: Asked, model: AnyModel) -> Request:
 
 
 def _as_set(request: R, names: frozenset[str]) -> R:
-    """The same request, of which only these fields count as set by somebody."""
+    """The same request, with only these fields counting as set explicitly."""
     values = {name: getattr(request, name) for name in type(request).model_fields}
     return type(request).model_construct(_fields_set=set(names), **values)
 
@@ -204,9 +204,9 @@ def _shown(cut: CutOf | None) -> str:
 
 
 def _digest(files: Sequence[WeightFile]) -> str:
-    """One short word for a set of weights."""
+    """A short digest that identifies a set of weights."""
     text = "\n".join(sorted(f"{f.name} {f.size} {f.sha256}" for f in files))
-    data = text.encode("utf-8", "surrogatepass")  # a file may hold half a letter
+    data = text.encode("utf-8", "surrogatepass")  # a file may hold a lone surrogate
     return hashlib.sha256(data).hexdigest()[:12] if files else "none"
 
 

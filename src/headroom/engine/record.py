@@ -1,4 +1,4 @@
-"""Write down how a pass of songs is about to be made."""
+"""Records how a pass of songs is about to be made: its provenance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SAMPLES, SAMPLE_BYTES = 16, 4096
 def record(
     family: str, model: AnyModel, device: Device, plan: Plan, requests: Sequence[Request]
 ) -> Provenance:
-    """The provenance of a pass, as that of its first song (`song` and `seed` are still 0)."""
+    """The provenance of a pass, stated for its first song (`song` and `seed` are still 0)."""
     numerics = model.numerics()
     return Provenance(
         family=family,
@@ -71,7 +71,7 @@ def record(
 
 
 def versions() -> dict[str, str]:
-    """The versions that are installed of everything that touches samples."""
+    """The installed versions of every package that touches samples."""
     found = {}
     for name in PACKAGES:
         try:
@@ -82,7 +82,7 @@ def versions() -> dict[str, str]:
 
 
 def isa() -> str:
-    """The CPU instructions torch chose its kernels by; they decide rounding on the host."""
+    """The CPU instruction set torch chose its kernels by; it decides rounding on the host."""
     return str(torch.backends.cpu.get_cpu_capability())
 
 
@@ -106,7 +106,8 @@ def _weights(folder: Path) -> Iterator[WeightFile]:
 def sampled_sha256(path: Path) -> str:
     """SHA-256 of a file's first 64 KiB and of 16 samples spread over the rest.
 
-    It tells one training of a network from another without reading gigabytes; it is no seal.
+    It tells one trained version of a network from another without reading gigabytes; it does not
+    protect against tampering.
     """
     head = SAMPLES * SAMPLE_BYTES
     size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Make a song again from its provenance, under the numerics that were recorded with it."""
+"""Reproduces a song from its provenance, under the numerics recorded with it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def replay(
     cancel: Stop = never,
     timed: bool = False,
 ) -> Result:
-    """A song made again, from its file, its sidecar or its provenance.
+    """Reproduce a song from its file, its sidecar or its provenance.
 
-    All that was in its pass is rendered with it, and the recorded song alone is the result; `timed`
-    adds when its lines are sung.
-    Threads, precision, compiling and cuts are pinned; what cannot be is said in the notes. Raises
-    InvalidSource for a source that has changed, and what `Engine.generate` raises.
+    The whole recorded pass is rendered, and the result holds only the recorded song; `timed` adds
+    the times at which its lines are sung. Threads, precision, compiling and cuts are pinned; the
+    notes list what cannot be pinned. Raises InvalidSource for a source that has changed, and
+    whatever `Engine.generate` raises.
     """
     provenance = song if isinstance(song, Provenance) else read(song)
     check_sources(provenance)
@@ -52,13 +52,13 @@ def replay(
 
 
 def _device(provenance: Provenance) -> str:
-    """The recorded kind of device where there is one."""
+    """The recorded kind of device, if this machine has one."""
     kind = provenance.device_kind
     return kind if kind in present() else "auto"
 
 
 def _only(results: Sequence[Result], provenance: Provenance) -> Result:
-    """The result of the recorded song, with a note for everything that was different."""
+    """The result for the recorded song, with a note for everything that differed."""
     index = provenance.song
     for result in results:
         if index < len(result.songs):

@@ -1,4 +1,4 @@
-"""What a request became: its audio, and everything that is known about how."""
+"""The result of a request: its audio, and a report of how it was made."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from headroom.runtime.events import StageDone
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """A stage, planned beside measured: bytes on the device at most, and seconds.
+    """One stage, planned and measured: peak bytes on the device, and seconds.
 
-    `loading` of the seconds went by until the parts were there. `counted`: see `StageDone`.
+    `loading` is the share of the seconds spent waiting for parts. `counted`: see `StageDone`.
     """
 
     stage: str
@@ -44,7 +44,7 @@ class Report:
 
     attention  the kernel that computes it
     advice     what would be faster here; None: nothing
-    language   the language model that was at work; None: none
+    language   the language model that was used; None: none
     """
 
     stages: tuple[StageReport, ...]
@@ -91,12 +91,12 @@ def report(
 class Result:
     """The songs of one request.
 
-    request     as it was carried out: inside its limits, every seed written into it
+    request     as it was carried out: inside its limits, with every seed filled in
     audios      one for each song
-    kept        tensors handed out beside the audio, such as `latents`; of the whole pass
+    kept        tensors returned beside the audio, such as `latents`; of the whole pass
     provenance  one for each song
-    thought     what the language model took, where one planned the songs
-    timestamps  when each song's lines are sung, where that was asked for (`Engine.timed`)
+    thought     the report of the language model, where one planned the songs
+    timestamps  when each song's lines are sung, where requested (`Engine.timed`)
     """
 
     request: Request
@@ -112,7 +112,7 @@ class Result:
 
     @property
     def audio(self) -> Audio:
-        """The first song's."""
+        """The audio of the first song."""
         return self.audios[0]
 
     @property
@@ -130,12 +130,12 @@ class Result:
     ) -> tuple[Path, ...]:
         """Write every song and its sidecar: `name.flac`, `name-2.flac`, …; all of them or none.
 
-        Where its lines are timed and there are some, `name.lrc` too. What is None is as the
-        request says, and the format else as the name says.
+        A song with timed lines also gets `name.lrc`. Arguments that are None follow the request;
+        a format that the request leaves open follows the name.
 
-        No file that is there is replaced: where an earlier song has the name, the next free
-        number is taken, as the paths that are returned say. `force` replaces the song at `path`
-        and its own sidecar and lines. Raises InvalidOutput, also for a file of others at `path`.
+        No existing file is replaced: where an earlier song has the name, the next free number is
+        taken, and the returned paths show it. `force` replaces the song at `path` with its own
+        sidecar and lines. Raises InvalidOutput, also if another program's file is at `path`.
         """
         pages = self.pages()
         lrc = any(page.lrc for page in pages)
@@ -144,11 +144,11 @@ class Result:
         return save(pages, wanted, *self._kind(format, bitrate))
 
     def save_as(self, names: Names, format: Format) -> tuple[Path, ...]:
-        """The same under names that are held already."""
+        """The same under names that are already reserved."""
         return write_all(self.pages(), names, format, self._kind(format, None)[1])
 
     def pages(self) -> tuple[Page, ...]:
-        """What is to be written, song by song."""
+        """What to write for each song."""
         extras: dict[str, JsonValue] = {
             "notes": [note_json(note) for note in self.notes],
             "report": plain(asdict(self.report)),
@@ -166,7 +166,7 @@ class Result:
 
 @runtime_checkable
 class _Written(Protocol):
-    """A request that says what kind of file its songs become."""
+    """A request that has fields for the kind of file its songs become."""
 
     @property
     def audio_format(self) -> Format | None: ...

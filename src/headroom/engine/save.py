@@ -1,7 +1,7 @@
-"""Write the songs of a result: all of them whole, or none.
+"""Writes the songs of a result to files: either all of them completely, or none.
 
-Every file is written beside its place and gets its name when all are complete. A failure, a full
-disk or Ctrl-C leaves what was there before.
+Every file is written beside its destination and renamed when all are complete. A failure, a full
+disk or Ctrl-C leaves existing files as they were.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from headroom.terminal import visible
 @dataclass(frozen=True, slots=True)
 class Page:
     """One song to write: its audio, how it was made, the rest of its sidecar, and its lines as an
-    LRC file where there are some."""
+    LRC file, if there are any."""
 
     audio: Audio
     provenance: Provenance
@@ -48,9 +48,9 @@ def save(
     """Write `name.flac`, `name-2.flac`, … and beside each its sidecar `name.json`, and its
     `name.lrc`; where a name is in use the next free number is taken, and a warning says so.
 
-    The format is decided by the name where `format` is None. The provenance is in the tags and in
-    the sidecar. Missing folders are made. Returns the audio files. Raises InvalidOutput for a
-    place or format that cannot be written, and for files of others in the way.
+    The name decides the format where `format` is None. The provenance is in the tags and in the
+    sidecar. Missing folders are created. Returns the audio files. Raises InvalidOutput for a place
+    or format that cannot be written, and where files of another program are in the way.
     """
     kind = format_of(wanted.path, wanted.field) if format is None else format
     with Names(wanted) as names:
@@ -63,7 +63,7 @@ def save(
 def write_all(
     pages: Sequence[Page], names: Names, format: Format, bitrate: int | None = None
 ) -> tuple[Path, ...]:
-    """The same under names that are held already."""
+    """The same under names that are already reserved."""
     spots = names.hold(len(pages))
     field = names.wanted.field
     written: list[tuple[Claim, bool]] = []
@@ -79,11 +79,11 @@ def rescue(
     error: InvalidOutput,
     write: Callable[[Path], tuple[Path, ...]],
 ) -> tuple[tuple[Path, ...], Note]:
-    """Write elsewhere what could not be written as `path`: beside it under another name, in one
-    of the `spare` folders, in the system's folder for temporary files.
+    """Write to another place what could not be written as `path`: beside it under another name, in
+    one of the `spare` folders, or in the system's folder for temporary files.
 
     `write` tries one place. Returns the files, and a note that says where they are and why. Raises
-    `error` where no place takes them.
+    `error` where every place fails.
     """
     for folder in (path.parent, *spare, Path(tempfile.gettempdir())):
         with suppress(InvalidOutput):
@@ -96,7 +96,7 @@ def rescue(
 def _write(
     page: Page, spot: Spot, format: Format, bitrate: int | None, field: str
 ) -> list[tuple[Claim, bool]]:
-    """Write the parts of one song; which, and whether each may replace what has its name."""
+    """Write the parts of one song; returns them, each with whether it may replace a file."""
     texts = [(spot.sidecar, _sidecar(page))]
     if page.lrc and spot.lrc is not None:
         texts.append((spot.lrc, page.lrc))
@@ -104,7 +104,7 @@ def _write(
         write(spot.song.begin(), page.audio, format, bitrate, _tags(page.provenance), field)
         for beside, text in texts:
             beside.begin().write_bytes(text.encode("utf-8"))
-    except InvalidOutput as error:  # of the part: say the file that was asked for
+    except InvalidOutput as error:  # about the part: name the requested file
         raise InvalidOutput(field, spot.song.asked, error.why, error.allowed) from error
     except OSError as error:
         raise spot.song.fault(error) from error
@@ -112,8 +112,8 @@ def _write(
 
 
 def _publish(written: Sequence[tuple[Claim, bool]]) -> None:
-    """Give all parts their names, or none of them: what replaces a file, which cannot be undone,
-    comes last."""
+    """Give all parts their final names, or none of them. A part that replaces a file comes last,
+    because that cannot be undone."""
     new: list[Claim] = []
     try:
         for held, replaces in sorted(written, key=lambda one: one[1]):
@@ -130,12 +130,12 @@ def _publish(written: Sequence[tuple[Claim, bool]]) -> None:
 
 
 def note_json(note: Note) -> JsonValue:
-    """A note as JSON, with its sentence; a value JSON has no word for becomes text."""
+    """A note as JSON, with its sentence; a value that JSON cannot express becomes text."""
     return plain({**asdict(note), "sentence": note.sentence()})
 
 
 def plain(value: object) -> JsonValue:
-    """Nested values as JSON; paths, infinity and other strangers as text."""
+    """Nested values as JSON; paths, infinity and other types JSON lacks become text."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -163,5 +163,5 @@ def _sidecar(page: Page) -> str:
     value = {"provenance": page.provenance.model_dump(mode="json"), **page.extras}
     if page.lrc:
         value[LRC_SHA256] = hashlib.sha256(page.lrc.encode("utf-8")).hexdigest()
-    # A model may have been asked for by a name that holds lone surrogates.
+    # The requested model's name may contain lone surrogates.
     return visible(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)) + "\n"

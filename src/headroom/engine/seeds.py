@@ -1,4 +1,4 @@
-"""Every song gets its seed here, once: those that were asked for, the rest drawn."""
+"""Gives every song of a request its seed: requested seeds first, the rest drawn at random."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DRAWN_BITS = 32  # short enough to read aloud, and exact in every JSON reader
 
 
 def check_agreement(request: Request, usual: int | None = 1) -> None:
-    """Raise InvalidRequest where a batch and its seeds that were both said do not agree.
+    """Raise InvalidRequest where both batch and seeds were set and do not agree.
 
-    A batch of `usual` songs is what a request says that was written out with all its defaults.
+    A batch of `usual` songs is what a request holds when it was written out with all defaults.
     """
     if not isinstance(request, Seeded) or "batch_size" not in request.model_fields_set:
         return
@@ -27,9 +27,9 @@ def check_agreement(request: Request, usual: int | None = 1) -> None:
 
 
 def settle(request: R) -> tuple[R, tuple[int, ...], tuple[Note, ...]]:
-    """The request with every seed written into it, the seeds song by song, and notes.
+    """The request with every seed filled in, the seed of each song, and notes.
 
-    A request that already says all its seeds comes back equal. Raises InvalidRequest for a batch
+    A request that already has all its seeds is returned equal. Raises InvalidRequest for a batch
     and seeds that do not agree.
     """
     check_agreement(request)

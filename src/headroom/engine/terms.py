@@ -1,4 +1,4 @@
-"""From what somebody said, and the settings, to what the planner is asked for."""
+"""Turns engine options and settings into the terms the planner works under, and plans with them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ NO_CHOICES = Choices()
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, what tighter ones would be made from, what differs from the request, and what would
-    be faster.
+    """A plan, the inputs for tighter plans, how it differs from the request, and what would be
+    faster.
 
-    whole   with what comes `before` the rendering, and `ladder` with it
+    whole   the plan including what comes `before` the rendering; so is `ladder`
     """
 
     whole: Plan
@@ -37,7 +37,7 @@ class Planned:
 
     @property
     def plan(self) -> Plan:
-        """Of the rendering alone."""
+        """The plan of the rendering alone."""
         return replace(self.whole, stages=self.whole.stages[self._first :])
 
     @property
@@ -54,7 +54,7 @@ class Planned:
 
 
 def choices_of(said: Choices, settings: Settings) -> Choices:
-    """What somebody said, and where they said nothing what the settings say."""
+    """The options that were given, and the settings for those that were not."""
     quantization = None if settings.quantization == "auto" else settings.quantization
     backend = None if settings.lm_backend == "auto" else settings.lm_backend
     return Choices(
@@ -72,9 +72,9 @@ def choices_of(said: Choices, settings: Settings) -> Choices:
 def terms_in_force(
     machine: Machine, policy: Policy, said: Choices, settings: Settings, captures: bool
 ) -> Terms:
-    """What is in force on a machine: `terms` with a loop that can be had there, and a note on the
-    card where a setting names its size. `said` is what `choices_of` made; `captures` says whether
-    the device records graphs.
+    """The terms in force on a machine: `terms` with a loop that is available there, and a note on
+    the card where a setting states its size. `said` is what `choices_of` returned; `captures` says
+    whether the device can capture graphs.
     """
     found = with_backend(terms(machine, policy, said), said, machine.kind, captures)
     found = replace(found, lm_off=_without_language_model(found, said, settings))
@@ -99,7 +99,7 @@ def _card_note(machine: Machine, found: Terms, settings: Settings) -> Note | Non
 
 
 def _without_language_model(found: Terms, said: Choices, settings: Settings) -> str | None:
-    """Why no language model is loaded by itself, and what loads one; None where one is."""
+    """Why no language model is loaded by default, and what loads one; None where one is."""
     if found.init_lm:
         return None
     if said.lm == "none":
@@ -119,10 +119,10 @@ def _without_language_model(found: Terms, said: Choices, settings: Settings) -> 
 
 
 def with_backend(found: Terms, said: Choices, kind: str, captures: bool) -> Terms:
-    """The terms with the loop of the language model that can be had on a device of that kind; a
-    note where somebody asked for another. `captures` says whether it records graphs.
+    """The terms with the language model's loop that is available on this kind of device; a note
+    where another was requested. `captures` says whether the device can capture graphs.
 
-    Raises InvalidRequest for a name that is none.
+    Raises InvalidRequest for an unknown name.
     """
     if found.lm_backend not in BACKENDS:
         raise InvalidRequest("lm_backend", found.lm_backend, "one of " + ", ".join(BACKENDS))
@@ -134,7 +134,7 @@ def with_backend(found: Terms, said: Choices, kind: str, captures: bool) -> Term
 
 
 def merged(found: Terms, said: Wishes, footprint: Footprint, settings: Settings) -> Wishes:
-    """The policy's wishes under what was wished for directly, which wins."""
+    """The policy's wishes, overridden by those made directly."""
     parts = []
     for policy in found.wishes(footprint).components:
         own = said.wish(policy.component)
@@ -162,9 +162,10 @@ def merged(found: Terms, said: Wishes, footprint: Footprint, settings: Settings)
 def first_plan(
     footprint: Footprint, machine: Machine, found: Terms, said: Wishes, settings: Settings
 ) -> tuple[Plan, Wishes, tuple[Note, ...]]:
-    """The plan under the policy, what it was asked for, and a note where it had to be free.
+    """The plan under the policy, the terms it was made for, and a note where it departs from them.
 
-    What a tier says and does not fit gives way, unless somebody wished for it. Raises DoesNotFit.
+    What a tier prescribes gives way where it does not fit, unless it was wished for directly.
+    Raises DoesNotFit.
     """
     wishes = merged(found, said, footprint, settings)
     try:
@@ -186,7 +187,7 @@ def advice(
     said: Wishes,
     settings: Settings,
 ) -> str | None:
-    """What the adaptive policy would do better than the published one; None where it would not."""
+    """What the adaptive policy would do better than the published one; None if nothing."""
     if policy != "published" or not machine.accelerated:
         return None
     free = terms(machine, "adaptive", choices)
@@ -207,11 +208,11 @@ def with_language_model(
     said: Wishes,
     settings: Settings,
 ) -> tuple[str, Footprint]:
-    """The language model that is taken of these, and what it and the rendering after it (where
-    there is any) need together.
+    """The language model chosen from these, and what it needs together with the rendering after
+    it, if there is one.
 
-    The first one that fits unconverted and computes on the device; where none does, the smallest,
-    however it then computes.
+    The first model that fits unconverted and computes on the device is chosen; if there is none,
+    the smallest, however it then computes.
     """
     built: dict[str, Footprint] = {}
     for name in names:
@@ -230,13 +231,13 @@ def with_language_model(
 
 
 def _is_whole(made: Plan, footprint: Footprint, stage: StagePlan) -> bool:
-    """Whether a stage computes on the device with its parts as they were released."""
+    """Whether a stage computes on the device with its parts in their released precision."""
     own = {part.name: part.precision for part in footprint.components}
     return not stage.host and all(made.placement(n).precision == own[n] for n in stage.uses)
 
 
 def same_precision(found: Plan, wishes: Wishes) -> tuple[Wish, ...]:
-    """The wishes for parts, with the precisions of a plan: those decide how a song sounds."""
+    """The wishes for parts, with the precisions of a plan, since those decide how a song sounds."""
 
     def wish(component: str, precision: str) -> Wish:
         before = wishes.wish(component)

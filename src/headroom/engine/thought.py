@@ -1,5 +1,7 @@
-"""What became of a request before it is rendered: settled, thought out, composed; and one result
-out of those of its songs."""
+"""States of a request before rendering: settled, planned by a language model, composed.
+
+`merged` makes one result out of those of a request's songs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from headroom.params.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A request inside its limits, its seeds drawn. `most_seconds` is the longest song allowed."""
+    """A request inside its limits, with its seeds. `most_seconds` is the longest song allowed."""
 
     request: Request
     seeds: tuple[int, ...]
@@ -31,8 +33,8 @@ class Settled:
 class ToThink:
     """Work for a language model before a rendering.
 
-    language   which one does it
-    needs      of the work, and `rendering`: of the longest songs that may come of it
+    language   the model that does it
+    needs      of the work; `rendering`: needs of the longest songs it may lead to
     """
 
     language: str
@@ -43,11 +45,11 @@ class ToThink:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request ready to be rendered: nothing open, its songs composed.
+    """A request ready to be rendered: fully specified, its songs composed.
 
-    before   what the language model needed that thought it out, to be planned with
-    thought  what that took
-    language which one it was
+    before   what the language model that planned it needed, for planning both together
+    thought  the report of that work
+    language the model that did it
     """
 
     request: Request
@@ -59,7 +61,7 @@ class Prepared:
 
 
 def to_think(settled: Settled, model: AnyModel, desk: Desk) -> ToThink | Note | None:
-    """What a language model is to do first; a note where it was asked for and cannot."""
+    """The work a language model does first; a note where it was requested and is not possible."""
     field = asks(settled.request)
     if field is None:
         return None
@@ -83,7 +85,7 @@ def to_think(settled: Settled, model: AnyModel, desk: Desk) -> ToThink | Note | 
 
 
 def single_songs(prepared: Prepared) -> tuple[Request, ...]:
-    """A prepared request as one for each of its songs."""
+    """A prepared request, split into one for each of its songs."""
     return tuple(
         prepared.request.model_copy(update={"batch_size": 1, "seed": song.seed, "seeds": ()})
         for song in prepared.songs
@@ -91,7 +93,7 @@ def single_songs(prepared: Prepared) -> tuple[Request, ...]:
 
 
 def merged(settled: Settled, results: Sequence[Result], told: Sequence[Prepared]) -> Result:
-    """One result of a request whose songs were rendered as requests of their own."""
+    """One result for a request whose songs were rendered as separate requests."""
     first, thought = results[0], told[0].thought
     if thought is None:
         return first
