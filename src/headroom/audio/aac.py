@@ -1,4 +1,4 @@
-"""AAC in an m4a file, written through PyAV. Importing this file imports neither it nor torch."""
+"""AAC in m4a files, written with PyAV. Importing this file imports neither PyAV nor torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headroom.audio.wave import Audio
 
 _FRAME = 1 << 16
-_LEAST, _MOST = 16_000, 256_000  # bits a second and channel that the encoder works with
+_LEAST, _MOST = 16_000, 256_000  # bits per second and channel that the encoder accepts
 
 
 def check_media(field: str, value: object) -> None:
@@ -50,7 +50,7 @@ def encode_aac(path: Path, audio: Audio, kilobits: int) -> None:
 
 
 def frames_written(path: Path) -> int:
-    """Frames of a file of our own, by its header. Raises OSError where it is not whole."""
+    """Frames of a file written here, from its header. Raises OSError if it is incomplete."""
     import av
 
     with _as_oserror():

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writing: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from headroom.terminal import visible
 
 @contextmanager
 def replacing(path: str | Path, field: str = "output", force: bool = True) -> Iterator[Path]:
-    """A new, empty file beside `path` to write to; on leaving, it takes the place of `path`.
+    """Yield a new, empty file beside `path` to write to; when the block ends, it replaces `path`.
 
-    Missing folders are made, a link is followed to what it names. When anything goes wrong, an
-    interruption from the keyboard included, the new file and new folders are removed and `path`
-    is as it was. Raises InvalidOutput for an OSError, here or in the block, for a `path` that
-    is a folder or a device or that another run writes to, and without `force` for one in use.
+    Missing folders are created, and links are followed to their target. If anything goes wrong,
+    including a keyboard interrupt, the new file and the new folders are removed and `path` stays
+    unchanged. Raises InvalidOutput for an OSError, here or in the block, for a `path` that is a
+    folder or a device or that another run is writing to, and, without `force`, for a `path` that
+    already exists.
     """
     held = claim(path, field)
     if held is None:
@@ -37,12 +38,12 @@ def replacing(path: str | Path, field: str = "output", force: bool = True) -> It
 
 
 def write_json(path: str | Path, value: object, field: str = "output") -> Path:
-    """Write `value` as JSON (UTF-8, indented by one, in its own order), whole or not at all.
+    """Write `value` atomically as JSON (UTF-8, indent 1, keys in their existing order).
 
-    Raises InvalidOutput as `replacing` does; ValueError or TypeError for what JSON cannot hold,
-    NaN included.
+    Raises InvalidOutput as `replacing` does; ValueError or TypeError for values that JSON cannot
+    represent, including NaN.
     """
     text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
     with replacing(path, field) as temp:
-        temp.write_bytes(visible(text).encode("utf-8") + b"\n")  # lone surrogates too
+        temp.write_bytes(visible(text).encode("utf-8") + b"\n")  # escapes lone surrogates too
     return Path(path)

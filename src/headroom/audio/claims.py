@@ -1,8 +1,9 @@
-"""Names held for files that are yet to be written.
+"""File names reserved for output, so that parallel runs never write to the same file.
 
-A name is held by a lock file beside it, which the operating system frees when its holder ends,
-however it ends. The bytes go to a part beside the name and take the name when they are whole.
-Parts and locks that no living process holds are removed by the next run that writes there.
+A name is reserved by a lock file beside it. The operating system releases the lock when its holder
+ends, even if it crashes. The bytes are written to a part file beside the name, which is renamed
+once it is complete. Parts and locks that no living process holds are removed by the next run that
+writes to the folder.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ NEW_NAME = "a new name, or --force (force=True) to replace it"
 _LEFT_BEHIND = re.compile(re.escape(PREFIX) + r"([0-9a-f]{16,64})(-lock)?" + re.escape(PART))
 _FULL = 64 * KIB
 _NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-_WINDOWS_NAME = 255  # UTF-16 units; elsewhere the file system says it itself
-_PATIENCE = 0.1  # seconds; longer than another run holds a lock to clear it away
+_WINDOWS_NAME = 255  # UTF-16 units; other systems report names that are too long themselves
+_PATIENCE = 0.1  # seconds; longer than another run holds a lock while it removes it
 
 
 @dataclass(slots=True)
 class Claim:
-    """A name that no other run gets until it is released.
+    """A file name that no other run can claim until it is released.
 
-    asked   as somebody wrote it; `target`: with links followed
-    made    folders that were made for it, outermost first
+    asked   the name as the user wrote it; `target`: the same with links followed
+    made    folders that were created for it, outermost first
     """
 
     asked: Path
@@ -55,23 +56,23 @@ class Claim:
 
     @property
     def part(self) -> Path:
-        """Where its bytes are written."""
+        """The temporary file that receives the bytes."""
         return self.target.with_name(_beside(self.target.name, PART))
 
     @property
     def in_use(self) -> bool:
-        """Whether a file has this name already."""
+        """Whether a file with this name already exists."""
         return os.path.lexists(self.target)
 
     def begin(self) -> Path:
-        """The part, new and empty. Raises OSError."""
+        """Create the part, empty, and return its path. Raises OSError."""
         self.part.unlink(missing_ok=True)  # left by a run that was killed
         self.part.open("xb").close()
         return self.part
 
     def publish(self, replace: bool) -> None:
-        """Give the part its name. Raises OSError; FileExistsError for a name that is in use now,
-        unless `replace`."""
+        """Rename the part to its final name. Raises OSError, and, without `replace`,
+        FileExistsError if the name is in use by now."""
         with self.part.open("r+b") as file:
             os.fsync(file.fileno())
         if replace:
@@ -80,20 +81,20 @@ class Claim:
             _move_new(self.part, self.target)
 
     def withdraw(self) -> None:
-        """Remove what `publish` put there."""
+        """Remove the file that `publish` put in place."""
         with suppress(OSError):
             self.target.unlink()
 
     def release(self) -> None:
-        """Remove the part and let go of the name."""
+        """Remove the part and release the name."""
         with suppress(OSError):
             self.part.unlink(missing_ok=True)
         _let_go(self.lock)
         remove_folders(self.made)
 
     def fault(self, error: OSError) -> InvalidOutput:
-        """What to raise for an error while writing. Asked before `release`, while a torn part
-        still fills the disk."""
+        """The exception to raise for an error during writing. Call it before `release`, while an
+        incomplete part still fills the disk."""
         if isinstance(error, FileExistsError):
             why = "was written by somebody else in the meantime"
             return InvalidOutput(self.field, self.asked, why, "a name that is not in use")
@@ -101,10 +102,10 @@ class Claim:
 
 
 def claim(path: str | Path, field: str = "output") -> Claim | None:
-    """Hold a name; None where another run holds it. Missing folders are made.
+    """Claim a name; None if another run holds it. Missing folders are created.
 
-    Raises InvalidOutput for a name that no file can have (a folder, a device, a pipe, a link that
-    leads to itself, a NUL, too long) and for a folder that cannot be written to.
+    Raises InvalidOutput for a path that cannot be a file (a folder, a device, a pipe, a link to
+    itself, a name that contains NUL or is too long) and for a folder that is not writable.
     """
     target = resolved(path, field)
     made: list[Path] = []
@@ -127,10 +128,10 @@ def claim(path: str | Path, field: str = "output") -> Claim | None:
 def named(
     path: Path, field: str, force: bool, ours: Callable[[Path], bool]
 ) -> Iterator[tuple[Claim, bool]]:
-    """A single file that somebody named: its claim, and whether it replaces what is there.
+    """A single file named by the user: its claim, and whether it replaces an existing file.
 
-    Without `force`, a file that is `ours` is kept and the next free number is taken. Raises
-    InvalidOutput for a file that is not ours, and as `claim` does.
+    Without `force`, an existing file for which `ours` is true is kept, and the next free number is
+    used. Raises InvalidOutput for an existing file that is not ours, and as `claim` does.
     """
     for number in count(1):
         held = claim(numbered(path, number), field)
@@ -149,9 +150,9 @@ def named(
 
 
 def check_folder(folder: Path, field: str) -> None:
-    """Raise InvalidOutput where no file can be written in a folder, or the folder not be made."""
+    """Raise InvalidOutput if the folder cannot be created or no file can be written in it."""
     held = claim(folder / f"{PREFIX}probe", field)
-    if held is not None:  # else another run holds the same name, so it can be written to
+    if held is not None:  # otherwise another run holds the same name, so the folder is writable
         held.release()
 
 
@@ -161,7 +162,7 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the parts and locks that runs left in a folder which ended without clearing up."""
+    """Remove the parts and locks in a folder that were left by runs that ended without cleanup."""
     try:
         with os.scandir(folder) as entries:
             found = [m for entry in entries if (m := _LEFT_BEHIND.fullmatch(entry.name))]
@@ -177,7 +178,7 @@ def sweep(folder: Path) -> None:
 
 
 def resolved(path: str | Path, field: str) -> Path:
-    """The file a name leads to, which need not be there. Raises InvalidOutput."""
+    """The file that a path resolves to, which need not exist. Raises InvalidOutput."""
     try:
         target = Path(os.path.realpath(path))
         mode = _mode(target)
@@ -193,7 +194,7 @@ def resolved(path: str | Path, field: str) -> Path:
 
 
 def reason(error: OSError, folder: Path) -> str:
-    """The reason in words. A codec loses the number of the error: ask the disk as well."""
+    """The reason in words. Codecs drop the error number, so the free disk space is checked too."""
     free = None
     with suppress(OSError):
         free = shutil.disk_usage(folder).free
@@ -204,14 +205,14 @@ def reason(error: OSError, folder: Path) -> str:
 
 
 def remove_folders(made: list[Path]) -> None:
-    """Remove new folders again, innermost first, those that somebody uses by now left out."""
+    """Remove newly created folders, innermost first, except those that are in use by now."""
     for folder in reversed(made):
         with suppress(OSError):
             folder.rmdir()
 
 
 def _mode(target: Path) -> int | None:
-    """What kind of thing has this name; None: nothing."""
+    """The file type of the target, from its mode; None if it does not exist."""
     try:
         return os.stat(target).st_mode
     except FileNotFoundError:
@@ -232,24 +233,24 @@ def _unusable(error: OSError | ValueError) -> str:
 
 
 def _beside(name: str, ending: str) -> str:
-    """One name for all spellings of a name that some file system takes for the same."""
+    """One name for all spellings that some file system treats as the same name."""
     same = unicodedata.normalize("NFC", name).casefold()
     digest = sha256(same.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{PREFIX}{digest}{ending}"
 
 
 def _make_folders(folder: Path, made: list[Path]) -> None:
-    """Make `folder` and what is missing above it; `made` lists the new ones, outermost first."""
+    """Create `folder` and its missing parents; `made` collects the new ones, outermost first."""
     missing = [f for f in (folder, *folder.parents) if not os.path.lexists(f)]
     for step in reversed(missing):
-        with suppress(FileExistsError):  # another run made it just now, and it is theirs
+        with suppress(FileExistsError):  # another run has just created it, and owns it
             step.mkdir()
             made.append(step)
 
 
 def _locked(path: Path, patience: float) -> BaseFileLock | None:
-    """The lock, held; None where somebody else holds it. Raises OSError."""
-    from filelock import FileLock, Timeout  # takes a while to load
+    """The acquired lock; None if another process holds it. Raises OSError."""
+    from filelock import FileLock, Timeout  # slow to import
 
     lock = FileLock(path, thread_local=False)
     try:
@@ -257,15 +258,15 @@ def _locked(path: Path, patience: float) -> BaseFileLock | None:
     except Timeout:
         return None
     except PermissionError:
-        if os.path.lexists(path):  # of another user's run
+        if os.path.lexists(path):  # belongs to another user's run
             return None
         raise
     return lock
 
 
 def _let_go(lock: BaseFileLock) -> None:
-    """Remove the lock file and free it, in the order in which nobody else's is removed: while it
-    is held; where open files cannot be removed (Windows), after it."""
+    """Remove the lock file and release the lock, in an order that never removes the lock of another
+    run: before the release; after it on Windows, where open files cannot be removed."""
     path = Path(lock.lock_file)
     try:
         path.unlink(missing_ok=True)
@@ -284,7 +285,7 @@ def _move_new(part: Path, target: Path) -> None:
         os.link(part, target)
     except FileExistsError:
         raise
-    except OSError:  # no links on this file system
+    except OSError:  # this file system has no hard links
         target.open("xb").close()
         os.replace(part, target)
     else:

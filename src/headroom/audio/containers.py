@@ -1,8 +1,8 @@
-"""Bytes of audio containers that the codec library does not look after.
+"""Parsing and patching of audio containers (RIFF, AIFF, Ogg, mp3) where libsndfile falls short.
 
-Files cut short or never closed, streams chained in one file, which loudspeaker a channel is for;
-and bytes that differ from one writing to the next. Sources: RIFF/WAVE and AIFF chunk layout;
-RFC 3533 (Ogg pages).
+It handles files that are truncated or were never closed, chained streams, and channel masks, and
+removes bytes that would differ between two writes of the same sound. Sources: RIFF/WAVE and AIFF
+chunk layout; RFC 3533 (Ogg pages).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import mutagen.ogg
 
 _ENDIAN = {b"RIFF": "<", b"RIFX": ">", b"FORM": ">"}
 _SOUND = (b"data", b"SSND")
-_UNKNOWN = 0x7FFFF000  # from here on a size means: written to a pipe, length not known
-_ogg: Any = mutagen.ogg  # its classes have no types
-_PAGE = 27 + 255 + 255 * 255  # bytes of the longest Ogg page
+_UNKNOWN = 0x7FFFF000  # sizes from here on mean: written to a pipe, length unknown
+_ogg: Any = mutagen.ogg  # its classes are untyped
+_PAGE = 27 + 255 + 255 * 255  # bytes of the largest Ogg page
 _MOST_PAGES, _MOST_CHUNKS = 1 << 18, 1 << 12
 _MASK_TAG = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0[xX]([0-9a-fA-F]{1,8})")
 _HEAD = 1 << 16
@@ -38,8 +38,8 @@ class _Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a file from `start` on that a codec reads as a file; `patches`: bytes to put in
-    their place, each with where in the part."""
+    """A byte range of a file, from `start`, that a codec reads as a file of its own; `patches`:
+    replacement bytes, each with its offset in the part."""
 
     start: int
     size: int
@@ -48,13 +48,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a file's structure shows without decoding.
+    """What the structure of a file shows without decoding.
 
-    parts       one after the other; more than one of a chained Ogg file
-    torn        why it is not whole and cannot be read, in words
-    remarks     what is odd, and what is done about it
-    mask        which loudspeakers its channels are for (WAVEFORMATEXTENSIBLE), 0: not said
-    has_length  of an mp3: whether its header knows the length
+    parts       streams that follow one another; more than one only in a chained Ogg file
+    torn        why the file is incomplete and cannot be read, in words
+    remarks     what is unusual, and how it is handled
+    mask        the loudspeakers of its channels (WAVEFORMATEXTENSIBLE), 0: not given
+    has_length  for an mp3: whether its header gives the length
     """
 
     parts: tuple[Part, ...]
@@ -65,8 +65,8 @@ class Layout:
 
 
 def layout(file: BinaryIO) -> Layout:
-    """Look at the size of the sound in wav and aiff, at the pages of an Ogg file, at the first
-    frame of an mp3. FLAC and mp3 show only when decoded that they are cut short."""
+    """Check the size of the sound in wav and aiff, the pages of an Ogg file, and the first frame
+    of an mp3. A truncated FLAC or mp3 can only be detected by decoding it."""
     size = file.seek(0, os.SEEK_END)
     whole = Part(0, size)
     file.seek(0)
@@ -100,7 +100,7 @@ def _of_chunks(file: BinaryIO, size: int, endian: str) -> Layout:
 
 
 def _is_sound(file: BinaryIO, start: int, size: int, endian: str) -> bool:
-    """Whether what follows an empty chunk of sound is not just more chunks."""
+    """Whether an empty sound chunk is followed by samples rather than by more chunks."""
     while start + 8 <= size:
         file.seek(start)
         name, length = struct.unpack(f"{endian}4sI", file.read(8))
@@ -125,11 +125,11 @@ def _flac_mask(file: BinaryIO) -> int:
 
 
 def _mp3_has_length(file: BinaryIO) -> bool:
-    """Whether the first frame is a Xing or Info tag; without one the length is only a guess."""
+    """Whether the first frame is a Xing or Info tag; without one the length is only an estimate."""
     file.seek(0)
     head = file.read(10)
     start = 0
-    if head[:3] == b"ID3" and len(head) == 10:  # its size has seven bits a byte
+    if head[:3] == b"ID3" and len(head) == 10:  # its size has seven bits per byte
         start = 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:]))
     file.seek(start)
     first = file.read(2048)
@@ -137,7 +137,7 @@ def _mp3_has_length(file: BinaryIO) -> bool:
 
 
 def _links(file: BinaryIO, size: int) -> tuple[Part, ...]:
-    """The streams of an Ogg file that follow one another; one, of nearly every file."""
+    """The consecutive streams of an Ogg file; nearly every file has just one."""
     file.seek(0)
     first = file.read(27)[14:18]
     tail = max(0, size - _PAGE)
@@ -162,7 +162,7 @@ def _links(file: BinaryIO, size: int) -> tuple[Part, ...]:
 
 
 def settle(path: Path) -> None:
-    """Make the file a function of its sound: no time of day (wav32), no random number (Ogg)."""
+    """Make the bytes depend on the sound alone: no timestamp (wav32), no random serial (Ogg)."""
     with path.open("r+b") as file:
         if file.read(4) == b"OggS":
             _set_serial(file)
@@ -173,7 +173,7 @@ def settle(path: Path) -> None:
 
 
 def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
-    """The chunks of a RIFF or FORM file, in order; none of any other file."""
+    """The chunks of a RIFF or FORM file, in order; nothing for any other file."""
     file.seek(0)
     endian = _ENDIAN.get(file.read(12)[:4])
     start = 12
@@ -204,7 +204,7 @@ def _torn_page(file: BinaryIO, size: int) -> str | None:
 
 
 def _set_serial(file: BinaryIO) -> None:
-    """Give the stream a serial number that follows from its contents; it was a random one."""
+    """Replace the random serial number of the stream by one derived from its contents."""
     pages: list[tuple[int, Any]] = []
     serial = 0
     file.seek(0)

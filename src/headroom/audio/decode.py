@@ -1,4 +1,4 @@
-"""Audio files opened for decoding, block by block. Importing this file imports no torch."""
+"""Decoding of audio files, block by block. Importing this file imports no torch."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from headroom.audio.sound import Block, Sound
 from headroom.errors import InvalidFile, InvalidSource
 from headroom.files import open_regular
 
-BLOCK = 1 << 16  # frames; of many channels fewer
+BLOCK = 1 << 16  # frames; fewer with many channels
 _MOST_BLOCK = 1 << 19  # samples, over all channels
 RATES = range(1_000, 1_000_001)
-_UNKNOWN = 1 << 48  # a header that does not know says 2^63 − 1
-# Decoders may deliver a little less than promised: two frames of mp3, two of the longest blocks
-# of Vorbis. More than that is missing.
+_UNKNOWN = 1 << 48  # headers without a length say 2^63 − 1
+# Decoders may deliver a little less than the header promises: two mp3 frames, or two of the longest
+# Vorbis blocks. If more is missing, the file is truncated.
 _SLACK = {"MP3": 2 * 1152, "OGG": 2 * 8192}
 _FLOATING = ("FLOAT", "DOUBLE")
 
 
 @contextmanager
 def opened(path: str | Path, field: str) -> Iterator[Sound]:
-    """The file, from its first sample. Raises InvalidSource for what can be said from its header:
-    no regular file, empty, no audio, an Ogg file cut short; on leaving, for one that has changed.
+    """The file, from its first sample.
+
+    Raises InvalidSource for faults that the header shows: not a regular file, empty, no audio, a
+    truncated Ogg file; and, when the block ends, for a file that has changed meanwhile.
     """
     with ExitStack() as stack:
         file = stack.enter_context(_regular(path, field))
@@ -73,7 +75,7 @@ def _stamp(file: BufferedReader) -> tuple[int, int]:
 
 
 class Window:
-    """A part of a file as a file of its own, some bytes of it replaced."""
+    """A part of a file, presented as a file of its own with some bytes replaced."""
 
     def __init__(self, file: BufferedReader, part: Part) -> None:
         self._file, self._part, self._at = file, part, 0
@@ -96,12 +98,12 @@ class Window:
         return bytes(data)
 
     def write(self, data: object) -> int:
-        """Not possible; the codec library asks for the method."""
+        """Not supported; the codec library requires the method to exist."""
         raise OSError("the file is only read")
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from front to back: the library's seek after every read fails on unknown lengths."""
+    """Reads front to back only: the library's seek after a read fails if the length is unknown."""
 
     def seekable(self) -> bool:
         return False
@@ -166,6 +168,6 @@ def _length_is_known(stream: _Stream, has_length: bool) -> bool:
 
 
 def words(error: Exception) -> str:
-    """What the codec library says, without the name of our own object."""
+    """The codec library's message, without the name of our file object."""
     text = getattr(error, "error_string", None) or str(error)
     return str(text).rstrip(". ")

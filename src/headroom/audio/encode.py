@@ -1,4 +1,4 @@
-"""Audio into a file: what each format can hold, and how the samples get there."""
+"""Encoding of audio to files: which rates, channels and bit depths each format supports."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "Format", "format_of", "write"]
 
-BLOCK = 1 << 16  # frames at a time; the Vorbis encoder crashes on whole songs
+BLOCK = 1 << 16  # frames per call; the Vorbis encoder crashes when it gets a whole song at once
 _MP3_FRAME = 1152
 
 
 def format_of(path: str | Path, field: str = "output") -> Format:
-    """The format a file's name asks for. Raises InvalidOutput for an ending that is none."""
+    """The format that a file name asks for. Raises InvalidOutput for an unknown extension."""
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
         why = f"ends in {ending!r}" if ending else "has no ending"
@@ -44,20 +44,20 @@ def write(
     field: str = "output",
     force: bool = True,
 ) -> Path:
-    """Write a file, whole or not at all; missing folders are made. Returns `path`.
+    """Write a file atomically; missing folders are created. Returns `path`.
 
     format   wav (16 bits), wav24, wav32 (floating point), flac (24 bits), ogg (Vorbis, quality
              0.6), opus, mp3, m4a (AAC); None: the name decides, see `format_of`
-    bitrate  kbit/s of mp3 (constant; the nearest there is, usually 192), opus (usually 128) and
-             m4a (usually 192); the others have none and take no notice of it
+    bitrate  kbit/s of mp3 (constant; the nearest available, by default 192), opus (by default 128)
+             and m4a (by default 192); the other formats ignore it
     tags     see `headroom.audio.tags.write_tags`
-    force    whether a file of that name is replaced; else it is refused
+    force    whether to replace an existing file of that name; otherwise it is refused
 
-    Samples outside ±1 are clipped to it. Integers are the nearest to sample · 2^(bits − 1), without
-    dither. Equal audio, tags and library versions give equal bytes, in every format. Raises
-    InvalidOutput for a place that cannot be written to, for a format whose encoder is not
-    installed, and for a rate, a number of channels or a
-    length the format cannot hold; HeadroomError for samples that are not numbers.
+    Samples outside ±1 are clipped. Integer samples are sample · 2^(bits − 1), rounded to nearest,
+    without dither. Equal audio, tags and library versions give equal bytes, in every format. Raises
+    InvalidOutput for a path that cannot be written to, for a format whose encoder is not installed,
+    and for a rate, a number of channels or a length that the format does not support; HeadroomError
+    for samples that are NaN or infinite.
     """
     from headroom.audio.tags import write_tags
 
@@ -79,7 +79,7 @@ def write(
 
 
 def finite(audio: Audio, what: str = "the audio") -> Audio:
-    """The same audio. Raises HeadroomError where samples are NaN or infinite, saying how many."""
+    """The same audio. Raises HeadroomError, with the count, if samples are NaN or infinite."""
     import torch
 
     bad = ~torch.isfinite(audio.samples)
@@ -94,7 +94,7 @@ def finite(audio: Audio, what: str = "the audio") -> Audio:
 
 
 def check_codec(format: Format, field: str, value: object) -> None:
-    """Raise InvalidOutput where what writes this format is not installed."""
+    """Raise InvalidOutput if the encoder of this format is not installed."""
     if KINDS[format].media:
         check_media(field, value)
 
@@ -133,9 +133,9 @@ def _encode(path: Path, audio: Audio, kind: Kind, bitrate: int | None) -> None:
 
 
 def _blocks(audio: Audio, bits: int | None) -> Iterator[npt.NDArray[np.generic]]:
-    """[n, channels] at a time: float32 within ±1, or whole numbers in the high bits of an int.
+    """Blocks [n, channels]: float32 within ±1, or integers left-aligned in a wider int.
 
-    The numbers are rounded here because the library would cut them off towards minus infinity.
+    They are rounded here because the library would round towards minus infinity.
     """
     for start in range(0, audio.frames, BLOCK):
         block = audio.samples[:, start : start + BLOCK].numpy().T
@@ -150,7 +150,7 @@ def _blocks(audio: Audio, bits: int | None) -> Iterator[npt.NDArray[np.generic]]
 def _compression(
     kind: Kind, audio: Audio, bitrate: int | None
 ) -> tuple[float | None, Literal["CONSTANT"] | None]:
-    """The library's measure of a bit rate: 0 is its largest, 1 its smallest."""
+    """The bit rate on the library's scale: 0 is the highest, 1 the lowest."""
     if kind.quality is not None:
         return 1 - kind.quality, None
     if kind.bitrate is None:
@@ -158,15 +158,15 @@ def _compression(
     asked = bitrate or kind.bitrate
     if kind.container == "MP3":
         least, most = (32, 320) if audio.rate >= 32_000 else (8, 160)
-        # At 1 itself the encoder refuses, so a hair below; it takes the nearest rate there is.
+        # The encoder refuses exactly 1, so stay just below; it picks the nearest available rate.
         return min(max((most - asked) / (most - least), 0.0), 0.9999), "CONSTANT"
-    each = asked / audio.channels  # Opus: 6 to 256 kbit/s a channel
+    each = asked / audio.channels  # Opus: 6 to 256 kbit/s per channel
     return min(max((256 - each) / 250, 0.0), 1.0), None
 
 
 def _check_written(path: Path, audio: Audio, kind: Kind) -> None:
-    """Raise OSError for a file that lacks its end: encoders say nothing when closing fails."""
-    slack = 3 * _MP3_FRAME if kind.container == "MP3" else 0  # low bit rates carry no length
+    """Raise OSError for a truncated file: encoders report no error when closing fails."""
+    slack = 3 * _MP3_FRAME if kind.container == "MP3" else 0  # none stored at low bit rates
     if kind.media:
         if (found := frames_written(path)) < audio.frames:
             raise OSError(errno.EIO, f"{found} of {audio.frames} samples arrived")

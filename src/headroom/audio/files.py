@@ -1,6 +1,6 @@
-"""Audio files: asked for their length, read in blocks up to a limit, written whole or not at all.
+"""Reading audio files: their properties, the whole file, or its first seconds as stereo.
 
-Importing this file imports no torch: how long a recording is must be known before anything runs.
+Importing this file imports no torch: the length of a recording is needed before anything runs.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = [
 
 MOST_SAMPLES = 1 << 28
 """What `read` decodes at most, over all channels: 1 GiB of float32, 46 min of stereo at 48 kHz."""
-# Lossy coding alone takes full scale this far beyond itself: such peaks are cut off, as everywhere.
+# Lossy coding alone can overshoot full scale by this factor: such peaks are clipped, as usual.
 _OVERSHOOT = sqrt(2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a file holds: its rate in Hz, its channels, and the frames of each channel.
+    """Properties of a file: its rate in Hz, its channels, and the frames of each channel.
 
-    remarks   what is odd about the file, in words that go behind its name
-    floating  whether its samples are floating point: they may be beyond full scale
+    remarks   what is unusual about the file, in words that follow its name in a sentence
+    floating  whether its samples are floating point, so that they may exceed full scale
     """
 
     rate: int
@@ -55,12 +55,12 @@ class Info:
 
 
 def probe(path: str | Path, field: str = "source_audio", most: float = inf) -> Info:
-    """What the file holds, from its header; decoded only where the header does not know.
+    """The properties of a file, from its header; it is decoded only if the header lacks the length.
 
-    That is so for an mp3 without a length tag and a FLAC that was written to a pipe; then no more
-    than `most` seconds are counted, and a little. `field` names the request's field in errors.
-    Raises InvalidSource as `read` does, but for what only decoding shows: NaN, and a FLAC or mp3
-    that is cut short.
+    That is the case for an mp3 without a length tag and for a FLAC that was written to a pipe;
+    counting then stops shortly after `most` seconds. `field` names the request's field in errors.
+    Raises InvalidSource as `read` does, except for faults that only decoding shows: NaN, and a
+    truncated FLAC or mp3.
     """
     with opened(path, field) as sound:
         frames = sound.promised
@@ -80,8 +80,8 @@ def read(path: str | Path, field: str = "source_audio") -> Audio:
     """The whole file as float32, at its own rate, all channels; integers are divided by 2^(bits−1).
 
     `field` names the request's field in errors. Raises InvalidSource for a file that is missing, a
-    folder, empty, cut short, unreadable, no audio, without samples, too long, or holds NaN or
-    infinity.
+    folder, empty, truncated, unreadable, not audio, without samples or too long, or that contains
+    NaN or infinity.
     """
     import torch
 
@@ -101,7 +101,7 @@ def read(path: str | Path, field: str = "source_audio") -> Audio:
         _check_arrived(sound, count, path, field)
         samples = np.empty((channels, count), dtype=np.float32)
         start = 0
-        while pieces:  # each block is let go once copied
+        while pieces:  # each block is freed once copied
             block = pieces.popleft()
             samples[:, start : start + len(block)] = block.T
             start += len(block)
@@ -111,10 +111,10 @@ def read(path: str | Path, field: str = "source_audio") -> Audio:
 def read_stereo(path: str | Path, field: str, rate: int, seconds: float) -> Audio:
     """The first `seconds` of the file in two channels at `rate` Hz, within ±1.
 
-    Decoded, mixed down and resampled block by block: what is held is the result. More than two
-    channels are mixed by ITU-R BS.775. Where that, or a floating point source, or a lossy one by
-    more than 3 dB, is beyond full scale, all of it is divided by its peak. Raises InvalidSource
-    as `read` does.
+    The file is decoded, mixed down and resampled block by block, so only the result is held in
+    memory. More than two channels are mixed by ITU-R BS.775. If the mix or a floating-point source
+    exceeds full scale, or a lossy source exceeds it by more than 3 dB, the result is divided by its
+    peak. Raises InvalidSource as `read` does.
     """
     import torch
 
@@ -142,8 +142,8 @@ def read_stereo(path: str | Path, field: str, rate: int, seconds: float) -> Audi
 
 
 def loudest(path: str | Path, field: str, seconds: float) -> float:
-    """The peak of the first `seconds` in two channels, 1 being full scale; 0 where the samples
-    cannot be beyond it or are lossy, which decoding alone tells. Raises InvalidSource."""
+    """The peak of the first `seconds` in two channels, 1 being full scale; 0 if the samples cannot
+    exceed it, or are lossy, so that only decoding would show it. Raises InvalidSource."""
     with opened(path, field) as sound:
         if not sound.floating:
             return 0.0
@@ -157,14 +157,14 @@ def _most_peak(sound: Sound) -> float:
 
 
 def _put(out: Block, at: int, block: Block) -> int:
-    """Write a block [n, channels] into `out` [channels, frames], as far as there is room."""
+    """Copy a block [n, channels] into `out` [channels, frames] at `at`, as far as it has room."""
     end: int = min(at + len(block), out.shape[1])
     out[:, at:end] = block[: end - at].T
     return end
 
 
 def _stereo(sound: Sound, path: str | Path, field: str, most: int) -> Generator[Block]:
-    """The first `most` frames, [n, 2] at a time. No block beyond them is decoded."""
+    """The first `most` frames, in blocks [n, 2]. No block beyond them is decoded."""
     matrix, done = to_stereo(sound.places), 0
     with closing(_finite(sound, path, field)) as blocks:
         while done < most:
@@ -177,7 +177,7 @@ def _stereo(sound: Sound, path: str | Path, field: str, most: int) -> Generator[
 
 
 def _finite(sound: Sound, path: str | Path, field: str) -> Generator[Block]:
-    """All that is left of the file, block by block. Raises InvalidSource for NaN."""
+    """The rest of the file, block by block. Raises InvalidSource for NaN."""
     done = 0
     for block in sound.blocks():
         bad = ~np.isfinite(block).all(axis=1)
@@ -192,7 +192,7 @@ def _finite(sound: Sound, path: str | Path, field: str) -> Generator[Block]:
 def _check_arrived(
     sound: Sound, count: int, path: str | Path, field: str, most: int | None = None
 ) -> None:
-    """Raise InvalidSource where fewer samples came than the header promised, or none."""
+    """Raise InvalidSource if no samples arrived, or fewer than the header promised."""
     promised = count if sound.promised is None else sound.promised
     expected = promised if most is None else min(promised, most)
     if count < expected - sound.slack:

@@ -1,7 +1,7 @@
-"""The kinds of audio files there are: which can be read, which can be written, and how.
+"""The supported audio formats: which can be read, which can be written, and with which settings.
 
-The one place where formats are listed: flags, help, errors and schemas follow from it. Importing
-this file imports no torch and no codec.
+Formats are listed only here: flags, help, errors and schemas are derived from it. Importing this
+file imports no torch and no codec.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ GET_MEDIA = "pip install 'headroom-audio[media]'"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How the codec library calls a format, and what it can hold.
+    """The codec library's name for a format, and its properties.
 
-    bits      of an integer sample; None: floating point, or lossy
-    quality   0 (smallest) … 1 of a lossy format without a bit rate of its own
-    bitrate   the usual one, kbit/s
+    bits      bits of an integer sample; None: floating point, or lossy
+    quality   0 (smallest file) … 1, for a lossy format without a bit rate setting
+    bitrate   the default, kbit/s
     media     whether PyAV writes it
     """
 
@@ -62,7 +62,7 @@ ENDINGS: Mapping[str, Format] = MappingProxyType(
 )
 WITH_BITRATE: tuple[Format, ...] = tuple(n for n, kind in KINDS.items() if kind.bitrate is not None)
 
-# What is read beside what is written.
+# Formats that can be read but not written.
 READ_ONLY = ("aiff", "aac", "mp4", "webm")
 
 
@@ -77,7 +77,7 @@ READABLE = f"a {listed(_READ)} file with sound in it"
 
 
 def has_media() -> bool:
-    """Whether PyAV is installed here."""
+    """Whether PyAV is installed."""
     try:
         return find_spec(MEDIA) is not None
     except ValueError:  # marked as absent in sys.modules

@@ -1,4 +1,4 @@
-"""Which loudspeaker a channel is for, and many channels mixed down to two.
+"""Channel layouts: which loudspeaker each channel is for, and mixing down to stereo.
 
 Names are FFmpeg's: FL front left, FC front centre, LFE low-frequency effects, BL back left, SL
 side left, and so on. Importing this file imports no torch.
@@ -17,7 +17,7 @@ import numpy.typing as npt
 Places: TypeAlias = tuple[str, ...]
 
 _HALF_POWER = sqrt(0.5)
-# Bits of a WAVEFORMATEXTENSIBLE channel mask, the lowest first.
+# Bits of a WAVEFORMATEXTENSIBLE channel mask, lowest first.
 _BITS = tuple("FL FR FC LFE BL BR FLC FRC BC SL SR TC TFL TFC TFR TBL TBC TBR".split())
 _BY_COUNT: Mapping[int, Places] = MappingProxyType(
     {
@@ -40,8 +40,8 @@ _VORBIS: Mapping[int, Places] = MappingProxyType(
         8: ("FL", "FC", "FR", "SL", "SR", "BL", "BR", "LFE"),
     }
 )
-# Shares of a channel in left and right. Source: ITU-R BS.775, downward mixing to two channels;
-# what it does not name is placed alike. An unknown channel is in the middle.
+# Gains of a channel in left and right. Source: ITU-R BS.775, downward mixing to two channels;
+# channels that it does not name are placed by analogy. An unknown channel goes to the middle.
 _LEFT, _RIGHT, _MIDDLE = (1.0, 0.0), (0.0, 1.0), (_HALF_POWER, _HALF_POWER)
 _LEFT_BEHIND, _RIGHT_BEHIND, _BEHIND = (_HALF_POWER, 0.0), (0.0, _HALF_POWER), (0.5, 0.5)
 _SHARES: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -57,7 +57,7 @@ _SHARES: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 
 def wave_places(channels: int, mask: int = 0) -> Places:
-    """Of WAV, FLAC and most others: by the channel mask, where there is one that fits."""
+    """Channel places in WAV, FLAC and most other formats: from the channel mask, if it fits."""
     named = tuple(name for bit, name in enumerate(_BITS) if mask >> bit & 1)
     if len(named) == channels:
         return named
@@ -65,7 +65,7 @@ def wave_places(channels: int, mask: int = 0) -> Places:
 
 
 def vorbis_places(channels: int) -> Places:
-    """Of Vorbis and Opus. Source: Vorbis I specification, 4.3.9; RFC 7845, 5.1.1.2."""
+    """Channel places in Vorbis and Opus. Source: Vorbis I, 4.3.9; RFC 7845, 5.1.1.2."""
     return _VORBIS.get(channels) or wave_places(channels)
 
 

@@ -1,4 +1,4 @@
-"""Loudness: peaks, and fades."""
+"""Levels of audio: peak, normalisation, protection from clipping, and fades."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ def peak(audio: Audio) -> float:
 
 
 def anticlip(audio: Audio) -> Audio:
-    """Divided by its peak where that is above 1, else the same. Source: ACE-Step 1.5, decoding."""
+    """The audio divided by its peak if that is above 1, else unchanged.
+
+    Source: ACE-Step 1.5, decoding.
+    """
     highest = peak(audio)
     return Audio(audio.samples / highest, audio.rate) if highest > 1 else audio
 
 
 def normalise(audio: Audio, db: float) -> Audio:
-    """Scaled so that the peak is `db` decibels relative to full scale (peak 10^(db / 20)).
+    """The audio scaled to a peak of `db` decibels relative to full scale (peak 10^(db / 20)).
 
-    Audio whose peak is below 1e-6 stays as it is. Source: ACE-Step 1.5, output normalisation.
+    Audio with a peak below 1e-6 is unchanged. Source: ACE-Step 1.5, output normalisation.
     """
     highest = peak(audio)
     if highest < SILENCE:
@@ -30,7 +33,7 @@ def normalise(audio: Audio, db: float) -> Audio:
 
 
 def fade(audio: Audio, fade_in: float, fade_out: float) -> Audio:
-    """Linear fades from and to silence, in seconds; one longer than the audio is as long as it.
+    """Linear fades from and to silence, in seconds, each at most as long as the audio.
 
     The first sample of a fade-in and the last of a fade-out are 0.
     """

@@ -1,4 +1,4 @@
-"""LRC: lines of text with the minute and second each is sung, as players show them. No torch."""
+"""LRC files: lyrics with the time at which each line is sung, for players to display. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENDING = ".lrc"
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Some words, and the seconds of the song in which they are sung."""
+    """A piece of text, and when it is sung, in seconds from the start of the song."""
 
     text: str
     start: float
@@ -20,11 +20,11 @@ class Timed:
 
 
 def lrc(lines: Iterable[Timed]) -> str:
-    """`[mm:ss.xx]text`, a line each, control characters made visible; nothing for no lines."""
+    """One line `[mm:ss.xx]text` per item, control characters escaped; empty without items."""
     return "".join(f"{stamp(line.start)}{visible(line.text)}\n" for line in lines)
 
 
 def stamp(seconds: float) -> str:
-    """A time to the nearest hundredth: `[03:07.25]`."""
+    """A time rounded to hundredths of a second: `[03:07.25]`."""
     hundredths = round(seconds * 100)
     return f"[{hundredths // 6000:02d}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}]"

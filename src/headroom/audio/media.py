@@ -1,8 +1,9 @@
-"""m4a, mp4, aac, webm and their like, decoded by PyAV in a process of its own.
+"""Decoding of m4a, mp4, aac, webm and similar files, by PyAV in a separate process.
 
-FFmpeg's demuxers are large and such files come from anywhere: the child has a time and, where the
-system has limits, little memory; what it sends is checked here. It opens nothing itself: it gets
-the open file as its standard input, and the demuxer is chosen here by the first bytes.
+FFmpeg's demuxers are large and the files are untrusted: the child process has a time limit and,
+where the system supports it, a memory limit, and its output is checked here. It opens no files
+itself: it gets the open file as its standard input, and the demuxer is chosen here from the first
+bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from headroom.audio.layout import Places, wave_places
 from headroom.audio.sound import Block, Sound
 from headroom.errors import InvalidSource
 
-SECONDS = 120.0  # for a whole file; ten minutes of sound take a few
+SECONDS = 120.0  # for a whole file; ten minutes of sound take a few seconds
 _CHILD = Path(__file__).with_name("media_child.py")
 _MOST_MESSAGE = 1 << 24  # bytes
 _SLACK = 3 * 2048  # frames that an encoder adds at both ends
@@ -33,7 +34,7 @@ _CHANNELS = range(1, 65)
 
 
 def is_media(file: BufferedReader) -> bool:
-    """Whether it is of a kind that is decoded here, by its first bytes."""
+    """Whether the file is of a kind that is decoded here, by its first bytes."""
     return _demuxer(file) is not None
 
 
@@ -45,7 +46,7 @@ def _demuxer(file: BufferedReader) -> str | None:
         return "mov"
     if head[:4] == b"\x1aE\xdf\xa3":
         return "matroska"
-    # MPEG audio says its layer in two bits that are 0 in AAC.
+    # MPEG audio stores its layer in two bits that are 0 in AAC.
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
     return None
@@ -53,7 +54,7 @@ def _demuxer(file: BufferedReader) -> str | None:
 
 @contextmanager
 def open_media(file: BufferedReader, path: str | Path, field: str) -> Iterator[Sound]:
-    """The file, from its first sample. Raises InvalidSource, also where PyAV is not installed."""
+    """The file, from its first sample. Raises InvalidSource, also if PyAV is not installed."""
     if not has_media():
         why = f"is read through PyAV, which is not installed here ({GET_MEDIA})"
         raise InvalidSource(field, path, why, READABLE)
@@ -75,7 +76,7 @@ def open_media(file: BufferedReader, path: str | Path, field: str) -> Iterator[S
 
 
 class _Header:
-    """What the child says of the file first. Raises ValueError."""
+    """The child's first message: the properties of the file. Raises ValueError if malformed."""
 
     def __init__(self, text: bytes) -> None:
         said: dict[str, Any] = json.loads(text)
@@ -121,7 +122,7 @@ class _Child:
             raise self._refused("its header is not understood") from error
 
     def blocks(self, channels: int, most: int | None) -> Iterator[Block]:
-        """What is decoded, up to the `most` frames of the header: beyond them is padding."""
+        """Decoded blocks, up to `most`, the frames that the header gives: the rest is padding."""
         left = sys.maxsize if most is None else most
         while left > 0:
             kind, body = self._message()

@@ -1,8 +1,8 @@
-"""Decode a file from standard input: run by `media.py`, which says what comes out.
+"""The child process of `media.py`: decodes a media file from standard input with PyAV.
 
 `python media_child.py DEMUXER SECONDS`. Messages on standard output: a letter, the length of the
 body (4 bytes, little-endian), the body. H: the header as JSON; S: samples, float32, interleaved;
-D: all is decoded; E: why it cannot be.
+D: decoding is complete; E: why the file cannot be decoded.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import struct
 import sys
 from typing import IO, Any
 
-_MEMORY = 2 << 30  # address space, most of it the libraries'
-_MOST = 1 << 22  # bytes of a message
+_MEMORY = 2 << 30  # address space, most of it used by the libraries
+_MOST = 1 << 22  # bytes per message
 
 
 def limit(seconds: int) -> None:
-    """Less memory and time, where the system has such limits."""
+    """Limit memory and time, where the system supports it."""
     if sys.platform == "win32":
         return
     import resource
@@ -35,13 +35,13 @@ def send(out: IO[bytes], kind: bytes, body: bytes = b"") -> None:
 
 
 def header(stream: Any, container: Any) -> dict[str, object]:
-    """Rate, places of the channels, and frames where the container knows them."""
+    """Rate, places of the channels, and the number of frames if the container gives it."""
     import av
 
     context = stream.codec_context
     names = [channel.name for channel in context.layout.channels]
     seconds = None
-    if container.format.name != "aac":  # of a bare stream the length is a guess from its bit rate
+    if container.format.name != "aac":  # a bare stream's length is only an estimate
         if stream.duration is not None and stream.time_base is not None:
             seconds = float(stream.duration * stream.time_base)
         elif container.duration is not None:
@@ -73,7 +73,7 @@ def decode(file: IO[bytes], out: IO[bytes], demuxer: str) -> None:
 
 
 def put(out: IO[bytes], frame: Any) -> None:
-    """Samples of a frame, in messages that are not too long."""
+    """Send the samples of a frame, split into messages of limited size."""
     each = 4 * len(frame.layout.channels)
     data = bytes(frame.planes[0])[: frame.samples * each]
     step = _MOST // each * each

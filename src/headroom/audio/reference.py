@@ -1,4 +1,4 @@
-"""What the timbre encoder hears of a reference recording: three cuts, 30 s in all."""
+"""The excerpt of a reference recording for the timbre encoder: three cuts, 30 s in total."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def reference_cuts(
 ) -> Audio:
     """Exactly 30 s, stereo, 48 kHz, within ±1: a 10 s cut from each third of the recording.
 
-    A recording shorter than 30 s is repeated first until it is not. Where in its third a cut lies
-    follows from `seed` (0 … 2^64 − 1) alone. `path` and `field` are for the error: raises
-    InvalidSource for silence. Source: ACE-Step 1.5, reference audio; the offsets are our own.
+    A recording shorter than 30 s is first repeated until it is long enough. The position of each
+    cut in its third is determined by `seed` (0 … 2^64 − 1). Raises InvalidSource for silence, with
+    `path` and `field`. Source: ACE-Step 1.5, reference audio; the offsets are our own.
     """
     samples = clamped(resample(stereo(audio), RATE)).samples
     if silent(Audio(samples, RATE)):
@@ -37,9 +37,10 @@ def reference_cuts(
 
 
 def _offsets(seed: int, room: int) -> list[int]:
-    """Three numbers from 0 to `room` (included), spread evenly over the seeds.
+    """Three numbers from 0 to `room` (inclusive), uniformly distributed over the seeds.
 
-    From raw Philox bits, whose stream NumPy promises to keep, under a key no other use has.
+    They come from raw Philox bits, whose stream NumPy guarantees, under a key that has no other
+    use.
     """
     digest = hashlib.blake2b(b"reference cuts", digest_size=8, key=seed.to_bytes(8, "little"))
     bits = np.random.Philox(key=int.from_bytes(digest.digest(), "little")).random_raw(CUTS)

@@ -1,4 +1,4 @@
-"""From one sampling rate to another, through soxr at its very high quality."""
+"""Resampling of audio with soxr at its very high quality setting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resampled_frames(frames: int, old: int, new: int) -> int:
 def resample(audio: Audio, rate: int) -> Audio:
     """The same sound at `rate` Hz, of exactly `resampled_frames` frames.
 
-    Linear phase; what lies above the lower of the two Nyquist frequencies is below −80 dB, and up
+    The phase is linear. Content above the lower of the two Nyquist frequencies is below −80 dB; up
     to nine tenths of it the level changes by less than 0.002 dB. Equal input gives equal bytes.
     """
     if rate == audio.rate:

@@ -1,8 +1,8 @@
-"""Long things cut into overlapping windows and joined again; sound put into sound without a click.
+"""Overlapping tiles for long tensors, and splices of one sound into another without a click.
 
-`split` and `join` are for what a network computes piece by piece: a halo as wide as its reach makes
-each core exact, so nothing is blended. `crossfade` and `splice` are for two recordings of the same
-music that differ a little. Importing this file imports no torch.
+`split` and `join` are for networks that run piece by piece: a halo as wide as the receptive field
+makes each core exact, so no blending is needed. `crossfade` and `splice` are for two recordings of
+the same music that differ slightly. Importing this file imports no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A core [start, stop) inside the window [window_start, window_stop) it is computed from."""
+    """A core [start, stop) and the window [window_start, window_stop) that it is computed from."""
 
     start: int
     stop: int
@@ -30,7 +30,7 @@ class Tile:
 def split(total: int, core: int, halo: int) -> tuple[Tile, ...]:
     """Tiles whose cores cover [0, total) in order, each at most `core` long.
 
-    A window reaches `halo` beyond its core on both sides, except where the whole ends.
+    A window extends `halo` beyond its core on both sides, but never outside [0, total).
     """
     if total < 0 or core < 1 or halo < 0:
         raise ValueError(f"cannot split {total} into cores of {core} with halos of {halo}")
@@ -41,9 +41,9 @@ def split(total: int, core: int, halo: int) -> tuple[Tile, ...]:
 def join(pieces: Iterable[Tensor], tiles: Sequence[Tile], scale: int = 1) -> Tensor:
     """The cores of `pieces`, one after the other along the last dimension.
 
-    A piece is what was computed from a tile's window: [..., scale · window length]. One piece at a
-    time is held beside the result, which lies where the first piece lies. Raises ValueError where
-    pieces and tiles do not belong together.
+    A piece is what was computed from a tile's window: [..., scale · window length]. Only one piece
+    at a time is held beside the result, which is on the device of the first piece. Raises
+    ValueError if pieces and tiles do not match.
     """
     out: Tensor | None = None
     for piece, tile in zip(pieces, tiles, strict=True):
@@ -62,8 +62,8 @@ def join(pieces: Iterable[Tensor], tiles: Sequence[Tile], scale: int = 1) -> Ten
 def crossfade(a: Tensor, b: Tensor, n: int) -> Tensor:
     """`a`, then `b`; the last `n` samples of `a` turn into the first `n` of `b`.
 
-    [..., p] and [..., q] → [..., p + q − n]. Both gains are linear and sum to 1 (equal gain), as
-    suits signals that resemble each other; neither reaches 0 or 1 within the fade.
+    [..., p] and [..., q] → [..., p + q − n]. Both gains are linear and sum to 1 (equal gain), which
+    suits similar signals; neither reaches 0 or 1 within the fade.
     """
     if not 0 <= n <= min(a.shape[-1], b.shape[-1]):
         raise ValueError(f"a fade of {n} does not fit into {a.shape[-1]} and {b.shape[-1]}")
@@ -84,19 +84,19 @@ def splice(
     fade_seconds: float,
     known: tuple[int, int] | None = None,
 ) -> Audio:
-    """`generated` inside [start_sample, stop_sample), `source` outside of it, bit for bit.
+    """`generated` inside [start_sample, stop_sample), and `source`, bit for bit, outside of it.
 
-    The cross-fades lie inside the region, at its edges, so the outside is the source's own
-    samples. A fade lasts `fade_seconds`, at most half the region (all of it where there is one
-    edge only); there is none where the region touches an end of the song, and with 0 s the cut is
+    The cross-fades lie inside the region, at its edges, so that the source is unchanged outside.
+    A fade lasts `fade_seconds`, but at most half the region (the whole region if it has only one
+    inner edge). There is no fade where the region touches an end of the song; with 0 s the cut is
     hard.
 
-    known: the samples [first, last) of `source` that are the recording; the rest is padding for
-    outpainting. Left open, all of it is. Where the recording stops at the region's edge there is
+    known: the samples [first, last) of `source` that belong to the recording; the rest is padding
+    for outpainting. None: all of them. If the recording stops at the edge of the region, there is
     nothing to fade from: `generated` then starts from the recording's last value, and the step
-    between the two dies away over the fade, instead of a dip into silence.
+    between the two decays over the fade instead of dipping into silence.
 
-    Raises ValueError where rates, channels, lengths or the region do not belong together.
+    Raises ValueError if rates, channels, lengths and the region do not match.
     Source: ACE-Step 1.5, waveform splice; the shape of the fade is our own.
     """
     total = generated.frames
@@ -122,7 +122,7 @@ def splice(
 
 
 def _continued(made: Tensor, kept: Tensor, first: int, last: int) -> Tensor:
-    """`kept`, and beyond its ends what was made, shifted to begin where the recording ends."""
+    """`kept`, with `made` before and after the recording, shifted to join it without a step."""
     if (first, last) == (0, kept.shape[1]) or first >= last:
         return kept
     out = kept.clone()

@@ -1,4 +1,4 @@
-"""An audio file that is open: what its header says, and its samples block by block. No torch."""
+"""An open audio file: the properties in its header, and its samples block by block. No torch."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Block: TypeAlias = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A file that is open.
+    """An open audio file.
 
     rate      Hz
-    places    which loudspeaker each channel is for
-    promised  frames, as its header says; None where that does not know
-    slack     frames that may be missing of them
+    places    the loudspeaker of each channel
+    promised  number of frames according to its header; None if the header does not give it
+    slack     how many of these frames may be missing
     floating  whether its samples are floating point, without lossy coding
-    whole     whether they are exact: neither lossy nor floating point
-    remarks   what is odd about the file, and what is done about it
-    blocks    what is left of it, [n, channels] at a time; raises InvalidSource
+    whole     whether its samples are exact: neither lossy nor floating point
+    remarks   what is unusual about the file, and how it is handled
+    blocks    the rest of the file, in blocks [n, channels]; raises InvalidSource
     """
 
     rate: int

@@ -1,7 +1,7 @@
-"""Words inside audio files: a title, a comment, and how the sound was made.
+"""Tags in audio files: title, artist, comment, and a record of how the sound was generated.
 
-wav and mp3 hold ID3 2.4 frames, flac, ogg and opus Vorbis comments, m4a atoms of its own. Equal
-tags give equal bytes.
+wav and mp3 use ID3 2.4 frames; flac, ogg and opus use Vorbis comments; m4a uses its own atoms.
+Equal tags give equal bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROVENANCE = "HEADROOM"
 
 TITLE, ARTIST, COMMENT = "title", "artist", "comment"
 _FRAMES: Mapping[str, str] = MappingProxyType({TITLE: "TIT2", ARTIST: "TPE1", COMMENT: "COMM"})
-_id3: Any = mutagen.id3  # its classes have no types
+_id3: Any = mutagen.id3  # its classes are untyped
 _mp4: Any = mutagen.mp4
 _ATOMS: Mapping[str, str] = MappingProxyType(
     {TITLE: "\xa9nam", ARTIST: "\xa9ART", COMMENT: "\xa9cmt"}
@@ -39,10 +39,10 @@ _UTF_8 = 3
 
 
 def write_tags(path: str | Path, tags: Mapping[str, str]) -> None:
-    """Write into an audio file, in place: `title`, `artist`, `comment`, and names in capitals.
+    """Write tags into an audio file, in place: `title`, `artist`, `comment`, and uppercase names.
 
-    What cannot stand in a tag (a zero byte, half of a surrogate pair) is left out of a value.
-    Raises OSError where the file cannot be changed, ValueError for any other name.
+    Characters that a tag cannot hold (NUL, lone surrogates) are removed from the values. Raises
+    OSError if the file cannot be changed, ValueError for any other name.
     """
     for name in tags:
         if name not in _FRAMES and not (name.isascii() and name.isalnum() and name.isupper()):
@@ -63,10 +63,10 @@ def write_tags(path: str | Path, tags: Mapping[str, str]) -> None:
 
 
 def read_tags(path: str | Path, field: str = "source_audio") -> dict[str, str]:
-    """The tags of an audio file: `title`, `artist`, `comment`, all others in capitals.
+    """The tags of an audio file: `title`, `artist`, `comment`, and all others in uppercase.
 
-    Of several values of one name, the first. Raises InvalidSource for a file that is missing,
-    unreadable, or no audio file of a kind that holds tags.
+    If a name has several values, the first is returned. Raises InvalidSource for a file that is
+    missing, unreadable, or not an audio file of a kind that holds tags.
     """
     allowed = READABLE
     try:
@@ -86,7 +86,7 @@ def read_tags(path: str | Path, field: str = "source_audio") -> dict[str, str]:
 
 
 def _kind(path: Path) -> type[mutagen.FileType] | None:
-    """By the first bytes: names of files being written say nothing."""
+    """The kind of file, by its first bytes: names of files being written do not tell it."""
     with path.open("rb") as file:
         head = file.read(64)
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":

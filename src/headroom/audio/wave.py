@@ -1,4 +1,4 @@
-"""Audio: samples and their rate. Importing this file imports no torch."""
+"""The type `Audio`: samples in memory and their rate. Importing this file imports no torch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Audio:
     """Sound in memory.
 
     samples  float32 [channels, frames] on the host, nominally within ±1
-    rate     frames a second, Hz
+    rate     frames per second, Hz
 
-    Raises ValueError for another shape or type, or for a rate that is not above 0.
+    Raises ValueError for any other shape or type, and for a rate that is not positive.
     """
 
     samples: Tensor
@@ -46,7 +46,7 @@ class Audio:
 
     @property
     def frames(self) -> int:
-        """Samples of one channel."""
+        """Number of samples in one channel."""
         return int(self.samples.shape[1])
 
     @property
@@ -62,9 +62,9 @@ class Audio:
         *,
         force: bool = False,
     ) -> Path:
-        """Write to a file, whose name decides the format; see `headroom.audio.encode.write`.
+        """Write to a file, in the format given by its name; see `headroom.audio.encode.write`.
 
-        A file that is there is replaced with `force`; without it, InvalidOutput is raised.
+        With `force` an existing file is replaced; without it, InvalidOutput is raised.
         """
         from headroom.audio.encode import write
 
@@ -72,9 +72,10 @@ class Audio:
 
 
 def stereo(audio: Audio) -> Audio:
-    """Two channels: mono twice, more than two mixed down by ITU-R BS.775 as those of a WAV file.
+    """The audio in two channels: mono is duplicated; more than two are mixed by ITU-R BS.775.
 
-    A mix beyond full scale is divided by its peak.
+    Channels are assumed to be in the order of a WAV file. A mix that exceeds full scale is divided
+    by its peak.
     """
     if audio.channels == 1:
         return Audio(audio.samples.repeat(2, 1), audio.rate)
@@ -89,7 +90,7 @@ def stereo(audio: Audio) -> Audio:
 
 
 def clamped(audio: Audio) -> Audio:
-    """Samples outside ±1 set to ±1."""
+    """The audio with samples outside ±1 clipped to ±1."""
     return Audio(audio.samples.clamp(-1.0, 1.0), audio.rate)
 
 
@@ -99,7 +100,7 @@ def silent(audio: Audio) -> bool:
 
 
 def pad(audio: Audio, before: float, after: float) -> Audio:
-    """Zeros around the audio, in seconds (rounded to whole frames): room for outpainting."""
+    """The audio with zeros before and after, in seconds (rounded to frames), for outpainting."""
     if not (before >= 0 and after >= 0):
         raise ValueError(f"padding is 0 s or more, not {before} s and {after} s")
     left, right = round(before * audio.rate), round(after * audio.rate)
