@@ -1,4 +1,4 @@
-"""What is put right after a step or after the run: repaint, wavelet correction, retake.
+"""Corrections of latents after a step or a run: repaint injection, wavelet correction, retake.
 
 Source: the released ACE-Step 1.5 sampler; DCW, Yu et al. 2026 (arXiv:2604.16044), one
 level of a discrete wavelet along time.
@@ -25,7 +25,7 @@ DcwMode = Literal["low", "high", "double", "pix"]
 
 
 def frame_mask(lengths: Sequence[int], frames: int, device: torch.device | None = None) -> Tensor:
-    """1 on each item's own frames, 0 in its padding: fp32 [B, T, 1]."""
+    """A mask of 1 on each item's own frames and 0 in its padding: fp32 [B, T, 1]."""
     return soft_mask([(0, n) for n in lengths], lengths, frames, 0, device)
 
 
@@ -36,9 +36,9 @@ def soft_mask(
     ramp: int,
     device: torch.device | None = None,
 ) -> Tensor:
-    """1 inside each region, linear ramps just outside it, 0 elsewhere: fp32 [B, T, 1].
+    """A mask of 1 inside each region, linear ramps just outside it, 0 elsewhere: fp32 [B, T, 1].
 
-    A ramp has `ramp` frames, or as many as there are before the item ends, and values i/(n + 1):
+    A ramp has `ramp` frames, or fewer if the item ends sooner, with the values i/(n + 1), which are
     neither 0 nor 1. An empty region gives zeros.
     """
     rows = [
@@ -56,12 +56,12 @@ def injection(
     levels: Sequence[float],
     last_too: bool = True,
 ) -> Correction:
-    """After each of the first round(ratio·N) steps the kept frames are the source at that level.
+    """After each of the first round(ratio·N) steps, reset the kept frames to the noised source.
 
-    source, noise [B, T, C] (zero in the padding; noise is the one the run began with), region
+    source, noise [B, T, C] (zero in the padding; noise is the run's starting noise), region
     [B, T, 1] (1 where new), levels: the noise level after each step, `schedule.times[1:]` or
-    `base_levels(schedule)`. Put it after `dcw` in the order of corrections. `last_too=False` leaves
-    the last step as it is, as the turbo variants do, so that `blend` has two sides to blend.
+    `base_levels(schedule)`. This correction comes after `dcw`. `last_too=False` skips the last
+    step, as the turbo variants do, so that `blend` has two sides to blend.
     """
     last = min(round(ratio * len(levels)), len(levels) - (not last_too))
     free = region > 0
@@ -75,7 +75,7 @@ def injection(
 
 
 def blend(x: Tensor, source: Tensor, soft: Tensor) -> Tensor:
-    """m·x + (1 − m)·source after the last step, m from `soft_mask`; exact where m is 0 or 1."""
+    """m·x + (1 − m)·source, after the last step; m from `soft_mask`, exact where m is 0 or 1."""
     return soft * x + (1 - soft) * source
 
 
@@ -89,12 +89,13 @@ def dcw(
 ) -> Correction:
     """Differential correction in the wavelet domain: push x's bands away from the clean estimate.
 
-    With x̂ = x_before − t_k·v and d = x_after − x̂, x_after gains, by mode: low: t·scale·low(d);
-    high: (1 − t)·scale·high(d); double: t·scale·low(d) + (1 − t)·high_scale·high(d); pix: scale·d,
-    no transform. `valid` is `frame_mask` of a ragged batch: a wavelet reaches from an item's last
-    frames into its padding, which has to be emptied again. `wavelet`: one of `WAVELETS`.
+    With x̂ = x_before − t_k·v and d = x_after − x̂, the term added to x_after depends on the mode:
+    low: t·scale·low(d); high: (1 − t)·scale·high(d); double: t·scale·low(d) +
+    (1 − t)·high_scale·high(d); pix: scale·d, without a transform. `valid` is `frame_mask` of a
+    ragged batch: a wavelet spreads an item's last frames into its padding, which must be zeroed
+    again. `wavelet`: one of `WAVELETS`.
 
-    Raises InvalidRequest for a mode or wavelet that is not there.
+    Raises InvalidRequest for an unknown mode, or a wavelet that is unknown or not available.
     """
     gains = _gains(mode, scale, high_scale)
     taps = None if wavelet == HAAR or mode == "pix" else filters(wavelet)
@@ -116,7 +117,7 @@ def dcw(
 def haar(x: Tensor) -> tuple[Tensor, Tensor]:
     """One orthonormal Haar level along time: [B, T, C] -> low, high [B, ceil(T/2), C].
 
-    An odd T is continued with one zero frame.
+    An odd T is padded with one zero frame.
     """
     if x.shape[1] % 2:
         x = torch.nn.functional.pad(x, (0, 0, 0, 1))
@@ -133,7 +134,7 @@ def unhaar(low: Tensor, high: Tensor, frames: int) -> Tensor:
 def analysed(x: Tensor, taps: Filters) -> tuple[Tensor, Tensor]:
     """One level of a wavelet along time: [B, T, C] -> low, high [B, (T + taps - 1) // 2, C].
 
-    Beyond its ends x is continued with zero frames.
+    x is padded with zero frames at both ends.
     """
     frames, count = x.shape[1], (x.shape[1] + taps.taps - 1) // 2
     x = torch.nn.functional.pad(x, (0, 0, taps.taps - 2, 2 * count - frames))
@@ -158,7 +159,7 @@ def joined(low: Tensor, high: Tensor, taps: Filters, frames: int) -> Tensor:
 
 
 def retake(noise: Tensor, second: Tensor, variance: float) -> Tensor:
-    """cos(πv/2)·noise + sin(πv/2)·second: v = 0 is the take itself, v = 1 another one."""
+    """cos(πv/2)·noise + sin(πv/2)·second: v = 0 is the original take, v = 1 an independent one."""
     if not 0 <= variance <= 1:
         raise InvalidRequest("retake_variance", variance, "a number from 0 to 1")
     angle = math.pi * variance / 2

@@ -1,6 +1,6 @@
-"""Guidance: from a velocity with the condition and one without it, the velocity to follow.
+"""Guidance rules (CFG, APG, ADG), which combine conditional and unconditional velocities.
 
-Every rule keeps zero padding zero and treats each item of a batch alone. Sources: CFG, Ho &
+Every rule keeps zero padding zero and treats each item of a batch independently. Sources: CFG, Ho &
 Salimans 2022 (arXiv:2207.12598); APG, Sadat et al. 2024 (arXiv:2410.02416), with the constants of
 ACE-Step 1.5; ADG, the angle rule on clean estimates of the released ACE-Step 1.5 sampler.
 """
@@ -26,7 +26,7 @@ _TINY = 1e-12
 
 
 class GuidanceRule(Protocol):
-    """(v_c, v_n, x [B, T, C], t, scale > 1) -> v. May hold the state of one run of one batch."""
+    """(v_c, v_n, x [B, T, C], t, scale > 1) -> v. It may hold the state of one run of one batch."""
 
     def __call__(self, v_c: Tensor, v_n: Tensor, x: Tensor, t: float, scale: float) -> Tensor: ...
 
@@ -49,10 +49,10 @@ def guide(
     schedule: Schedule,
     flags: Sequence[bool],
 ) -> Velocity:
-    """The guided velocity. Where `flags[k]` is false, or scale <= 1, only `single` is called.
+    """The guided velocity. If `flags[k]` is false, or scale <= 1, only `single` is called.
 
-    `flags` is `schedule.guided(…)`. Skipping the half without condition changes no number: the rule
-    would not be applied there, and its state would not move.
+    `flags` is `schedule.guided(…)`. Skipping the unconditional half does not change the result: the
+    rule would not be applied there, and its state would not change.
     """
     if scale <= 1:
         return single
@@ -67,7 +67,7 @@ def guide(
 
 
 def choose(name: str, like: Tensor) -> GuidanceRule:
-    """A rule with fresh state for one run over latents shaped and placed as `like` [B, T, C]."""
+    """A rule with fresh state for one run, over latents with the shape and device of `like`."""
     match name:
         case GuidanceName.APG:
             return Apg(torch.zeros_like(like, dtype=torch.float32))
@@ -83,7 +83,7 @@ def choose(name: str, like: Tensor) -> GuidanceRule:
 
 
 def look_ahead_rule(rule: GuidanceRule) -> GuidanceRule:
-    """The rule for Heun's second forward: plain CFG for APG, whose state moves once a step."""
+    """The rule for Heun's second forward pass: plain CFG for APG, whose state moves once a step."""
     return Cfg() if isinstance(rule, Apg) else rule
 
 
@@ -97,11 +97,11 @@ class Cfg:
 
 @dataclass(slots=True, eq=False)
 class Apg:
-    """Adaptive projected guidance: only what is orthogonal to v_c counts, bounded, with momentum.
+    """Adaptive projected guidance: projection orthogonal to v_c, bounded norm, and momentum.
 
     r ← (v_c − v_n) + momentum·r;  d = r·min(1, threshold/‖r‖);  v = v_c + (g − 1)·(d⊥ + eta·d∥),
-    norms and projection for each channel over time. `running` is r, fp32 [B, T, C], zero at the
-    start of a run and updated in place (its address never changes, which a captured graph needs).
+    with norms and projection per channel over time. `running` is r, fp32 [B, T, C], zero at the
+    start of a run and updated in place (captured graphs need its address to stay the same).
     """
 
     running: Tensor
@@ -119,7 +119,7 @@ class Apg:
         return v_c + (scale - 1) * across
 
     def reset(self) -> None:
-        """Ready for another run of the same shape."""
+        """Clear the state for another run of the same shape."""
         self.running.zero_()
 
 
@@ -129,8 +129,8 @@ class Adg:
 
     θ is the angle between x̂_c and x̂_n, w = g − 1 + 0.001, θ' = w·θ held within ±clip, and
     x̂ = cos θ'·x̂_c + (sin θ'/sin θ)·(the part of x̂_c − x̂_n orthogonal to x̂_n); v = (x − x̂)/t.
-    `keep_norm` gives x̂ the size of x̂_c, for each channel over time. `edge` keeps cos θ away from
-    ±1. At t = 0, where no velocity can be read off x̂, the rule is plain CFG.
+    `keep_norm` gives x̂ the norm of x̂_c, per channel over time. `edge` keeps cos θ away from ±1.
+    At t = 0, where x̂ does not determine a velocity, the rule is plain CFG.
     """
 
     clip: float | None = 3.14 / 6
@@ -159,7 +159,7 @@ class Adg:
         if self.clip is not None:
             turned = turned.clamp(-self.clip, self.clip)
         sin = theta.sin()
-        # Where x̂_c and x̂_n point the same way, sin θ'/sin θ is its limit, w.
+        # Where x̂_c and x̂_n are parallel, sin θ'/sin θ is replaced by its limit, w.
         stretch = torch.where(sin > 1e-3, turned.sin() / sin.clamp_min(1e-3), weight)
         apart = clean_c - clean_n
         across = apart - (apart * unit_n).sum(-1, keepdim=True) * unit_n
@@ -167,10 +167,10 @@ class Adg:
 
 
 def _orthogonal(d: Tensor, along: Tensor) -> Tensor:
-    """d without its component along `along`, for each channel over time; fp32 in and out."""
+    """d without its component along `along`, per channel over time; fp32 in and out."""
     wide = _wide(d)
     unit, rest = _unit(along.to(wide), 1), d.to(wide)
-    # Without fp64 a second pass takes out what rounding left of the first.
+    # Without fp64, a second pass removes what rounding left over from the first.
     for _ in range(1 if wide is torch.float64 else 2):
         rest = rest - (rest * unit).sum(1, keepdim=True) * unit
     return rest.to(d.dtype)
@@ -182,5 +182,5 @@ def _unit(x: Tensor, dim: int) -> Tensor:
 
 
 def _wide(x: Tensor) -> torch.dtype:
-    """fp64 where the device has it; Apple's GPUs have not."""
+    """fp64 if the device supports it (Apple's GPUs do not)."""
     return torch.float32 if x.device.type == "mps" else torch.float64

@@ -1,13 +1,13 @@
-"""Noise that is a function of a song's seed and of nothing else.
+"""Reproducible noise that depends on a song's seed only, not on the batch or the device.
 
-Every song has its own streams, one for each use, all keyed by its seed; no value depends on the
-batch, the device, the plan, or on how long the song is beyond the frame it belongs to.
+Every song has its own streams, one for each use, all keyed by its seed. No value depends on the
+batch, the device, the plan, or the length of the song beyond the frame that the value belongs to.
 
 The bits come from the counter-based Philox4x64-10 (Salmon et al., "Parallel random numbers: as
-easy as 1, 2, 3", 2011), whose stream NumPy promises to keep. NumPy makes no such promise for its
-normal variates, and torch none at all, so the Box-Muller transform is done here. It uses only what
-IEEE 754 rounds in one way (+, −, ×, ÷, √), with logarithm and sine as polynomials: the values are
-the same bits on every processor and operating system.
+easy as 1, 2, 3", 2011), whose stream NumPy guarantees. NumPy gives no such guarantee for its normal
+variates, and torch gives none at all, so the Box-Muller transform is done here. It uses only
+operations whose rounding IEEE 754 defines (+, −, ×, ÷, √), with polynomials for logarithm and sine:
+the values are identical, bit for bit, on every processor and operating system.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _HALF_PI = 1.5707963267948966
 class Stream(IntEnum):
     """What a stream is for. The numbers are part of the key: never renumber."""
 
-    NOISE = 0  # where a run starts
+    NOISE = 0  # the start of a run
     SDE = 1  # fresh noise of step k
     ENCODE = 2  # sampling the VAE's posterior of the source
-    REFERENCE = 3  # the same of the timbre reference
+    REFERENCE = 3  # the same for the timbre reference
     RETAKE = 4  # the second noise of a retake (keyed by the retake seed)
     SHEET = 5  # uniforms of the language model: text
     CODES = 6  # … and audio codes
@@ -54,7 +54,7 @@ def draw(
 ) -> Tensor:
     """Standard normal noise [B, T, C], fp32 on the host, T = max(lengths), zero past each length.
 
-    `step` tells the streams of one use apart (SDE: the step's index). Values are laid out frame by
+    `step` distinguishes the streams of one use (SDE: the step's index). Values are drawn frame by
     frame, so a longer song begins with the values of a shorter one. Raises InvalidRequest for a
     seed outside 0 … 2^64 − 1.
     """
@@ -66,15 +66,15 @@ def draw(
 
 
 def uniforms(seeds: Sequence[int], count: int, stream: Stream, step: int = 0) -> Tensor:
-    """Uniform values [B, count] in [0, 1), fp32 on the host; a longer row begins as a shorter one.
+    """Uniform values [B, count] in [0, 1), fp32 on the host; a shorter row is a prefix of a longer.
 
-    `step` tells the streams of one use apart. Raises InvalidRequest as `draw` does.
+    `step` distinguishes the streams of one use. Raises InvalidRequest as `draw` does.
     """
     out = torch.empty(len(seeds), count)
     for row, seed in zip(out, seeds, strict=True):
         key = np.array(_key(seed, stream, step), dtype=np.uint64)
         bits = np.random.Philox(key=key).random_raw(count)
-        # 24 bits, so that fp32 holds each exactly and none is rounded up to 1.
+        # 24 bits, so that each value is exact in fp32 and none is rounded up to 1.
         row.copy_(torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)))
     return out
 
@@ -82,9 +82,9 @@ def uniforms(seeds: Sequence[int], count: int, stream: Stream, step: int = 0) ->
 def official(
     seed: int, frames: int, channels: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """The noise the ACE-Step reference draws itself: [1, T, C], the values of `dtype`, as fp32.
+    """The noise that the ACE-Step reference draws: [1, T, C], drawn in `dtype`, returned as fp32.
 
-    It depends on the device and the dtype, and on torch's generator staying as it is.
+    It depends on the device, the dtype, and the implementation of torch's generator.
     """
     generator = torch.Generator(device=device).manual_seed(seed)
     noise = torch.randn(1, frames, channels, generator=generator, device=device, dtype=dtype)
@@ -100,7 +100,7 @@ def _key(seed: int, stream: Stream, step: int) -> tuple[int, int]:
 
 
 def _normal(key: tuple[int, int], count: int) -> npt.NDArray[np.float32]:
-    """`count` standard normal values; the first n are the same for every count >= n."""
+    """`count` standard normal values; the first n are the same for any count >= n."""
     pairs = (count + 1) // 2
     bits = np.random.Philox(key=np.array(key, dtype=np.uint64)).random_raw(2 * pairs)
     unit = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # [0, 1), exact
@@ -122,7 +122,7 @@ def _log(u: Doubles) -> Doubles:
 
 
 def _turn(u: Doubles) -> tuple[Doubles, Doubles]:
-    """cos and sin of 2πu: to the nearest quarter turn exactly, then Taylor on ±π/4."""
+    """cos and sin of 2πu: exact reduction to the nearest quarter turn, then Taylor on ±π/4."""
     quarter = np.rint(4.0 * u)
     angle = (4.0 * u - quarter) * _HALF_PI
     square = angle * angle

@@ -1,4 +1,4 @@
-"""How a repaint meets what surrounds it: three presets, as numbers. No torch.
+"""Repaint presets: how the new part joins the audio around it, as numbers. No torch.
 
 Source: the released ACE-Step 1.5 sampler.
 """
@@ -12,11 +12,11 @@ from headroom.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True)
 class RepaintPreset:
-    """How hard the kept part is held.
+    """How strictly the kept part is preserved.
 
-    injection: share of the steps after which the kept frames are put back; blend_frames: frames of
-    the ramp just outside each edge (0: no blend); crossfade: seconds of fade where source samples
-    replace decoded ones (None: no splice).
+    injection: fraction of the steps after which the kept frames are restored; blend_frames: length
+    of the ramp just outside each edge, in frames (0: no blend); crossfade: seconds of fade where
+    source samples replace decoded ones (None: no splice).
     """
 
     injection: float
@@ -25,7 +25,10 @@ class RepaintPreset:
 
 
 def repaint_preset(mode: str, strength: float = 0.5) -> RepaintPreset:
-    """conservative, balanced (by `strength`: 0 holds as conservative, 1 lets go), aggressive."""
+    """The preset of a mode: conservative, balanced or aggressive.
+
+    `strength` matters for balanced only: 0 preserves as much as conservative, 1 nothing.
+    """
     if not 0 <= strength <= 1:
         raise InvalidRequest("repaint_strength", strength, "a number from 0 to 1")
     hold = 1 - strength

@@ -1,8 +1,8 @@
-"""Samplers: from noise to data along a schedule. x and every update are fp32.
+"""Samplers (Euler, Heun, SDE), which take x from noise to data along a schedule.
 
-One loop serves all three. At step k a sampler asks for v at t = times[k], steadies it if asked
-to, moves x to the next time, and hands the result through the corrections in their order.
-Source: the released ACE-Step 1.5 sampler; Heun's method is the explicit trapezoidal rule.
+x and every update are fp32. One loop serves all three samplers. At step k a sampler gets v at
+t = times[k], optionally steadies it, moves x to the next time, and applies the corrections in
+order. Source: the released ACE-Step 1.5 sampler; Heun's method is the explicit trapezoidal rule.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _TINY = 1e-10  # added to norms, as in the reference
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """Two optional ways to calm a velocity; 0 switches each off.
+    """Two optional ways to limit sudden changes of a velocity; 0 switches each off.
 
-    norm_clamp τ: v ← v·min(1, τ‖x‖ / ‖v‖), norms over (T, C) of each item.
-    ema α: v ← (1 − α)·v + α·(the velocity of the step before).
+    norm_clamp τ: v ← v·min(1, τ‖x‖ / ‖v‖), with norms over (T, C) of each item.
+    ema α: v ← (1 − α)·v + α·(the velocity of the previous step).
     """
 
     norm_clamp: float = 0.0
@@ -63,7 +63,7 @@ def euler(
     correct: Sequence[Correction] = (),
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """x ← x − (t_k − t_{k+1})·v, one forward a step. x [B, T, C] -> [B, T, C]."""
+    """x ← x − (t_k − t_{k+1})·v, one forward pass per step. x [B, T, C] -> [B, T, C]."""
 
     def move(k: int, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return x - (schedule.times[k] - schedule.times[k + 1]) * v, v
@@ -82,11 +82,12 @@ def heun(
     correct: Sequence[Correction] = (),
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Euler to t_{k+1}, then again with the mean of both ends' velocities: two forwards a step.
+    """Euler to t_{k+1}, then the step again with the mean velocity of both ends.
 
-    `look_ahead` gives the second velocity and is called with index k + 1 for step k (default: the
-    same function); give it plain CFG where `velocity` is guided by APG, whose state moves once a
-    step. `last_too=False` leaves the last step to Euler, as the turbo variants do.
+    There are two forward passes per step. `look_ahead` gives the second velocity and is called with
+    index k + 1 for step k (default: the same function); pass plain CFG if `velocity` is guided by
+    APG, whose state advances once a step. `last_too=False` uses Euler for the last step, as the
+    turbo variants do.
     """
     ahead = look_ahead or velocity
 
@@ -114,7 +115,7 @@ def sde(
 ) -> Tensor:
     """x̂ = x − t_k·v, then x ← t'·ε + (1 − t')·x̂ with t' = levels[k] and ε = fresh(k).
 
-    `fresh(k)` is [B, T, C] on x's device, zero in the padding; it is not asked for where t' is 0.
+    `fresh(k)` is [B, T, C] on x's device, zero in the padding; it is not called if t' is 0.
     `levels` is `turbo_levels(schedule)` or `base_levels(schedule)`.
     """
 
@@ -127,7 +128,7 @@ def sde(
 
 
 def turbo_levels(schedule: Schedule) -> tuple[float, ...]:
-    """The noise level after each step: the schedule's own next time."""
+    """The noise level after each step: the next time of the schedule."""
     return schedule.times[1:]
 
 
@@ -142,10 +143,10 @@ def renoise(clean: Tensor, noise: Tensor, level: float) -> Tensor:
 
 
 def switched(first: Velocity, second: Velocity, step: int) -> Velocity:
-    """`first` below index `step`, `second` from there on: cover strength as a step switch.
+    """`first` below index `step`, `second` from there on: implements cover strength.
 
-    Heun's second forward belongs to step k but is called with index k + 1: give `look_ahead` a
-    switch at `step + 1`.
+    Heun's second forward pass belongs to step k but is called with index k + 1: for `look_ahead`,
+    pass a switch at `step + 1`.
     """
     return lambda x, k: first(x, k) if k < step else second(x, k)
 

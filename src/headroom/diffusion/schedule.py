@@ -1,6 +1,7 @@
-"""The times a run visits: noise level t from 1 (noise) down to 0 (data). Python floats, no torch.
+"""Sampling schedules: the noise levels t of a run, from 1 (noise) down to 0 (data).
 
-Flow matching: x_t = t·noise + (1 − t)·data, and the network predicts v = noise − data.
+They are Python floats, without torch. Flow matching: x_t = t·noise + (1 − t)·data, and the network
+predicts v = noise − data.
 Source: ACE-Step 1.5 (arXiv:2602.00744) and its released sampler.
 """
 
@@ -22,7 +23,7 @@ TURBO_TABLES: dict[float, tuple[float, ...]] = {
 }
 TURBO_TIMES: tuple[float, ...] = tuple(sorted({t for row in TURBO_TABLES.values() for t in row}))
 TURBO_CUSTOM_MOST = 20
-_TOLERANCE = 1e-9  # of a comparison with t: 0.1 + 0.2 is still 0.3
+_TOLERANCE = 1e-9  # for comparisons with t: 0.1 + 0.2 counts as 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class Schedule:
 
 
 class CustomTimes(Enum):
-    """How a variant reads a list of times that a person wrote."""
+    """How a model variant interprets a list of times given by the user."""
 
-    SNAP = "snap"  # turbo: each to the nearest published time, then 0
-    FREE = "free"  # turbo-continuous: as written, then 0
-    GIVEN = "given"  # base and sft: as written, the last one is the end point
+    SNAP = "snap"  # turbo: each snaps to the nearest published time; 0 is appended
+    FREE = "free"  # turbo-continuous: as given; 0 is appended
+    GIVEN = "given"  # base and sft: as given; the last one is the end point
 
 
 def linear(steps: int, shift: float) -> Schedule:
@@ -61,9 +62,9 @@ def linear(steps: int, shift: float) -> Schedule:
 
 
 def turbo(steps: int, shift: float) -> Schedule:
-    """The published table for 8 steps and shift 1, 2 or 3; the same formula for any other pair.
+    """The published table for 8 steps and shift 1, 2 or 3; the formula of `linear` otherwise.
 
-    The reference plays the table whatever is asked for; here the asked steps and shift count.
+    The reference always uses a table; here the requested steps and shift are respected.
     """
     _check_steps(steps, shift)
     if steps == 8 and shift in TURBO_TABLES:
@@ -72,10 +73,10 @@ def turbo(steps: int, shift: float) -> Schedule:
 
 
 def custom(timesteps: Sequence[float], rule: CustomTimes) -> Schedule:
-    """A schedule a person wrote. Raises InvalidRequest for a list the rule cannot read.
+    """A schedule from a list of times given by the user. Raises InvalidRequest if it is invalid.
 
-    For SNAP and FREE trailing zeros are dropped, 1 to 20 values must remain, and 0 ends the run.
-    Two values that snap to the same time stay two steps, as in the reference.
+    For SNAP and FREE, trailing zeros are dropped, 1 to 20 values must remain, and 0 is appended.
+    Two values that snap to the same time remain two steps, as in the reference.
     """
     times = tuple(timesteps)
     _check_times(times, "numbers from 1 down to 0, none above the one before it")
@@ -92,10 +93,10 @@ def custom(timesteps: Sequence[float], rule: CustomTimes) -> Schedule:
 
 
 def truncate(schedule: Schedule, cover_noise_strength: float) -> Schedule:
-    """The part of the schedule that is left when a run starts from a source instead of noise.
+    """The rest of the schedule for a run that starts from a noised source instead of pure noise.
 
-    Strength n > 0 starts at the time nearest to 1 − n (the end point is no start; of two equally
-    near the earlier); the start is then x = t_0·noise + (1 − t_0)·source. n = 0 changes nothing.
+    Strength n > 0 starts at the time nearest to 1 − n (never at the end point; a tie goes to the
+    earlier step), with x = t_0·noise + (1 − t_0)·source. n = 0 changes nothing.
     """
     _check_fraction("cover_noise_strength", cover_noise_strength)
     if cover_noise_strength == 0:
@@ -106,16 +107,16 @@ def truncate(schedule: Schedule, cover_noise_strength: float) -> Schedule:
 
 
 def cover_switch(schedule: Schedule, strength: float) -> int:
-    """The first step K = int(N·a) that runs on the second condition; N means none does.
+    """The first step K = int(N·a) that uses the second condition; K = N means that none does.
 
-    Give it the truncated schedule: K counts the steps that are really run.
+    Pass the truncated schedule: K counts the steps that are actually run.
     """
     _check_fraction("audio_cover_strength", strength)
     return int(schedule.steps * strength)
 
 
 def guided(schedule: Schedule, start: float, end: float) -> tuple[bool, ...]:
-    """Whether guidance acts at each of the N + 1 times: start <= t <= end, on t itself.
+    """Whether guidance applies at each of the N + 1 times: start <= t <= end, in terms of t.
 
     t runs from 1 to 0, so [0, 0.5] is the *second* half of a run. The flag of the end point is for
     samplers that look ahead (Heun). Raises InvalidRequest unless 0 <= start <= end <= 1.

@@ -1,6 +1,6 @@
-"""Discrete wavelets by name, and their filters as numbers. No torch.
+"""Discrete wavelets by name, and the coefficients of their filters. No torch.
 
-Haar's are written here; those of the others come from PyWavelets, an extra.
+Haar's are defined here; the others come from PyWavelets, an optional dependency.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WAVELETS = (
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The four filters of a wavelet, equally long: an even number of taps."""
+    """The four filters of a wavelet, all of the same, even number of taps."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -42,8 +42,8 @@ class Filters:
 
 
 def check_wavelet(name: str) -> None:
-    """Raise InvalidRequest for a wavelet whose filters are not at hand; the sentence says how to
-    get them."""
+    """Raise InvalidRequest for a wavelet whose filters are not available; the message says how to
+    install them."""
     if name not in WAVELETS:
         raise InvalidRequest("dcw_wavelet", name, ", ".join(WAVELETS))
     if name != HAAR and find_spec("pywt") is None:
@@ -53,7 +53,7 @@ def check_wavelet(name: str) -> None:
 
 @cache
 def filters(name: str) -> Filters:
-    """The filters of a wavelet other than Haar's. Raises as `check_wavelet`."""
+    """The filters of a wavelet other than Haar's. Raises InvalidRequest as `check_wavelet` does."""
     check_wavelet(name)
     bank = import_module("pywt").Wavelet(name).filter_bank
     return Filters(*(tuple(float(tap) for tap in taps) for taps in bank))
