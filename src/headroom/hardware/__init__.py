@@ -1,5 +1,5 @@
-"""What the machine has: memory, speeds, features.
+"""Description of the machine for the planner: memory sizes, transfer and compute rates, features.
 
-In: a device and the settings. Out: a `Machine`, frozen numbers a plan is made from. `machine` is
-arithmetic without torch, `probe` asks the device.
+In: a device and the settings. Out: a `Machine`, a frozen set of numbers from which plans are made.
+`machine` is pure arithmetic without torch; `probe` queries the device.
 """

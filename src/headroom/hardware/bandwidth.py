@@ -1,7 +1,7 @@
-"""How fast a card is: measured once and remembered, or taken as cards of its size are.
+"""Speed of a card: measured once and cached, or assumed from the size of its memory.
 
-What is measured decides which plan is preferred, never what fits; so one measurement serves until
-the card, the driver's view of it or torch changes.
+The rates decide which plan is preferred, never what fits, so a measurement stays valid until the
+card, the driver's view of it, or torch changes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ MATRIX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Host to device and the device's own memory in bytes a second, products in operations."""
+    """Rates per second: bytes from host to device, bytes of device memory, operations of matrix
+    products."""
 
     copy: float | None
     memory: float | None
@@ -37,7 +38,7 @@ class Rates:
 
 
 def assumed(device: Device) -> Rates:
-    """What a card of its size is taken for; nothing of a host, which copies nothing."""
+    """The rates assumed for a card of this size; none for a host, which copies nothing."""
     if device.kind == "cpu":
         return Rates(None, None, None)
     like = card(device.total_memory() / GIB)
@@ -45,9 +46,9 @@ def assumed(device: Device) -> Rates:
 
 
 def measured(device: Device, folder: Path | None) -> Rates:
-    """Measured now, or read from the cache folder where this card was measured before.
+    """The measured rates, read from the cache folder if this card was measured before.
 
-    Without a folder nothing is remembered.
+    Without a folder nothing is cached.
     """
     if folder is None:
         return measure(device)
@@ -61,13 +62,14 @@ def measured(device: Device, folder: Path | None) -> Rates:
     log.debug("measured %s: %s", key, found)
     try:
         write_json(path, {**known, key: asdict(found)}, "cache_dir")
-    except InvalidOutput as error:  # a cache that cannot be written is measured again next time
+    except InvalidOutput as error:  # without a writable cache, the next run measures again
         log.debug("rates are not remembered: %s", error)
     return found
 
 
 def measure(device: Device) -> Rates:
-    """Copy from page-locked memory, copy on the device, product in its fast type: best of three."""
+    """Time a copy from page-locked memory, a copy on the device, and a matrix product in its fast
+    type; the best of three runs each."""
     fast = torch.bfloat16 if "bfloat16" in device.features() else torch.float32
     with device.inside(), torch.inference_mode():
         host = device.pin(torch.empty(COPY, dtype=torch.uint8))
@@ -93,7 +95,7 @@ def _best(device: Device, work: Callable[[], object]) -> float:
 
 
 def _rates(value: object) -> Rates | None:
-    """What was remembered of a card; None for anything that `measured` did not write."""
+    """The cached rates of a card; None for anything that `measured` did not write."""
     names = [field.name for field in fields(Rates)]
     if not isinstance(value, dict) or sorted(value) != sorted(names):
         return None

@@ -1,6 +1,6 @@
-"""The machine as far as a plan must know it: numbers, frozen, no torch.
+"""The type `Machine`: the numbers about a device and its host that a plan depends on. No torch.
 
-A simulated card is a Machine too. `probe.py` fills one in for the machine it runs on.
+A simulated card is a Machine too. `probe.py` creates one for the machine on which it runs.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from headroom.units import GIB, gib
 Kind = Literal["cuda", "mps", "xpu", "cpu", "simulated"]
 DType = Literal["float32", "bfloat16", "float16"]
 
-CONTEXT = GIB // 2  # what a driver takes of a cap before the first tensor
+CONTEXT = GIB // 2  # what a driver takes from a cap before the first tensor
 LEAST_RESERVE = GIB // 4
-HOST_RATE = 2e11  # operations a second of a desktop processor, where nobody measured
-HOST_MEMORY_RATE = 40e9  # bytes a second of its memory
+HOST_RATE = 2e11  # operations per second of a desktop processor, if not measured
+HOST_MEMORY_RATE = 40e9  # bytes per second of its memory
 RESERVE = 0.04
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the device computes well. `isa` names the CPU's vector extensions that were found."""
+    """The types and kernels a device is fast at. `isa` names the CPU's vector extensions."""
 
     bfloat16: bool = False
     float16: bool = False
@@ -34,20 +34,20 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A device and the host around it. Bytes, bytes per second; None where nobody measured.
+    """A device and its host, in bytes and bytes per second; None where not measured.
 
     kind            of device; "cpu" means that the host computes
-    total, free     memory of the device (of the host, where that computes)
-    cap             a limit somebody set below `total`
+    total, free     memory of the device (of the host, if the host computes)
+    cap             a limit set below `total`
     host_total, host_free  memory of the host
     cores           physical cores of the host
     copy_rate       host to device, pinned memory
     memory_rate     the device's own memory
-    matrix_rate     operations a second of a matrix product, in the type the device is fast at
-    host_rate       the same of the host; host_memory_rate: bytes a second of its memory
-    libraries       bytes that libraries take on the device beside live tensors, as measured
-    stands_for      where the host computes: bytes of the card that the settings name, whose tier
-                    holds though nothing here is as large or as small; None: they name none
+    matrix_rate     operations per second of a matrix product, in the device's fast type
+    host_rate       the same for the host; host_memory_rate: bytes per second of its memory
+    libraries       bytes that libraries use on the device besides live tensors, as measured
+    stands_for      if the host computes: bytes of the card named in the settings, whose tier is
+                    used whatever the host's memory; None: the settings name no card
     """
 
     name: str
@@ -86,32 +86,32 @@ class Machine:
 
     @property
     def limit(self) -> int:
-        """The bytes this machine may use at all: the cap where there is one."""
+        """The most bytes this machine may use: the cap if there is one, else all its memory."""
         return self.total if self.cap is None else min(self.cap, self.total)
 
     @property
     def card_bytes(self) -> int | None:
-        """The size by which a tier is found; None: there is no card, and no setting names one."""
+        """The size that determines the tier; None: there is no card, and the settings name none."""
         return self.limit if self.accelerated else self.stands_for
 
     @property
     def budget(self) -> int:
-        """Bytes a plan may use: min(limit − 0.5 GiB, free) less a reserve of 0.25 GiB or 4 %.
+        """Bytes a plan may use: min(limit − 0.5 GiB, free) minus a reserve of 0.25 GiB or 4 %.
 
-        The half GiB is the driver's context, which an accelerator takes before the first tensor;
-        a host has none. The one place where memory is held back.
+        The half GiB is the driver's context, which an accelerator allocates before the first
+        tensor; a host has none. Memory is held back only here.
         """
         taken = CONTEXT if self.accelerated else 0
         usable = min(self.limit - taken, self.free)
         return max(0, usable - max(LEAST_RESERVE, int(usable * RESERVE)))
 
     def describe(self) -> str:
-        """One line for a person."""
+        """A one-line summary for display."""
         cap = "" if self.cap is None else f", capped at {gib(self.cap)}"
         return f"{self.name} ({self.kind}): {gib(self.free)} of {gib(self.total)} free{cap}"
 
 
-# What cards of a size are taken for where nobody measured: (GiB, operations a second, bytes a
+# Rates assumed for cards of a size that were not measured: (GiB, operations per second, bytes per
 # second of their memory, host to device). They decide which plan is preferred, never what fits.
 ASSUMED: tuple[tuple[float, float, float, float], ...] = (
     (4, 8e12, 160e9, 6e9),
@@ -124,9 +124,9 @@ ASSUMED: tuple[tuple[float, float, float, float], ...] = (
 
 
 def card(gibibytes: float, host: Machine | None = None) -> Machine:
-    """A card of that size that nobody has here, all of it free, with the rates such cards have.
+    """A hypothetical card of a given size, all of it free, with the rates assumed for that size.
 
-    `host` gives the memory around it; left open, twice the card's and at least 16 GiB.
+    `host` gives the host memory; without it, twice the card's memory and at least 16 GiB.
     """
     size = round(gibibytes * GIB)
     _, matrix, memory, copy = next(row for row in ASSUMED if gibibytes <= row[0])
@@ -149,9 +149,9 @@ def card(gibibytes: float, host: Machine | None = None) -> Machine:
 
 
 def fast_dtype(machine: Machine) -> DType:
-    """The narrowest type this machine is fast at and the networks are exact enough in.
+    """The narrowest type that is fast on this machine and accurate enough for the networks.
 
-    bfloat16 on every accelerator that has it; on a CPU only with AMX or AVX512-BF16 (with plain
-    AVX512 a bfloat16 matrix product was measured at a quarter of the speed of float32).
+    bfloat16 on every accelerator that supports it; on a CPU only with AMX or AVX512-BF16 (with
+    plain AVX512, a bfloat16 matrix product was measured at a quarter of the speed of float32).
     """
     return "bfloat16" if machine.features.bfloat16 else "float32"

@@ -1,4 +1,4 @@
-"""Ask a device and its host what they have."""
+"""Queries a device and its host, and returns them as a `Machine`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KNOWN = frozenset({"bfloat16", "float16", "fp8", "flash"})
 
 
 def opened(settings: Settings, word: str = AUTO) -> Device:
-    """The device a word, or else the settings, name, capped as the settings say of its kind.
+    """The device named by `word`, or else by the settings, with the cap set for its kind.
 
-    Raises what `open_device` raises.
+    Raises the errors of `open_device`.
     """
     prepare_allocator(settings.alloc_conf)
     size = settings.vram_for("simulated")
@@ -34,15 +34,14 @@ def opened(settings: Settings, word: str = AUTO) -> Device:
 
 
 def machine_of(device: Device, settings: Settings) -> Machine:
-    """The machine around a device that `opened` gave, and the card that the settings name."""
+    """The machine of a device that `opened` returned, including the card named in the settings."""
     found = probe(device, settings.cache_dir)
     named = None if found.accelerated else settings.vram_for("simulated")
     return found if named is None else replace(found, stands_for=int(named * GIB))
 
 
 def probe(device: Device, cache_dir: Path | None = None) -> Machine:
-    """The machine around a device, as it is at this moment; its rates are remembered in
-    `cache_dir`, where there is one."""
+    """The current state of a device and its host; its rates are cached in `cache_dir`, if given."""
     memory = psutil.virtual_memory()
     found = device.features()
     rates = measured(device, cache_dir) if device.kind == "cuda" else assumed(device)
