@@ -1,9 +1,9 @@
-"""Where the seconds of a run went: parts that add up to its wall-clock time.
+"""Splits the seconds of a run into components that add up to its wall-clock time.
 
-A component is the work of its stages, without the time until their weights were there; that is
-part of what is left. The language model's time is what went by from its first stage to its last,
-and falls into three: the grammar (timed around each of its calls), what guidance costs (held
-against the same codes written without it), and the rest, which is token generation.
+A component's time is the work of its stages, without the wait for their weights; that wait belongs
+to the remainder. The language model's time runs from its first stage to its last and has three
+parts: the grammar (timed around each of its calls), the cost of guidance (compared with the same
+codes written without it), and the rest, which is token generation.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ LANGUAGE = (THINK, WRITE)
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Seconds. `generation`, `grammar` and `guidance` are the language model's, `lm` in all;
-    `loading`, `conditioning` and `rest` are what is beside the components, `other` in all.
+    """Seconds. `generation`, `grammar` and `guidance` are the language model's and add up to `lm`;
+    `loading`, `conditioning` and `rest` are outside the components and add up to `other`.
 
     guided        whether codes were written with guidance
-    guidance      None: they were, and nothing was there to hold them against
+    guidance      None: they were, but there was no run to compare them with
     steps         of denoising, all passes together
-    conditioning  stages that make what the DiT is given: sources, codes, text
+    conditioning  stages that prepare the DiT's inputs: sources, codes, text
     """
 
     wall: float
@@ -42,22 +42,22 @@ class Breakdown:
 
     @property
     def generation(self) -> float:
-        """The language model's time but grammar and guidance."""
+        """The language model's time without grammar and guidance."""
         return self.lm - self.grammar - (self.guidance or 0.0)
 
     @property
     def per_step(self) -> float:
-        """Seconds of a denoising step; 0 where there was none."""
+        """Seconds per denoising step; 0 if there was none."""
         return self.dit / self.steps if self.steps else 0.0
 
     @property
     def other(self) -> float:
-        """What is no component's."""
+        """The time that belongs to no component."""
         return self.wall - self.lm - self.dit - self.vae - self.save
 
     @property
     def rest(self) -> float:
-        """Of `other`: planning, reading the prompt's words, memory given back, this tool."""
+        """The rest of `other`: planning, tokenizing the prompt, freeing memory, this tool."""
         return self.other - self.loading - self.conditioning
 
     @property
@@ -79,9 +79,9 @@ def breakdown(
     steps: int = 0,
     guidance: float | None = None,
 ) -> Breakdown:
-    """Of the stages of a run that took `wall` seconds, `save` of them to write files.
+    """The breakdown of a run that took `wall` seconds, `save` of them to write files.
 
-    guidance  the share of the time of codes that goes to it, as `guidance_share` has it
+    guidance  the share of the codes' time spent on it, from `guidance_share`
     """
     speaking = [span for span in spans if span.stage in LANGUAGE]
     lm = 0.0
@@ -113,10 +113,10 @@ def is_guided(spans: Sequence[Span]) -> bool:
 
 
 def guidance_share(guided: Sequence[Span], plain: Sequence[Span]) -> float | None:
-    """The share of the time of codes, read and written with guidance, that the same codes take
-    less without it; None where there are none.
+    """The share of the time for codes with guidance that is saved when the same codes are written
+    without it; None where there are no codes.
 
-    Never less than nothing, whatever the clock says of two short runs.
+    Never negative, whatever the clock measured in two short runs.
     """
     (many, long), (few, short) = codes(guided), codes(plain)
     if not (many and few and long):
@@ -125,7 +125,7 @@ def guidance_share(guided: Sequence[Span], plain: Sequence[Span]) -> float | Non
 
 
 def codes(spans: Sequence[Span]) -> tuple[int, float]:
-    """Codes that were written, of all songs, and seconds for reading and writing them."""
+    """The number of codes written for all songs, and the seconds to read and write them."""
     written = [one for span in spans if span.stage == WRITE for one in span.wrote]
     return sum(one.drawn for one in written), _sum(one.reading + one.writing for one in written)
 

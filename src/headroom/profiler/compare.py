@@ -1,4 +1,4 @@
-"""Two files of the profiler beside each other, figure by figure, as ratios."""
+"""Compares two files of profiler results, figure by figure, as ratios."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from headroom.files import read_json
 from headroom.profiler.record import FORMAT
 from headroom.profiler.report import DASH, title
 
-NEGLIGIBLE = 0.0005  # seconds: a ratio of less says nothing
+NEGLIGIBLE = 0.0005  # seconds: ratios of shorter times are meaningless
 Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A file: where its figures are from, and each under its name (seconds, or bytes)."""
+    """One file: where its figures come from, and each figure by name (seconds, or bytes)."""
 
     path: Path
     mode: str
@@ -27,7 +27,7 @@ class Side:
 
 
 def read(path: Path) -> Side:
-    """A file that `--benchmark-output` wrote. Raises InvalidRequest."""
+    """Read a file that `--benchmark-output` wrote. Raises InvalidRequest."""
     allowed = "a file that `acestep profile --benchmark-output` wrote"
     try:
         found = read_json(path)
@@ -43,9 +43,9 @@ def read(path: Path) -> Side:
 
 
 def compared(a: Side, b: Side) -> str:
-    """A line a figure: in the first, in the second, and the second over the first.
+    """One line for each figure: in the first, in the second, and the second over the first.
 
-    Raises InvalidRequest for files of different modes, and of nothing in common.
+    Raises InvalidRequest for files of different modes, and for files with no figure in common.
     """
     if a.mode != b.mode:
         raise InvalidRequest("compare", str(b.path), f"a file of mode {a.mode}, as {a.path.name}")
@@ -77,7 +77,7 @@ def _about(found: Mapping[str, Any]) -> str:
 
 
 def _figures(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Every figure that can be held against another's, under a name of its own."""
+    """Every comparable figure, under a unique name."""
     for part in ("profile", "text"):
         if part in found:
             yield from _run(found[part], "")

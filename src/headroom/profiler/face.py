@@ -1,4 +1,4 @@
-"""Who is spoken to while something is measured."""
+"""The profiler's output channels: results on standard output, messages on standard error."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from headroom.runtime.events import Stop, Tell, never, tell_nobody
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """Results go to standard output, what is said on the way to standard error.
+    """Prints results to standard output and messages to standard error.
 
-    tell  hears what happens in runs that are not measured
-    stop  is asked whether to end
+    tell  receives the events of runs that are not measured
+    stop  is polled to learn whether to end
     """
 
     tell: Tell = tell_nobody
@@ -23,22 +23,22 @@ class Face:
     _known: set[str] = field(default_factory=set)
 
     def out(self, text: str) -> None:
-        """A result."""
+        """Print a result."""
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
 
     def say(self, line: str) -> None:
-        """A word on the way."""
+        """Print a message."""
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
     def once(self, line: str) -> None:
-        """A word that is said once only."""
+        """Print a message, unless it was printed before."""
         if line not in self._known:
             self._known.add(line)
             self.say(line)
 
     def notes(self, notes: Iterable[Note]) -> None:
-        """What differs from the request, each once."""
+        """Print the notes on what differs from the request, each only once."""
         for note in notes:
             self.once(f"note: {note.sentence()}")

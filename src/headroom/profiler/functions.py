@@ -1,5 +1,6 @@
-"""Which functions and which operators the time goes to; both slow down what they look at, so the
-run that is measured is another one.
+"""Finds the Python functions and torch operators that take the most time.
+
+Both tracers slow down the code they observe, so timings come from a separate run.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from headroom.device import Device
 from headroom.profiler.report import title
 
 TOP = 20
-SECONDS = 30.0  # of the song that operators are counted in, at most
+SECONDS = 30.0  # maximum length of the song that operators are traced in
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A function or an operator. Seconds: its own, and with all it calls; `device`: an
-    accelerator's own, where there is one."""
+    """A function or an operator. Seconds: its own, and including all it calls; `device`: its own
+    on the accelerator, if there is one."""
 
     name: str
     calls: int
@@ -30,14 +31,14 @@ class Row:
 
 
 def functions(work: Callable[[], object]) -> tuple[Row, ...]:
-    """Python's functions by their own time, the longest first."""
+    """Python functions by their own time, the longest first."""
     watch = cProfile.Profile()
     watch.runcall(work)
     return tuple(sorted(_rows(pstats.Stats(watch)), key=lambda row: -row.own)[:TOP])
 
 
 def operators(work: Callable[[], object], device: Device) -> tuple[Row, ...]:
-    """Torch's operators by their own time where the device computes, the longest first."""
+    """Torch operators by their own time on the computing device, the longest first."""
     from torch.profiler import ProfilerActivity, profile
 
     kinds = {ProfilerActivity.CPU}
@@ -59,7 +60,7 @@ def operators(work: Callable[[], object], device: Device) -> tuple[Row, ...]:
 
 
 def table(heading: str, rows: Sequence[Row]) -> str:
-    """As a person reads it."""
+    """The rows as a table for people."""
     device = any(row.device for row in rows)
     head = f"  {'Calls':>9}  {'Own (s)':>9}  {'Total (s)':>9}  "
     lines = [title(heading), head + (f"{'Device (s)':>10}  " if device else "") + "Name"]

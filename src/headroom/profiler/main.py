@@ -1,4 +1,4 @@
-"""What each mode does: it opens an engine, measures, and says what it found."""
+"""Runs a profiler mode: opens an engine, measures, and prints the findings."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from headroom.units import clock
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a mode found. `ok`: all of it was made; `stopped`: somebody ended it, and this is what
-    there was by then."""
+    """The findings of a mode. `ok`: everything was made; `stopped`: the user ended it, and these
+    are the findings up to then."""
 
     record: Record
     ok: bool = True
@@ -37,10 +37,10 @@ class Outcome:
 
 
 def run(options: Options, face: Face) -> Outcome:
-    """Profile, print, and write the files that are wanted.
+    """Profile, print, and write the requested files.
 
-    Raises HeadroomError. Where they go is tried before anything runs, and they are there whole or
-    not at all.
+    Raises HeadroomError. The destinations are checked before anything runs, and each file is
+    written completely or not at all.
     """
     _check_plot(options.plot)
     for note in options.notes:
@@ -146,7 +146,7 @@ HEADINGS = {
 
 
 def _detailed(engine: Engine, request: Request, face: Face) -> dict[str, tuple[Row, ...]]:
-    """Functions and operators, each of a run of its own."""
+    """Functions and operators, each measured in a run of its own."""
     seconds = functions.SECONDS
     short = request
     length = length_of(request)
@@ -169,7 +169,7 @@ def _opened(options: Options, face: Face) -> Engine:
 
 
 def _head(options: Options, engine: Engine, request: Request | None) -> str:
-    """What is measured, on what."""
+    """The heading: what is measured, and on which machine."""
     terms, numerics = engine.terms, engine.model.numerics()
     tier = "no tier" if terms.tier is None else terms.tier.label
     rows = [
@@ -187,7 +187,7 @@ def _head(options: Options, engine: Engine, request: Request | None) -> str:
 
 
 def _of_request(engine: Engine, request: Request) -> list[tuple[str, str]]:
-    """What was asked, and beside it what is in force here."""
+    """The request, and the terms in force here."""
     allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
     inside, _ = clamp(request, allowed)
     length, used = _length(request), _length(inside)
@@ -214,7 +214,7 @@ def _songs(request: Request) -> str:
 
 
 def _language(engine: Engine, request: Request | None) -> str | None:
-    """Why no language model is at work, or None where one is."""
+    """Why no language model is used, or None where one is."""
     if request is not None and asks(request) is None:
         return "nobody asked for one"
     if not engine.terms.init_lm:
@@ -223,7 +223,7 @@ def _language(engine: Engine, request: Request | None) -> str | None:
 
 
 def _lm(engine: Engine, request: Request | None) -> str:
-    """The language model that is at work, or why none is."""
+    """The language model in use, or why none is."""
     why = _language(engine, request)
     if why is not None:
         return f"not used ({why})"
@@ -242,7 +242,7 @@ def _made(found: single.Measured) -> str:
 
 
 def _unused(options: Options, request: Request, face: Face) -> None:
-    """Say what was set for a language model that nobody asks for."""
+    """Name the options that were set for a language model although none is used."""
     if asks(request) is not None:
         return
     choices = options.opening.options.choices
@@ -255,7 +255,7 @@ def _unused(options: Options, request: Request, face: Face) -> None:
 
 
 def _check_plot(path: Path | None) -> None:
-    """Raise InvalidOutput where no picture can be drawn."""
+    """Raise InvalidOutput if no picture can be drawn."""
     if path is None:
         return
     if path.suffix.lower() != ".png":

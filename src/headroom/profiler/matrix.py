@@ -1,4 +1,4 @@
-"""Mode benchmark: length × batch × thinking × steps, inside the limits in force here."""
+"""Profiler mode benchmark: length × batch × thinking × steps, inside the limits in force here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DURATIONS = (30.0, 60.0, 120.0, 240.0)  # seconds
 BATCHES = (1, 2, 4)
 WITH_AND_WITHOUT = (False, True)
 STEPS = (8, 16)
-AS_SOURCE = "source"  # as many seconds as the recording has
+AS_SOURCE = "source"  # the length of the recording
 OK = "OK"
 FAILURES: dict[type[HeadroomError], str] = {
     DoesNotFit: "NO FIT",
@@ -43,8 +43,8 @@ HEAD = ("Duration", "Batch", "Think", "Steps", "Wall(s)", "LM(s)", "DiT(s)", "VA
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A configuration, inside the limits. `steps_field`: what of its request says the steps, as its
-    family has it; that of the usual one where nobody says."""
+    """A configuration, inside the limits. `steps_field`: the request's field for the steps, which
+    depends on the family; that of the default family unless given."""
 
     request: Request
     steps_field: str | None = field(default_factory=lambda: family_named().steps_field)
@@ -55,13 +55,13 @@ class Cell:
         return isinstance(self.request, Planned) and bool(getattr(self.request, THINKING, False))
 
     def words(self) -> str:
-        """On one line."""
+        """The configuration on one line."""
         think = ", thinking" if self.thinking else ""
         return f"{self.length} s, batch {self.batch}, {self.steps} steps{think}"
 
     @property
     def steps(self) -> object:
-        """Steps of denoising that are asked for; None: the model decides."""
+        """Requested denoising steps; None: the model decides."""
         return None if self.steps_field is None else getattr(self.request, self.steps_field)
 
     @property
@@ -71,14 +71,14 @@ class Cell:
 
     @property
     def length(self) -> str:
-        """Seconds, for a person."""
+        """The length in seconds, as text for people."""
         seconds = length_of(self.request)
         return AS_SOURCE if seconds is None else f"{seconds:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of a configuration: what was measured, or why nothing was."""
+    """The outcome of a configuration: its measurements, or why there are none."""
 
     cell: Cell
     status: str
@@ -87,7 +87,7 @@ class Row:
 
     @property
     def parts(self) -> Breakdown | None:
-        """Where its seconds went."""
+        """The breakdown of its seconds."""
         return None if self.measured is None else self.measured.parts()
 
     def words(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows in order, out of `asked` configurations; what differs from the request."""
+    """Rows in order, out of `asked` configurations; notes on what differs from the request."""
 
     rows: tuple[Row, ...]
     asked: int
@@ -120,8 +120,9 @@ class Matrix:
 def cells(
     engine: Engine, options: Options, face: Face
 ) -> tuple[tuple[Cell, ...], tuple[Note, ...]]:
-    """The configurations: an axis has the values that were asked for, else the usual ones; each is
-    clamped once, and what became the same is done once. Every clamp is said once, and returned."""
+    """The configurations: each axis has the requested values, else the defaults; every value is
+    clamped, and configurations that become equal are run once. Each clamp is printed once, and
+    returned."""
     asked = {thinking: options.request(thinking) for thinking in WITH_AND_WITHOUT}
     found: dict[Request, Cell] = {}
     clamped: dict[Note, None] = {}

@@ -1,4 +1,4 @@
-"""What is to be profiled, as it was said: frozen, checked before anything is loaded. No torch."""
+"""The profiler's options: frozen, and checked before anything is loaded. No torch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Mode = Literal["profile", "benchmark", "tier-test", "understand", "create_sample
 MODES: tuple[Mode, ...] = get_args(Mode)
 TIERS = (4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 24.0)  # GiB
 TIER_SECONDS = 30.0  # of a song in a tier test
-SEED = 42  # of songs and texts where nobody names one, so that runs can be compared
+SEED = 42  # the default for songs and texts, so that runs can be compared
 QUERY = "a slow love song for the last train home"
-# The language model does nothing here that nobody asked for.
+# Here the language model does only what was requested.
 LENGTH = "duration"  # of a song, where a request has one
 THINKING, SHEET_ALONE = "thinking", "plan_metadata"
 SHEET = ("use_cot_metas", "use_cot_caption", "use_cot_language")
@@ -29,18 +29,18 @@ SHEET = ("use_cot_metas", "use_cot_caption", "use_cot_language")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything the profiler's flags say.
+    """All options that the profiler's flags set.
 
-    said          what somebody set of the request, by the spelling they used
-    example       the bundled example, or file, that says the rest of the request; None: the usual
+    said          the request's fields that were set, by the spelling used
+    example       the bundled example, or file, with the rest of the request; None: the default
     warmup        whether a run goes before the one that is measured
     detailed      functions and operators too; `llm_debug`: the language model's tokens too
     output, plot  a file of JSON, and a picture of stages and memory; `force`: replace them
-    audio_codes   what `understand` reads, or the recording `source` that it hears; None of both:
-                  the codes of a song that is thought out first
-    query         what `create_sample` makes a song of
-    tiers         sizes of the cards to be simulated, GiB; `tier_duration`: of the song, s
-    notes         what was set and does nothing in this mode
+    audio_codes   what `understand` reads, or the recording `source` that it hears; both None: the
+                  codes of a song that is planned first
+    query         the line that `create_sample` makes a song from
+    tiers         sizes of the cards to simulate, GiB; `tier_duration`: of the song, s
+    notes         options that were set but have no effect in this mode
     """
 
     opening: Opening
@@ -66,7 +66,7 @@ class Options:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields somebody set, by their own names."""
+        """The fields that were set, by their canonical names."""
         return frozenset(field_of(spelt, self.family) for spelt in self.said)
 
     @property
@@ -75,11 +75,11 @@ class Options:
         return family_named(self.opening.options.family)
 
     def request(self, thinking: bool | None = None) -> Request:
-        """The request: what was said, the example where nobody said anything, and the language
-        model only where it was asked for. `thinking` goes before what was said of it.
+        """The request: the fields that were set, the example for the others, and the language
+        model only where requested. `thinking` overrides the field of that name.
 
-        Asked for without thinking, it fills in the song sheet alone. Raises InvalidRequest for a
-        value, and for an example that is not there.
+        A language model requested without thinking only fills in the song sheet. Raises
+        InvalidRequest for an invalid value, and for an example that does not exist.
         """
         known, said = self._known, dict(self.said)
         if thinking is not None and THINKING in known:
@@ -87,7 +87,7 @@ class Options:
             said[THINKING] = thinking
         silent = {TASK, THINKING, *self.fields}
         if "source_audio" in known:
-            silent.add("duration")  # a recording has its own
+            silent.add("duration")  # a recording has its own length
         told = {
             name: value
             for name, value in self._example().items()
@@ -110,7 +110,7 @@ class Options:
         return self.family.request({**told, **off, SHEET_ALONE: not thinks, **said})
 
     def _example(self) -> dict[str, object]:
-        """What the example says. Raises InvalidRequest."""
+        """The fields of the example. Raises InvalidRequest."""
         examples = self.family.examples
         if examples is None:
             if self.example is not None:
@@ -121,7 +121,7 @@ class Options:
 
     @property
     def _known(self) -> frozenset[str]:
-        """Fields of the task that is meant; of an unknown one those of all tasks."""
+        """Fields of the requested task; for an unknown task those of all tasks."""
         task = str(self.said.get(TASK, self.family.usual))
         every = [frozenset(kind.model_fields) for kind in self.family.requests.values()]
         kind = self.family.requests.get(snake(task))
@@ -129,13 +129,13 @@ class Options:
 
 
 def length_of(request: Request) -> float | None:
-    """Seconds of the song that is asked for; None: nobody says, or a source does."""
+    """Seconds of the requested song; None: not set, or set by a source."""
     found: float | None = getattr(request, LENGTH, None)
     return found
 
 
 def field_of(spelt: str, family: Family) -> str:
-    """The field that a spelling names; the spelling itself where there is none."""
+    """The field that a spelling names; the spelling itself if there is none."""
     if spelt == TASK:
         return TASK
     names = (spellings(model).get(snake(spelt)) for model in family.requests.values())

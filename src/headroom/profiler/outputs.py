@@ -1,4 +1,4 @@
-"""Files that a profile is written to: nothing of anybody else is replaced or half written."""
+"""Opens a profile's output files: written completely, and never over another program's file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PICTURE = 64 * MIB
 
 @contextmanager
 def place(path: Path, field: str, force: bool) -> Iterator[tuple[Path, Path]]:
-    """A file to write to, and the name that it takes on leaving.
+    """A file to write to, and the name it gets when the block ends.
 
-    A file of this program that is there already is kept, and the next free number is taken; one of
-    anybody else is refused. `force` replaces either. Raises InvalidOutput.
+    An existing file of this program is kept, and the next free number is taken; a file of another
+    program is refused. `force` replaces either. Raises InvalidOutput.
     """
     with named(path, field, force, _is_record if field == OUTPUT else _is_picture) as (held, used):
         try:
@@ -34,7 +34,7 @@ def place(path: Path, field: str, force: bool) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_record(path: Path) -> bool:
-    """Whether this program wrote it: figures of `--benchmark-output`."""
+    """Whether a file holds figures that this program wrote for `--benchmark-output`."""
     try:
         found = read_json(path)
     except InvalidFile:
@@ -43,7 +43,7 @@ def _is_record(path: Path) -> bool:
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether this program drew it."""
+    """Whether a file is a picture that this program drew."""
     try:
         return MADE_BY.encode() in read_bytes(path, _PICTURE)[:_HEAD]
     except InvalidFile:

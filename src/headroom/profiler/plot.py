@@ -1,4 +1,4 @@
-"""A picture of a run: its stages over time, and below it the memory that each took."""
+"""Draws a picture of a run: its stages over time, and below them the memory each took."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 INK, PAPER, GRID, LIMIT = "#22272e", "#ffffff", "#d7dbe0", "#c0392b"
 LANGUAGE_MODEL, DIT, VAE, BESIDE = "#3b7dd8", "#e07b39", "#4c9f70", "#8b93a1"
 MADE_BY = "headroom: acestep profile"  # the picture's Software
-NARROW = 0.06  # of the width: a stage less wide has its seconds beside it
+NARROW = 0.06  # of the width: a narrower stage has its seconds beside it
 
 
 def draw(found: Measured, path: Path) -> None:
-    """Write it as a PNG. matplotlib is loaded here."""
+    """Write the picture as a PNG. matplotlib is imported here."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def draw(found: Measured, path: Path) -> None:
 
 
 def _stages(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
-    """A row a stage, from the first on top; what went by until its parts were there is hatched."""
+    """One row for each stage, the first on top; the time until its parts were ready is hatched."""
     for row, span in enumerate(spans):
         colour, width = _colour(span.stage), span.ended - span.began
         axes.barh(row, width, left=span.began, height=0.62, color=colour, edgecolor=colour)
@@ -83,7 +83,7 @@ def _stages(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
 
 
 def _memory(axes: Axes, spans: tuple[Span, ...], found: Measured) -> None:
-    """The peak of each stage, as it was measured, and as it was planned."""
+    """The measured and planned peak of each stage."""
     highest = max((max(s.measured, s.planned) for s in spans), default=0)
     unit, name = (GIB, "GiB") if highest >= GIB else (MIB, "MiB")
     for span in spans:

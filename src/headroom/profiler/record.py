@@ -1,6 +1,6 @@
-"""What was measured, as one JSON object: the machine, the versions, the plan, every figure.
+"""Builds the profiler's JSON record: the machine, the versions, the plan and every figure.
 
-`schema.json` beside this file says what is in it.
+`schema.json` beside this file describes it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Record = dict[str, Any]
 
 
 def schema() -> Mapping[str, Any]:
-    """The JSON schema of all that is written."""
+    """The JSON schema of every record."""
     text = files("headroom.profiler").joinpath("schema.json").read_text("utf-8")
     found: Mapping[str, Any] = json.loads(text)
     return found
 
 
 def head(options: Options, engine: Engine | None = None, complete: bool = True) -> Record:
-    """What is said of every run. Without an engine: what is known of the program alone."""
+    """The part common to every run. Without an engine: only what is known of the program."""
     found: Record = {
         "format": FORMAT,
         "mode": options.mode,
@@ -85,7 +85,7 @@ def of_profile(
     tables: Mapping[str, Sequence[Row]],
     complete: bool,
 ) -> Record:
-    """Mode profile."""
+    """The record of mode profile."""
     return head(options, engine, complete) | {
         "request": _request(found.result.request),
         "language_model": found.language,
@@ -100,7 +100,7 @@ def of_profile(
 
 
 def of_benchmark(options: Options, engine: Engine, found: matrix.Matrix) -> Record:
-    """Mode benchmark."""
+    """The record of mode benchmark."""
     return head(options, engine, not found.stopped) | {
         "request": _request(options.request()),
         "notes": _notes(found.notes),
@@ -127,7 +127,7 @@ def _row(row: matrix.Row) -> Record:
 
 
 def of_text(options: Options, engine: Engine, found: texts.Sheeted) -> Record:
-    """Modes understand, create_sample and format_sample."""
+    """The record of modes understand, create_sample and format_sample."""
     return head(options, engine) | {
         "notes": _notes(found.sheet.notes),
         "text": {
@@ -142,7 +142,7 @@ def of_text(options: Options, engine: Engine, found: texts.Sheeted) -> Record:
 
 
 def of_tiers(options: Options, report: Mapping[str, Any]) -> Record:
-    """Mode tier-test."""
+    """The record of mode tier-test."""
     return head(options, complete=not report["interrupted"]) | dict(report)
 
 
@@ -167,7 +167,7 @@ def _plan(plan: Plan) -> Record:
 
 
 def _breakdown(parts: Breakdown) -> Record:
-    """Seconds; `parts` add up to `wall`, and what is in the others to their total."""
+    """Seconds; `parts` add up to `wall`, and the entries of each other group to its total."""
     return {
         "wall": parts.wall,
         "parts": parts.parts,
@@ -186,7 +186,7 @@ def _breakdown(parts: Breakdown) -> Record:
 
 
 def _measured(found: Measured, parts: Breakdown) -> Record:
-    """A run that made songs."""
+    """The record of one run that made songs."""
     planned = found.planned_seconds
     return {
         **_breakdown(parts),

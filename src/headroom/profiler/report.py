@@ -1,4 +1,4 @@
-"""What was measured, as tables a person reads in a terminal."""
+"""Formats measurements as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from headroom.units import gib
 WIDTH = 100
 NAME, TIME, SHARE = 35, 14, 6  # columns of the breakdown
 RULE = "  " + "─" * 61
-BAR = 30  # letters of a stage's bar
+BAR = 30  # characters of a stage's bar
 DASH = "—"
-NO_SHARE = "  —"  # where the published table has it
-LOPSIDED = 2.0  # times as long, from where on one side is where to look
+NO_SHARE = "  —"  # as in the published table
+LOPSIDED = 2.0  # ratio of times above which one side is worth a look
 
 
 def title(text: str) -> str:
@@ -25,7 +25,7 @@ def title(text: str) -> str:
 
 
 def breakdown_table(parts: Breakdown, dit: bool = True) -> str:
-    """TIME COSTS BREAKDOWN. `dit` false: a run that made no song."""
+    """The table TIME COSTS BREAKDOWN. `dit` false: a run that made no song."""
     lines = [title("TIME COSTS BREAKDOWN"), _row("Component", "Time (s)", " % of Total"), RULE]
     lines += [_timed("LLM Planning (total)", parts.lm, parts)]
     lines += [_timed("  ├─ Token generation", parts.generation, parts)]
@@ -55,7 +55,7 @@ def _timed(name: str, seconds: float, parts: Breakdown) -> str:
 
 
 def _said_of(parts: Breakdown) -> Iterator[str]:
-    """How what stands above was found."""
+    """How the figures above were obtained."""
     yield (
         f"  Other / Overhead: loading weights {parts.loading:.2f} s, sources and text "
         f"{parts.conditioning:.2f} s, the rest {parts.rest:.2f} s."
@@ -69,7 +69,7 @@ def _said_of(parts: Breakdown) -> Iterator[str]:
 
 
 def stage_table(spans: Sequence[Span], planned: dict[str, float], wall: float) -> str:
-    """Stages in the order they were done: when, how long, and memory, planned beside measured."""
+    """Stages in the order they ran: when, how long, and planned and measured memory."""
     from rich.bar import Bar
     from rich.console import Console
     from rich.table import Table
@@ -104,7 +104,7 @@ def stage_table(spans: Sequence[Span], planned: dict[str, float], wall: float) -
 
 
 def insights(parts: Breakdown, audio_seconds: float) -> str:
-    """Where to look, in a line or two."""
+    """Where optimization is worthwhile, in a line or two."""
     lines = []
     if audio_seconds and parts.wall:
         lines.append(
@@ -129,7 +129,7 @@ def insights(parts: Breakdown, audio_seconds: float) -> str:
 
 
 def token_table(spans: Iterable[Span]) -> str:
-    """LLM DEBUG: tokens read and written, counted and timed apart."""
+    """The table LLM DEBUG: tokens read and written, counted and timed separately."""
     head = ("Stage", "Songs", "Rows", "Read", "Prefill(s)", "Tokens/s", "Drawn", "Forced",
             "Decode(s)", "Tokens/s", "Grammar(s)")  # fmt: skip
     widths = (13, 6, 5, 7, 11, 10, 7, 7, 10, 10, 10)
@@ -157,7 +157,7 @@ def _tokens(stage: str, one: TokenTiming) -> tuple[str, ...]:
 
 
 def overhead_line(found: Overhead, wall: float) -> str:
-    """What measuring itself took."""
+    """The overhead of measuring itself."""
     share = 100 * found.seconds / wall if wall else 0.0
     timed = f" and {found.timed} timed calls × {found.timed_seconds * 1e6:.2f} µs" * bool(
         found.timed

@@ -1,4 +1,4 @@
-"""One song, measured: a warm-up, the run that counts, and what its parts are held against."""
+"""Measures one song: a warm-up, the measured run, and reference runs for its components."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from headroom.profiler.face import Face
 from headroom.profiler.trace import Overhead, Span, Trace, overhead
 from headroom.runtime.events import Event, StageDone, Stop
 
-SILENT = 1e-4  # of full scale: what stays below is no music
+SILENT = 1e-4  # of full scale: a song that stays below is silent
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run that was measured.
+    """A measured run.
 
     steps          of denoising, all passes together
-    songs, silent  how many were made, and how many of them cannot be heard
+    songs, silent  how many were made, and how many of them are silent
     audio_seconds  of all songs together
     """
 
@@ -49,21 +49,21 @@ class Measured:
     overhead: Overhead
 
     def parts(self, guidance: float | None = None) -> Breakdown:
-        """Where its seconds went; `guidance` as `guidance_apart` has it."""
+        """The breakdown of its seconds; `guidance` comes from `guidance_apart`."""
         return breakdown(self.spans, self.wall, self.save, self.steps, guidance)
 
     def without_tensors(self) -> Measured:
-        """The same without the songs themselves, for callers that keep many."""
+        """The same without the songs themselves, for callers that keep many runs."""
         return replace(self, result=replace(self.result, audios=(), kept={}))
 
     @property
     def language(self) -> str | None:
-        """The language model that was at work; None: none."""
+        """The language model that was used; None: none."""
         return None if self.result.thought is None else self.result.thought.language
 
     @property
     def planned_seconds(self) -> dict[str, float]:
-        """By stage, as the plan has them."""
+        """The planned seconds by stage."""
         reports = [r for r in (self.result.thought, self.result.report) if r is not None]
         return {s.stage: s.planned_seconds for report in reports for s in report.stages}
 
@@ -79,7 +79,7 @@ class Measured:
 
 
 def measure(engine: Engine, request: Request, stop: Stop) -> Measured:
-    """Make the songs and write them to a folder that is removed, listening.
+    """Make the songs and write them to a temporary folder, recording the events.
 
     Raises what `Engine.generate` raises.
     """
@@ -105,7 +105,7 @@ def measure(engine: Engine, request: Request, stop: Stop) -> Measured:
 
 
 def warm_up(engine: Engine, request: Request, face: Face) -> float:
-    """The same work once before, so that what only a first run does is done; its seconds."""
+    """Do the same work once before, so that one-time costs are not measured; its seconds."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="headroom-") as folder:
         result = engine.generate(request, face.tell, face.stop)
@@ -115,11 +115,11 @@ def warm_up(engine: Engine, request: Request, face: Face) -> float:
 
 
 def guidance_apart(engine: Engine, measured: Measured, warm: bool, stop: Stop) -> float | None:
-    """The share of the time of codes that guidance takes, as `breakdown` wants it; None where
-    there was no guidance.
+    """The share of the codes' time that guidance takes, for `breakdown`; None where there was no
+    guidance.
 
     The codes are written once more without it; where the measured run was the first one, not
-    `warm`, once more with it too, so that like is held against like.
+    `warm`, also once more with it, so that both runs compared are warm.
     """
     request = measured.request
     if not isinstance(request, Planned) or not is_guided(measured.spans):

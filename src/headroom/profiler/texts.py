@@ -1,4 +1,4 @@
-"""Modes understand, create_sample and format_sample: a text of the language model, measured."""
+"""Profiler modes understand, create_sample and format_sample: a measured language-model text."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SHEET = {
     "duration": "duration",
     "vocal_language": "language",
 }
-LETTERS = 100  # of a caption and of lyrics that are shown
-CODES_OF = 30.0  # seconds of the song whose codes are understood, where there are none
+LETTERS = 100  # of a caption and of lyrics, as shown
+CODES_OF = 30.0  # seconds of the song that codes are made for, where none are given
 
 
 @dataclass(frozen=True, slots=True)
 class Sheeted:
-    """A text that was measured. `hearing`: seconds that a recording took to become codes."""
+    """A measured text. `hearing`: seconds to convert a recording to codes."""
 
     wish: SheetWish
     sheet: SongSheet
@@ -46,7 +46,7 @@ class Sheeted:
 
 
 def run(engine: Engine, options: Options, face: Face) -> Sheeted:
-    """Write it once to warm up, and once to be measured. Raises what `Engine.write` raises."""
+    """Write the text once to warm up, and once measured. Raises what `Engine.write` raises."""
     request = Options.request(options)
     hearing: float | None = None
     text = ""
@@ -66,7 +66,7 @@ def run(engine: Engine, options: Options, face: Face) -> Sheeted:
 
 
 def result_table(found: Sheeted) -> str:
-    """What was written, cut short where it is long."""
+    """The text that was written, shortened where it is long."""
     sheet = found.sheet
     rows: list[tuple[str, object]] = [
         ("Caption", _short(sheet.caption)),
@@ -84,7 +84,7 @@ def result_table(found: Sheeted) -> str:
 
 
 def _wish(options: Options, asked: Request, codes: str) -> SheetWish:
-    """What is asked of the language model; sampling that nobody spoke of stays the family's."""
+    """The wish for the language model; sampling options that are not set stay the family's."""
     said = options.fields
     usual = options.family.usual_request
     request: Any = asked  # its fields, by the names a request for a song sheet has them under
@@ -109,8 +109,8 @@ def _wish(options: Options, asked: Request, codes: str) -> SheetWish:
 def _codes(
     engine: Engine, options: Options, request: Request, face: Face
 ) -> tuple[str, float | None]:
-    """What is to be understood: codes that were given, a recording's, or those of a song that the
-    language model thinks out first."""
+    """The codes to understand: given ones, a recording's, or those of a song that the language
+    model plans first."""
     if options.audio_codes is not None:
         return options.audio_codes, None
     if options.source is not None:
@@ -129,7 +129,7 @@ def _codes(
 
 
 def as_json(sheet: SongSheet) -> dict[str, object]:
-    """What was written, whole."""
+    """The whole text that was written."""
     return {name: value for name, value in asdict(sheet).items() if name != "notes"}
 
 

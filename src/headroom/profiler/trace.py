@@ -1,4 +1,4 @@
-"""What a run told, with the time of each word: the profiler listens, and touches nothing."""
+"""Records the events of a run with their times; the profiler listens and changes nothing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 from headroom.lm.token_timing import TimedGrammar, TokenStopwatch, TokenTiming
 from headroom.runtime.events import Event, Progress, Replanned, StageDone, StageStarted, Wrote
 
-CALLS = 2000  # that the cost of listening is measured over, five times
+CALLS = 2000  # over which the cost of listening is measured, five times
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stage that ended. Seconds from the beginning of the trace, and bytes.
+    """A finished stage. Seconds from the beginning of the trace, and bytes.
 
-    loading  seconds until its parts were there; `working`: the rest
+    loading  seconds until its parts were ready; `working`: the rest
     wrote    what a language model read and wrote in it
-    tried    how often it ran out of memory before
+    tried    how often it had run out of memory before
     """
 
     stage: str
@@ -37,24 +37,24 @@ class Span:
 
 
 class Trace:
-    """A listener of the engine that remembers."""
+    """An event listener for the engine that records everything it hears."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
         self._heard: list[tuple[float, Event]] = []
 
     def __call__(self, event: Event) -> None:
-        """Remember it."""
+        """Record the event."""
         self._heard.append((time.perf_counter(), event))
 
     @property
     def events(self) -> int:
-        """How many were heard."""
+        """The number of events heard."""
         return len(self._heard)
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """The stages that ended, in order."""
+        """The finished stages, in order."""
         found: list[Span] = []
         wrote: list[TokenTiming] = []
         began, tried = self.began, 0
@@ -78,8 +78,8 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What measuring itself took: events heard, calls of a grammar timed, and the seconds of one
-    of each, as measured here."""
+    """The overhead of measuring: the number of events heard and of grammar calls timed, and the
+    seconds that one of each takes, as measured here."""
 
     events: int
     event_seconds: float
@@ -88,14 +88,14 @@ class Overhead:
 
     @property
     def seconds(self) -> float:
-        """All together."""
+        """The total overhead."""
         return self.events * self.event_seconds + self.timed * self.timed_seconds
 
 
 def overhead(trace: Trace) -> Overhead:
-    """Of a trace that is over."""
+    """The overhead of a finished trace."""
     spent = [one for span in trace.spans for one in span.wrote]
-    timed = sum(3 * one.drawn for one in spent if one.grammar)  # asked twice a token, told once
+    timed = sum(3 * one.drawn for one in spent if one.grammar)  # two queries, one update a token
     return Overhead(trace.events, _event_seconds(), timed, _timed_seconds())
 
 
@@ -110,7 +110,7 @@ def _event_seconds() -> float:
 
 
 class _Nothing:
-    """A grammar that costs nothing, so that what is left is the watch."""
+    """A grammar that costs nothing, so that only the timing itself is measured."""
 
     done = False
 

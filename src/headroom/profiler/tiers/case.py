@@ -1,7 +1,7 @@
-"""The cases of one size, on a card under a cap or on a simulated one, through the engine itself.
+"""Runs the tier test's cases for one card size through the engine, on a capped or simulated card.
 
-What is real is everything but, where a model is not installed, its weights: the tier that is
-detected, the plan, the pool, the run, the account of bytes.
+Everything is real except the weights of models that are not installed: tier detection, the plan,
+the pool, the run and the accounting of bytes.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from headroom.runtime.events import Event, Replanned
 from headroom.settings import Settings
 from headroom.units import GIB, gib
 
-# Of the released sizes in bfloat16 the plan says these to the byte; of others it says a most, and
-# so it does of denoising in a single step, which keeps nothing from one step to the next.
+# For the released sizes in bfloat16 the plan states these exactly; for others it states an upper
+# bound, as it does for denoising in a single step, which keeps nothing between steps.
 EXACT = (WRITE, CONDITION, SCHEDULE, DENOISE, DECODE)
 ROUNDED = 0.1  # s: a length is rounded to a tenth of a second, and to whole frames
-# What a song sheet says already, so that the language model thinks, and not for long.
+# A song sheet that is partly filled in, so that the language model's planning stays short.
 SHEET = {"bpm": 96, "keyscale": "C major"}
 
 
 def rows_of(work: Work, settings: Settings, card: Card | None = None) -> Iterator[TierRow]:
-    """A row for each case, as it is done; a series ends with its first that is not ok.
+    """A row for each case, as it finishes; a series ends with its first case that is not ok.
 
-    Cases of one variant share an engine. Raises what no case can be blamed for.
+    Cases of one variant share an engine. Raises errors that are not caused by a case.
     """
     card = card_for(work) if card is None else card
     ended: set[str] = set()
@@ -83,7 +83,7 @@ def _share(one: Case, other: Case) -> bool:
 
 @dataclass(slots=True)
 class _Tried:
-    """What is known of a case, however far it came."""
+    """What is known of a case, however far it got."""
 
     engine: TierEngine | None = None
     plan: Plan | None = None
@@ -111,7 +111,7 @@ def _row(
     except HeadroomError as error:
         faults = [f"{type(error).__name__}: {error}"]
     if status != "ok" and tried.engine is not None and tried.plan is not None:
-        tried.engine.offload()  # the next case begins with an empty card
+        tried.engine.offload()  # the next case starts with an empty card
         gc.collect()
     wall = time.perf_counter() - began
     row = _told(work, case, card, tried, status, tuple(faults), wall)
@@ -119,7 +119,7 @@ def _row(
 
 
 def _try(work: Work, case: Case, card: Card, settings: Settings, tried: _Tried, tell: Any) -> None:
-    """Open, plan, load, make the songs; what is known is left in `tried`."""
+    """Open, plan, load, make the songs; the findings are left in `tried`."""
     began = time.perf_counter()
     if tried.engine is None:
         tried.engine = TierEngine(work, case, card, settings)
@@ -153,7 +153,7 @@ def _request(work: Work, case: Case) -> Text2Music:
 
 
 def _faults(work: Work, case: Case, tried: _Tried, heard: Sequence[Event]) -> list[str]:
-    """Everything that is not as it should be, a sentence each."""
+    """Everything that is not as it should be, one sentence each."""
     engine, plan, result = tried.engine, tried.plan, tried.result
     assert engine is not None and plan is not None and result is not None
     row = published(engine.machine.limit / GIB)
@@ -180,12 +180,12 @@ def _faults(work: Work, case: Case, tried: _Tried, heard: Sequence[Event]) -> li
 
 
 def _as_published(engine: TierEngine) -> Terms:
-    """What the machine would get if nobody had said anything."""
+    """The plan the machine would get with default options."""
     return terms(engine.machine, "published", NO_CHOICES)
 
 
 def _uninitialised(plan: Plan, case: Case, row: Published) -> Iterator[str]:
-    """The models that a song needs and that were not among those loaded."""
+    """The models that a song needs and that were not loaded."""
     loaded = {placement.component for placement in plan.placements}
     wanted = {DIT, VAE_DECODER, TEXT_ENCODER}
     if case.use_lm and row.lms:
@@ -195,7 +195,7 @@ def _uninitialised(plan: Plan, case: Case, row: Published) -> Iterator[str]:
 
 
 def _songs(work: Work, case: Case, engine: TierEngine, result: Result) -> Iterator[str]:
-    """Whether there are as many songs as were asked for, made at once, and whether they sound."""
+    """What is wrong with the songs: their number, pieces or length, or silence; a sentence each."""
     count, seconds = len(result.audios), in_force(work, case)
     if count != case.songs:
         yield f"{count} of {case.songs} songs were made"
@@ -216,8 +216,8 @@ def _songs(work: Work, case: Case, engine: TierEngine, result: Result) -> Iterat
 
 
 def in_force(work: Work, case: Case) -> float:
-    """Seconds of the song that is to be made: what was asked, inside a request's own limits and
-    what is published for the size; whole ones where a language model writes it."""
+    """Seconds of the song to make: the requested length, inside the request's own limits and those
+    published for the size; whole seconds where a language model writes it."""
     own = next(p.limit for p in describe(Text2Music) if p.name == "duration" and p.limit)
     most = min(own.maximum, published(work.vram).seconds[0 if case.use_lm else 1])
     seconds = min(max(work.duration, own.minimum), most)
@@ -225,7 +225,7 @@ def in_force(work: Work, case: Case) -> float:
 
 
 def _stages(engine: TierEngine, plan: Plan, result: Result) -> tuple[StageBytes, ...]:
-    """Every stage, planned beside measured."""
+    """The planned and measured bytes of every stage."""
     songs = cast("tuple[Song, ...]", result.songs)
     simulated = not engine.card.real
     known = simulated and engine.model.numerics().dtype == "bfloat16" and is_plain(songs)
@@ -297,7 +297,7 @@ def _told(
 
 
 def _beyond(stages: Sequence[StageBytes]) -> Iterator[str]:
-    """The stages that took so much more than planned that the reserve was gone."""
+    """The stages that exceeded their plan by more than the reserve."""
     for stage in stages:
         more = stage.measured - stage.planned
         if more > LEAST_RESERVE:

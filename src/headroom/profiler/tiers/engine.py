@@ -1,6 +1,6 @@
-"""The engine at one size of card: as the tier of the size says, under a cap that binds.
+"""An engine limited to one card size, set up by that size's tier, under a hard memory cap.
 
-A tensor may take what the size leaves when the driver has taken its half GiB, and not a byte more.
+Tensors may take what the size leaves after the driver's half GiB, and not a byte more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAMELESS = 0.5  # GiB that a card may report less than its name says
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Where a size is tried. `word` opens it; `real`: it is there, of `total` bytes."""
+    """The card a size is tested on. `word` opens it; `real`: it exists and has `total` bytes."""
 
     word: str
     name: str
@@ -43,7 +43,7 @@ class Card:
 
 
 def card_for(work: Work) -> Card:
-    """The CUDA card that is asked for, where there is one so large; else a simulated one."""
+    """The requested CUDA card, if there is one of that size or larger; else a simulated one."""
     word, _, _ = work.device.lower().partition(":")
     if word in ("auto", "cuda") and "cuda" in present():
         wanted = work.device.lower() if ":" in work.device else "cuda:0"
@@ -55,7 +55,7 @@ def card_for(work: Work) -> Card:
 
 
 def usual(settings: Settings) -> Settings:
-    """The settings with none that says otherwise than a tier does."""
+    """The settings without any that contradict a tier."""
     return replace(
         settings, policy="published", offload=None, offload_dit=None, quantization="auto",
         init_lm=None, lm_model=None, lm_backend="auto", vae_on_cpu=False, decode_tile=None,
@@ -64,9 +64,9 @@ def usual(settings: Settings) -> Settings:
 
 
 class TierEngine(Engine):
-    """An engine at one size, as its tier says but for what the case has otherwise.
+    """An engine at one size, set up by its tier except where the case deviates.
 
-    A batch is one piece or does not fit, and nothing gives way to a freer plan.
+    A batch is made in one piece or does not fit, and no looser plan is tried.
     """
 
     def __init__(self, work: Work, case: Case, card: Card, settings: Settings) -> None:
@@ -87,14 +87,14 @@ class TierEngine(Engine):
         if isinstance(self.device, SimulatedDevice):
             self.device.fake = not card.real
         self.device.set_cap(self.machine.limit - CONTEXT)
-        # A batch is tried beyond what the tier allows, to find what would fit.
+        # Batches beyond the tier's limit are tried too, to find what would fit.
         if case.variant == "batch" and self.terms.tier is not None:
             most = BATCHES[-1]
             self.terms = replace(self.terms, tier=replace(self.terms.tier, batch=(most, most)))
 
     @cached_property
     def model(self) -> AnyModel:
-        """The model that is installed; else its sizes, with drawn weights on a real card."""
+        """The installed model; else its sizes, with random weights on a real card."""
         if self.installed:
             return super().model
         if self._work.model not in VARIANTS:
@@ -104,7 +104,7 @@ class TierEngine(Engine):
 
     @cached_property
     def installed(self) -> bool:
-        """Whether the real weights are here, and are to be used."""
+        """Whether the real weights are installed, and are to be used."""
         if not self.card.real:
             return False
         dirs = catalog.checkpoint_dirs(self.settings, self._setup.checkpoint_dir)
@@ -115,8 +115,8 @@ class TierEngine(Engine):
         return dit and (not needed or self.terms.lm in lms)
 
     def initialise(self, plan: Plan, language: str | None) -> None:
-        """Load every part of the plan, and bring each to where it is to be once; what an earlier
-        plan left on the card leaves it."""
+        """Load every part of the plan, and move each to its place once; parts that an earlier plan
+        left on the card are removed from it."""
         if language is not None:
             self._use(language)
         stay = [p.component for p in plan.placements if p.residency is Residency.RESIDENT]
@@ -129,7 +129,7 @@ class TierEngine(Engine):
 
 
 def compiles(work: Work, card: Card) -> bool | None:
-    """Whether to compile; None: where it pays. Never on a simulated card, and not where it is to
-    be skipped because the tier converts nothing."""
+    """Whether to compile; None: where it pays. Never on a simulated card, and not where it is
+    skipped because the tier converts nothing."""
     skipped = work.skip_compile and published(work.vram).quantization == "none"
     return work.compile if card.real and not skipped else False

@@ -1,4 +1,4 @@
-"""What a tier test found, as tables. No torch."""
+"""Formats the findings of a tier test as tables. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headroom.units import GIB, clock
 
 SIGNS = {"ok": "✅ OK", "failed": "❌ FAILED", "does not fit": "➖ NO FIT"}
 DASH = "—"
-STATUS = 9  # columns of a terminal, in which a sign takes two
+STATUS = 9  # terminal columns; the sign takes two of them
 ROW = "  {:<7} {:<10} {:<7} {:<10} {} {:<12} {}"
 HEAD = ROW.format("VRAM", "Tier", "LM", "Duration", "Status".ljust(STATUS), "Peak VRAM", "Notes")
 CAPABILITY = "  {:<45} {:<10} {:>5}"
@@ -29,13 +29,13 @@ EMPIRICAL = (
 
 
 def progress(row: TierRow) -> str:
-    """A row in a line, while others are still at work."""
+    """One row as a line, printed while others are still running."""
     outcome = ": ".join(filter(None, (row.status, "; ".join(row.faults) or _peak(row))))
     return f"{_size(row)} {row.test_variant}: {outcome} ({clock(row.wall_seconds)})"
 
 
 def printed(test: TierTest) -> str:
-    """All tables there is something to say in, and a verdict."""
+    """All tables that are not empty, and a verdict."""
     parts = ["\n".join(_results(test))]
     if test.boundary:
         parts.append("\n".join(_boundary(test)))
@@ -116,7 +116,7 @@ def _size(row: TierRow) -> str:
 
 
 def _status(row: TierRow) -> str:
-    """Its sign and word, padded by what they take of a terminal."""
+    """The row's sign and word, padded by their width in a terminal."""
     said = SIGNS[row.status]
     return said + " " * (STATUS - cell_len(said))
 

@@ -1,4 +1,4 @@
-"""What a tier test is told and what it finds, as values that go from process to process. No torch.
+"""The inputs and results of a tier test, as values that processes exchange. No torch.
 
 A process works at one size: `Work` goes to it and `TierRow`s come back, both as JSON.
 """
@@ -19,11 +19,11 @@ BATCHES = (1, 2, 4, 8)  # songs at once, in turn
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One song, or one batch, to be made at a size.
+    """One song, or one batch, to make at a size.
 
     variant  default: as the tier says; no-quant: nothing converted; no-offload: nothing converted,
-             and all models stay on the card; batch: as the tier says, so many songs
-    series   cases of one series end with the first that is not ok; "" is none
+             and all models stay on the card; batch: as the tier says, with several songs
+    series   a series ends with its first case that is not ok; "": no series
     """
 
     variant: Variant = "default"
@@ -33,14 +33,14 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As tables and files name it."""
+        """Its name in tables and files."""
         if self.variant != "batch":
             return self.variant
         return f"batch-{'LM' if self.use_lm else 'noLM'}-{self.songs}"
 
     @property
     def choices(self) -> Choices:
-        """What of the tier's row is to be otherwise."""
+        """The choices that deviate from the tier's row."""
         if self.variant == "no-quant":
             return Choices(quantization="none")
         if self.variant == "no-offload":
@@ -50,14 +50,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a process is told.
+    """The input of a process.
 
     vram      size of the card, GiB
-    device    auto, or the device that is asked for; what is no CUDA card is simulated
-    model     the DiT; its sizes alone where it is not installed
+    device    auto, or the requested device; anything but a CUDA card is simulated
+    model     the DiT; only its sizes where it is not installed
     duration  of a song, s; `steps`: None as the variant has it
-    compile   whether to compile what is called, on a real card; None: where it pays
-    threads   of the host, each process; None: as torch has them
+    compile   whether to compile the networks, on a real card; None: where it pays
+    threads   of the host, each process; None: torch's own number
     """
 
     vram: float
@@ -75,20 +75,20 @@ class Work:
     threads: int | None = None
 
     def json(self) -> dict[str, Any]:
-        """As it is sent."""
+        """The work as JSON, for sending."""
         return asdict(self)
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Work:
-        """As it was sent."""
+        """The work that was sent."""
         return cls(**{**said, "cases": tuple(Case(**case) for case in said["cases"])})
 
 
 @dataclass(frozen=True, slots=True)
 class StageBytes:
-    """A stage, planned beside measured, in bytes on the device at most.
+    """One stage, planned and measured: peak bytes on the device.
 
-    exact  the plan says it to the byte here, so that measured must be equal; else it says a most
+    exact  the plan is exact here, so the measurement must equal it; else it is an upper bound
     """
 
     stage: str
@@ -101,21 +101,21 @@ class StageBytes:
 
 @dataclass(frozen=True, slots=True)
 class TierRow:
-    """What became of a case.
+    """The outcome of a case.
 
     vram_gb    size of the card, GiB; `tier`: as it was detected
-    device     its name; `simulated`: it is not there, and tensors have shapes only
+    device     its name; `simulated`: it does not exist, and tensors have shapes only
     weights    installed, random or none
-    lm         size of the language model; `lm_backend`: of the tier, `lm_loop`: that ran here
-    offload    of the tier, or none; `quantization` of the DiT; `compiled`: what is called
+    lm         size of the language model; `lm_backend`: of the tier; `lm_loop`: that ran here
+    offload    of the tier, or none; `quantization` of the DiT; `compiled`: the networks were
     songs      that were made; `pieces`: in which they were denoised, one after another
-    tile       latent frames of a tile of decoding; `frames`: of the song; `leaves`: sound leaves
-               the card by tiles; `decoded_on_host`: on the processor
+    tile       latent frames of a decoding tile; `frames`: of the song; `leaves`: audio is moved
+               off the card tile by tile; `decoded_on_host`: decoded on the processor
     planned_peak, measured_peak  bytes of the worst stage, without the driver's context
     expected_seconds  of a generation, by the plan
-    faults     what is wrong; nothing: it is as it should be
-    promised   the published tier says that it can be had
-    said       what else a person should know
+    faults     what is wrong; empty: nothing
+    promised   the published tier promises it
+    said       what else the user should know
     """
 
     vram_gb: float
@@ -159,12 +159,12 @@ class TierRow:
 
     @property
     def is_batch(self) -> bool:
-        """Whether it is one of a series of batches."""
+        """Whether it belongs to a series of batches."""
         return self.test_variant.startswith("batch-")
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the row, shortest first."""
+        """What the user should know about the row, shortest first."""
         if not self.ok:
             return self.faults
         found = ["simulated"] if self.simulated else []
@@ -188,7 +188,7 @@ class TierRow:
         return "offload on"
 
     def json(self) -> dict[str, Any]:
-        """Everything, by the names older tools read where they have one."""
+        """All values, under the names that older tools read where there is one."""
         gigabytes = self.measured_peak / GIB if self.measured_peak else None
         return {
             **asdict(self),
@@ -214,8 +214,8 @@ class TierRow:
 class TierTest:
     """All rows, by size and in the order of their cases.
 
-    interrupted      somebody ended it
-    boundary, batch_boundary  what was asked for beside the tiers as they are
+    interrupted      the user ended it
+    boundary, batch_boundary  the extra tests that were requested
     """
 
     rows: tuple[TierRow, ...]
@@ -226,17 +226,17 @@ class TierTest:
 
     @property
     def ok(self) -> bool:
-        """Whether every promise was kept. That a variant does not fit breaks none."""
+        """Whether every promise was kept. A variant that does not fit breaks none."""
         return bool(self.rows) and not self.interrupted and not self.broken
 
     @property
     def broken(self) -> tuple[TierRow, ...]:
-        """The rows that are not as they should be: failed, or promised and not made."""
+        """The rows with a fault: failed, or promised and not made."""
         return tuple(r for r in self.rows if r.status == "failed" or (r.promised and not r.ok))
 
     @property
     def exit_code(self) -> int:
-        """For the command line."""
+        """The exit code for the command line."""
         return 0 if self.ok else 1
 
     def json(self) -> dict[str, Any]:
@@ -254,7 +254,7 @@ class TierTest:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """Something that small cards cannot do without, and the smallest card that can."""
+    """A measure that small cards need, and the smallest card that works without it."""
 
     name: str
     least: TierRow | None
@@ -269,8 +269,8 @@ class Capability:
 
 
 def capabilities(rows: Sequence[TierRow]) -> tuple[Capability, ...]:
-    """The smallest card of these that made its song without converted weights, and the smallest
-    that did it with all models staying on the card. A tier that is so by itself counts."""
+    """The smallest of these cards that made its song without converted weights, and the smallest
+    that did so with all models staying on the card. Tiers that work this way by default count."""
     single = [row for row in rows if not row.is_batch and row.ok]
     unconverted = [row for row in single if row.quantization is None]
     staying = [row for row in unconverted if row.offload == "none"]

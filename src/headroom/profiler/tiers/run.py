@@ -1,7 +1,7 @@
-"""Tier test: every size of card in a process of its own, and what became of it.
+"""Runs the tier test: one process for each card size, and collects their rows.
 
-The processes say what they find as they find it (`tiers_child`); nothing here knows torch. Several
-run side by side where the host, and a card that is there, have room for them.
+The processes report each finding at once (`child`); nothing here imports torch. Several run in
+parallel if the host, and the real card if there is one, have room for them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Say: TypeAlias = Callable[[str], None]
 CHILD = (sys.executable, "-m", "headroom.profiler.tiers.child")
 LIMIT = 900.0  # seconds a process may take
 TOGETHER = 4  # processes on one real card
-BESIDE = GIB  # of the card, that each of those takes beside its size
-HOST_ROOM = 20 * GIB  # of host memory for each of those: weights, and once more page-locked
+BESIDE = GIB  # of the card, that each of those takes beyond its size
+HOST_ROOM = 20 * GIB  # host memory for each of those: weights, and a page-locked copy
 
 
 def run(options: Options, face: Face | None = None) -> TierTest:
-    """Try every size that is asked for, and print what became of them."""
+    """Test every requested size, and print the outcome."""
     face = Face() if face is None else face
     found = tier_test(options, face.say)
     face.out(printed(found))
@@ -48,7 +48,7 @@ def run(options: Options, face: Face | None = None) -> TierTest:
 
 
 def tier_test(options: Options, say: Say) -> TierTest:
-    """Try every size that is asked for; `say` hears a line as each row is there.
+    """Test every requested size; `say` receives a line as soon as a row is complete.
 
     An interruption from the keyboard ends it, and what was measured is kept.
     """
@@ -73,9 +73,9 @@ def tier_test(options: Options, say: Say) -> TierTest:
 
 
 def work_of(size: float, options: Options) -> Work:
-    """What the process for a size is told."""
+    """The input of the process for a size."""
     opened, settings = options.opening.options, options.opening.settings
-    request: Any = options.request()  # of the family that tiers are published for
+    request: Any = options.request()  # of the family with published tiers
     steps = request.inference_steps if "inference_steps" in options.fields else None
     compile = settings.compile if opened.compile is None else opened.compile
     folder = opened.checkpoint_dir
@@ -97,7 +97,7 @@ def work_of(size: float, options: Options) -> Work:
 
 
 def cases_of(size: float, options: Options) -> tuple[Case, ...]:
-    """What is tried at a size. Variants that a tier is by itself are not tried again."""
+    """The cases at a size. Variants that equal the tier's default are not tried again."""
     row = published(size)
     has_lm = bool(row.lms)
     if options.tier_batch_boundary:
@@ -125,7 +125,7 @@ def cases_of(size: float, options: Options) -> tuple[Case, ...]:
 
 @dataclass(slots=True)
 class _Running:
-    """A process at work: its number, what it was told, and the rows that came."""
+    """A running process: its number, its input, and the rows it has sent."""
 
     index: int
     work: Work
@@ -146,11 +146,11 @@ _Event: TypeAlias = tuple[int, Mapping[str, Any] | None]  # None: its output has
 
 
 def _rows(works: Sequence[Work]) -> Iterator[tuple[int, TierRow]]:
-    """Number of the work, and a row: as they come. Ends what runs when nobody asks any more."""
+    """Number of the work, and a row, as they arrive. Closing the iterator ends the processes."""
     events: queue.Queue[_Event] = queue.Queue()
     waiting = list(enumerate(works))
     running: dict[int, _Running] = {}
-    card: Mapping[str, Any] | None = None  # known when the first process says it
+    card: Mapping[str, Any] | None = None  # known when the first process reports it
     try:
         while waiting or running:
             while waiting and _has_room(card, [r.work for r in running.values()], waiting[0][1]):
@@ -175,7 +175,7 @@ def _rows(works: Sequence[Work]) -> Iterator[tuple[int, TierRow]]:
 
 
 def _has_room(card: Mapping[str, Any] | None, running: Sequence[Work], then: Work) -> bool:
-    """Whether another process may begin."""
+    """Whether another process may start."""
     if not running:
         return True
     if card is None:
@@ -205,12 +205,12 @@ def _start(index: int, work: Work, events: queue.Queue[_Event]) -> _Running:
 def _listen(
     index: int, work: Work, process: subprocess.Popen[str], events: queue.Queue[_Event]
 ) -> None:
-    """Tell a process its work, and pass on what it says."""
+    """Send a process its work, and pass on its output."""
     assert process.stdin is not None and process.stdout is not None
     try:
         with process.stdin:
             json.dump(work.json(), process.stdin)
-    except OSError:  # it is gone already; that it ended is told below
+    except OSError:  # it has already ended; that is reported below
         pass
     with process.stdout:
         for line in process.stdout:
@@ -220,7 +220,7 @@ def _listen(
 
 
 def _next(events: queue.Queue[_Event], running: Mapping[int, _Running]) -> _Event:
-    """The next thing that is said; who takes too long is ended meanwhile."""
+    """The next event; processes that take too long are ended meanwhile."""
     while True:
         try:
             return events.get(timeout=0.5)
@@ -232,7 +232,7 @@ def _next(events: queue.Queue[_Event], running: Mapping[int, _Running]) -> _Even
 
 
 def _ended(one: _Running) -> Iterator[TierRow]:
-    """A row for the case a process was at when it ended, where it was not done."""
+    """A row for the unfinished case a process was working on when it ended."""
     code = one.process.wait()
     words = one.words()
     one.errors.close()
@@ -252,7 +252,7 @@ def _ended(one: _Running) -> Iterator[TierRow]:
 
 
 def _blank(work: Work, case: Case) -> TierRow:
-    """A row of which nothing is known."""
+    """A row with no findings."""
     return TierRow(
         work.vram, published(work.vram).name, case.name, case.use_lm, case.songs,
         work.duration, "failed", model=work.model,

@@ -1,7 +1,7 @@
-"""The published tiers once more, for checking: what `memory.tiers` says is held against this.
+"""A second, independent copy of the published tiers, which `memory.tiers` is checked against.
 
-Typed anew from ACE-Step 1.5's guide to GPU compatibility (2026-02-10) and not made from the other
-table, so that a slip in either is seen. No torch.
+Typed in separately from ACE-Step 1.5's guide to GPU compatibility (2026-02-10), not derived from
+the other table, so that a mistake in either shows. No torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from headroom.memory.plan import Plan, Residency
 from headroom.memory.precision import NATIVE
 from headroom.profiler.tiers.rows import Variant
 
-# A tier; from how many GiB on (a card reports up to half a GiB less than its name); language
+# Columns: tier; its least GiB (a card reports up to half a GiB less than its name); language
 # models, the recommended one marked; backend; minutes and songs, with a language model and
 # without; what leaves the card while idle; precision of the DiT.
 _TABLE = """
@@ -35,7 +35,7 @@ class Published:
 
     name: str
     begins: float
-    behind: bool  # the edge itself belongs to the tier before
+    behind: bool  # the boundary itself belongs to the tier below
     lms: tuple[str, ...]
     recommended: str | None
     backend: str
@@ -72,7 +72,7 @@ def published(gibibytes: float) -> Published:
 
 
 def detected(row: Published, found: Terms) -> Iterator[str]:
-    """What was detected otherwise than published, a sentence each."""
+    """The differences between detected and published values, one sentence each."""
     tier = found.tier
     if tier is None or tier.name != row.name:
         yield f"{'no tier' if tier is None else tier.name} was detected, and it is {row.name}"
@@ -100,7 +100,7 @@ def detected(row: Published, found: Terms) -> Iterator[str]:
 
 
 def planned(row: Published, variant: Variant, core: str, plan: Plan) -> Iterator[str]:
-    """What is planned otherwise than the row and the variant say; `core` is the DiT's name."""
+    """Where the plan differs from the row and the variant; `core` is the DiT's name."""
     where = {p.component: p.residency for p in plan.placements}
     stay = {name for name, how in where.items() if how is Residency.RESIDENT}
     idle, idle_dit = _leaving(row)
