@@ -1,7 +1,7 @@
-"""The released models as data, and what of them is installed here. No torch.
+"""List the released models, and find those installed on this machine. No torch.
 
 Source: ACE-Step 1.5, released repositories and checkpoint layout. Sizes are those of the files,
-rounded; they are for showing and for a first look at the disk, never for a check.
+rounded; they are for display and for a first estimate of disk space, never for verification.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from headroom.weights.header import INDEX, SINGLE, TornFile, read_header, weight
 Kind: TypeAlias = Literal["dit", "lm", "vae", "text_encoder"]
 
 BUNDLE = "ACE-Step/Ace-Step1.5"
-LM_PREFIX = "acestep-5Hz-lm-"  # how the names of the released ones begin
-_CODES = b"<|audio_code_"  # what a language model that plans songs writes, in its tokenizer
-_QWEN3_WORDS = 151_936  # rows of the vocabulary that Qwen3 is published with
+LM_PREFIX = "acestep-5Hz-lm-"  # prefix of the released models' names
+_CODES = b"<|audio_code_"  # marks, in the tokenizer, a language model that plans songs
+_QWEN3_WORDS = 151_936  # vocabulary rows of Qwen3 as published
 VAE = "vae"
 TEXT_ENCODER = "Qwen3-Embedding-0.6B"
 _BESIDE: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
@@ -46,10 +46,10 @@ class Model:
     """One released model.
 
     name     its folder below a checkpoints folder
-    repo     the repository it is published in, the same name on Hugging Face and ModelScope;
-             empty: its authors name it and have not published it
-    inside   the folder within the repository; empty where the repository is the model
-    nbytes   about what it takes on disk
+    repo     the repository it is published in, with the same name on Hugging Face and ModelScope;
+             empty: its authors name it but have not published it
+    inside   the folder within the repository; empty if the repository is the model
+    nbytes   approximate size on disk
     """
 
     name: str
@@ -61,17 +61,17 @@ class Model:
 
     @property
     def official(self) -> bool:
-        """Published by ACE-Step's authors."""
+        """Whether it is published by ACE-Step's authors."""
         return self.repo.startswith("ACE-Step/")
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files it must have beside its weights."""
+        """Files it must have besides its weights."""
         return _FILES[self.kind]
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Names of the models it cannot work without."""
+        """Names of the models it depends on."""
         return _BESIDE[self.kind]
 
 
@@ -88,7 +88,7 @@ def _named(name: str, about: str) -> Model:
 
 
 MAIN = "main"  # stands for everything in the main repository, as in ACE-Step's downloader
-USUAL_DIT, USUAL_LM = "acestep-v15-turbo", "acestep-5Hz-lm-1.7B"  # where nobody says otherwise
+USUAL_DIT, USUAL_LM = "acestep-v15-turbo", "acestep-5Hz-lm-1.7B"  # the defaults
 _MODELS = (
     # In the order in which `best` prefers them.
     _bundled_in_main(USUAL_DIT, "dit", 4792, "2B, 8 steps; where to begin"),
@@ -100,7 +100,7 @@ _MODELS = (
     _own("acestep-v15-xl-sft", "dit", 9978, "4B, guided, 50 steps"),
     _own("acestep-v15-base", "dit", 4792, "2B, guided, 50 steps; all tasks, stems too"),
     _own("acestep-v15-xl-base", "dit", 9978, "4B, guided, 50 steps; all tasks, stems too"),
-    # Names that the official code knows (its table of model code), without a repository.
+    # Names in the official code's table of model code that have no repository.
     _named("acestep-v15-turbo-rl", "2B, 8 steps"),
     _named("acestep-v15-turbo-fix-inst-shift3", "2B, 8 steps, schedule bent by 3"),
     _named("acestep-v15-turbo-fix-inst-shift-continuous", "2B, 8 steps, any schedule"),
@@ -111,7 +111,7 @@ _MODELS = (
     _own("acestep-5Hz-lm-4B", "lm", 8395, "plans songs; the largest"),
     _bundled_in_main(VAE, "vae", 337, "latents to sound and back; every DiT needs it"),
     _bundled_in_main(TEXT_ENCODER, "text_encoder", 1207, "reads captions; every DiT needs it"),
-    # Of the community, in the official code's list of VAEs.
+    # By the community; in the official code's list of VAEs.
     Model("scragvae", "vae", "scragnog/Ace-Step-1.5-ScragVAE", "", 337 * 10**6,
           "another decoder, used where the setting `vae` names it"),
 )  # fmt: skip
@@ -120,13 +120,13 @@ MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A model folder that is here.
+    """A model folder on this machine.
 
     nbytes   what its files take on disk
-    faults   what of it is missing or torn, a sentence each; empty: it is whole
-    lacks    models it needs that are not whole, neither beside it nor in another folder
+    faults   one sentence for each part that is missing or damaged; empty: it is complete
+    lacks    models it needs that are not complete, neither beside it nor in another folder
     beside   folders of the models it needs, by name
-    bundled  came with the program
+    bundled  whether it came with the program
     """
 
     name: str
@@ -144,14 +144,14 @@ class Installed:
 
     @property
     def ready(self) -> bool:
-        """Whole, and so is all it needs."""
+        """Whether it and all models it needs are complete."""
         return not self.faults and not self.lacks
 
 
 def checkpoint_dirs(settings: Settings, flag: Path | None = None) -> tuple[Path, ...]:
     """Folders to look for models in; the first is where downloads go.
 
-    In order: `--checkpoint-dir`, the setting (else ./checkpoints where there is one),
+    In order: `--checkpoint-dir`, the setting (else ./checkpoints if it exists),
     ./checkpoints, the user's own folder, huggingface_hub's cache (HF_HUB_CACHE, HF_HOME).
     """
     places = [settings.checkpoints_dir, Path("checkpoints"), settings.cache_dir / "checkpoints"]
@@ -162,11 +162,11 @@ def checkpoint_dirs(settings: Settings, flag: Path | None = None) -> tuple[Path,
 
 
 def installed(dirs: Iterable[Path], bundled: Path | None = None) -> list[Installed]:
-    """Every model below the folders, whole or not; of two of a name the first whole one.
+    """Every model below the folders, complete or not; of two with one name the first complete one.
 
-    Known are the released names, and any folder whose config.json describes a DiT, a language
-    model that plans songs, or a VAE. In huggingface_hub's cache only whole models count. `bundled`
-    is a folder of models that come with the program: they need each other and serve nobody else.
+    A folder counts if it has a released name, or if its config.json describes a DiT, a language
+    model that plans songs, or a VAE. In huggingface_hub's cache only complete models count.
+    `bundled` is a folder of models that come with the program; they are used only with each other.
     """
     found: dict[str, Installed] = {}
     for item in (item for place in dirs for item in _scan(place)):
@@ -180,7 +180,7 @@ def installed(dirs: Iterable[Path], bundled: Path | None = None) -> list[Install
 
 
 def best(items: Sequence[Installed]) -> Installed | None:
-    """The DiT to use where none is named: ready ones in the catalog's order, the bundled last."""
+    """The DiT to use if none is named: ready ones in the catalog's order, the bundled last."""
     ready = [item for item in items if item.kind == "dit" and item.ready]
     order = list(MODELS)
     rank = {item.folder: order.index(item.name) if item.name in MODELS else len(order)
@@ -189,7 +189,7 @@ def best(items: Sequence[Installed]) -> Installed | None:
 
 
 def inspect(folder: Path, kind: Kind) -> tuple[str, ...]:
-    """What is missing or torn in a model folder, from names, sizes and headers; () if whole."""
+    """What is missing or damaged in a model folder, by names, sizes and headers; () if nothing."""
     absent = [f"{name}: missing" for name in _FILES[kind] if not paths.is_file(folder / name)]
     try:
         names = weight_files(folder)
@@ -212,8 +212,8 @@ def _torn(folder: Path, names: Iterable[str]) -> Iterator[str]:
 
 
 def with_vae(item: Installed, items: Iterable[Installed], wanted: str | None) -> Installed:
-    """A DiT with another VAE: the name of one that is here, or its folder; `official` or None: its
-    own, as the bundled model always has.
+    """A DiT with another VAE, given by the name of an installed one or by its folder. `official` or
+    None keeps its own; the bundled model always keeps its own.
 
     Raises WeightsMissing and InvalidCheckpoint.
     """
@@ -232,10 +232,10 @@ def with_vae(item: Installed, items: Iterable[Installed], wanted: str | None) ->
 
 
 def check_named(flag: Path | None, settings: Settings, chosen: Installed | None) -> str | None:
-    """Where the bundled model is chosen though a folder was named, by the flag or the setting: a
-    sentence that says so, for its other models are in use. None: it is not.
+    """A sentence that says the bundled model is used although a folder was named, by the flag or
+    the setting; None otherwise. The folder's other models are still used.
 
-    Raises InvalidCheckpoint where the folder that was named holds no model at all.
+    Raises InvalidCheckpoint if the named folder holds no model at all.
     """
     if flag is not None:
         check_place(flag)
@@ -248,9 +248,9 @@ def check_named(flag: Path | None, settings: Settings, chosen: Installed | None)
 
 
 def check_place(named: Path) -> None:
-    """Raise InvalidCheckpoint for a folder that was named and holds no model folder.
+    """Raise InvalidCheckpoint if the named folder holds no model folder.
 
-    The sentence says which folder was meant, where one above or below it holds some.
+    The message suggests a folder above or below it that holds some, if there is one.
     """
     place = paths.expanded(named, "checkpoint_dir").absolute()
     if place.name != "snapshots" and any(True for _ in _scan(place)):
@@ -266,7 +266,7 @@ def check_place(named: Path) -> None:
 
 
 def _meant(place: Path) -> Path | None:
-    """The folder of model folders that a wrong one was named for."""
+    """The folder of model folders that was probably meant by a wrong one."""
     for above in (place, *place.parents[:3]):
         if above.name.startswith("models--") and any(True for _ in _scan(above.parent)):
             return above.parent
@@ -283,7 +283,7 @@ def _entries(place: Path) -> list[Path]:
     try:
         return sorted(place.iterdir())
     except (OSError, ValueError):  # the latter for a NUL in its name
-        return []  # a place that is not there, or may not be read, holds nothing for us
+        return []  # a folder that is missing or not readable counts as empty
 
 
 def _scan(place: Path) -> Iterator[Installed]:
@@ -298,7 +298,7 @@ def _scan(place: Path) -> Iterator[Installed]:
 
 
 def _cached(repo: Path, model: Model) -> Iterator[Installed]:
-    """The model in huggingface_hub's cache, whole: as `main` was last seen, else the newest."""
+    """The complete model in huggingface_hub's cache: `main` as last seen, else the newest."""
     try:
         main = (repo / "refs" / "main").read_text("ascii")
     except (OSError, ValueError):
@@ -312,7 +312,7 @@ def _cached(repo: Path, model: Model) -> Iterator[Installed]:
 
 
 def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
-    """The same with the folders of the models it needs: its neighbours first, then any other."""
+    """The model with the folders of those it needs: its neighbours first, then any other."""
     beside, lacks = [], []
     for name in _BESIDE[item.kind]:
         neighbour = item.folder.parent / name
@@ -327,7 +327,7 @@ def _with_company(item: Installed, here: Mapping[str, Installed]) -> Installed:
 
 
 def _kind(folder: Path) -> Kind | None:
-    """What the config.json of a folder that no release has describes."""
+    """The kind of model described by the config.json of a folder without a released name."""
     try:
         config = read_json(folder / "config.json", CONFIG_BYTES)
     except InvalidFile:
@@ -345,7 +345,7 @@ def _kind(folder: Path) -> Kind | None:
 
 
 def _writes_codes(folder: Path) -> bool:
-    """Whether the tokenizer beside a small language model knows the codes of sound."""
+    """Whether the tokenizer beside a small language model has the audio codes."""
     path = folder / "tokenizer.json"
     try:
         return paths.is_file(path) and _CODES in path.read_bytes()

@@ -1,7 +1,7 @@
-"""The tensors of a model folder, mapped, not copied: single file, shards with or without an index.
+"""Map the tensors of a model folder from a single file, or from shards with or without an index.
 
-A mapped file stays open while a tensor of it lives: on Windows it cannot be deleted, renamed or
-replaced until then (on Linux and macOS it can, and the tensors keep the old contents).
+A mapped file stays open while one of its tensors lives: until then it cannot be deleted, renamed or
+replaced on Windows (on Linux and macOS it can, and the tensors keep the old contents).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Stored:
 class Checkpoint:
     """The tensors of one folder, single file or shards. Opening it reads headers only.
 
-    Names lose what training wraps around a network: `module.` in front, `_orig_mod.` anywhere,
-    and `model.` where all names start with it (a language model's `lm_head.` apart).
+    Wrappers added in training are removed from names: `module.` in front, `_orig_mod.` anywhere,
+    and `model.` if all names start with it (except a language model's `lm_head.`).
     """
 
     def __init__(self, folder: Path, stored: Mapping[str, Stored]) -> None:
@@ -62,7 +62,7 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: str | Path) -> Checkpoint:
-        """Raises WeightsMissing without the folder, InvalidCheckpoint where files are torn."""
+        """Raises WeightsMissing without the folder, InvalidCheckpoint for damaged files."""
         folder = Path(folder)
         if not paths.is_dir(folder):
             how = f"fetch it with `acestep models download {folder.name}`"
@@ -72,7 +72,7 @@ class Checkpoint:
     def tensor(self, key: str) -> Tensor:
         """The tensor of the file, mapped: no byte is read until it is used.
 
-        What is written to it stays in this process.
+        Writing to it changes this process's copy only.
         """
         stored = self._known(key)
         mapped = self._map(stored.file)
@@ -81,10 +81,10 @@ class Checkpoint:
         return _view(mapped, stored)
 
     def read(self, key: str, room: Tensor | None = None) -> Tensor:
-        """The tensor of the file, read into memory of its own, or into `room` (bytes, enough).
+        """The tensor of the file, read into its own memory, or into `room` (uint8, large enough).
 
-        For what is not kept as it is stored: of a mapping, every page that was looked at would
-        stay in the process beside what was made of it.
+        Use it for tensors that are converted: every page read through a mapping would stay in the
+        process in addition to the result.
         """
         stored = self._known(key)
         raw = torch.empty(stored.nbytes, dtype=torch.uint8) if room is None else room
@@ -100,9 +100,9 @@ class Checkpoint:
         return raw.view(stored.dtype).view(stored.shape)
 
     def expect(self, key: str, shape: tuple[int, ...]) -> Tensor:
-        """The floating-point tensor of a name that stands alone.
+        """A floating-point tensor that belongs to no module, by name.
 
-        InvalidCheckpoint names both shapes, or the kind of numbers that is there.
+        Raises InvalidCheckpoint that names both shapes, or the kind of numbers found.
         """
         stored = self.stored.get(key)
         if stored is not None and (fault := mismatch(key, stored, shape)):
@@ -110,7 +110,7 @@ class Checkpoint:
         return self.tensor(key)
 
     def below(self, prefix: str) -> Iterator[str]:
-        """Names that start with the prefix, in full."""
+        """Full names that start with the prefix."""
         return (key for key in self.stored if key.startswith(prefix))
 
     def nbytes(self, prefix: str = "") -> int:
@@ -118,7 +118,7 @@ class Checkpoint:
         return sum(self.stored[key].nbytes for key in self.below(prefix))
 
     def close(self) -> None:
-        """Let go of the files. Tensors that were taken keep their own mapping of them."""
+        """Release the files. Tensors already taken keep their own mapping."""
         self._maps.clear()
 
     def _known(self, key: str) -> Stored:
@@ -128,14 +128,14 @@ class Checkpoint:
         return stored
 
     def _shorter(self, stored: Stored) -> InvalidCheckpoint:
-        """The file was whole when its header was read."""
+        """The error for a file that became shorter after its header was read."""
         return InvalidCheckpoint(self.folder, [f"{stored.file}: has become shorter"])
 
     def _map(self, name: str) -> mmap.mmap:
         if name not in self._maps:
             try:
                 with (self.folder / name).open("rb") as file:
-                    # Copy on write: what is written to a tensor never reaches the file.
+                    # Copy on write: writing to a tensor never changes the file.
                     self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             except (OSError, ValueError) as error:
                 raise InvalidCheckpoint(self.folder, [f"{name}: {error}"]) from error
@@ -145,14 +145,14 @@ class Checkpoint:
 def mismatch(
     key: str, found: Stored, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
 ) -> str | None:
-    """What keeps a stored tensor from being one of this shape and of dtype's kind; else None."""
+    """Why a stored tensor does not have this shape and dtype's kind of numbers; None: it has."""
     if found.shape != shape:
         return f"{name_of(key)}: {list(found.shape)} in the file, the network wants {list(shape)}"
     return wrong_kind(key, found, dtype)
 
 
 def wrong_kind(key: str, found: Stored, dtype: torch.dtype) -> str | None:
-    """The fault of a stored tensor whose numbers are of another kind than dtype's; else None."""
+    """The fault of a stored tensor whose kind of numbers differs from dtype's; else None."""
     has, wants = kind_of(found.dtype), kind_of(dtype)
     if has == wants:
         return None
@@ -160,7 +160,7 @@ def wrong_kind(key: str, found: Stored, dtype: torch.dtype) -> str | None:
 
 
 def kind_of(dtype: torch.dtype) -> str:
-    """The kind of numbers a type holds, in words."""
+    """The kind of numbers a dtype holds, in words."""
     if dtype.is_floating_point:
         return "floating-point numbers"
     if dtype.is_complex:
@@ -169,13 +169,13 @@ def kind_of(dtype: torch.dtype) -> str:
 
 
 def _view(mapped: mmap.mmap, stored: Stored) -> Tensor:
-    """A tensor over its bytes of the file, with a storage of its own that holds the mapping.
+    """A tensor over its bytes of the file, with its own storage that keeps the mapping alive.
 
-    The mapping is not closed by hand anywhere: torch would not notice.
+    The mapping is never closed explicitly: torch would not notice.
     """
     if stored.nbytes == 0:
         return torch.empty(stored.shape, dtype=stored.dtype)
-    if stored.start % stored.dtype.itemsize:  # the format does not promise that they are aligned
+    if stored.start % stored.dtype.itemsize:  # the format does not guarantee alignment
         raw = torch.frombuffer(mapped, dtype=torch.uint8, offset=stored.start, count=stored.nbytes)
         return raw.clone().view(stored.dtype).view(stored.shape)
     count = stored.nbytes // stored.dtype.itemsize
@@ -218,7 +218,7 @@ def _read_shards(folder: Path, index: str) -> dict[str, Stored]:
 
 
 def _read_numbered(folder: Path) -> dict[str, Stored]:
-    """Shards that no index speaks of, all of a set; {} where there are none."""
+    """The tensors of a full set of shards without an index; {} if there are none."""
     try:
         names = shards_without_index(folder)
     except TornFile as error:
@@ -269,7 +269,7 @@ def _plain_names(folder: Path, stored: dict[str, Stored]) -> dict[str, Stored]:
 
 
 def _unwrapped(key: str) -> str:
-    """A name without what `torch.compile` and parallel training put into it."""
+    """A name without the prefixes that `torch.compile` and parallel training add."""
     key = key.replace("_orig_mod.", "")
     while key.startswith("module."):
         key = key.removeprefix("module.")

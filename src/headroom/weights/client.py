@@ -1,8 +1,8 @@
-"""Requests to sources of models, through the session of huggingface_hub.
+"""Send HTTP requests to model sources through huggingface_hub's session.
 
-The session has the proxies, certificates and offline switch of huggingface_hub. What it does not
-have is here: the token goes to the host that it is meant for and to none that a redirect leads to,
-nothing goes from https to http or to a file, and an answer is read up to a limit.
+The session has the proxies, certificates and offline switch of huggingface_hub. This module adds
+what it lacks: the token is sent only to the host it is meant for, never to one that a redirect
+leads to; no redirect goes from https to http or to a file; and a response is read up to a limit.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from headroom.errors import DownloadFailed
 from headroom.files import parse_json
 from headroom.units import MIB
 
-_LATER = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
+_LATER = (408, 425, 429, 500, 502, 503, 504)  # worth retrying
 _REDIRECTS = 10
 _LISTING_BYTES = 4 * MIB
 _LISTING_SECONDS = 60.0
 
 
 class Broken(Exception):
-    """The connection broke or the server asks to come again in `wait` seconds."""
+    """The connection broke, or the server asks for a retry after `wait` seconds."""
 
     def __init__(self, why: str, wait: float = 0.0) -> None:
         self.wait = wait
@@ -37,8 +37,9 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds to wait: before the second try (doubled each time up to `most`), as long as a
-    server may ask for, for the first sign of a source, and for the next byte of a file."""
+    """Seconds to wait: `first` before the second try (doubled each time up to `most`), `asked` at
+    most at a server's request, `sign` for a source's first response, `byte` for a file's next byte.
+    """
 
     first: float = 1.0
     most: float = 30.0
@@ -49,17 +50,17 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Makes requests, with a token or without. The token is in no repr and no message."""
+    """Makes requests, with or without a token. The token appears in no repr and no message."""
 
     token: str | None = field(default=None, repr=False)
     patience: Patience = Patience()
 
     @contextmanager
     def get(self, url: str, headers: dict[str, str] | None = None) -> Iterator[httpx2.Response]:
-        """An open answer: 200, 206 or 416.
+        """An open response with status 200, 206 or 416.
 
-        Raises Broken where it is worth trying again, also while the answer is read, and
-        DownloadFailed where it is not.
+        Raises Broken if a retry is worthwhile, also while the response is read, and DownloadFailed
+        if it is not.
         """
         try:
             response = self._follow(url, headers or {})
@@ -78,7 +79,7 @@ class Client:
             raise Broken(str(error) or type(error).__name__) from error
 
     def json(self, url: str) -> tuple[object, str | None]:
-        """A JSON answer and the address of the page that follows, asked for twice at most."""
+        """A JSON response and the address of the next page, requested at most twice."""
         for failures in range(2):
             try:
                 with self.get(url) as response:
@@ -93,14 +94,14 @@ class Client:
         raise AssertionError("the second attempt returns or raises")
 
     def pause(self, failures: int, broken: Broken) -> None:
-        """Wait before the next try: longer each time, or as long as the server asked for."""
+        """Wait before the next try: longer each time, or as long as the server asked."""
         if broken.wait > self.patience.asked:
             raise DownloadFailed(f"{broken}, and the server asks to wait {broken.wait:.0f} s.")
         time.sleep(max(min(self.patience.first * 2**failures, self.patience.most), broken.wait))
 
     def _follow(self, url: str, headers: dict[str, str]) -> httpx2.Response:
         session = _session()
-        # Identity: a compressed answer would have other bytes than the ones that are counted.
+        # Identity: the bytes of a compressed response would differ from those counted.
         sent = {"User-Agent": "headroom", "Accept-Encoding": "identity", **headers}
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
@@ -122,7 +123,7 @@ class Client:
 
 
 def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    """Scheme, host and port: what a token is bound to."""
+    """Scheme, host and port, to which a token is bound."""
     return url.scheme, url.host, url.port
 
 
@@ -147,7 +148,7 @@ def _bounded(url: str, response: httpx2.Response) -> bytes:
 
 
 def _retry_after(text: str) -> float:
-    """Seconds that a Retry-After header asks for: a number of them, or a date."""
+    """Seconds requested by a Retry-After header, which holds a number or a date."""
     if text.isascii() and text.isdecimal():
         return float(text[:9])
     try:

@@ -1,8 +1,8 @@
-"""Downloading models.
+"""Download models, with resumption and checksums.
 
-A file that is there and is the announced one is never fetched again; one that broke off is
-continued; every file is checked by size and checksum before it takes its name. One process at a
-time works on a folder. Remote code is not downloaded: none is needed.
+A file that is present and matches the source is never fetched again; an interrupted one is resumed;
+every file is checked by size and checksum before it gets its final name. One process at a time
+works on a folder. Remote code is not downloaded: none is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from headroom.weights.names import is_file_name, same_file
 from headroom.weights.sources import Listing, Source
 from headroom.weights.transfer import Count, Remote, fetch, unwritable
 
-_WANTED = (".safetensors", ".json", ".jinja")  # what a folder is made of, beside two names
+_WANTED = (".safetensors", ".json", ".jinja")  # the files of a folder, besides two names
 _WANTED_NAMES = ("merges.txt", "silence_latent.pt")
 _MARGIN = 64 * MIB  # left free on the disk
 _LOCK = ".headroom-lock"
@@ -34,7 +34,7 @@ _LOCK = ".headroom-lock"
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """How far a download is: the file at work, and bytes there and wanted of all files."""
+    """Progress of a download: the current file, and the bytes present and total of all files."""
 
     model: str
     file: str
@@ -44,7 +44,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """What became of one model. `fetched` are bytes that came over the network."""
+    """The result for one model. `fetched`: bytes received over the network."""
 
     model: str
     folder: Path
@@ -56,12 +56,12 @@ class Downloaded:
 
 
 Show = Callable[[Transfer], None]
-Say = Callable[[str], None]  # a sentence for people
+Say = Callable[[str], None]  # takes a sentence for the user
 
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """One model as one source has it."""
+    """One model as offered by one source."""
 
     model: Model
     source: Source
@@ -75,7 +75,7 @@ class _Offer:
 
 @dataclass(slots=True)
 class _Order:
-    """One model on its way: the offer in use, those that come after it, and what was refused."""
+    """One model to download: its folder, the offers to try, and why earlier ones failed."""
 
     model: Model
     folder: Path
@@ -93,12 +93,12 @@ def download(
     show: Show = lambda transfer: None,
     say: Say = lambda sentence: None,
 ) -> list[Downloaded]:
-    """Bring models into folders below `into`, from the first source that delivers.
+    """Download models into folders below `into`, from the first source that delivers.
 
-    Raises InvalidRequest for a name that is not in the catalog or not published, InvalidOutput
-    where the folder takes no more, DownloadFailed where no source delivers (what has come is kept,
-    and continued by the next call). `force` fetches also what is there; `dry` only says how much
-    there is to fetch.
+    Raises InvalidRequest for a name that is not in the catalog or not published, InvalidOutput if
+    the folder cannot be written, DownloadFailed if no source delivers (partial files are kept and
+    resumed by the next call). `force` also fetches files that are present; `dry` only reports how
+    much there is to fetch.
     """
     listings: dict[tuple[str, str], Listing] = {}
     orders = [_order(name, into, sources, listings, say) for name in names]
@@ -120,7 +120,7 @@ def download(
 
 
 class _Counter:
-    """Bytes of all files of a download that are there."""
+    """Counts the bytes present of all files of a download."""
 
     def __init__(self, total: int, show: Show) -> None:
         self.total, self.show, self.done = total, show, 0
@@ -133,7 +133,7 @@ class _Counter:
         return count
 
 
-# --- what is offered -------------------------------------------------------------------------
+# --- offers ----------------------------------------------------------------------------------
 
 
 def _order(
@@ -154,7 +154,7 @@ def _order(
 def _offers(
     order: _Order, sources: Sequence[Source], listings: dict[tuple[str, str], Listing], say: Say
 ) -> Iterator[_Offer]:
-    """The model as each source has it, asked one after the other."""
+    """The model as offered by each source; sources are asked one after the other."""
     model = order.model
     for source in sources:
         try:
@@ -172,7 +172,7 @@ def _offers(
 
 
 def _wanted(model: Model, files: Sequence[Remote], say: Say) -> tuple[Remote, ...]:
-    """The files of one model: those right in its folder that we read, and no code."""
+    """The files of one model that we read: directly in its folder, and no code."""
     prefix = f"{model.inside}/" if model.inside else ""
     wanted = []
     for remote in files:
@@ -200,8 +200,8 @@ def _check(model: Model, files: Sequence[Remote]) -> None:
 
 
 def _give_up(order: _Order, sources: Sequence[Source]) -> str:
-    """What failed, and what a person can do about it: network, proxy, and by hand."""
-    # What stands before an @ is a name and a password.
+    """What failed, and what the user can do: check network and proxy, or download by hand."""
+    # The text before an @ is a user name and a password.
     proxies = sorted((kind, url.rpartition("@")[2]) for kind, url in getproxies().items())
     seen = ", ".join(f"{kind} {place}" for kind, place in proxies if kind != "no")
     inside = f", folder {order.model.inside}" if order.model.inside else ""
@@ -218,11 +218,11 @@ def _give_up(order: _Order, sources: Sequence[Source]) -> str:
     )
 
 
-# --- what is there ---------------------------------------------------------------------------
+# --- files already present -------------------------------------------------------------------
 
 
 def _missing(offer: _Offer, into: Path, force: bool) -> int:
-    """Bytes still to come."""
+    """Bytes still to be fetched."""
     needed = 0
     for remote in offer.files:
         target = into / offer.model.name / remote.name
@@ -233,7 +233,7 @@ def _missing(offer: _Offer, into: Path, force: bool) -> int:
 
 
 def _room(into: Path, needed: int) -> None:
-    """Refuse before the first byte where the disk cannot hold what is still to come."""
+    """Raise before the first byte if the disk cannot hold what is still to be fetched."""
     place = into.absolute()
     while not paths.exists(place):
         place = place.parent
@@ -245,18 +245,18 @@ def _room(into: Path, needed: int) -> None:
 
 
 def _present(path: Path, remote: Remote) -> str | None:
-    """SHA-256 of a file that is already the announced one; None where it must be fetched."""
+    """SHA-256 of a file that already matches the source's; None if it must be fetched."""
     if not paths.is_file(path) or path.stat().st_size != remote.size:
         return None
     sha256 = sha256_of(path)
     return sha256 if remote.fault(path, sha256) is None else None
 
 
-# --- bringing it -----------------------------------------------------------------------------
+# --- downloading -----------------------------------------------------------------------------
 
 
 def _bring(order: _Order, offer: _Offer, counter: _Counter, force: bool, say: Say) -> Downloaded:
-    """The model, from this offer or the ones after it."""
+    """Download the model, from this offer or the ones after it."""
     while True:
         before = counter.done
         try:
@@ -288,7 +288,7 @@ def _bring_from(
                 sha256 = fetch(offer.source.client, url, remote, target, count)
                 fetched += max(remote.size - had, 0)
             kept[remote.name] = Kept(remote.size, sha256)
-            # After each file: what is checked stays known if the next one breaks off.
+            # Written after each file, so that checked files stay known if the next one fails.
             listing = offer.listing
             manifest = Manifest(offer.source.name, listing.repo, listing.revision, kept)
             write_manifest(folder, manifest)
@@ -299,17 +299,17 @@ def _bring_from(
 
 
 def _known(folder: Path, offer: _Offer) -> dict[str, Kept]:
-    """What the folder's manifest says of the files that are on offer."""
+    """The entries of the folder's manifest for the files on offer."""
     try:
         old = read_manifest(folder)
     except InvalidFile:
-        old = None  # it only saves work, and is written anew
+        old = None  # the manifest only saves work, and is written again
     names = {remote.name for remote in offer.files}
     return {name: one for name, one in old.files.items() if name in names} if old else {}
 
 
 def _linked(offer: _Offer, remote: Remote, target: Path) -> str | None:
-    """Take a file that the source's own programs fetched; None where there is not the same."""
+    """Hard-link a file that the source's own tools fetched; None if it has no matching one."""
     found = offer.source.cached(offer.listing, remote)
     sha256 = _present(found, remote) if found is not None else None
     if found is None or sha256 is None:
@@ -318,13 +318,13 @@ def _linked(offer: _Offer, remote: Remote, target: Path) -> str | None:
         target.unlink(missing_ok=True)
         target.hardlink_to(paths.resolved(found))
     except OSError:
-        return None  # another disk, no links there: it is fetched, which always works
+        return None  # another disk, or no links: fetching it always works
     return sha256
 
 
 @contextmanager
 def _alone(folder: Path, model: str, say: Say) -> Iterator[None]:
-    """Make the folder and keep other processes out of it."""
+    """Create the folder and lock out other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)

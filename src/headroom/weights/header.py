@@ -1,8 +1,8 @@
-"""What a safetensors file holds, read from its first bytes. No torch, no tensor data.
+"""Read from a safetensors file's first bytes what it holds, without torch or tensor data.
 
 Layout of the format: 8 bytes little-endian length N, N bytes of JSON, then the data. The header
-says where every tensor ends, so a file that was cut off is told from a whole one without reading
-it. Source: the safetensors format description.
+says where every tensor ends, so a truncated file is recognised without reading the data. Source:
+the safetensors format description.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _BITS = {
     "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
 _FORMATS_LIMIT = 100_000_000
-# The largest released model has 150 KB, and what a header says takes thirty times its bytes in
-# memory once it is read.
+# The largest header of a released model has 150 KB, and a parsed header takes thirty times its
+# size in memory.
 LARGEST_HEADER = 2 * MIB
 _LARGEST_INDEX = 2 * MIB
 _MOST_SHARDS = 1000
@@ -39,12 +39,12 @@ _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 
 
 class TornFile(Exception):
-    """A file that is not a whole safetensors file, or an index that is not one; one sentence."""
+    """A file that is not a complete safetensors file, or not a valid index; one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tensor of a file: its shape, the format's name of its type, where its bytes are.
+    """One tensor of a file: its shape, the format's name for its dtype, where its bytes are.
 
     `start` counts from the beginning of the file.
     """
@@ -57,14 +57,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says it holds. `file_bytes` is the size it must have to hold it."""
+    """The contents a file declares. `file_bytes` is the size it must have to hold them."""
 
     entries: Mapping[str, Entry]
     file_bytes: int
 
 
 def read_header(path: Path) -> Header:
-    """The header of a safetensors file, held against the file's size; raises TornFile."""
+    """The header of a safetensors file, checked against the file's size; raises TornFile."""
     try:
         with open_regular(path) as file:
             size = file.seek(0, 2)
@@ -84,7 +84,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_index(path: Path) -> dict[str, str]:
-    """Tensor name → shard name of an index.json; raises TornFile. No file but the index is read."""
+    """Tensor name → shard name from an index.json; raises TornFile. Only the index is read."""
     try:
         value = read_json(path, _LARGEST_INDEX)
     except InvalidFile as error:
@@ -93,7 +93,7 @@ def read_index(path: Path) -> dict[str, str]:
     if not isinstance(shards, dict) or not shards:
         raise TornFile(f"{path.name}: no weight_map that names a shard for each tensor")
     for key, shard in shards.items():
-        # The name comes from outside: it may only name a neighbour of the index.
+        # The name is untrusted: it may only name a file in the same folder as the index.
         if not isinstance(shard, str) or not shard.endswith(".safetensors") or _leaves(shard):
             raise TornFile(
                 f"{path.name}: {shown(key)} is said to lie in {shown(shard)}, not in a shard here"
@@ -102,15 +102,15 @@ def read_index(path: Path) -> dict[str, str]:
 
 
 def name_of(key: str) -> str:
-    """A tensor's name in a sentence: as it is where it can be printed, else escaped."""
+    """A tensor's name for a message: unchanged if printable, else escaped."""
     return key if key.isprintable() and len(key) <= 120 else shown(key, 120)
 
 
 def weight_files(folder: Path) -> tuple[str, ...]:
-    """Names of the safetensors files a folder's weights are in, whether or not they are there.
+    """Names of the safetensors files that hold a folder's weights, whether present or missing.
 
-    A single file is preferred to an index beside it, an index to shards without one. Empty: the
-    folder holds none of them. Raises TornFile for an index that cannot be read.
+    A single file is preferred to an index beside it, and an index to shards without one. Empty: the
+    folder holds none of these. Raises TornFile for an index that cannot be read.
     """
     for name in SINGLE:
         if paths.is_file(folder / name):
@@ -124,8 +124,8 @@ def weight_files(folder: Path) -> tuple[str, ...]:
 def shards_without_index(folder: Path) -> tuple[str, ...]:
     """All shards of the set in a folder, by the numbers in their names (`-00001-of-00003`).
 
-    Those that the numbers promise and that are not there are named too. Empty: there are none.
-    Raises TornFile where there is more than one set.
+    Shards that the numbers imply but that are missing are included. Empty: there are no shards.
+    Raises TornFile if there is more than one set.
     """
     try:
         found = [m for m in map(_SHARD.fullmatch, sorted(p.name for p in folder.iterdir())) if m]

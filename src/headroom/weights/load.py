@@ -1,8 +1,8 @@
-"""Modules filled from the tensors of a checkpoint.
+"""Fill modules with the tensors of a checkpoint.
 
-A module is built on `meta`, the headers of the files are held against it, and only then are its
+A module is built on `meta`, the headers of the files are checked against it, and only then are its
 parameters assigned, one at a time. On a CPU, in the file's own precision, a parameter *is* the
-mapping of the file: loading reads nothing, and pages come in as they are used.
+mapping of the file: loading reads nothing, and pages are read as they are used.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def load(
 ) -> None:
     """Fill a module that was built on `meta` from the tensors below `prefix`.
 
-    Expected are the names of `module.state_dict()` (buffers that are not persistent are not);
-    `unused` are full names that need no mention. Everything is checked before the first tensor is
-    assigned: InvalidCheckpoint lists every name that is missing, misshapen or of the wrong kind
-    of numbers, and where there is one of those, the names that were not asked for. `dtype`
-    converts floating-point tensors one by one, each read into the same room, so the peak is the
-    largest one more; with the file's own dtype on a CPU nothing is copied.
-    Parameters need no gradients.
+    The names of `module.state_dict()` are expected, without non-persistent buffers; `unused` are
+    full names that are ignored. Everything is checked before the first tensor is assigned:
+    InvalidCheckpoint lists every name that is missing, misshapen or of the wrong kind of numbers,
+    and, if there is one of those, also the unexpected names. `dtype` converts floating-point
+    tensors one by one, each read into the same buffer, so the peak exceeds the result by the
+    largest tensor; with the file's own dtype on a CPU nothing is copied. Parameters need no
+    gradients.
     """
     faults, used = compare(module, checkpoint, prefix, recipes)
     if faults:
@@ -53,10 +53,10 @@ def load(
 
 
 class _Source:
-    """Tensors by parameter name: mapped where kept as they are, read where they are not.
+    """Tensors by parameter name: mapped if kept as stored, read if converted.
 
-    One room serves all that is converted: rooms that come and go between tensors that stay
-    would leave holes in the heap (up to 1.3 GB of them were seen).
+    One buffer serves all conversions: buffers allocated and freed between tensors that stay would
+    leave holes in the heap (up to 1.3 GB were measured).
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class _Source:
 
     @cached_property
     def room(self) -> Tensor:
-        """Bytes enough for the largest tensor that is converted."""
+        """A buffer, uint8, large enough for the largest tensor that is converted."""
         stored = [self.checkpoint.stored[key] for key in self.used]
         most = max(entry.nbytes for entry in stored if not self._kept(entry))
         return torch.empty(most, dtype=torch.uint8)
 
     def tensor(self, name: str) -> Tensor:
-        """The next parameter; one that is to be converted only lasts until the next call."""
+        """The next parameter; one that is to be converted is valid only until the next call."""
         read, recipe = self.checkpoint.read, self.recipes(name) if self.recipes else None
         if recipe is not None:
             return recipe.build(*(read(self.prefix + key) for key in recipe.keys))
@@ -94,7 +94,7 @@ class _Source:
 def _place(tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     if dtype is None or not tensor.is_floating_point():
         return tensor.to(device)
-    # Converted by whoever has the smaller copy to send: narrowing first halves the transfer.
+    # Converted on the side that makes the transfer smaller: narrowing first halves it.
     if dtype.itemsize <= tensor.dtype.itemsize:
         return tensor.to(dtype).to(device)
     return tensor.to(device).to(dtype)

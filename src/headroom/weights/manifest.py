@@ -1,4 +1,4 @@
-"""What a download put into a folder: file, size, SHA-256. Kept beside the files."""
+"""Record what a download put into a folder: file, size, SHA-256. Stored beside the files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One file as it was when it was checked."""
+    """One file as last checked."""
 
     size: int
     sha256: str
@@ -29,7 +29,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Where a folder's files came from, and the files by name."""
+    """The source of a folder's files, and the files by name."""
 
     source: str
     repo: str
@@ -38,9 +38,9 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where there is none.
+    """The folder's manifest; None if there is none.
 
-    Raises InvalidFile for one that cannot be read, or that names anything but files of its folder.
+    Raises InvalidFile if it cannot be read, or names anything but files of its folder.
     """
     path = folder / NAME
     try:
@@ -62,7 +62,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Put the manifest in place in one step."""
+    """Write the manifest atomically."""
     rows = [
         {"file": name, "size": kept.size, "sha256": kept.sha256}
         for name, kept in sorted(manifest.files.items())
@@ -75,7 +75,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def sha256_of(path: Path, progress: Callable[[int], None] = lambda count: None) -> str:
-    """SHA-256 of a file in hexadecimal; `progress` is told the bytes of each piece."""
+    """SHA-256 of a file in hexadecimal; `progress` receives the byte count of each piece."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(CHUNK):
@@ -85,7 +85,7 @@ def sha256_of(path: Path, progress: Callable[[int], None] = lambda count: None) 
 
 
 def git_sha1_of(path: Path) -> str:
-    """What git calls the file's content: SHA-1 over a short head and the bytes."""
+    """Git's hash of the file's content: SHA-1 over a short header and the bytes."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while piece := file.read(CHUNK):

@@ -1,6 +1,6 @@
-"""What a network needs, held against what a checkpoint's header says it holds.
+"""Check that a checkpoint, by its headers, holds what a network needs.
 
-Shapes and kinds of numbers are compared by name, before a tensor is read.
+Shapes and kinds of numbers are compared by name, before any tensor is read.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Recipe:
     """A parameter that is made from several tensors of the file, such as folded weight norm.
 
     keys    names in the file, below the same prefix as the parameter
-    build   the tensors of those keys, in their order → the parameter. It is called once on meta
-            tensors to check the shapes before anything is read, so it may not look at values.
+    build   the tensors of those keys, in order → the parameter. It is called once on meta tensors
+            to check the shapes before anything is read, so it must not look at values.
     """
 
     keys: tuple[str, ...]
     build: Callable[..., Tensor]
 
 
-# Parameter name → how it is made; None: it is the tensor of the same name.
+# Parameter name → its recipe; None: it is the tensor of the same name.
 Recipes = Callable[[str], Recipe | None]
 
 
@@ -43,11 +43,11 @@ def check_complete(
     unused: Collection[str] = frozenset(),
     recipes: Mapping[str, Recipes] = MappingProxyType({}),
 ) -> tuple[str, ...]:
-    """Hold a whole checkpoint against all that is read from it; headers only, nothing loaded.
+    """Check a whole checkpoint against everything read from it, by headers, loading nothing.
 
-    `modules` are by prefix (on `meta`), `tensors` are names that stand alone with their shapes,
-    `recipes` are by prefix. Gives back the names of the file that nobody needs. Raises one
-    InvalidCheckpoint with every fault of the whole.
+    `modules` are by prefix (on `meta`), `tensors` are names outside any module with their shapes,
+    `recipes` are by prefix. Returns the names in the file that are not needed. Raises one
+    InvalidCheckpoint that lists every fault.
     """
     faults: list[str] = []
     used = set(unused)
@@ -105,7 +105,7 @@ def _recipe_faults(
     try:
         with shapes_only():
             built = recipe.build(*(torch.empty(s.shape, dtype=s.dtype) for s in found.values()))
-    except (RuntimeError, IndexError, ValueError):  # of shapes that do not go together
+    except (RuntimeError, IndexError, ValueError):  # incompatible shapes
         return [f"{name}: cannot be made from {parts}; the network wants {list(shape)}"]
     if tuple(built.shape) == shape:
         return []
@@ -113,13 +113,13 @@ def _recipe_faults(
 
 
 def unexpected(checkpoint: Checkpoint, keys: Collection[str]) -> list[str]:
-    """A sentence for each tensor that no network asks for."""
+    """A sentence for each tensor that no network expects."""
     shapes = {key: list(checkpoint.stored[key].shape) for key in keys}
     return [f"{name_of(key)}: unexpected, {shapes[key]} in the file" for key in sorted(keys)]
 
 
 def _scaled(checkpoint: Checkpoint, used: Collection[str], spare: Collection[str]) -> list[str]:
-    """Faults of weights whose numbers mean nothing without the scales stored beside them."""
+    """Faults of weights that are meaningless without the scales stored beside them."""
     narrow = {key for key in used if _is_8_bit(checkpoint.stored.get(key))}
     scales = [key for key in spare if "scale" in key.lower()] if narrow else []
     return [

@@ -1,8 +1,8 @@
-"""Modules and results as shapes alone, on `meta`, without torch's compiler.
+"""Build modules on `meta`, as shapes alone, without importing torch's compiler.
 
-Arithmetic on meta tensors, and the drawing of first values that an embedding does, make torch
-import its compiler: 1.5 s and 80 MB, measured with torch 2.13, for values that nobody has. A model
-that is opened needs none of it: it is built to be held against a file's header, then filled.
+Arithmetic on meta tensors, and the random initialisation of an embedding, make torch import its
+compiler: 1.5 s and 80 MB, measured with torch 2.13, although no values exist. Opening a model needs
+none of this: the module is built, checked against a file's header, then filled.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-# A new tensor whose shape is that of its tensors, broadcast.
+# Functions that return a new tensor with the broadcast shape of their inputs.
 _ELEMENTWISE = frozenset({"add", "sub", "rsub", "mul", "div", "exp", "reciprocal", "flip"})
 
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Tensors made here are on `meta`; nothing is drawn, and common arithmetic is done in shapes.
+    """Make new tensors on `meta`: nothing is initialised, and common arithmetic computes shapes.
 
-    Shapes that do not go together raise RuntimeError, as they do in torch.
+    Incompatible shapes raise RuntimeError, as in torch.
     """
     with torch.device("meta"), _Shapes():
         yield
 
 
 class _Shapes(TorchFunctionMode):
-    """Answers what needs shapes alone; all else is torch's own, only slower."""
+    """Handles calls that need shapes alone; all others go to torch, only slower."""
 
     def __torch_function__(
         self,
@@ -40,7 +40,7 @@ class _Shapes(TorchFunctionMode):
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
         named = kwargs or {}
-        if getattr(func, "__module__", None) == nn.init.__name__:  # gives back what it is given
+        if getattr(func, "__module__", None) == nn.init.__name__:  # returns its argument
             return named["tensor"] if "tensor" in named else args[0]
         tensors = [value for value in args if isinstance(value, Tensor)]
         blank = all(value.is_meta for value in tensors)
@@ -66,7 +66,7 @@ def _elementwise(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """What torch.broadcast_shapes gives; that one imports a computer algebra system."""
+    """Same as torch.broadcast_shapes, which imports a computer algebra system."""
     rows = zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
     found = []
     for sizes in rows:
@@ -78,7 +78,7 @@ def _broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 def _norm(tensor: Tensor, named: Mapping[str, object]) -> Tensor | None:
-    """The norm over some dims that stay as 1; None for any other call."""
+    """The norm over some dims, kept with size 1; None for any other call."""
     dims = named.get("dim")
     if set(named) != {"dim", "keepdim"} or not named["keepdim"] or not isinstance(dims, tuple):
         return None

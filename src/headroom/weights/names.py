@@ -1,6 +1,6 @@
-"""Names of files that come from outside: listings of sources, and manifests. No torch.
+"""Check untrusted file names, from sources' listings and from manifests. No torch.
 
-A name that is taken is one path component that means the same file on Windows, macOS and Linux.
+An accepted name is one path component that means the same file on Windows, macOS and Linux.
 Source: Microsoft, "Naming Files, Paths, and Namespaces".
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-_LONGEST = 200  # bytes; 255 is what file systems take, and parts have a longer name
+_LONGEST = 200  # bytes; file systems allow 255, and names of partial files are longer
 _FORBIDDEN = frozenset('/\\:*?"<>|')
 _PORTS = {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
 _DEVICES = _PORTS | {"con", "prn", "aux", "nul", "conin$", "conout$"}
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a text from outside may name a file in a model's folder."""
+    """Whether an untrusted text may name a file in a model's folder."""
     if not name or name[0] in ".~" or name[-1] in ". ":
         return False
     if any(sign in _FORBIDDEN or unicodedata.category(sign) in ("Cc", "Cf", "Cs") for sign in name):
@@ -27,7 +27,7 @@ def is_file_name(name: str) -> bool:
 
 
 def same_file(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first two names that a file system may hold for one; None: all differ."""
+    """The first two names that a file system may treat as the same; None: all differ."""
     seen: dict[str, str] = {}
     for name in names:
         folded = unicodedata.normalize("NFC", name).casefold()

@@ -1,4 +1,4 @@
-"""The latent of silence that every ACE-Step DiT folder carries (`silence_latent.pt`).
+"""Load the latent of silence that every ACE-Step DiT folder carries (`silence_latent.pt`).
 
 Stored as [1, 64, 15000], 600 s of encoded silence; used as rows of frames.
 Source: ACE-Step 1.5, checkpoint layout.
@@ -21,11 +21,11 @@ from headroom.units import KIB, MIB, gib
 
 FILE = "silence_latent.pt"
 _CHANNELS = 64
-_LARGEST = 16 * MIB  # 600 s in double precision are half of it
+_LARGEST = 16 * MIB  # 600 s in double precision take half of this
 _LARGEST_PICKLE = 64 * KIB
 _MOST_ENTRIES = 64
 _ENTRY = b"PK\1\2"  # begins each entry of a zip file's directory
-# What torch's reader raises for a torn file depends on where it is torn.
+# Which error torch's reader raises for a damaged file depends on where the damage is.
 _TORN = (
     RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
     ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
@@ -35,8 +35,8 @@ _TORN = (
 def load_silence(folder: str | Path, channels: int = _CHANNELS) -> Tensor:
     """The folder's silence as [1, T, channels] in the file's precision, contiguous.
 
-    Raises InvalidCheckpoint where it is missing or anything but a [1, channels, T] tensor of
-    finite numbers. Only plain tensors are unpickled, never code, and nothing is unpacked.
+    Raises InvalidCheckpoint if it is missing or anything but a [1, channels, T] tensor of finite
+    numbers. Only plain tensors are unpickled, never code, and nothing is decompressed.
     """
     try:
         data = read_bytes(Path(folder) / FILE, _LARGEST)
@@ -54,15 +54,15 @@ def load_silence(folder: str | Path, channels: int = _CHANNELS) -> Tensor:
 
 
 def silence_frames(silence: Tensor, frames: int) -> Tensor:
-    """The first `frames` of silence [1, T, C] → [1, frames, C]; repeated beyond its length."""
+    """The first `frames` of silence [1, T, C] → [1, frames, C], repeated beyond its length."""
     repeats = -(-frames // silence.shape[1])
     return (silence if repeats <= 1 else silence.repeat(1, repeats, 1))[:, :frames]
 
 
 def _check_container(data: bytes) -> None:
-    """Raise what `_TORN` names unless this is a torch file that holds as much as it takes.
+    """Raise an error from `_TORN` unless this is a torch file no larger unpacked than on disk.
 
-    torch unpacks compressed entries, whatever their size; what it writes itself is not compressed.
+    torch decompresses entries of any size; files it writes itself are not compressed.
     """
     if data.count(_ENTRY) > _MOST_ENTRIES:
         raise ValueError(f"it has more than {_MOST_ENTRIES} entries")
@@ -85,7 +85,7 @@ def _rows(value: object, folder: str | Path, channels: int) -> Tensor:
         where = "numbers without values" if value.is_meta else f"{value.layout} {value.dtype}"
         fault = f"holds {where}, plain floating-point numbers are needed"
     elif value.untyped_storage().nbytes() < value.numel() * value.itemsize:
-        # Strides of 0: a few numbers that stand for any number of frames.
+        # Strides of 0: a few numbers could stand for any number of frames.
         fault = f"{list(value.shape)} out of {value.untyped_storage().nbytes()} bytes"
     elif not bool(value.isfinite().all()):
         fault = "holds numbers that are not finite"

@@ -1,7 +1,8 @@
-"""Hugging Face and ModelScope: what a repository holds, and where a file of it is.
+"""List a repository's files on Hugging Face or ModelScope, and find their addresses.
 
-Only these two read the services' answers. Listings are not asked for through HfApi, which follows
-a page's `Link` to any host with the token, without end. Source: the services' HTTP interfaces.
+Only these two classes parse the services' responses. Listings do not go through HfApi, which
+follows a page's `Link` to any host with the token, without a limit. Source: the services' HTTP
+interfaces.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ MODELSCOPE = "https://modelscope.cn"
 _HUGGING_FACE = "https://huggingface.co"
 _REVISION = "main"
 _PAGES = 100
-_LONGEST_URL = 1000  # characters of an address; ours have a hundred
+_LONGEST_URL = 1000  # characters of an address; ours have about a hundred
 _LARGEST = 1 << 50  # bytes of a file
-_FILES = 20_000  # a hundred times what the largest of the repositories holds
+_FILES = 20_000  # a hundred times as many as in the largest of the repositories
 _SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 _T = TypeVar("_T")
 
@@ -43,7 +44,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Source(ABC):
-    """A place models are published at."""
+    """A service that publishes models."""
 
     endpoint: str
     client: Client = field(default_factory=Client)
@@ -55,12 +56,12 @@ class Source(ABC):
 
     @abstractmethod
     def page(self, repo: str) -> str:
-        """The address at which a person finds the repository's files."""
+        """The web page that shows the repository's files."""
 
     @abstractmethod
     def url(self, listing: Listing, remote: Remote) -> str: ...
     def cached(self, listing: Listing, remote: Remote) -> Path | None:
-        """Where the source's own programs have put the same file on this machine."""
+        """Where the source's own tools stored the same file on this machine; None: they did not."""
         return None
 
 
@@ -103,7 +104,7 @@ class HuggingFace(Source):
         return Path(found) if isinstance(found, str) else None
 
     def _same_host(self, page: str, following: str) -> str:
-        if following.startswith(f"{_HUGGING_FACE}/"):  # as a mirror hands it on
+        if following.startswith(f"{_HUGGING_FACE}/"):  # as a mirror passes it on
             following = self.endpoint + following.removeprefix(_HUGGING_FACE)
         try:
             if len(following) > _LONGEST_URL:
@@ -117,7 +118,7 @@ class HuggingFace(Source):
 
 
 class ModelScope(Source):
-    """modelscope.cn. It takes no token of another service."""
+    """modelscope.cn. It accepts no token of another service."""
 
     name = "ModelScope"
 
@@ -141,7 +142,7 @@ class ModelScope(Source):
 
 
 def sources(preference: str = "auto", token: str | None = None) -> tuple[Source, ...]:
-    """The sources to try, in order. Raises DownloadFailed where HF_HUB_OFFLINE is set."""
+    """The sources to try, in order. Raises DownloadFailed if HF_HUB_OFFLINE is set."""
     if constants.is_offline_mode():
         raise DownloadFailed("HF_HUB_OFFLINE is set: nothing is downloaded.")
     client, cache = Client(token or get_token()), Path(constants.HF_HUB_CACHE)

@@ -1,6 +1,6 @@
-"""One file: continued where it broke off, hashed as it comes, put in place in one step.
+"""Download one file: resume it where it stopped, hash it as it arrives, move it into place.
 
-huggingface_hub 2 does not continue inside a file; with files of 5 GB that matters.
+huggingface_hub 2 cannot resume within a file; with files of 5 GB that matters.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from headroom.weights.manifest import CHUNK, git_sha1_of
 if TYPE_CHECKING:
     import httpx2
 
-_TRIES = 5  # in a row that bring no byte
+_TRIES = 5  # in a row without receiving a byte
 
-Count = Callable[[int], None]  # told every change in the number of bytes that are there
+Count = Callable[[int], None]  # receives every change in the number of bytes present
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A file of a repository: path, size in bytes, and a checksum of its content.
 
-    sha256    where the source states it (all large files)
-    git_sha1  where it states only what git calls the content
+    sha256    if the source states it (all large files)
+    git_sha1  if it states only git's hash of the content
     """
 
     path: str
@@ -44,12 +44,12 @@ class Remote:
         return self.path.rpartition("/")[2]
 
     def part(self, target: Path) -> Path:
-        """Where the file grows. Named by its content, so only the same content continues it."""
+        """The partial file. Named by its content, so only the same content resumes it."""
         mark = self.sha256 or self.git_sha1 or "unchecked"
         return target.with_name(f"{target.name}.{mark[:12]}.part")
 
     def fault(self, path: Path, sha256: str) -> str | None:
-        """What is wrong with a file whose SHA-256 is known; None: it is the announced one."""
+        """What is wrong with a file whose SHA-256 is known; None: it matches the source's."""
         size = path.stat().st_size
         if size != self.size:
             return f"{size} bytes instead of {self.size}"
@@ -61,16 +61,16 @@ class Remote:
 
 
 def fetch(client: Client, url: str, remote: Remote, target: Path, count: Count) -> str:
-    """Bring a file to `target`; its SHA-256 in hexadecimal.
+    """Download a file to `target`; returns its SHA-256 in hexadecimal.
 
-    Raises DownloadFailed. Where the connection breaks for good the part stays, to be continued by
-    the next call; where the content is not the announced one the part goes. Raises InvalidOutput
-    where the disk takes no more.
+    Raises DownloadFailed: if the connection fails for good, the partial file stays and the next
+    call resumes it; if the content does not match the source's checksum, it is deleted. Raises
+    InvalidOutput if the disk cannot be written.
     """
     part = remote.part(target)
     try:
         if not (remote.sha256 or remote.git_sha1):
-            part.unlink(missing_ok=True)  # nobody could tell whether it is of the same content
+            part.unlink(missing_ok=True)  # without a checksum, its content may differ
         continued = paths.exists(part)
         sha256 = _fill(client, url, remote, part, count)
         fault = remote.fault(part, sha256)
@@ -83,13 +83,13 @@ def fetch(client: Client, url: str, remote: Remote, target: Path, count: Count) 
         part.unlink()
     except OSError as error:
         raise unwritable(target, error) from error
-    if continued:  # what an earlier call left may have been bad: once more from the first byte
+    if continued:  # an earlier call's part may have been bad: try again from the first byte
         return fetch(client, url, remote, target, count)
     raise DownloadFailed(f"{url}: {fault}.")
 
 
 class _Growing:
-    """A part on disk: its bytes so far, their digest, and what the server calls the content."""
+    """A partial file on disk: its bytes so far, their digest, and the server's ETag."""
 
     def __init__(self, file: BinaryIO, count: Count) -> None:
         self.file, self.count = file, count
@@ -148,20 +148,20 @@ def _append(client: Client, url: str, size: int, growing: _Growing) -> None:
         begins = _begins(response)
         if begins == 0:
             growing.restart()
-        elif begins != growing.done:  # the next time the whole file is asked for
+        elif begins != growing.done:  # the next request is for the whole file
             growing.ranges = False
             raise Broken(f"HTTP {response.status_code} in answer to bytes from {growing.done}")
         etag = response.headers.get("ETag", "")
-        growing.etag = "" if etag.startswith("W/") else etag  # If-Range takes no weak ones
+        growing.etag = "" if etag.startswith("W/") else etag  # If-Range does not allow weak ETags
         for piece in response.iter_raw():
-            # One byte more than announced is kept, so that a longer file is seen to be one.
+            # One byte more than announced is kept, to detect a file that is too long.
             growing.add(piece[: size + 1 - growing.done])
             if growing.done > size:
                 break
 
 
 def _begins(response: httpx2.Response) -> int:
-    """The byte of the file that an answer begins with; -1 where it says none that makes sense."""
+    """The byte of the file at which a response begins; -1 if it states no valid one."""
     if response.status_code == 200:
         return 0
     unit, _, span = response.headers.get("Content-Range", "").partition(" ")
@@ -171,7 +171,7 @@ def _begins(response: httpx2.Response) -> int:
 
 
 def unwritable(target: Path, error: OSError) -> InvalidOutput:
-    """What to say where the disk or its rights are in the way of a file or folder."""
+    """The error for a file or folder that the disk or its permissions keep from being written."""
     why = f"cannot be written ({error.strerror or error})"
     allowed = "a folder that can be written to"
     if error.errno == errno.ENOSPC:

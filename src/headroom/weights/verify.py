@@ -1,4 +1,4 @@
-"""A model folder, held against its manifest and the headers of its files. No network, no torch."""
+"""Check a model folder against its manifest and its files' headers. No network, no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headroom.weights.manifest import NAME, Kept, read_manifest, sha256_of
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a look at a folder found. `hashed` counts the files held against a checksum."""
+    """The result of checking a folder. `hashed` counts the files checked against a checksum."""
 
     folder: Path
     files: int
@@ -24,10 +24,10 @@ class Verified:
 
 
 def verify(folder: Path, kind: Kind, count: Callable[[int], None] = lambda n: None) -> Verified:
-    """Hold a folder against its manifest, if it has one, and its files against their headers.
+    """Check a folder against its manifest, if it has one, and its files against their headers.
 
-    `count` is told the bytes of each piece that is read. Raises nothing for what it finds, and
-    opens nothing that the folder does not hold.
+    `count` receives the byte count of each piece read. Faults are returned, not raised, and no
+    file outside the folder is opened.
     """
     faults: list[str] = []
     kept: dict[str, Kept] = {}
