@@ -1,7 +1,7 @@
-"""Every environment variable and `.env` key, declared once.
+"""Settings from environment variables and `.env`, each declared once.
 
 In: the environment and a `.env` file, read by `load` and nowhere else. Out: `Settings`, typed and
-frozen, which says of each value where it came from; and the text of `.env.example`.
+frozen, which records where each value came from; and the text of `.env.example`.
 """
 
 from headroom.settings.declaration import DEVICES as DEVICES

@@ -1,4 +1,4 @@
-"""`python -m headroom.settings > .env.example`"""
+"""Prints the text of `.env.example`: `python -m headroom.settings > .env.example`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a setting is, and how its text is read: shared by all declarations."""
+"""The declaration of a setting, and the readers that turn its text into a value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headroom import paths
 
-MOST = 1e9  # of any number here: more GiB, seconds or songs than there are, and exact in a float
+MOST = 1e9  # of any number: more than any real GiB, seconds or songs, and exact in a float
 DEVICES = ("auto", "cuda", "mps", "xpu", "cpu", "simulated")
 SOURCES = ("auto", "huggingface", "modelscope")
 
@@ -75,7 +75,7 @@ def device(text: str) -> str:
 
 
 def word(*allowed: str) -> Callable[[str], str]:
-    """A reader of one of these words."""
+    """A reader that accepts one of these words."""
 
     def read(text: str) -> str:
         if text.lower() not in allowed:
@@ -86,5 +86,5 @@ def word(*allowed: str) -> Callable[[str], str]:
 
 
 def maybe(text: str) -> bool | None:
-    """auto, or a switch."""
+    """Read `auto`, or a switch."""
     return None if text.lower() == "auto" else switch(text)

@@ -1,7 +1,7 @@
-"""The `.env` file: read with python-dotenv, and whether it may name places and hosts.
+"""Reads `.env` with python-dotenv, and decides whether it may name places and hosts.
 
-A folder's `.env` is shared with other programs, whose lines may be anything. What is not a line of
-ours is left alone, and no value of the file is ever part of a sentence made here.
+A folder's `.env` is shared with other programs, whose lines may be anything. Lines that are not
+ours are ignored, and no message made here ever contains a value from the file.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ ENVIRONMENT, FILE = "environment", ".env"
 PREFIX = "HEADROOM_"
 _FAMILIES = ("ACESTEP_", "MAX_", "GPU_IDLE_")  # beginnings of the older names
 _OURS = 0.0
-_MOST_NAMES, _LONGEST_NAME = 200, 80  # that are compared: the time for each is bounded
+_MOST_NAMES, _LONGEST_NAME = 200, 80  # compared names: bounds the time
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OUR_LINE = re.compile(rf"\s*(?:export\s+)?({PREFIX}[A-Z0-9_]+)")
-# The parser takes time that grows with the square of a run of blanks.
+# The parser's time grows with the square of the length of a run of blanks.
 _BLANKS = re.compile(r"[^\S\r\n]{64,}")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -42,11 +42,11 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """What a file says.
+    """The content of a file.
 
-    values   every NAME=value in it; bytes that are not UTF-8 are surrogates in a value
+    values   every NAME=value in it; bytes that are not UTF-8 become surrogates in a value
     trusted  whether it may name places outside its folder, hosts and tokens
-    remarks  sentences about lines that look like ours and cannot be read
+    remarks  sentences about lines that look like ours but cannot be read
     """
 
     values: Mapping[str, str] = field(default_factory=dict)
@@ -55,10 +55,10 @@ class EnvFile:
 
 
 def misspelt(names: Iterable[str], place: str, every: Sequence[str]) -> Iterator[str]:
-    """A sentence for each name that is meant for us and is no setting, with the nearest of `every`.
+    """A sentence for each name that is meant for us but is no setting, with the nearest of `every`.
 
-    What begins with HEADROOM_ is ours wherever it stands, and in a `.env` so is ACESTEP_. Other
-    names are other programs', unless they differ by a letter or two from one of ours.
+    A name that begins with HEADROOM_ is ours everywhere, and in a `.env` so is one that begins with
+    ACESTEP_. Other names belong to other programs, unless they differ by a letter or two from ours.
     """
     others = (n for n in sorted(names) if n not in every and _NAME.fullmatch(n))
     asked = ((n, _likeness(n, place)) for n in others if len(n) <= _LONGEST_NAME)
@@ -70,18 +70,18 @@ def misspelt(names: Iterable[str], place: str, every: Sequence[str]) -> Iterator
 
 
 def _likeness(name: str, place: str) -> float:
-    """How like one of ours a name has to be, from 0 (it is meant for us) to 1; 2: it is not."""
-    outside = place == ENVIRONMENT  # which holds what all programs want
+    """The similarity a name needs to count as ours: from 0 (always) to 1; 2: never."""
+    outside = place == ENVIRONMENT  # which all programs share
     if name.upper().startswith(PREFIX if outside else (PREFIX, "ACESTEP_")):
         return _OURS
     if name.startswith(_FAMILIES):
         return 0.8
-    # PYTORCH_ALLOC_CONF, which is torch's own, is 0.88 like one of ours.
+    # PYTORCH_ALLOC_CONF, torch's own variable, has a similarity of 0.88 to one of ours.
     return 2 if outside else 0.92
 
 
 def read_env(path: Path) -> EnvFile:
-    """The file at `path`. Raises InvalidFile for one that cannot be opened or is too large."""
+    """Read the file at `path`. Raises InvalidFile if it cannot be opened or is too large."""
     with open_regular(path) as file:
         owner = os.fstat(file.fileno()).st_uid
         try:
@@ -103,14 +103,14 @@ def read_env(path: Path) -> EnvFile:
 
 
 def _line(binding: Binding) -> int:
-    """The line a binding's text begins in; blank lines before it are part of the binding."""
+    """The line number where a binding's text begins; a binding includes blank lines before it."""
     text: str = binding.original.string
     blank = text[: len(text) - len(text.lstrip())]
     return binding.original.line + len(re.findall(r"\r\n|\n|\r", blank))
 
 
 def _decoded(raw: bytes) -> str:
-    """The text, in the encoding its first bytes name, else UTF-8. No byte is a fault."""
+    """The text, in the encoding of its byte order mark, else UTF-8. Invalid bytes do not raise."""
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
     wide = encoding in ("utf-16", "utf-32")
     return raw.decode(encoding, errors="replace" if wide else "surrogateescape")
@@ -119,8 +119,8 @@ def _decoded(raw: bytes) -> str:
 def _is_own(path: Path, owner: int) -> bool:
     """Whether the file, and the link that leads to it, belong to the user who runs this.
 
-    Windows keeps owners in another form, and files that an administrator makes belong to a group:
-    there every file is trusted, as the programs are that lie in the folder.
+    Windows records owners differently, and files made by an administrator belong to a group: there
+    every file is trusted, like the programs in the folder.
     """
     if not hasattr(os, "geteuid"):
         return True

@@ -1,7 +1,7 @@
-"""Every environment variable and `.env` key: declared once, typed, frozen.
+"""Declares every environment variable and `.env` key as a typed, frozen setting.
 
-Those that say how memory is used are in `memory`. `Settings.rows` lists what holds and where it
-came from; `example` is the text of `.env.example`.
+Settings for the use of memory are in `memory`. `Settings.rows` lists the values in force and where
+they came from; `example` is the text of `.env.example`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from headroom.settings.declaration import device as device_word
 from headroom.settings.declaration import source as source_word
 from headroom.settings.memory import MemorySettings
 
-# How a language model is asked for codes: as it was trained; or, to compare, as ACE-Step's switch
-# `use_legacy_cfg_prompt` has it, or as ACE-Step did until 2026-04-22.
+# The prompt that requests codes from a language model: as it was trained; or, for comparison, that
+# of ACE-Step's switch `use_legacy_cfg_prompt`, or that of ACE-Step until 2026-04-22.
 LMPrompt = Literal["current", "legacy", "closed"]
 LM_PROMPTS: tuple[LMPrompt, ...] = get_args(LMPrompt)
 DEFAULT = "default"
@@ -40,7 +40,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of `acestep settings`; the value of a secret is not in it."""
+    """One line of `acestep settings`; it does not contain the value of a secret."""
 
     name: str
     value: str
@@ -51,9 +51,9 @@ class Row:
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """The folder for files that can be made or fetched again, as each system has it.
+    """The folder for files that can be made or fetched again, by each system's convention.
 
-    Raises InvalidRequest where the system knows no home folder to put it in.
+    Raises InvalidRequest if the system has no home folder to put it in.
     """
     variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
     if named := environ.get(variable):
@@ -73,7 +73,7 @@ def checkpoints_folder(cache: Path) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(MemorySettings):
-    """What the environment and `.env` say. Make it with `load`, once."""
+    """The values from the environment and `.env`. Create it with `load`, once."""
 
     checkpoints_dir: Annotated[
         Path,
@@ -247,22 +247,22 @@ class Settings(MemorySettings):
             switch,
         ),
     ] = False
-    sources: tuple[tuple[str, str], ...] = ()  # (field, where its value came from); else default
-    unknown: tuple[str, ...] = ()  # variables that look like ours and are not, with the nearest
-    ignored: tuple[str, ...] = ()  # what of `.env` is not used, and why
+    sources: tuple[tuple[str, str], ...] = ()  # (field, source of its value); others: default
+    unknown: tuple[str, ...] = ()  # names that resemble ours but are not, with the nearest
+    ignored: tuple[str, ...] = ()  # the parts of `.env` that are not used, and why
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What whoever set these should hear, a sentence each."""
+        """Warnings for the user who set these, one sentence each."""
         return self.unknown + self.ignored
 
     def vram_for(self, kind: str) -> float | None:
-        """The GiB a device of that kind may use: the smallest limit that speaks of it, or None."""
+        """The GiB a device of that kind may use: the smallest limit that applies to it, or None."""
         found = self.vram_limit(kind)
         return None if found is None else found[1]
 
     def vram_limit(self, kind: str) -> tuple[str, float] | None:
-        """The same with the name it was given under. Limits of a card do not speak of the host."""
+        """The same, with the name that set it. Limits of a card do not apply to the host."""
         own = {"mps": "max_mps_vram", "xpu": "max_xpu_vram"}.get(kind, "max_vram")
         if getattr(self, own) is None:
             own = "max_vram"
@@ -271,11 +271,11 @@ class Settings(MemorySettings):
         return None if not found else (self.spelt(min(found)[1]), min(found)[0])
 
     def source(self, name: str) -> str:
-        """Where a field's value came from, as in `environment (MAX_CUDA_VRAM)`; else `default`."""
+        """The source of a field's value, such as `environment (MAX_CUDA_VRAM)`, or `default`."""
         return dict(self.sources).get(name, DEFAULT)
 
     def spelt(self, name: str) -> str:
-        """The name a field's value was given under; its own where none was."""
+        """The name that set a field's value; the field's own name if none did."""
         old = re.search(r"\((.+)\)", self.source(name))
         return old[1] if old else next(s.name for field_, s in declared() if field_ == name)
 

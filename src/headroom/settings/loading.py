@@ -1,9 +1,9 @@
-"""Settings out of the environment and `.env`: the only place that reads either.
+"""Loads settings from the environment and `.env`: the only code that reads either.
 
-A setting is looked for in the environment, then in `.env`, in each place under its own name first
-and then under the older names it replaces. An empty value is no value. The environment is never
-changed. A `.env` of the working folder that belongs to another user may set limits and preferences,
-but names no place outside the folder, no host and no token.
+A setting is looked up in the environment, then in `.env`, in each under its own name first and then
+under the older names it replaces. An empty value counts as unset. The environment is never changed.
+A `.env` of the working folder that belongs to another user may set limits and preferences, but no
+place outside the folder, no host and no token.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _TORN = (
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
     """The settings of this process: `os.environ`, then `env_file` (else `.env` if there is one).
 
-    A `.env` that cannot be read stops nothing; it is in `ignored`. Raises InvalidRequest naming
-    variable, value and what is allowed, and for an `env_file` that cannot be read.
+    A `.env` that cannot be read is no error; it is listed in `ignored`. Raises InvalidRequest that
+    names the variable, its value and what is allowed, and for an `env_file` that cannot be read.
     """
     environ = os.environ if environ is None else environ
     file, ignored = _read_file(env_file)
@@ -61,7 +61,7 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None)
 def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[str, str, str] | None:
     for place, values in places.items():
         for spelt in (setting.name, *setting.replaces):
-            # A line that ended before the value is kept: what follows may not be ours to show.
+            # Only the part before the value is kept: the rest may not be ours to show.
             text = values.get(spelt, "").rstrip().lstrip(" \t")
             if text:
                 return place, spelt, text
@@ -69,25 +69,25 @@ def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[st
 
 
 def _value(setting: Setting, spelt: str, text: str) -> object:
-    # Text of another program may have got into a value by a quote that was never closed.
+    # An unclosed quote may have drawn another program's text into a value.
     torn = next((words for sign, words in _TORN if sign.search(text)), None)
     if torn is not None:
         raise InvalidRequest(spelt, torn, setting.allowed)
     try:
         return setting.read(text)
-    except (ValueError, InvalidRequest) as error:  # the latter: `~` where there is no home
+    except (ValueError, InvalidRequest) as error:  # the latter: `~` without a home folder
         raise InvalidRequest(spelt, text, setting.allowed) from error
 
 
 def _is_here(value: object) -> bool:
-    """Whether a value names a place in the working folder, links followed."""
+    """Whether a value names a place inside the working folder, after following links."""
     return isinstance(value, Path) and paths.resolved(value).is_relative_to(paths.resolved("."))
 
 
 def _read_file(path: Path | None) -> tuple[EnvFile, list[str]]:
-    """What a file says, and sentences about what of it is not used.
+    """The values of a file, and sentences about the parts that are not used.
 
-    Where none is named it is `.env`, which another program may have written as it likes.
+    The default is `.env`, which other programs may have written in any form.
     """
     named, path = path is not None, path or Path(FILE)
     if not named and not paths.is_file(path):

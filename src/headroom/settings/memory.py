@@ -1,4 +1,4 @@
-"""The settings that say how memory is used; `fields` has the others."""
+"""Declares the settings for the use of memory; `fields` has the others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from headroom.settings.declaration import Setting, amount, count, maybe, switch, word
 
-# The words for the precision of weights, and ACE-Step's for the same; `memory.precision` says what
-# they mean, and a test holds the two together.
+# The words for the precision of weights, and ACE-Step's words for the same; `memory.precision`
+# defines them, and a test keeps the two in agreement.
 PRECISION_WORDS = ("auto", "none", "int8", "fp8", "w8a8", "int4")
 _OLD_WORDS = ("int8_weight_only", "fp8_weight_only", "w8a8_dynamic", "int4_weight_only")
 QUANTIZATIONS = (*PRECISION_WORDS, *_OLD_WORDS)
@@ -20,7 +20,7 @@ _MAYBE = "auto, or true or false"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySettings:
-    """What the environment and `.env` say of memory. None leaves it to the policy."""
+    """Memory settings from the environment and `.env`. None leaves a choice to the policy."""
 
     max_mps_vram: Annotated[
         float | None,
