@@ -1,1 +1,1 @@
-"""Sizes of networks and songs go in; footprints come out: components, stages, bytes. No torch."""
+"""From the sizes of networks and songs to footprints: components, stages, bytes. No torch."""

@@ -1,6 +1,6 @@
-"""The weights of ACE-Step's networks in bytes, from sizes alone. No torch.
+"""The weights of ACE-Step's networks in bytes, computed from sizes alone. No torch.
 
-Exact: a test counts the modules against them.
+The figures are exact: a test compares them with the real modules.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIME_FEATURES = 256
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The sizes of all networks of a model, and the type they compute in."""
+    """The sizes of all networks of a model, and the data type they compute in."""
 
     config: AceStepConfig
     text_encoder: TextEncoderConfig
@@ -39,37 +39,37 @@ class Networks:
 
     @property
     def size(self) -> int:
-        """Bytes a value."""
+        """Bytes per value."""
         return PRECISIONS[self.dtype].bits // 8
 
 
 def layer_matrices(s: BlockSizes) -> int:
-    """Parameters of one encoder layer that are matrices: those of attention, and of the MLP."""
+    """Parameters in the matrices of one encoder layer: attention and MLP."""
     return 2 * s.width * s.head_dim * (s.heads + s.kv_heads) + 3 * s.width * s.hidden
 
 
 def layer_vectors(s: BlockSizes) -> int:
-    """The others: two head norms, two norms."""
+    """All other parameters of it: two head norms, two norms."""
     return 2 * s.head_dim + 2 * s.width
 
 
 def layer_weights(s: BlockSizes) -> int:
-    """Parameters of one encoder layer."""
+    """All parameters of one encoder layer."""
     return layer_matrices(s) + layer_vectors(s)
 
 
 def dit_matrices(s: BlockSizes) -> int:
-    """Parameters of one DiT block that are matrices."""
+    """Parameters in the matrices of one DiT block."""
     return 4 * s.width * s.head_dim * (s.heads + s.kv_heads) + 3 * s.width * s.hidden
 
 
 def dit_vectors(s: BlockSizes) -> int:
-    """The others: four head norms, three norms, and the modulation of six."""
+    """All other parameters of it: four head norms, three norms, and six modulation vectors."""
     return 4 * s.head_dim + (3 + 6) * s.width
 
 
 def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ...]:
-    """Every network the songs use."""
+    """Every network that the songs use."""
     config, text, size = networks.config, networks.text_encoder, networks.size
     e, d = config.encoder, config.dit
 
@@ -141,12 +141,12 @@ def attention_shapes(s: BlockSizes) -> Shapes:
 
 
 def mlp_shapes(s: BlockSizes) -> Shapes:
-    """The same of an MLP."""
+    """Rows and columns of the three matrices of one MLP."""
     return (s.hidden, s.width), (s.hidden, s.width), (s.width, s.hidden)
 
 
 def _converted(s: BlockSizes, blocks: int, rest: int, networks: Networks) -> tuple[Form, ...]:
-    """The DiT in the precisions its products can be converted to."""
+    """The DiT in each precision that its matrices can be converted to."""
     attention, mlp = attention_shapes(s), mlp_shapes(s)
     found = []
     for precision in CONVERTED:
@@ -155,7 +155,7 @@ def _converted(s: BlockSizes, blocks: int, rest: int, networks: Networks) -> tup
             for rows, columns in (*attention, *attention, *mlp)
         ]
         stored, scales = sum(a for a, _ in sizes), sum(b for _, b in sizes)
-        grouped = PRECISIONS[precision].group is not None  # scales that are matrices pass through
+        grouped = PRECISIONS[precision].group is not None  # matrix-shaped scales pass through
         passing, staying = (stored + scales, 0) if grouped else (stored, scales)
         rest_bytes = rest * networks.size + blocks * staying
         found.append(Form(precision, (passing,) * blocks, rest_bytes))
@@ -183,7 +183,7 @@ def encoder_weights(vae: OobleckConfig) -> int:
 
 
 def _units(width: int) -> int:
-    """Three residual units: two Snakes, a convolution of 7, one of 1."""
+    """Parameters of three residual units: two Snakes, a convolution of 7, one of 1."""
     return 3 * (4 * width + width * (width * KERNEL + 1) + width * (width + 1))
 
 

@@ -1,8 +1,8 @@
-"""What rendering songs takes, in bytes, from sizes alone: components and stages. No torch.
+"""What rendering songs needs, in bytes, computed from sizes alone: components and stages. No torch.
 
-Weights are exact (a test counts the modules against them). So are workspaces of the released sizes,
-whose formulas come from traces of the real modules (`workspaces`); for other sizes, and for what a
-sampler remembers beyond the plain one, they are estimates from above.
+Weights are exact (a test compares them with the modules). So are workspaces of the released sizes,
+whose formulas come from traces of the real modules (`workspaces`). For other sizes, and for the
+state that samplers other than the plain one keep, the figures are upper bounds.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from headroom.nn.oobleck_cost import decode_bytes, decode_flops, encode_bytes
 from headroom.nn.oobleck_layout import spread
 
 BYTES = measures.Bytes()
-_ROUNDED = 10  # bytes a value of products with rounded activations: sums in int32 and in fp32
+_ROUNDED = 10  # bytes per value of products with rounded activations: sums in int32 and fp32
 DECODE_TILES = (1536, 1024, 512, 256, 128, 64)  # latent frames, the fastest first
-ENCODE_TILE = 64  # latent frames of a recording encoded at once
-SLOWER_PER_PIECE = 0.03  # what a further piece costs, as a share of the whole stage
-LEAVING = 0.01  # what it costs that results leave the device as they are made
-_KEPT = 3  # of a condition in a layer: keys, values, and beside those the keys before their norm
-_STATES = 16  # latents at once: noise, source, mask, velocities, what rules remember
+ENCODE_TILE = 64  # latent frames of a recording encoded at a time
+SLOWER_PER_PIECE = 0.03  # cost of each further piece, as a share of the whole stage
+LEAVING = 0.01  # cost of moving results off the device as they are made, as a share
+_KEPT = 3  # tensors per condition and layer: keys, values, and the keys before their norm
+_STATES = 16  # latents held at a time: noise, source, mask, velocities, the rules' state
 
 
 def footprint(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> Footprint:
-    """Components and stages of one pass over the songs; `reader` counts the tokens of words."""
+    """Components and stages of one pass over the songs; `reader` counts the prompts' tokens."""
     return Footprint(components(songs, networks), stages(songs, networks, reader))
 
 
@@ -58,7 +58,9 @@ def footprint(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES)
 
 
 def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> tuple[Stage, ...]:
-    """The stages `render` runs, in its order. `reader` counts tokens; left open, from above."""
+    """The stages that `render` runs, in order. `reader` counts tokens; the default gives an upper
+    bound.
+    """
     config, size = networks.config, networks.size
     e, d = config.encoder, config.dit
     longest = max(song.frames for song in songs)
@@ -111,19 +113,19 @@ def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) ->
 
 
 def known(networks: Networks, measured: Measured, precision: str | None = None) -> int | None:
-    """What traces of the released sizes say; None for sizes and kinds that were not traced."""
+    """Bytes known from traces; None for sizes and kinds of work that were not traced."""
     size = size_of(networks.config, networks.text_encoder, networks.vae)
     return None if size is None else workspaces.room(size, precision or networks.dtype, measured)
 
 
 def _stack_row(s: BlockSizes) -> int:
-    """Values alive for one row in the widest moment of a layer, its MLP: the layer's input, the
-    rows after attention, normed, and added to; gate, up, the activated gate, and the product."""
+    """Values alive per row at the peak of a layer, in its MLP: the layer's input, the rows after
+    attention, after the norm and after the sum; gate, up, the activated gate, and the product."""
     return 4 * s.width + 4 * s.hidden
 
 
 def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: bool) -> int:
-    """One condition without recordings is known exactly; others are estimated from above."""
+    """Bytes: exact for one condition without recordings, an upper bound for all others."""
     config = networks.config
     if len(told) == 1 and not told[0].references and not second:
         one = told[0]
@@ -135,7 +137,7 @@ def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: 
             kept = one.away_rows * config.encoder.width * networks.size
             return max(before or 0, room + kept)
     each = config.timbre_frames + config.timbre_cls
-    # One kind is made after the other; what was made before is kept.
+    # The conditions are encoded one kind after another; earlier results are kept.
     aways = [one.away for one in told if one.away is not None]
     heard = sum(max(one.rows, one.away_rows) + max(1, one.references) * each for one in told)
     heard += sum(one.rows for one in (*told, *aways)) if aways else 0
@@ -156,13 +158,15 @@ def _condition_flops(told: Sequence[Words], networks: Networks) -> float:
 
 
 def groups(count: int, pieces: int) -> list[range]:
-    """Songs of a batch in so many runs of neighbours, as equal as can be; `render` cuts alike."""
+    """The songs of a batch in this many groups of neighbours, as equal as possible; `render`
+    divides them the same way.
+    """
     ends = [count * i // pieces for i in range(pieces + 1)]
     return [range(a, b) for a, b in pairwise(ends) if a < b]
 
 
 def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -> tuple[Way, ...]:
-    """The whole batch at once, in two groups, and so on down to song by song."""
+    """Ways to denoise: the whole batch at once, in two groups, and so on down to single songs."""
     owners: list[int] = []
     for i, song in enumerate(songs):
         new = i == 0 or not same_condition(songs[i - 1], song)
@@ -181,7 +185,7 @@ def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -
 
 
 def _room(batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str) -> int:
-    """Of one group in one precision of the weights; fp8 is written out as int8 is."""
+    """Bytes for one group in one precision of the weights; fp8 is expanded just as int8 is."""
     if precision in ("int8", "fp8") and networks.dtype == "bfloat16":
         work = measures.denoise(batch, len(told), _rows(told), networks.config)
         if known(networks, work, "int8") is not None:
@@ -193,13 +197,13 @@ def _room(batch: Sequence[Song], told: Sequence[Words], networks: Networks, prec
 
 
 def _rows(told: Sequence[Words]) -> int:
-    """Rows of conditions whose keys and values are kept."""
+    """Rows of the conditions whose keys and values are kept."""
     return sum(one.rows + one.away_rows for one in told)
 
 
 def converting(tokens: int, networks: Networks, precision: str) -> int:
-    """What products of tokens with the DiT's weights in a precision take beyond plain ones, from
-    above."""
+    """An upper bound for what products with DiT weights in this precision need beyond plain
+    products."""
     d = networks.config.dit
     largest = 2 * d.width * d.hidden * networks.size
     if precision == networks.dtype:
@@ -214,7 +218,7 @@ def converting(tokens: int, networks: Networks, precision: str) -> int:
 def _denoise_room(
     batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str
 ) -> int:
-    """Exact for a plain sampler; what else the rules remember is added as so many latents."""
+    """Bytes: exact for a plain sampler; other rules' state is added as a number of latents."""
     config, size = networks.config, networks.size
     rows = _rows(told)
     states = 4 * _STATES * len(batch) * max(song.frames for song in batch) * config.latent_channels
@@ -222,7 +226,7 @@ def _denoise_room(
     if room is None:
         table = len(batch[0].sampling.times) * (config.dit_layers + 2) * 6 * config.dit.width * size
         return max(_layers(batch, config, rows, size), table) + table + states
-    if any(one.away is not None for one in told):  # there is no null condition
+    if any(one.away is not None for one in told):  # there is no null condition then
         room -= config.dit_layers * config.dit.width * size
     if measures.is_plain(batch):
         return room
@@ -233,7 +237,7 @@ def _denoise_room(
         second = size * (tokens * d.width + cache + rows * (config.encoder.width + d.width))
     ragged = 0
     if len({song.frames for song in batch}) > 1:
-        # Positions and their places, what is joined after attention, and masks of their own.
+        # Positions and gather indices, the joined rows after attention, and a mask for each length.
         ragged = sum(-(-song.frames // config.patch) for song in batch) * (
             size * 3 * config.dit.heads * config.dit.head_dim + 64
         )
@@ -241,7 +245,9 @@ def _denoise_room(
 
 
 def _layers(songs: Sequence[Song], config: AceStepConfig, rows: int, size: int) -> int:
-    """Tokens at the MLP of one layer, context, window masks, keys and values of every layer."""
+    """Bytes of the tokens at the MLP of one layer, context, window masks, and every layer's keys
+    and values.
+    """
     lengths = [-(-song.frames // config.patch) for song in songs]
     halves = 2 if any(songs[0].sampling.guided) else 1
     conditions = 1 if songs[0].instruction_after is None else 2
@@ -257,7 +263,7 @@ def layers_room(
     halves: int = 1,
     conditions: int = 1,
 ) -> int:
-    """The same of sequences of tokens that go through the first layers, from above."""
+    """An upper bound for the same, for sequences of tokens that pass through the first layers."""
     d, tokens = config.dit, sum(lengths)
     window = max((w for w in config.windows if w is not None), default=0)
     cache = _KEPT * layers * rows * d.kv_heads * d.head_dim
@@ -269,32 +275,33 @@ def layers_room(
 
 
 def dit_flops(songs: Sequence[Song], rows: int, config: AceStepConfig) -> float:
-    """Operations of one velocity of a batch whose conditions have `rows` rows in all."""
+    """Operations for one velocity of a batch whose conditions have `rows` rows in total."""
     lengths = [-(-song.frames // config.patch) for song in songs]
     return layers_flops(lengths, rows, config, config.dit_layers)
 
 
 def layers_flops(lengths: Sequence[int], rows: int, config: AceStepConfig, layers: int) -> float:
-    """The same of the first layers alone."""
+    """Operations of the first layers alone."""
     d = config.dit
     wide = d.heads * d.head_dim
     window = max((w for w in config.windows if w is not None), default=0)
-    matrices = dit_matrices(d) - 2 * d.width * d.kv_heads * d.head_dim  # cross keys: once a song
+    matrices = dit_matrices(d) - 2 * d.width * d.kv_heads * d.head_dim  # cross keys: once per song
     products = 2.0 * sum(lengths) * matrices * layers
     seen = sum(n * ((n + min(n, 2 * window + 1)) / 2 + rows / len(lengths)) for n in lengths)
     return products + 4.0 * seen * wide * layers
 
 
 def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
-    """Tiles of the decoder, the largest first; results stay on the device, or leave by tiles.
+    """Tiles of the decoder, the largest first; results stay on the device, or leave it tile by
+    tile.
 
-    Where nobody wants tiles, all of it at once comes first.
+    If not all songs ask for tiles, decoding everything at once comes first.
     """
     vae, size = networks.vae, networks.size
     frames = max(song.frames for song in songs)
     total = sum(song.frames for song in songs)
     audio = 4 * vae.audio_channels * frames * vae.hop
-    # Tiles larger than the song are one and the same.
+    # All tiles at least as large as the song are equivalent.
     whole = min((tile for tile in DECODE_TILES if tile >= frames), default=DECODE_TILES[0])
     tiles = [tile for tile in DECODE_TILES if tile <= whole]
     if not all(song.finish.tiled for song in songs) and frames > whole:
@@ -320,14 +327,14 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
 
 
 def _twice(frames: int, tile: int, halo: int) -> float:
-    """The share of the frames that more than one tile decodes."""
+    """The share of the frames that are decoded by more than one tile."""
     core = spread(frames, tile, halo)
     count = max(1, -(-(frames - 2 * halo) // core))
     return (count - 1) * 2 * halo / frames
 
 
 def _encode(songs: Sequence[Song], networks: Networks) -> Stage:
-    """A tile of the encoder; recordings stay on the host."""
+    """One tile of the encoder; recordings stay on the host."""
     vae = networks.vae
     recordings = [song.frames for song in songs if song.source is not None]
     recordings += [networks.config.timbre_frames for song in songs for _ in song.references]

@@ -1,8 +1,9 @@
-"""What a language model's acts take, in bytes, from sizes alone: its component and its stages.
+"""What a language model's work needs, in bytes, from sizes alone: its component and its stages. No
+torch.
 
-Weights and cache are exact (tests count the modules and the allocations). So is the room beside
-them for the released sizes, whose formulas come from traces of the real loop (`workspaces`); for
-other sizes, and for what mlx copies and holds, it is an estimate from above. No torch.
+Weights and cache are exact (tests compare them with the modules and the allocations). So is the
+workspace for the released sizes, whose formulas come from traces of the real loop (`workspaces`).
+For other sizes, and for what mlx copies and holds, it is an upper bound.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ from headroom.models.acestep.networks.config import CODE_FRAMES, LATENT_RATE, Te
 from headroom.models.acestep.networks.released import lm_size_of, released_text_encoder
 from headroom.models.acestep.text.codes_text import CODEBOOK
 
-CODE_RATE = LATENT_RATE // CODE_FRAMES  # codes a second
-TEXT_WORDS = released_text_encoder().vocabulary  # before the first code: the same tokenizer
-METADATA_TOKENS = 650  # of a song's metadata at most: a caption of 512 and five short fields
-FORCED_TOKENS = 700  # of fixed text at once, at most: a caption that is given
-USUAL_METADATA = 140  # as it usually is, for the time it takes
-FRAME = 33  # tokens of a prompt with nothing in it; also those of the prompt guided away from
-PRECISIONS_OF_LM = ("int8", "fp8")  # four bits break the codes
+CODE_RATE = LATENT_RATE // CODE_FRAMES  # codes per second
+TEXT_WORDS = released_text_encoder().vocabulary  # ids before the codes; the tokenizer is the same
+METADATA_TOKENS = 650  # most tokens of a song's metadata: a caption of 512 and five short fields
+FORCED_TOKENS = 700  # most tokens of fixed text at a time: a given caption
+USUAL_METADATA = 140  # tokens of typical metadata, to estimate the time
+FRAME = 33  # tokens of an empty prompt; also of the prompt that codes are guided away from
+PRECISIONS_OF_LM = ("int8", "fp8")  # with four bits the codes break
 
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
     """What a language model has to do for a request.
 
-    prompts   tokens of the prompt of each song
-    metadata  tokens of metadata it may write first, and that the codes then follow; 0: none
-    codes     codes to write a song; 0: none
+    prompts   tokens of each song's prompt
+    metadata  most tokens of metadata written, or given, before the codes; 0: none
+    codes     codes to write per song; 0: none
     guided    whether the codes are guided away from the empty prompt
-    sheets    how often metadata are written: once for all songs, for each, or (0) not at all
-    away      tokens of the prompt that is guided away from
+    sheets    how often metadata are written: once for all songs, once for each, or never (0)
+    away      tokens of the prompt that codes are guided away from
     """
 
     prompts: tuple[int, ...]
@@ -61,18 +62,18 @@ class Thinking:
 
     @property
     def rows(self) -> int:
-        """Sequences that are written at once, where all songs go together."""
+        """The number of sequences written at a time, if all songs are written together."""
         return len(self.prompts) * (1 + self.guided)
 
     def tokens(self) -> int:
-        """That a row holds at the end."""
+        """The number of tokens a row holds at the end."""
         return max(*self.prompts, self.away) + self.metadata + self.codes
 
 
 def thinking(
     caption: str, lyrics: str, seconds: float, songs: int, guided: bool, metadata: bool = True
 ) -> Thinking:
-    """The work of a request; words are counted from above, a token for each byte."""
+    """The work of a request; token counts are upper bounds, one token for each byte."""
     prompt = FRAME + len(caption.encode()) + len(lyrics.encode())
     room = METADATA_TOKENS if metadata else 0
     return Thinking((prompt,) * songs, room, int(seconds * CODE_RATE), guided)
@@ -81,18 +82,18 @@ def thinking(
 def footprint(
     work: Thinking, config: TextEncoderConfig, dtype: str, backend: str = "pt"
 ) -> Footprint:
-    """The model, and the stages of the work. `dtype` is that of its activations.
+    """The model, and the stages of the work. `dtype` is the type of its activations.
 
-    backend  that writes the codes, as `headroom.lm.backend` names it: graphs keep what they work
-             with, and mlx takes the weights once more
+    backend  the loop that writes the codes, as named by `headroom.lm.backend`: graphs keep their
+             working memory, and mlx holds a second copy of the weights
     """
     return Footprint((component(config, dtype),), stages(work, config, dtype, backend))
 
 
 def component(config: TextEncoderConfig, dtype: str) -> Component:
-    """The model in its own precision, and in those that leave the codes whole.
+    """The model in its own precision, and in those that do not break the codes.
 
-    It never passes through: each token would wait for all of it.
+    Its weights are never streamed: each token would wait for all of them.
     """
     s, size = config.sizes, PRECISIONS[dtype].bits // 8
     vectors = config.layers * layer_vectors(s)
@@ -113,7 +114,9 @@ def component(config: TextEncoderConfig, dtype: str) -> Component:
 def stages(
     work: Thinking, config: TextEncoderConfig, dtype: str, backend: str = "pt"
 ) -> tuple[Stage, ...]:
-    """Metadata first, where they are not given; then the codes, whose cache begins as theirs."""
+    """Metadata first, unless they are given; then the codes, whose cache starts with that of the
+    metadata.
+    """
     found: list[Stage] = []
     layer, size = config.layers * layer_weights(config.sizes), PRECISIONS[dtype].bits // 8
     head = config.sizes.width
@@ -148,7 +151,7 @@ def stages(
 
 
 def cache_of(work: Thinking, config: TextEncoderConfig, dtype: str, pieces: int = 1) -> int:
-    """Bytes of the cache the codes are written with, where the songs go in so many pieces."""
+    """Bytes of the cache for writing the codes, with the songs divided into this many pieces."""
     size = PRECISIONS[dtype].bits // 8
     most = max(len(group) for group in groups(len(work.prompts), pieces))
     return _cache(config, most * (1 + work.guided), work.tokens(), size)
@@ -162,8 +165,8 @@ def _cache(config: TextEncoderConfig, rows: int, tokens: int, size: int) -> int:
 def _ways(
     work: Thinking, config: TextEncoderConfig, dtype: str, thinks: bool, backend: str = "pt"
 ) -> tuple[Way, ...]:
-    """All songs at once, then in two groups, and so on; metadata are written once. Converted
-    weights are none for mlx: with them torch writes."""
+    """All songs at once, then in two groups, and so on; metadata are written one at a time. mlx
+    does not take converted weights: with those, torch writes."""
     found = []
     size = PRECISIONS[dtype].bits // 8
     for precision in (dtype, *PRECISIONS_OF_LM):
@@ -193,8 +196,8 @@ def _ways(
 
 
 def measures(songs: int, rows: int, prompt: int, tokens: int, codes: int, guided: bool) -> Measured:
-    """1, prompt tokens read at once, songs beyond the first, positions of all rows, those of one
-    row where there are several songs, codes of all songs."""
+    """1, prompt tokens read at a time, songs beyond the first, positions of all rows, those of one
+    row if there are several songs, codes of all songs."""
     key = f"write{' guided' * guided}{' batch' * (songs > 1)}"
     each = capacity(tokens)
     one = each if songs > 1 else 0
@@ -212,7 +215,7 @@ def _room(
     dtype: str,
     precision: str,
 ) -> int:
-    """Beside the cache: the prompt in a layer, or logits and what is drawn from them."""
+    """Bytes besides the cache: the prompt in a layer, or the logits and the sampling from them."""
     size, s = PRECISIONS[dtype].bits // 8, config.sizes
     largest = 2 * 2 * s.width * s.hidden * size if precision != dtype else 0
     name = lm_size_of(config)
@@ -223,9 +226,9 @@ def _room(
             return known
     words = CODEBOOK if codes else config.vocabulary
     table = capacity(tokens) * (s.head_dim * (size + 4) + rows * (size + 1 + 8))
-    each = (4 * s.width + 6 * s.hidden) * size  # of the released sizes 0.6B takes all of it
+    each = (4 * s.width + 6 * s.hidden) * size  # of the released sizes, 0.6B uses all of it
     reading = prompt * each
-    if not codes:  # fixed text is read with the prompt, or behind it: a mask, and every head's keys
+    if not codes:  # fixed text is read with the prompt, or after it: a mask, and every head's keys
         run, seen = min(FORCED_TOKENS, tokens - prompt), capacity(tokens)
         behind = 2 * seen * (run + s.heads * s.head_dim) * size
         reading = max((prompt + run) * each, run * each + behind)
@@ -234,8 +237,8 @@ def _room(
 
 
 def graphs_room(config: TextEncoderConfig, songs: int, rows: int, tokens: int, size: int) -> int:
-    """What a recording of the loop holds beside the loop itself, from above: what a turn works
-    with, in memory of its own, and what our own kernels hand from one to the next."""
+    """An upper bound for what recorded graphs hold besides the plain loop: the working memory of a
+    turn, allocated separately, and what our own kernels pass on to one another."""
     s = config.sizes
     handed = rows * (2 * s.width + (2 * s.heads + 2 * s.kv_heads) * s.head_dim + s.hidden) * size
     parts = rows * s.heads * (capacity(tokens) // SPLIT) * (s.head_dim + 2) * 4
@@ -244,7 +247,7 @@ def graphs_room(config: TextEncoderConfig, songs: int, rows: int, tokens: int, s
 
 
 def _drawing(config: TextEncoderConfig, songs: int, rows: int, words: int, size: int) -> int:
-    """Logits, and what is drawn from them."""
+    """Bytes of the logits and of the sampling from them."""
     return rows * words * size + songs * words * (4 * 8 + 8) + rows * config.sizes.width * 8 * size
 
 
@@ -256,12 +259,12 @@ def mlx_room(
     tokens: int,
     dtype: str,
 ) -> int:
-    """What mlx takes beside torch's weights, from above: a copy of them, its cache (that of the
-    prompts is there beside the one it grows to), and a run of a prompt, or logits and what is
-    drawn from them. While weights are copied the largest matrix is in between."""
+    """An upper bound for what mlx needs besides torch's weights: a copy of them, its cache (that of
+    the prompts exists beside the one it grows to), and a run of a prompt, or the logits and the
+    sampling from them. While weights are copied, the largest matrix exists once more."""
     size, s = PRECISIONS[dtype].bits // 8, config.sizes
     run = min(prompt, MLX_READS)
-    scores = 4 * 2 * s.heads * max(run * prompt, rows * tokens)  # where no kernel spares them
+    scores = 4 * 2 * s.heads * max(run * prompt, rows * tokens)  # if no kernel avoids them
     reading = run * (4 * s.width + 4 * s.hidden) * size * 2
     drawing = (rows * size + songs * 4 * 10) * CODEBOOK
     kept = _cache(config, rows, tokens, size) + _cache(config, rows, prompt, size)

@@ -1,8 +1,9 @@
-"""What the room a stage takes depends on: counts of tokens, rows, frames. No torch.
+"""The counts of tokens, rows and frames that a stage's workspace depends on. No torch.
 
-The room is the largest of a few sums of these measures, each with a coefficient (`workspaces`);
-which sums, depends on the kind of work, named by a key. `scripts/footprint` finds the coefficients
-in traces of the real modules and takes the measures from here too, so both mean the same.
+The workspace is the largest of a few sums of these measures, each with a coefficient
+(`workspaces`); a key names the kind of work and so selects the sums. `scripts/footprint` finds the
+coefficients in traces of the real modules and takes the measures from here too, so both mean the
+same.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ class Reader(Protocol):
 
 
 class Bytes:
-    """Stands in for a tokenizer nobody has: a token is at least a byte of the text it means."""
+    """A substitute for a missing tokenizer: every token stands for at least one byte of text."""
 
     def caption(self, prompt: str) -> Sequence[object]:
-        """At least as many as a tokenizer makes."""
+        """At least as many tokens as a tokenizer would give."""
         return prompt.encode()[:CAPTION_TOKENS]
 
     def lyrics(self, prompt: str) -> Sequence[object]:
-        """At least as many as a tokenizer makes."""
+        """At least as many tokens as a tokenizer would give."""
         return prompt.encode()[:LYRIC_TOKENS]
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Tokens of one condition: caption (after the cover switch it has no more) and lyrics, rows it
-    becomes, references it listens to; and those of what guidance leads away from instead of the
-    null condition."""
+    """Token counts of one condition: caption (no more after the cover switch) and lyrics, and the
+    number of timbre references; `away`: those of the condition that guidance leads away from, if it
+    is not the null condition."""
 
     caption: int
     lyrics: int
@@ -62,12 +63,12 @@ class Words:
 
     @property
     def away_rows(self) -> int:
-        """Rows of the condition that guidance leads away from; 0: it is the null condition."""
+        """Rows of the condition that guidance leads away from; 0: the null condition is used."""
         return 0 if self.away is None else self.away.rows
 
 
 def words(songs: Sequence[Song], reader: Reader) -> list[Words]:
-    """The conditions of a batch: neighbours that say the same share one."""
+    """The conditions of a batch: neighbours with the same words share one."""
     found = []
     for i, song in enumerate(songs):
         if i and same_condition(songs[i - 1], song):
@@ -91,18 +92,18 @@ def _away(song: Song, reader: Reader) -> Words | None:
     return Words(len(reader.caption(caption)), len(reader.lyrics(lyrics)), 0)
 
 
-# --- windows of attention ------------------------------------------------------------------
+# --- attention windows ----------------------------------------------------------------------
 
 
 def window_kind(length: int, window: int | None) -> str:
-    """How an accelerator does windowed attention over a sequence of this length."""
+    """How an accelerator computes windowed attention over a sequence of this length."""
     if window is None or length <= window + 1:
         return "plain"
     return "dense" if length <= DENSE_WINDOWS * window else "fold"
 
 
 def mask_elements(length: int, window: int | None) -> int:
-    """Elements of the mask of one sequence."""
+    """Number of elements in the mask of one sequence."""
     if window is None or length <= window + 1:
         return 0
     if length <= DENSE_WINDOWS * window:
@@ -112,8 +113,8 @@ def mask_elements(length: int, window: int | None) -> int:
 
 
 def making_masks(lengths: Sequence[int], config: AceStepConfig, size: int) -> int:
-    """Bytes at most while the masks of these lengths are made: distances in eight bytes, twice,
-    and whether they are within the window, of one; and all that are kept."""
+    """An upper bound in bytes while the masks of these lengths are made: two tensors of eight-byte
+    distances, one of single bytes (within the window or not), and all masks that are kept."""
     window = _window(config)
     distinct = set(lengths)
     kept = sum(mask_elements(n, window) for n in distinct) * size
@@ -122,14 +123,16 @@ def making_masks(lengths: Sequence[int], config: AceStepConfig, size: int) -> in
 
 
 def folded(length: int, window: int | None) -> int:
-    """The length rounded up to whole blocks, where attention goes block by block; else 0."""
+    """The length rounded up to whole blocks, if attention goes block by block; else 0."""
     if window is None or length <= DENSE_WINDOWS * window:
         return 0
     return _up(length, 2 * max(window, 1))
 
 
 def _own_mask(length: int, window: int | None) -> int:
-    """The same, 0 where it is a fixed number of elements a folded token, so that one tells both."""
+    """Elements of the mask; 0 if they are a fixed number per folded token, which is counted
+    already.
+    """
     return 0 if folded(length, window) else mask_elements(length, window)
 
 
@@ -146,7 +149,7 @@ def _window(config: AceStepConfig) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A kind of work, and its measures in the order the coefficients have."""
+    """A kind of work, and its measures in the order of the coefficients."""
 
     key: str
     measures: tuple[int, ...]
@@ -174,7 +177,7 @@ def schedule(times: int) -> Measured:
 def denoise(songs: Sequence[Song], conditions: int, rows: int, config: AceStepConfig) -> Measured:
     """1, tokens, songs beyond the first, rows, times, mask, folded tokens.
 
-    Frames are two a token, or one less in the last.
+    A token is two frames; the last one may be a single frame.
     """
     window = _window(config)
     lengths = [-(-song.frames // config.patch) for song in songs]
@@ -198,8 +201,8 @@ def denoise(songs: Sequence[Song], conditions: int, rows: int, config: AceStepCo
 
 
 def align(frames: int, rows: int, config: AceStepConfig) -> Measured:
-    """One song through the first layers: 1, tokens, rows, each token with each row, mask, folded
-    tokens; see `denoise`."""
+    """One song through the first layers: 1, tokens, rows, tokens times rows, mask, folded tokens;
+    see `denoise`."""
     window, length = _window(config), -(-frames // config.patch)
     mask = _own_mask(length, window)
     measures = (1, length, rows, length * rows, mask, folded(length, window))
@@ -208,9 +211,10 @@ def align(frames: int, rows: int, config: AceStepConfig) -> Measured:
 
 
 def is_plain(songs: Sequence[Song]) -> bool:
-    """Whether the sampler keeps nothing but what it always keeps, and all songs are as long.
+    """Whether the sampler keeps only its basic state, and all songs have equal lengths.
 
-    A correction in the wavelet domain takes less than a forward before it, and keeps nothing.
+    A correction in the wavelet domain needs less than the forward pass before it, and keeps
+    nothing.
     """
     s = songs[0].sampling
     return (
@@ -224,7 +228,7 @@ def is_plain(songs: Sequence[Song]) -> bool:
 
 
 def decode(frames: int, tile: int, halo: int) -> Measured:
-    """1, frames of a window, frames of the song where that is more."""
+    """1, frames of a window, frames of the song if they are more."""
     window = spread(frames, tile, halo) + 2 * halo
     if window < frames:
         return Measured("decode tiled", (1, window, frames))

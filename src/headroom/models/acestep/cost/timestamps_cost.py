@@ -1,6 +1,6 @@
-"""What saying when a song's words are sung takes, in bytes, from sizes alone. No torch.
+"""What finding a song's lyric timestamps needs, in bytes, computed from sizes alone. No torch.
 
-Exact for the released sizes, as `footprint` is; for others an estimate from above.
+Exact for the released sizes, as in `footprint`; an upper bound for others.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from headroom.models.acestep.cost.footprint import converting, known, layers_flo
 from headroom.models.acestep.networks.component_names import DIT, SCHEDULE, TIME
 
 ALIGN = "align"
-_STATES = 8  # latents at once: the song, noise, source and mask, and their copies
+_STATES = 8  # latents held at a time: the song, noise, source and mask, and their copies
 _TIMES = 1
 
 
 def timing_footprint(frames: int, rows: int, layers: int, networks: Networks) -> Footprint:
-    """A song of so many latent frames and condition rows through the first layers of the DiT."""
+    """A song of so many latent frames and condition rows through the DiT's first layers."""
     config, size = networks.config, networks.size
     width, tokens = config.dit.width, -(-frames // config.patch)
     table = _TIMES * 7 * width * size
@@ -42,7 +42,7 @@ def timing_footprint(frames: int, rows: int, layers: int, networks: Networks) ->
         flops=layers_flops([tokens], rows, config, layers),
         host=_host(tokens, rows),
     )
-    # All parts of a song are planned, so that those that fit beside these need not leave for it.
+    # The plan includes all parts of a song, so that those that fit beside these may stay loaded.
     return Footprint(components((), networks), (schedule, align))
 
 
@@ -64,5 +64,5 @@ def _room(frames: int, rows: int, layers: int, networks: Networks, precision: st
 
 
 def _host(tokens: int, rows: int) -> int:
-    """What heads look at, and what is worked out of it: a few matrices in fp32, one in fp64."""
+    """Bytes of the attention maps and their results: a few matrices in fp32, one in fp64."""
     return tokens * rows * (6 * 4 + 8)

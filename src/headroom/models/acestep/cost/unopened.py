@@ -1,4 +1,4 @@
-"""Plans without weights: what a released variant would take, from its sizes alone. No torch."""
+"""Footprints of released variants without their weights, from published sizes. No torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from headroom.models.acestep.requests.variants import VARIANTS, Variant
 from headroom.models.acestep.song.compose import compose
 from headroom.models.acestep.song.song import Song
 
-DTYPE: DType = "bfloat16"  # what every card of the last years computes in
+DTYPE: DType = "bfloat16"  # what every recent GPU computes in
 
 
 def networks(variant: Variant) -> Networks:
@@ -32,12 +32,12 @@ def networks(variant: Variant) -> Networks:
 
 
 def songs_of(request: AnyMusicRequest, variant: Variant) -> tuple[Song, ...]:
-    """The songs of a request; their seeds do not matter to what they take."""
+    """The songs of a request; their seeds do not affect what they need."""
     return compose(request, variant, tuple(range(request.songs))).songs
 
 
 def footprint_of(songs: Sequence[Song], of: Variant | Networks) -> Footprint:
-    """What rendering them takes; words are counted from above, a token for each byte."""
+    """What rendering the songs needs; token counts are upper bounds, one token for each byte."""
     return footprint(songs, networks(of) if isinstance(of, Variant) else of)
 
 
@@ -48,8 +48,8 @@ def thinking_of(
     backend: str = "pt",
     dtype: DType = DTYPE,
 ) -> Footprint:
-    """What a language model, of a released size or of other sizes, takes to think the songs out
-    first; the backend writes the codes."""
+    """What a language model, of a released size or of other sizes, needs to plan the songs first;
+    the backend writes the codes."""
     seconds, plans, guided = max(song.frames for song in songs) / LATENT_RATE, len(songs), True
     sheets = 1
     if isinstance(request, PlannedFields) and request.asks is not None:
@@ -64,5 +64,5 @@ def thinking_of(
 
 
 def variant_named(name: str) -> Variant:
-    """A released variant. Raises KeyError."""
+    """A released variant. Raises KeyError for any other name."""
     return VARIANTS[name]

@@ -1,7 +1,8 @@
-"""Formulas of what the stages of the released sizes take beside their weights. No torch.
+"""Formulas for the workspace that stages of the released sizes need besides their weights. No
+torch.
 
 Each is the largest of a few sums of `measures`; coefficients are bytes. `scripts/footprint` writes
-them from traces of the real modules, and a test holds them against new traces.
+them from traces of the real modules, and a test checks them against new traces.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def _rows() -> Mapping[str, tuple[tuple[int, ...], ...]]:
 
 
 def room(size: str, precision: str, work: Measured) -> int | None:
-    """Bytes at the worst moment of this work; None where such work was never traced."""
+    """Peak bytes of this work; None if such work was never traced."""
     rows = _rows().get(f"{size} {precision} {work.key}")
     if rows is None:
         return None
