@@ -1,4 +1,4 @@
-"""What is checked of a model's folders together before it is opened. No torch."""
+"""Checks that a model's folders fit together, made before it is opened. No torch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.params.clamp import Note
 from headroom.weights.header import name_of
 
-CHANNELS = 2  # of a song's audio
-_NAMED = 3  # tensors of a note
+CHANNELS = 2  # audio channels of a song
+_NAMED = 3  # tensors named in a note
 
 
 def read_sizes(
     folder: Path, text_folder: Path, vae_folder: Path
 ) -> tuple[AceStepConfig, TextEncoderConfig, OobleckConfig]:
-    """The sizes that the three folders of a model state, of one model.
+    """The sizes that the three folders of a model state, checked for fitting together.
 
-    Raises InvalidCheckpoint, also for what they state of the variant.
+    Raises InvalidCheckpoint, also for invalid statements about the variant.
     """
     raw = read_config(folder)
     variant_of(raw, folder)
@@ -42,7 +42,7 @@ def read_sizes(
 
 
 def check_latents(config: AceStepConfig, vae: OobleckConfig, folder: Path) -> None:
-    """Raise InvalidCheckpoint where a VAE makes no sound of what the DiT makes."""
+    """Raise InvalidCheckpoint if the VAE does not fit the DiT's latents."""
     pairs = (
         ("decoder_input_channels", vae.latent_channels, config.latent_channels),
         ("samples a latent frame", vae.hop, HOP),
@@ -55,7 +55,7 @@ def check_latents(config: AceStepConfig, vae: OobleckConfig, folder: Path) -> No
 
 
 def check_text(config: AceStepConfig, text: TextEncoderConfig, folder: Path) -> None:
-    """Raise InvalidCheckpoint where the DiT cannot read what the text encoder says."""
+    """Raise InvalidCheckpoint if the DiT cannot take the text encoder's output."""
     if text.sizes.width != config.text_width:
         raise InvalidCheckpoint(
             folder, [_other("hidden_size", text.sizes.width, config.text_width)]
@@ -63,7 +63,7 @@ def check_text(config: AceStepConfig, text: TextEncoderConfig, folder: Path) -> 
 
 
 def spare_note(folder: Path, names: Sequence[str]) -> Note:
-    """That a folder's file holds tensors that no network here needs."""
+    """A note that a folder's file holds tensors that no network here needs."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     first = ", ".join(name_of(name) for name in names[:_NAMED])
     why = f"no network here needs {first}{more}"

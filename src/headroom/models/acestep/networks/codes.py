@@ -21,7 +21,7 @@ class AttentionPooler(Stack):
         self.special_token = nn.Parameter(torch.empty(1, 1, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[G, 5, E] → [G, E]: the row of the prepended token."""
+        """[G, 5, E] → [G, E]: the output row of the prepended token."""
         x = self.embed_tokens(x)
         x = torch.cat((self.special_token.expand(x.shape[0], -1, -1), x), dim=1)
         return self.run_equal(x)[:, 0]
@@ -38,8 +38,8 @@ class AudioTokenizer(nn.Module):
         self.quantizer = FSQ(config.encoder.width, config.levels)
 
     def forward(self, latents: Tensor, silence: Tensor) -> Tensor:
-        """Latents [B, T, 64] → codes [B, ceil(T/5)]; the tail is filled with first frames of
-        `silence` [1, ≥4, 64]."""
+        """Latents [B, T, 64] → codes [B, ceil(T/5)]; the last group is filled up with the first
+        frames of `silence` [1, ≥4, 64]."""
         missing = -latents.shape[1] % self.pool
         if missing:
             tail = silence[:, :missing].to(latents).expand(latents.shape[0], -1, -1)
@@ -70,7 +70,9 @@ class AudioDetokenizer(Stack):
 def hints(
     codes: Tensor, quantizer: FSQ, detokenizer: AudioDetokenizer, frames: int, silence: Tensor
 ) -> Tensor:
-    """Codes [B, N] → source latents [B, frames, 64], padded with silence from its start or cut."""
+    """Codes [B, N] → source latents [B, frames, 64], cut, or padded with `silence` from its first
+    frame.
+    """
     latents = detokenizer(quantizer.decode(codes))
     missing = frames - codes.shape[1] * CODE_FRAMES
     if missing > 0:
@@ -80,7 +82,7 @@ def hints(
 
 
 class Codes(nn.Module):
-    """Both directions of the 5 Hz codes. Keys: tokenizer.…, detokenizer.…."""
+    """Both directions between latents and 5 Hz codes. Keys: tokenizer.…, detokenizer.…."""
 
     def __init__(self, config: AceStepConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Names of the components a plan places, and of stages that several speak of. No torch."""
+"""Names of the components that a plan places, and of stages that several modules use. No torch."""
 
 TEXT_ENCODER = "text encoder"
 CONDITIONER = "condition encoder"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from headroom.nn.config_fields import LAYERS, VOCABULARY, ConfigFields
 
-LATENT_RATE = 25  # latent frames a second
-CODE_FRAMES = 5  # latent frames one 5 Hz code stands for
+LATENT_RATE = 25  # latent frames per second
+CODE_FRAMES = 5  # latent frames per 5 Hz code
 SAMPLE_RATE = 48_000
-HOP = SAMPLE_RATE // LATENT_RATE  # samples a latent frame
+HOP = SAMPLE_RATE // LATENT_RATE  # samples per latent frame
 LARGEST_CODEBOOK = 1 << 20
 SLIDING, FULL = "sliding_attention", "full_attention"  # in `layer_types`
 
@@ -60,11 +60,13 @@ class AceStepConfig:
 
     @property
     def context_channels(self) -> int:
-        """Source and mask channels: what of the input is constant over the steps."""
+        """Source and mask channels: the part of the input that is constant over the steps."""
         return self.in_channels - self.latent_channels
 
     def layer_windows(self, layers: int) -> tuple[int | None, ...]:
-        """Windows of the first `layers` layers; every stack takes the same list from index 0."""
+        """Attention windows of the first `layers` layers; every stack uses the same list from index
+        0.
+        """
         return tuple(self.windows[i % len(self.windows)] for i in range(layers))
 
 
@@ -166,7 +168,7 @@ def _theta(fields: ConfigFields) -> float:
 
 
 def _windows(fields: ConfigFields, layers: int) -> tuple[int | None, ...]:
-    """How far each layer looks; None: everywhere. Where no list says it, every second one."""
+    """How far each layer looks; None: everywhere. Without a list, even layers are windowed."""
     sliding = fields.flag("use_sliding_window", True)
     window = fields.size("sliding_window", 128) if sliding else None
     kinds = fields.words("layer_types", (SLIDING, FULL), most=4 * LAYERS)

@@ -98,9 +98,9 @@ class TimePath(nn.Module):
 class DiTLayer(nn.Module):
     """One block. Keys as in the released files.
 
-    `pieces` names the methods between the attentions. Each sees tensors only, whose one varying
-    size is the number of rows, so compiled they serve songs of every length; a whole block would be
-    compiled again for each length, and torch gives up after a few.
+    `pieces` names the methods between the attentions. Their inputs are tensors that vary only in
+    the number of rows, so once compiled they serve songs of every length; a whole block would be
+    recompiled for each length, and torch gives up after a few.
     """
 
     pieces: ClassVar[tuple[str, ...]] = ("project", "merge", "ask", "answer", "feed_forward")
@@ -169,14 +169,14 @@ class DiTLayer(nn.Module):
         bands: Bands | None = None,
         away: tuple[Tensor, Tensor, Sequence[int]] | None = None,
     ) -> Tensor:
-        """Packed x [N, H] (or [2N, H], conditioned rows first, when `null` [H] is given, or `away`:
-        keys, values and lengths of what the other half answers)."""
+        """Packed x [N, H]; [2N, H], conditioned rows first, if `null` [H] is given, or `away`: the
+        keys, values and lengths that the other half attends to."""
         x = self.attend_self(x, modulation[:3], rope, tokens, bands)
         if away is None and null is None:
             x = self.attend_cross(x, k, v, groups, lengths)
         else:
             conditioned, free = x.chunk(2)
-            x = torch.cat((  # unnamed: a result with a name would live through the feed-forward
+            x = torch.cat((  # unnamed: a named result would stay alive through the feed-forward
                 self.attend_cross(conditioned, k, v, groups, lengths),
                 self.attend_cross(free, *away[:2], groups, away[2]) if away
                 else free if null is None else free + null,
@@ -211,12 +211,12 @@ class DiT(nn.Module):
     def device(self) -> torch.device:
         return self.norm_out.weight.device
 
-    # --- once a request ------------------------------------------------------------------
+    # --- once per request ----------------------------------------------------------------
 
     def layout(self, frames: Sequence[int], shared: Sequence[int] | None = None) -> Layout:
         """Packing of items of `frames` latent frames.
 
-        `shared[c]` is how many neighbouring items use condition c; None: one condition an item.
+        `shared[c]` is how many neighbouring items use condition c; None: one condition per item.
         """
         patch = self.config.patch
         tokens = tuple(-(-n // patch) for n in frames)
@@ -256,9 +256,9 @@ class DiT(nn.Module):
         layers: int | None = None,
         away: tuple[Tensor, Sequence[int]] | None = None,
     ) -> CrossCache:
-        """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E], or `away`: the same of
-        what guidance leads away from) → CrossCache of the first `layers` layers; None: of all."""
-        if away is not None:  # one way through the layers serves both
+        """Packed condition rows [ΣL, E] (and null_condition_emb [1, 1, E], or `away`: the rows that
+        guidance leads away from) → CrossCache of the first `layers` layers; None: of all."""
+        if away is not None:  # one pass through the layers serves both
             both = self.condition(torch.cat((rows, away[0])), [*lengths, *away[1]], null, layers)
             return both.parted(len(lengths))
         embedded = self.condition_embedder(rows.to(self.dtype))
@@ -298,8 +298,8 @@ class DiT(nn.Module):
     ) -> Tensor:
         """Noisy latents x [B, T, 64] → velocity [B, T, 64]; [2, B, T, 64] when `guided`.
 
-        Zero beyond each item's frames. `modulation` is `Modulation.at(…)`. When guided, the
-        first half answers the condition, the second the null condition.
+        Zero beyond each item's frames. `modulation` is `Modulation.at(…)`. When guided, the first
+        half is under the condition, the second under the null condition or `cross.away`.
         """
         x = self._tokens(x, context, layout)
         layers, out = modulation
@@ -307,7 +307,8 @@ class DiT(nn.Module):
         if guided:
             if cross.null is None and cross.away is None:
                 raise ValueError("guided velocity without a null condition in the cache")
-            # The halves part at the first cross-attention; both run from the start: same blocks.
+            # The halves only differ after the first cross-attention, but run together from the
+            # start.
             x, rope, tokens = x.repeat(2, 1), rope.repeat(2), tokens * 2
 
         def rows(table: Tensor) -> Tensor:
@@ -335,13 +336,13 @@ class DiT(nn.Module):
             return torch.stack([layout.unpack(half) for half in x.chunk(2)])
         return layout.unpack(x)
 
-    # --- looked into ---------------------------------------------------------------------
+    # --- inspection ----------------------------------------------------------------------
 
     def queries(
         self, x: Tensor, context: Tensor, layers: Tensor, cross: CrossCache, layout: Layout
     ) -> Iterator[Tensor]:
-        """What each of the layers that `cross` was made for asks of the condition, in order:
-        normed [N, Hq, D]. `layers` as in `Modulation.at(…)`. Nothing is computed beyond the last.
+        """The cross-attention queries of each layer that `cross` was made for, in order: normed [N,
+        Hq, D]. `layers` as in `Modulation.at(…)`. Nothing is computed after the last.
         """
         x = self._tokens(x, context, layout)
         last = len(cross.keys) - 1
@@ -372,8 +373,8 @@ class DiT(nn.Module):
         return layout.pack(F.linear(self._pairs(x.to(self.dtype)), weight.flatten(1))) + context
 
     def _through(self, count: int | None = None) -> Iterator[DiTLayer]:
-        """The first blocks in order, or all: each ready to be computed with until the next is
-        asked for."""
+        """The first `count` blocks in order, or all; each is ready to use until the next one is
+        requested."""
         for layer in islice(self.layers.through(), count):
             if not isinstance(layer, DiTLayer):
                 raise TypeError(f"a {type(layer).__name__} among the blocks")

@@ -1,7 +1,7 @@
-"""What the DiT is conditioned on: caption, lyrics and timbre as one packed row of vectors.
+"""The DiT's conditions: caption, lyrics and timbre as one packed sequence of vectors per song.
 
 Order within a song: lyric rows, timbre rows, caption rows. Lyrics pass through only the text
-encoder's embedding table; captions through the whole of it. A timbre reference is its first
+encoder's embedding table; captions through the whole encoder. A timbre reference becomes its first
 output row, not a mean: on 2B that is the first latent frame, on XL a learned CLS token.
 """
 
@@ -19,7 +19,7 @@ from headroom.nn.qwen3 import Layer, LayerSizes, Qwen3, run_layers
 
 
 def layer_sizes(sizes: BlockSizes) -> LayerSizes:
-    """The config's numbers as the shared layers take them."""
+    """The sizes in the config, in the form the shared layers take."""
     return LayerSizes(
         sizes.width,
         sizes.hidden,

@@ -90,7 +90,7 @@ VAE: Raw = MappingProxyType(
 
 
 def size_of(config: AceStepConfig, text: TextEncoderConfig, vae: OobleckConfig) -> str | None:
-    """`2b` or `xl`, where all sizes are the released ones; else None."""
+    """`2b` or `xl`, if all sizes are the released ones; else None."""
     if text != released_text_encoder() or vae != released_vae():
         return None
     for name, raw in (("2b", DIT_2B), ("xl", DIT_XL)):
@@ -108,7 +108,7 @@ def released_dit(variant: Variant) -> AceStepConfig:
 
 
 def released_text_encoder() -> TextEncoderConfig:
-    """The sizes of the text encoder that all of them use."""
+    """The sizes of the text encoder that all released variants use."""
     return text_encoder_config(TEXT)
 
 
@@ -123,5 +123,5 @@ def lm_size_of(config: TextEncoderConfig) -> str | None:
 
 
 def released_vae() -> OobleckConfig:
-    """The sizes of the VAE that all of them use."""
+    """The sizes of the VAE that all released variants use."""
     return OobleckConfig.parse(dict(VAE))

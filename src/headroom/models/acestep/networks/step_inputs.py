@@ -1,4 +1,4 @@
-"""What a request computes once and every denoising step reads: values, no networks."""
+"""Values that are computed once per request and read by every denoising step; no networks here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Layout:
     bands: Bands | None
 
     def spread(self, table: Tensor) -> Tensor:
-        """[1, …] as it is (it broadcasts); [B, …], one row an item → [N, …], one row a token."""
+        """[1, …] unchanged (it broadcasts); [B, …], a row per item → [N, …], a row per token."""
         return table if table.shape[0] == 1 else table.index_select(0, self.items)
 
     def pack(self, tokens: Tensor) -> Tensor:
@@ -50,20 +50,20 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Modulation:
-    """AdaLN tensors of every time of a schedule, in the model's dtype.
+    """AdaLN tensors for every time of a schedule, in the model's dtype.
 
-    `layers` [K, n, 6, H] holds shift, 1 + scale, gate for attention and MLP of each layer;
-    `out` [K, 2, H] holds shift and 1 + scale of the output norm.
+    `layers` [K, n, 6, H] holds shift, 1 + scale, gate for attention and MLP of each layer; `out`
+    [K, 2, H] holds shift and 1 + scale of the output norm.
     """
 
     layers: Tensor
     out: Tensor
 
     def at(self, *steps: int) -> tuple[Tensor, Tensor]:
-        """Tensors of one step for all items, or of one step an item."""
+        """The tensors of one step for all items, or of one step per item."""
         if len(steps) == 1:
             return self.layers[steps[0] : steps[0] + 1], self.out[steps[0] : steps[0] + 1]
-        # Views, joined: a list as an index would be copied to the device, and waited for.
+        # Views, concatenated: a list index would be copied to the device, with a wait.
         layers, out = ([t[k : k + 1] for k in steps] for t in (self.layers, self.out))
         return torch.cat(layers), torch.cat(out)
 
@@ -73,7 +73,7 @@ class CrossCache:
     """Keys (normed) and values of each layer for the packed conditions, [ΣL, Hkv, D] each.
 
     `null[i]` [H] is what layer i's cross-attention adds under the null condition; `away` is the
-    cache of conditions that take its place, one for each.
+    cache of conditions that replace the null condition, one for each condition.
     """
 
     keys: tuple[Tensor, ...]
@@ -87,7 +87,7 @@ class CrossCache:
         return self.keys[i], self.values[i], self.lengths
 
     def parted(self, count: int) -> CrossCache:
-        """Its first conditions, guided away from the others."""
+        """Its first `count` conditions, guided away from the others."""
         cut = sum(self.lengths[:count])
         keys, values = (tuple(t[cut:] for t in rows) for rows in (self.keys, self.values))
         away = CrossCache(keys, values, self.lengths[count:], None)
