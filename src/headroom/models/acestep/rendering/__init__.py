@@ -1,1 +1,1 @@
-"""A song goes in, with a Run that places the networks; audio comes out."""
+"""Rendering: from a song, with a Run that places the networks, to audio."""

@@ -1,4 +1,4 @@
-"""What rendering needs beside the networks."""
+"""What rendering needs besides the networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headroom.models.acestep.text.prompts import PromptTokenizer
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """What rendering needs beside the networks, on the host."""
+    """What rendering needs besides the networks, on the host."""
 
     config: AceStepConfig
     silence: Tensor  # [1, n, 64], fp32

@@ -1,4 +1,6 @@
-"""From a recording to its audio codes, five a second: what a language model can read of it."""
+"""From a recording to its audio codes, five per second: the form in which a language model reads
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from headroom.nn.oobleck import Encoder
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
-HEARING = ("encode", "codes")  # the stages of a cover that it takes
+HEARING = ("encode", "codes")  # the stages of a cover that this uses
 
 
 def heard_codes(song: Song, run: Run, assets: Assets) -> list[int]:
@@ -39,6 +41,6 @@ def heard_codes(song: Song, run: Run, assets: Assets) -> list[int]:
         latents = source.unsqueeze(0).to(step.device, dtype)
         index: torch.Tensor = codes.tokenizer(latents, assets.silence.to(step.device, dtype))
         found: list[int] = index[0].tolist()
-        return found[: -(-song.kept // CODE_FRAMES)]  # beyond them stands silence
+        return found[: -(-song.kept // CODE_FRAMES)]  # the rest is silence
 
     return run.stage(HEARING[1], work)

@@ -1,7 +1,7 @@
-"""Captions, lyrics and timbre of a batch as packed condition rows.
+"""Encodes captions, lyrics and timbre of a batch into packed condition rows.
 
-Songs that stand side by side with the same words and the same timbre share one condition; its
-rows, and later its keys and values in every layer, exist once.
+Neighbouring songs with the same words and the same timbre share one condition; its rows, and later
+its keys and values in every layer, exist once.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ Ids = Sequence[Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """`shared[c]` neighbouring songs use condition c. `second` is in force after the switch.
+    """The conditions of a batch: `shared[c]` neighbouring songs use condition c. `second` replaces
+    `first` after the switch.
 
-    What is guided, is guided away from `away`, or where that is None from `null`.
+    Guidance leads away from `away`, or from `null` if that is None.
     """
 
     first: Rows
@@ -43,7 +44,7 @@ class Conditions:
     away: Rows | None = None
 
     def to(self, device: torch.device) -> Conditions:
-        """The same where a stage computes; itself where it is there already."""
+        """A copy on the device of a stage, or itself if it is already there."""
 
         def moved(rows: Rows) -> Rows:
             return rows[0].to(device), rows[1]
@@ -55,7 +56,7 @@ class Conditions:
 
     def per_song(self) -> tuple[Tensor, Tensor]:
         """The first condition of every song, on the host: rows [B, L, E], zero beyond its own, and
-        which are its own [B, L]."""
+        a mask of its own rows [B, L]."""
         rows, lengths = self.first
         each = rows.cpu().split(list(lengths))
         owners = [c for c, count in enumerate(self.shared) for _ in range(count)]
@@ -64,7 +65,9 @@ class Conditions:
         return padded, torch.arange(max(lengths)) < own
 
     def of(self, songs: range) -> Conditions:
-        """What some neighbouring songs of the batch need; the batch itself for all of them."""
+        """The part that some neighbouring songs of the batch need; the whole if that is all of
+        them.
+        """
         if len(songs) == sum(self.shared):
             return self
         owners = [c for c, count in enumerate(self.shared) for _ in range(count)]
@@ -90,7 +93,9 @@ def encode_conditions(
     tokenizer: PromptTokenizer,
     device: torch.device,
 ) -> Conditions:
-    """`references[i]`: timbre latents [F, 64] of song i; `silence` [F, 64] stands in for none."""
+    """Encode all conditions of a batch. `references[i]`: timbre latents [F, 64] of song i;
+    `silence` [F, 64] replaces missing ones.
+    """
     leaders, shared = _leaders(songs)
     timbre = [references[i] or (silence,) for i in leaders]
     lyrics = [tokenizer.lyrics(lyric_prompt(songs[i].language, songs[i].lyrics)) for i in leaders]
@@ -102,7 +107,7 @@ def encode_conditions(
     second = away = null = None
     if songs[0].instruction_after is not None:
         after = [_prompt(songs[i], songs[i].instruction_after or "") for i in leaders]
-        # The reference has no room for more tokens than the prompt before the switch has.
+        # The reference keeps no more tokens than the prompt before the switch has.
         second = encode(
             [tokenizer.caption(text)[: len(ids)] for text, ids in zip(after, first, strict=True)],
             lyrics,
@@ -126,7 +131,7 @@ def _prompt(song: Song, instruction: str) -> str:
 
 
 def _leaders(songs: Sequence[Song]) -> tuple[list[int], tuple[int, ...]]:
-    """The first song of each run of songs with one condition, and the lengths of the runs."""
+    """The first song of each run of songs that share a condition, and the lengths of the runs."""
     leaders: list[int] = []
     shared: list[int] = []
     for i, song in enumerate(songs):

@@ -1,4 +1,4 @@
-"""After the decoder: level, the splice around a region, fades."""
+"""Processing after the decoder: level, the splice around a region, fades."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def check_latents(latents: Tensor, song: Song) -> None:
 def finished(song: Song, samples: Tensor, sounds: Sounds) -> Audio:
     """Decoded samples [2, ≥ kept · 1920] → the song's audio.
 
-    The generated part is kept from clipping before it meets the source, so that samples taken
-    from the source stay as they are.
+    Clipping of the generated part is prevented before it is joined to the source, so that samples
+    taken from the source stay unchanged.
     """
     audio = anticlip(Audio(samples[:, : song.kept * HOP], SAMPLE_RATE))
     repainting = song.sampling.repainting
@@ -58,6 +58,6 @@ def _spliced(
         made = Audio(torch.cat((made.samples, tail), dim=1), made.rate)
     end = made.samples.shape[1]
     stop = min(region.stop_sample, end)
-    # What outpainting put around the recording is silence, and nothing to fade from.
+    # The padding of outpainting is silence, which must not be faded from.
     recording = (placed.before, min(placed.before + placed.samples, end))
     return splice(made, source, region.start_sample, stop, fade_seconds, recording)

@@ -1,8 +1,8 @@
-"""A song becomes sound. Read it top to bottom: material, condition, denoise, decode.
+"""Renders songs to audio. Read it top to bottom: material, condition, denoise, decode.
 
-Each stage is one call of `run.stage`, which puts the parts it needs where the plan wants them.
-Nothing here knows where that is. Latents are [B, T, 64], ragged songs side by side, zero beyond
-each song's frames; noise is drawn on the host in fp32 from each song's seed.
+Each stage is one call of `run.stage`, which puts the parts it needs where the plan wants them;
+nothing here knows where that is. Latents are [B, T, 64], songs of different lengths side by side,
+zero beyond each song's frames; noise is drawn on the host in fp32 from each song's seed.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
     """The audio of each song. All songs have equal `sampling`; lengths may differ.
 
     Keeps `noise` and `latents` [B, T, 64] on the run, and what the latents were made from:
-    `context` [B, T, 128], source before mask, `source` [B, T, 64], the recording's own latents
-    (silence without one), and `condition` with `condition_mask`, see `Conditions.per_song`.
+    `context` [B, T, 128], source before mask; `source` [B, T, 64], the recording's own latents
+    (silence without one); and `condition` with `condition_mask`, see `Conditions.per_song`.
     """
     material = _material(songs, run, assets)
     latents = _latents(songs, run, assets, material)
@@ -71,7 +71,7 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
 
 
 def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material) -> Tensor:
-    """Conditions, schedule, denoising; what they leave on the device is gone when this returns."""
+    """Conditions, schedule, denoising; their tensors on the device are freed when this returns."""
     conditions = run.stage(
         CONDITION,
         lambda step, parts: encode_conditions(
@@ -134,7 +134,7 @@ def _material(songs: Sequence[Song], run: Run, assets: Assets) -> Material:
 def _hints(
     song: Song, source: Tensor | None, codes: Codes, silence: Tensor, device: torch.device
 ) -> Tensor:
-    """Source channels [T, 64] that carry only what the 5 Hz codes keep."""
+    """Source channels [T, 64] that carry only what survives the 5 Hz codes."""
     dtype = module_dtype(codes)
     silent = silence.to(device, dtype)
     if song.codes:
@@ -159,10 +159,12 @@ def _denoise(
     conditions: Conditions,
     material: Material,
 ) -> Tensor:
-    """Noise to latents [B, T, 64], fp32 on the host; the batch in `step.pieces` groups."""
+    """Noise to latents [B, T, 64], fp32 on the host; the batch is divided into `step.pieces`
+    groups.
+    """
     noise = starting_noise(songs, dit)
     run.keep("noise", noise)
-    # Stages may compute in different places; what they leave is where they did.
+    # Stages may run on different devices, and their results stay there.
     conditions = conditions.to(step.device)
     times = times[0].to(step.device), times[1].to(step.device)
     longest, made = noise.shape[1], []
@@ -194,7 +196,7 @@ def _denoise_group(
     noise: Tensor,
     place: tuple[int, int],
 ) -> Tensor:
-    """Songs that are denoised together; they are group `place[0]` of `place[1]`."""
+    """Denoise songs together; they are group `place[0]` of `place[1]`."""
     sampling, device = songs[0].sampling, step.device
     frames = [song.frames for song in songs]
     schedule = Schedule(sampling.times)
@@ -248,7 +250,7 @@ def _denoise_group(
 
 
 def starting_noise(songs: Sequence[Song], dit: DiT) -> Tensor:
-    """Where the run starts, [B, T, 64] fp32 on the host, a retake's second noise mixed in."""
+    """The initial noise, [B, T, 64] fp32 on the host, with a retake's second noise mixed in."""
     frames, channels = [song.frames for song in songs], dit.config.latent_channels
     seeds = [song.seed for song in songs]
     if songs[0].sampling.noise == "official":
@@ -268,7 +270,7 @@ def starting_noise(songs: Sequence[Song], dit: DiT) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The velocity under one condition and context; `single` and `pair` as guidance takes them."""
+    """The velocity under one condition and context; guidance calls `single` and `pair`."""
 
     dit: DiT
     cross: CrossCache
@@ -288,7 +290,9 @@ class Branch:
 
 
 class Conditioned(Protocol):
-    """What the sampler needs of a model: its velocity with, and with and without, a condition."""
+    """What the sampler needs of a model: its velocity with a condition, and both with and without
+    one.
+    """
 
     def single(self, x: Tensor, k: int) -> Tensor: ...
 
@@ -325,7 +329,7 @@ def integrate(
             correct=correct, on_step=on_step,
         )  # fmt: skip
     if sampling.solver == "heun":
-        # Heun asks for the end of step k at index k + 1, so its switch lies one further.
+        # Heun evaluates the end of step k at index k + 1, so its switch comes one index later.
         ahead = velocity(guidance.look_ahead_rule(rule), sampling.switch + 1)
         return samplers.heun(
             v, x, schedule, look_ahead=ahead, last_too=not sampling.turbo, steady=steady,
@@ -368,7 +372,7 @@ def _regions(songs: Sequence[Song]) -> list[corrections.Region]:
 def _decode(
     songs: Sequence[Song], latents: Tensor, material: Material, step: Step, decoder: Decoder
 ) -> tuple[Audio, ...]:
-    """Latents to finished audio, a song at a time, in exact tiles of `step.tile` frames."""
+    """Latents to finished audio, one song at a time, in exact tiles of `step.tile` frames."""
     tile = step.tile or max(song.frames for song in songs)
     total = sum(song.frames for song in songs)
     audios, before = [], 0

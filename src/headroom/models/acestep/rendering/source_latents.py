@@ -1,4 +1,4 @@
-"""What a song starts from: its recordings read and encoded, its source channels and mask."""
+"""A song's starting material: its recordings read and encoded, its source channels and mask."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from headroom.nn.oobleck_tiles import encode_tiled
 from headroom.runtime.run import Step
 from headroom.weights.silence import silence_frames
 
-SLACK = HOP  # samples; a decoder may deliver a little less than a header promises
+SLACK = HOP  # samples; a decoder may return a few less than the header states
 
 
 @dataclass(frozen=True, slots=True)
 class Sounds:
-    """Recordings of a batch, stereo at 48 kHz within ±1: sources padded and cut to length."""
+    """A batch's recordings, stereo at 48 kHz within ±1; sources are padded and cut to length."""
 
     sources: Mapping[Source, Audio]
     references: Mapping[str, Audio]
@@ -41,7 +41,7 @@ class Sounds:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Latents of every song's source [T, 64] (None: silent or none) and of its references."""
+    """Latents of every song's source [T, 64] (None: silent or no source) and of its references."""
 
     sources: tuple[Tensor | None, ...]
     references: tuple[tuple[Tensor, ...], ...]
@@ -51,7 +51,7 @@ class Encoded:
 class Material:
     """Latents [B, T, 64], fp32 on the host, zero beyond each song's frames.
 
-    channels  what fills the source channels; silence: what fills them after the cover switch
+    channels  content of the source channels; silence: their content after the cover switch
     mask      1 where the model generates, 0 where it keeps
     sources   the source itself, for injection, blending and a start from it; None without one
     """
@@ -64,7 +64,7 @@ class Material:
     sounds: Sounds
 
     def of(self, songs: range, frames: int) -> Material:
-        """That of some neighbouring songs of the batch, the longest of which has `frames`."""
+        """The part for some neighbouring songs of the batch, the longest of which has `frames`."""
         here = slice(songs.start, songs.stop)
         return Material(
             self.channels[here, :frames],
@@ -98,7 +98,7 @@ def load_sounds(songs: Sequence[Song]) -> Sounds:
 
 
 def _source(source: Source) -> Audio:
-    """What is used of the file. Raises InvalidSource where it is no longer as long as it was."""
+    """The part of the file that is used. Raises InvalidSource if it is now shorter than it was."""
     seconds = source.samples / SAMPLE_RATE
     audio = read_stereo(source.path, "source_audio", SAMPLE_RATE, seconds)
     if audio.frames < source.samples - SLACK:
@@ -108,7 +108,7 @@ def _source(source: Source) -> Audio:
 
 
 def _padded(audio: Audio, source: Source) -> Audio:
-    """Exactly `source.total` samples: the file's own between the silences of outpainting."""
+    """Exactly `source.total` samples: the file's own between the silent padding of outpainting."""
     samples = audio.samples[:, : source.samples]
     missing = source.samples - samples.shape[1]
     return Audio(F.pad(samples, (source.before, source.after + missing)), audio.rate)
@@ -117,7 +117,7 @@ def _padded(audio: Audio, source: Source) -> Audio:
 def encode_sounds(
     songs: Sequence[Song], sounds: Sounds, silence: Tensor, encoder: Encoder, step: Step
 ) -> Encoded:
-    """Every recording through the VAE once; each song samples with noise of its own seed."""
+    """Encode every recording once; each song samples its latents with noise from its own seed."""
     means: dict[Source, tuple[Tensor, Tensor]] = {}
     sources: list[Tensor | None] = []
     for song in songs:
@@ -144,7 +144,7 @@ def encode_sounds(
 def _posterior(audio: Audio, encoder: Encoder, step: Step) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [T, 64] of the latents, fp32 on the host."""
     step.check()
-    # The recording stays on the host; a tile at a time is moved.
+    # The recording stays on the host; one tile at a time is moved.
     mean, std = encode_tiled(encoder, audio.samples.unsqueeze(0), ENCODE_TILE)
     return mean[0].t().contiguous(), std[0].t().contiguous()
 
