@@ -1,3 +1,5 @@
-"""The networks of ACE-Step. A checkpoint's config.json goes in; modules built to its sizes, and the
-sizes themselves, come out. Modules never know where their weights are.
+"""ACE-Step's networks: from a checkpoint's config.json to modules of its sizes, and the sizes
+themselves.
+
+Modules never know where their weights are.
 """

@@ -307,8 +307,7 @@ class DiT(nn.Module):
         if guided:
             if cross.null is None and cross.away is None:
                 raise ValueError("guided velocity without a null condition in the cache")
-            # The halves only differ after the first cross-attention, but run together from the
-            # start.
+            # The halves differ only after the first cross-attention, but both run from the start.
             x, rope, tokens = x.repeat(2, 1), rope.repeat(2), tokens * 2
 
         def rows(table: Tensor) -> Tensor:
