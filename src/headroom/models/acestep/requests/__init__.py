@@ -1,3 +1,3 @@
-"""What can be asked of ACE-Step: the fields of its requests, each declared once. What a person or a
-program says goes in; a checked, frozen request comes out. No torch.
+"""ACE-Step's requests: fields declared once; user input becomes a checked, frozen request. No
+torch.
 """

@@ -1,7 +1,8 @@
-"""The fields of ACE-Step's requests, each written once: type, default, limits, help, old spellings.
+"""The fields ACE-Step's requests share, each declared once: type, default, limits, help, old
+spellings.
 
-A class here is a group of fields that several requests share; `requests.py` puts them together.
-A field that may be None is open: its knob says who decides then. No torch.
+Each class here is a group of fields that several requests share; `songs.py` combines the groups. A
+field that may be None is open: its knob says who decides then. No torch.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ File = Annotated[Path, BeforeValidator(_not_empty)]
 
 
 class Fields(Request):
-    """What all requests share without it being a field: the order of the headings, and the names
-    that no field answers to."""
+    """What all requests share besides fields: the order of the headings, and the names that match
+    no field."""
 
     unread: ClassVar[Mapping[str, Unread]] = UNREAD
 
@@ -197,7 +198,7 @@ class DiffusionFields(Fields):
 
     @property
     def songs(self) -> int:
-        """Number of songs asked for: the batch, or the seeds where there are more of them."""
+        """Number of songs that will be made: the batch size, or the number of seeds if larger."""
         return max(self.batch_size, len(self.seeds))
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
-"""The bundled example inputs: whole songs to ask for, a JSON object a file. No torch.
+"""The bundled example inputs: complete text2music requests, one JSON object per file. No torch.
 
 The files are `examples/text2music/*.json` of the repository; a wheel carries them inside the
-package. Their keys are those of ACE-Step's own examples (source: `examples/text2music/` of
-the ACE-Step 1.5 repository). A file of somebody's own may hold any field of any request.
+package. Their keys are those of ACE-Step's own examples (source: `examples/text2music/` of the
+ACE-Step 1.5 repository). A user's own file may hold any field of any request.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from headroom.models.acestep.requests.songs import TASKS, request_from
 from headroom.params.describe import TASK
 from headroom.params.request import snake, spellings
 
-USUAL = "example_05.json"  # what the profiler asks for where nobody says otherwise
+USUAL = "example_05.json"  # the profiler's request if no other is given
 PLACE = Path("examples", "text2music")  # below the package in a wheel, else below the repository
 _ENDING = ".json"
 
 
 def folder() -> Path:
-    """Where the bundled examples are; absent in an installation that lacks them."""
+    """The folder of the bundled examples; it does not exist in an installation without them."""
     package = Path(str(files("headroom")))
     packaged = package / PLACE
     return packaged if paths.is_dir(packaged) else package.parents[1] / PLACE
 
 
 def names() -> tuple[str, ...]:
-    """The bundled examples in order, without the ending."""
+    """The names of the bundled examples in order, without the file extension."""
     return tuple(sorted(path.stem for path in folder().glob(f"*{_ENDING}")))
 
 
 def record(example: str | Path) -> dict[str, object]:
-    """An example as its file has it: a bundled one by name, any other by its path.
+    """The content of an example file: a bundled one by name, any other by its path.
 
-    The ending may be left out. A bundled name goes before a file of the working folder.
-    Raises InvalidRequest where there is none, and where it is no JSON object.
+    The extension may be left out. A bundled name takes precedence over a file in the working
+    folder. Raises InvalidRequest if there is no such file, or if it is not a JSON object.
     """
     return _read(_find(example))
 
 
 def fields(example: str | Path) -> dict[str, object]:
-    """The task and what an example says of it, by the names of the fields, checked.
+    """The task of an example and the fields it sets, by field name, checked.
 
-    `request_from` makes the request of it. Raises InvalidRequest, also for a key nobody knows and
-    for a value that is not allowed.
+    `request_from` makes a request of them. Raises InvalidRequest, also for an unknown key and for a
+    value that is not allowed.
     """
     path = _find(example)
     written = _read(path)
@@ -61,7 +61,7 @@ def fields(example: str | Path) -> dict[str, object]:
 
 
 def filled(said: Mapping[str, object], example: str | Path) -> dict[str, object]:
-    """What somebody said of a request under any spelling, and the example where they were silent.
+    """The given fields, under any spelling, with the example's values for all others.
 
     Raises InvalidRequest as `fields` does.
     """

@@ -1,4 +1,4 @@
-"""What can be said of the planner language model in a request. No torch."""
+"""The request fields that concern the planner language model. No torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from headroom.models.acestep.text.lm_prompts import NOTHING
 from headroom.params.knob import Knob, Limit
 
 _GROUP = "Language model"
-CALM = 0.3  # temperature of understanding: what is there is to be said, and nothing invented
+CALM = 0.3  # temperature for describing codes: it should report, not invent
 
 
 class LanguageFields(Fields):
-    """How the language model writes a song sheet and codes, where it thinks at all."""
+    """How the language model writes a song sheet and codes, if it plans at all."""
 
     plan_metadata: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""Where the region of a repaint or a lego lies in its source, in seconds. No torch."""
+"""The position of a repaint or lego region in its source, in seconds. No torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ MOST_SECONDS = 600
 
 
 def growth(request: Repaint | Lego, seconds: float) -> tuple[float, float, tuple[Note, ...]]:
-    """Seconds by which the song grows before and after a source of so many seconds, and notes.
+    """Seconds by which the song grows before and after a source of this length, and notes.
 
-    Raises InvalidRequest for a region that is outside the source, and for one with which the song
-    is longer than it may be.
+    Raises InvalidRequest for a region outside the source, and for one that makes the song too long.
     """
     before = max(0.0, -request.start)
     end = seconds if request.end is None else request.end

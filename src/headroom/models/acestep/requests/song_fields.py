@@ -1,4 +1,4 @@
-"""The fields of a request that say what the music is, each written once. No torch."""
+"""The request fields that describe the music, each declared once. No torch."""
 
 from __future__ import annotations
 

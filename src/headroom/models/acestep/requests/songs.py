@@ -1,7 +1,8 @@
-"""What can be asked of ACE-Step: six requests, told apart by `task`. No torch.
+"""ACE-Step's six requests, distinguished by `task`. No torch.
 
-The fields stand in `request_fields.py`, `source_fields.py` and here, each once. `request_from` is
-the way in for every face: it knows the old spellings and turns every fault into a sentence.
+Fields are declared in `common_fields.py`, `song_fields.py`, `source_fields.py` and here, each once.
+Every interface calls `request_from`, which accepts the old spellings and explains each fault in one
+sentence.
 """
 
 from __future__ import annotations
@@ -44,22 +45,22 @@ from headroom.params.request import asks_nothing, snake, spellings
 
 
 class PlannedFields(OutputFields, LanguageFields):
-    """For requests that a language model can plan first."""
+    """Common part of the requests that a language model can plan first."""
 
     @property
     def knows_length(self) -> bool:
-        """Whether the length is not for a language model to choose."""
+        """Whether the length is already fixed, so that no language model chooses it."""
         return True
 
     @property
     def writes_codes(self) -> bool:
-        """Whether a language model is to write audio codes: they would replace a recording."""
+        """Whether a language model writes audio codes, which would replace a recording."""
         return False
 
     @property
     def to_fill(self) -> tuple[str, ...]:
-        """What of its song sheet a language model is to fill in: what is left open, and the
-        caption and language it is to say in its own words."""
+        """The fields of the song sheet that a language model fills in: open fields, and the caption
+        and language if it may rewrite them."""
         names = METAS if self.use_cot_metas else ()
         known = {"duration"} if self.knows_length else set()
         found = [name for name in names if name not in known and getattr(self, name) is None]
@@ -70,8 +71,8 @@ class PlannedFields(OutputFields, LanguageFields):
 
     @property
     def asks(self) -> str | None:
-        """The field by which a language model is asked to plan the song; None: there is nothing
-        for it to do."""
+        """The field that asks a language model to plan the song; None: there is nothing for it to
+        do."""
         if self.writes_codes or (self.thinking and self.to_fill):
             return "thinking"
         return "plan_metadata" if self.plan_metadata and self.to_fill else None
@@ -114,24 +115,24 @@ class Text2Music(
 
     @property
     def knows_length(self) -> bool:
-        """Whether its codes say it."""
+        """Whether audio codes fix its length."""
         return bool(self.audio_codes)
 
     @property
     def usual_seconds(self) -> float | None:
-        """The length of the song where nobody says one; None: it is said, or codes say it."""
+        """The length in seconds used by default; None: the request or its codes give one."""
         if self.duration is not None or self.audio_codes:
             return None
         return usual_duration()
 
     @property
     def writes_codes(self) -> bool:
-        """Whether a language model is to write audio codes."""
+        """Whether a language model writes the audio codes."""
         return self.thinking and not self.audio_codes
 
 
 def usual_duration() -> float:
-    """Seconds of a song whose length nobody says."""
+    """Length in seconds of a song for which none is given."""
     usual = stand_in(Text2Music, "duration")
     if not isinstance(usual, (int, float)):
         raise TypeError("duration has no usual value")
@@ -218,7 +219,7 @@ TASKS: Mapping[str, type[AnyMusicRequest]] = {
 
 
 def keeps_source(request: AnyMusicRequest) -> bool:
-    """Whether the song keeps samples of its source as they are, outside a region."""
+    """Whether the song keeps samples of its source unchanged outside a region."""
     return isinstance(request, Repaint) or (isinstance(request, Lego) and request.has_region)
 
 
@@ -242,9 +243,9 @@ _WITHOUT_CODES = ("cover_nofsq", "cover_no_fsq")  # a cover of the recording's o
 
 
 def _with_task(given: object) -> object:
-    """The mapping with its task under `task`, in today's words; text2music where none is named.
+    """The mapping with its task under `task`, in its current name; text2music if none is given.
 
-    Of fields that only other tasks have, those are left out that ask for nothing.
+    Fields of other tasks are left out if they ask for nothing.
     """
     if not isinstance(given, Mapping):
         return given
@@ -267,9 +268,11 @@ def _with_task(given: object) -> object:
 
 
 def _idle(model: type[AnyMusicRequest], name: str, value: object) -> bool:
-    """Whether an entry is left out: a field that only other tasks have, and nothing asked with it.
+    """Whether to leave out an entry: a field that only other tasks have, with a value that asks for
+    nothing.
 
-    How a language model writes is a wish of programs, not of a song: it is left out with a warning.
+    Language model options are often set by programs for every song: they are left out with a
+    warning.
     """
     field = _ELSEWHERE[model].get(snake(name))
     if field is None:
@@ -284,17 +287,17 @@ def _idle(model: type[AnyMusicRequest], name: str, value: object) -> bool:
 
 
 def _has(given: Mapping[str, object], field: str) -> bool:
-    """Whether a field of text2music or of a cover is given a value, under any of its names."""
+    """Whether a field of text2music or of a cover has a value, under any of its names."""
     names = {old for model in (Text2Music, Cover) for old, name in spellings(model).items()
              if name == field}  # fmt: skip
     return any(value not in (None, "") for name, value in given.items() if snake(name) in names)
 
 
 def _of_its_task(given: object, inner: ValidatorFunctionWrapHandler) -> object:
-    """The request of a mapping's own task. Raises InvalidRequest."""
+    """The request for a mapping's own task. Raises InvalidRequest."""
     try:
         return inner(_with_task(given))
-    except ValidationError as error:  # no request was tried: those raise InvalidRequest
+    except ValidationError as error:  # the task is unknown: requests raise InvalidRequest
         if not isinstance(given, Mapping):
             raise InvalidRequest("request", given, "a mapping of fields to values") from error
         task = cast("Mapping[str, object]", _with_task(given))[TASK]
@@ -307,7 +310,7 @@ MusicRequest = Annotated[
 
 
 def request_from(given: Mapping[str, object]) -> AnyMusicRequest:
-    """The request somebody wrote, under any spelling; text2music where no task is named.
+    """The request for what the user wrote, under any spelling; text2music if no task is given.
 
     Raises InvalidRequest with the field, its value and what is allowed.
     """

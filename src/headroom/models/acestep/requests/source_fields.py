@@ -1,4 +1,4 @@
-"""The fields of requests that work on a recording or a part of one, each written once. No torch."""
+"""The request fields for a recording or a part of one, each declared once. No torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SourceFields(Fields):
 
 
 class CoverStrengthFields(Fields):
-    """For requests whose melody comes from somewhere."""
+    """How strongly a song follows the melody it is given."""
 
     audio_cover_strength: Annotated[
         float,
@@ -50,7 +50,7 @@ class CoverStrengthFields(Fields):
 
 
 class RegionFields(Fields):
-    """A stretch of the source. None as the end is the end of the source."""
+    """A section of the source. An end of None is the end of the source."""
 
     start: Annotated[
         float,
@@ -97,12 +97,12 @@ class RegionFields(Fields):
 
     @property
     def has_region(self) -> bool:
-        """Whether a part of the source is named, and not all of it."""
+        """Whether the request selects a part of the source rather than all of it."""
         return self.start != 0 or self.end is not None
 
 
 class EdgeFields(Fields):
-    """How a region meets what surrounds it, for requests that keep the rest of the source."""
+    """How a region joins its surroundings, for requests that keep the rest of the source."""
 
     repaint_mode: Annotated[
         Literal["conservative", "balanced", "aggressive"],

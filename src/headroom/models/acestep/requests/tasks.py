@@ -1,4 +1,4 @@
-"""What each task asks of the DiT: its instruction, its source channels and its mask. No torch."""
+"""What each task gives the DiT: its instruction, its source channels and its mask. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class SourceChannels(Enum):
-    """What fills the 64 source channels."""
+    """The content of the 64 source channels."""
 
     SILENCE = "silence"
     LATENTS = "the source's latents"
@@ -25,10 +25,10 @@ class Task:
     alone: str
     source: SourceChannels
     region: bool  # the mask is 1 inside the region and 0 outside; else 1 everywhere
-    needs_sound: bool  # a silent source leaves nothing to work on
+    needs_sound: bool  # whether a silent source is refused
 
     def instruct(self, tracks: Sequence[str]) -> str:
-        """The instruction with the tracks filled in, upper-cased and joined."""
+        """The instruction with the track names filled in, upper-cased and joined."""
         if not tracks:
             return self.alone
         return self.instruction.format(tracks=" | ".join(track.upper() for track in tracks))

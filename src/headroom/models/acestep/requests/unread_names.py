@@ -1,7 +1,7 @@
-"""Names that ACE-Step's own programs send beside a request and that no field answers to. No torch.
+"""Names that ACE-Step's own programs send with a request and that match no field. No torch.
 
 Source: the dataclasses `GenerationParams` and `GenerationConfig` of ACE-Step 1.5 and the body of
-its `/release_task`. A value that asks for nothing is passed over; any other gets a warning.
+its `/release_task`. A value that asks for nothing is ignored; any other gets a warning.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOADED = "LoRA adapters are not supported"
 
 UNREAD: Mapping[str, Unread] = MappingProxyType(
     {
-        # What the language model decided, as it is written back into GenerationParams.
+        # Results of the language model, as they are written back into GenerationParams.
         "cot_bpm": Unread(_OUTPUT, (-1, 0)),
         "cot_keyscale": Unread(_OUTPUT),
         "cot_timesignature": Unread(_OUTPUT),
@@ -27,7 +27,7 @@ UNREAD: Mapping[str, Unread] = MappingProxyType(
         "cot_vocal_language": Unread(_OUTPUT, ("unknown",)),
         "cot_lyrics": Unread(_OUTPUT),
         "cot_caption": Unread(_OUTPUT, texts=True),
-        # How songs are planned and drawn.
+        # How songs are planned and sampled.
         "use_cot_lyrics": Unread("lyrics are never planned with the song", (False,)),
         "allow_lm_batch": Unread("plans of a batch are always written together", (True, False)),
         "parallel_thinking": Unread("plans of a batch are always written together", (True, False)),
@@ -43,7 +43,7 @@ UNREAD: Mapping[str, Unread] = MappingProxyType(
         "flow_edit_n_max": Unread(_FLOW, (1,)),
         "flow_edit_n_avg": Unread(_FLOW, (1,)),
         "mp3_sample_rate": Unread("songs have 48000 samples a second", (48_000,)),
-        # What the service takes beside them.
+        # Further names that the service accepts.
         "sample_mode": Unread(_HELPER, (False,)),
         "sample_query": Unread(_HELPER),
         "use_format": Unread(_HELPER, (False,)),

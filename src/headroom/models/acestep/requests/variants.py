@@ -1,4 +1,4 @@
-"""The released variants of ACE-Step's DiT, as data: what each can do and what it decides. No torch.
+"""The released variants of ACE-Step's DiT as data: their abilities and their defaults. No torch.
 
 The open fields of a request (`inference_steps`, `shift`, `guidance_scale`) are decided here and
 nowhere else. Source: ACE-Step 1.5, released configs, model zoo table and task constants.
@@ -35,17 +35,17 @@ from headroom.params.knob import Limit
 from headroom.params.narrow import narrow, without
 
 Kind: TypeAlias = Literal["turbo", "base", "sft"]
-_Idle: TypeAlias = tuple[tuple[str, ...], str]  # names of fields, why they do nothing
+_Idle: TypeAlias = tuple[tuple[str, ...], str]  # field names, and why they have no effect
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One DiT: what it offers and what it takes for fields left open.
+    """One DiT: what it can do, and its values for fields left open.
 
-    name          folder of the checkpoint
+    name          name of the checkpoint folder
     large         XL (4B) instead of 2B
     tasks         tasks it was trained for
-    steps, shift  taken where the request leaves them open
+    steps, shift  used if the request leaves them open
     guidance      likewise; None: distilled, never guided
     custom_times  how it reads a list of times
     stems         trained for single stems; reads `global_caption`
@@ -64,17 +64,17 @@ class Variant:
 
     @property
     def limits(self) -> Mapping[str, Limit]:
-        """Limits tighter than the requests' own, by field; for `clamp` and `narrow`."""
+        """Limits tighter than the request's own, by field; for `clamp` and `narrow`."""
         return MappingProxyType({"inference_steps": self.steps_limit})
 
     @property
     def dcw(self) -> bool:
-        """Whether steps are corrected in the wavelet domain where the request leaves it open."""
+        """Whether steps are corrected in the wavelet domain if the request leaves that open."""
         return self.kind == "turbo"
 
     @property
     def never_used(self) -> tuple[str, ...]:
-        """Fields that can have no effect here, whatever else is asked."""
+        """Fields that can never have an effect here, whatever the other fields are."""
         guidance = tuple(GuidanceFields.model_fields) if self.guidance is None else ()
         return guidance if self.stems else (*guidance, "global_caption")
 
@@ -112,7 +112,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
             replace(_TURBO, name="acestep-v15-turbo-shift1", shift=1.0),
             replace(_TURBO, name="acestep-v15-turbo-shift3"),
             replace(_TURBO, name="acestep-v15-turbo-continuous", custom_times=CustomTimes.FREE),
-            # Named by the official code, not published.
+            # Named in the official code, but not published.
             replace(_TURBO, name="acestep-v15-turbo-rl"),
             replace(_TURBO, name="acestep-v15-turbo-fix-inst-shift3"),
             replace(
@@ -127,7 +127,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
             replace(_TURBO, name="acestep-v15-xl-turbo", large=True),
             replace(_BASE, name="acestep-v15-xl-base", large=True),
             replace(_SFT, name="acestep-v15-xl-sft", large=True),
-            # The bundled small model samples as turbo does and takes any task.
+            # The bundled small model samples as turbo does and accepts any task.
             replace(_TURBO, name="acestep-v15-nano", tasks=tuple(TASKS)),
         )
     }
@@ -138,8 +138,8 @@ def variant_of(config: Mapping[str, object], folder: str | Path) -> Variant:
     """The variant of a DiT folder, from its config.json and its name.
 
     A folder with a released name is that variant unless its config contradicts it; any other is
-    told by `is_turbo`, `model_version` and `encoder_hidden_size` (XL), and keeps its own name.
-    Raises InvalidCheckpoint where these fields hold something else than they should.
+    identified by `is_turbo`, `model_version` and `encoder_hidden_size` (XL), and keeps its own
+    name. Raises InvalidCheckpoint if these fields hold invalid values.
     """
     name = Path(folder).name
     fields = ConfigFields(config, folder)
@@ -158,7 +158,7 @@ def variant_of(config: Mapping[str, object], folder: str | Path) -> Variant:
 
 
 def offered(model: type[AnyMusicRequest], variant: Variant) -> tuple[Param, ...]:
-    """The parameters to show on a variant, limits tightened; none for a task it lacks."""
+    """The parameters to show for a variant, with its tighter limits; none for a task it lacks."""
     if model.model_fields[TASK].default not in variant.tasks:
         return ()
     shown = narrow(without(describe(model), variant.never_used), variant.limits)
@@ -166,7 +166,9 @@ def offered(model: type[AnyMusicRequest], variant: Variant) -> tuple[Param, ...]
 
 
 def check_task(task: str, variant: Variant) -> None:
-    """Raise InvalidRequest for a task the variant was not trained for; it names those that were."""
+    """Raise InvalidRequest if the variant was not trained for the task; it names those it was
+    trained for.
+    """
     if task not in variant.tasks:
         able = " or ".join(v.name for v in VARIANTS.values() if task in v.tasks)
         allowed = f"with {variant.name}: {', '.join(variant.tasks)} ({task} needs {able})"
@@ -174,9 +176,9 @@ def check_task(task: str, variant: Variant) -> None:
 
 
 def unused(request: AnyMusicRequest, variant: Variant) -> tuple[Note, ...]:
-    """A note for every field that was set and that this variant or combination cannot use.
+    """A note for every field that was set but that this variant or combination cannot use.
 
-    A field that holds its default needs no answer. Raises InvalidRequest as `check_task` does.
+    A field set to its default gets no note. Raises InvalidRequest as `check_task` does.
     """
     check_task(request.task, variant)
     notes: dict[str, Note] = {}
@@ -193,7 +195,7 @@ def corrects(request: AnyMusicRequest, variant: Variant) -> bool:
 
 
 def unused_in_planning(request: AnyPlanned) -> tuple[Note, ...]:
-    """The same for a language model that plans a song."""
+    """A note for every field that was set but that planning a song cannot use."""
     idle: list[_Idle] = []
     if request.thinking and request.plan_metadata:
         idle.append((("plan_metadata",), "thinking fills in the song sheet too"))
@@ -303,7 +305,7 @@ def _by_output(request: AnyMusicRequest) -> Iterator[_Idle]:
 
 
 def _decided(param: Param, variant: Variant) -> Param:
-    """The parameter saying what this variant takes where it is left open."""
+    """The parameter, with the value that this variant takes if it is left open."""
     taken = {
         "inference_steps": variant.steps,
         "shift": variant.shift,
