@@ -1,3 +1,1 @@
-"""A request goes in; a song comes out: every open field decided, every length in latent frames.
-No torch.
-"""
+"""From a request to a song: every field decided, every length in latent frames. No torch."""

@@ -1,7 +1,7 @@
-"""From a request to songs: every open field decided, seconds turned into frames. No torch.
+"""Composes songs from a request: decides every open field, turns seconds into frames. No torch.
 
-For now the documented defaults decide what a request leaves open; a planner language model will
-decide the same fields here. Nothing after this re-reads, re-defaults or re-limits a request.
+Here the documented defaults fill in what a request leaves open; a planner language model fills in
+the same fields before. Nothing after this re-reads, re-defaults or re-limits a request.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ from headroom.models.acestep.text.prompts import INSTRUMENTAL, Metas, stems_capt
 from headroom.models.base import Composed
 from headroom.params.clamp import Note
 
-LEAST_FRAMES = 128  # shorter latents are filled with silence; the model saw none
+LEAST_FRAMES = 128  # shorter latents are padded with silence: the model was trained on none
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Latent frames: computed, and kept of them for the result."""
+    """Latent frames: how many are computed, and how many of them are kept."""
 
     frames: int
     kept: int
@@ -68,10 +68,9 @@ class Length:
 
 
 def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) -> Composed[Song]:
-    """Decide everything. `request` is already inside its limits; one song is made a seed.
+    """Decide everything. `request` is already within its limits; each seed makes one song.
 
-    Raises InvalidSource for a recording that cannot be used and InvalidRequest for a region that
-    lies outside it.
+    Raises InvalidSource for an unusable recording, and InvalidRequest for a region outside it.
     """
     notes: list[Note] = []
     codes = _codes(request, notes)
@@ -122,7 +121,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
 
 
 def sung(request: AnyMusicRequest) -> str:
-    """The words, or the mark of music without a voice."""
+    """The lyrics, or the mark for instrumental music."""
     sings = has_voice(request.lyrics) and not request.instrumental
     return request.lyrics.removeprefix("\ufeff") if sings else INSTRUMENTAL
 
@@ -141,7 +140,7 @@ def _instruction(request: AnyMusicRequest, coded: bool) -> str:
 
 
 def _negative(request: AnyMusicRequest, sampling: Sampling, notes: list[Note]) -> str:
-    """What a guided song is led away from; a note where no step is guided."""
+    """The negative prompt of a guided song; adds a note if no step is guided."""
     negative = request.negative_prompt.strip()
     if not any(sampling.guided):
         if negative and sampling.guidance > 1:
@@ -165,16 +164,16 @@ def _codes(request: AnyMusicRequest, notes: list[Note]) -> tuple[int, ...]:
     return codes
 
 
-# --- length and place --------------------------------------------------------------------
+# --- length and region -------------------------------------------------------------------
 
 
 def _seconds(
     request: AnyMusicRequest, codes: tuple[int, ...], source: Source | None
 ) -> float | None:
-    """What the model is told of the length: that of the song, of the codes, or of the request.
+    """The length in seconds stated to the model: that of the song, of the codes, or of the request.
 
-    A song that grows beyond its source (outpainting) is told with its new length. The released
-    code says the length of the recording there, and so asks for a longer song than it names.
+    For a song that grows beyond its source (outpainting) this is its new length. The released code
+    states the length of the recording there, and so asks for another length than it computes.
     """
     if source is not None:
         return source.total / SAMPLE_RATE
@@ -193,7 +192,7 @@ def _length(request: AnyMusicRequest, codes: tuple[int, ...], source: Source | N
 
 
 def source_seconds(request: AnyMusicRequest) -> float:
-    """Length of a song that is made from a recording. Raises as `compose`."""
+    """Length in seconds of a song that is made from a recording. Raises as `compose` does."""
     source = _source(request, [])
     if source is None:
         raise ValueError(f"{request.task} has no source")
@@ -228,7 +227,7 @@ def _region(request: AnyMusicRequest, source: Source | None, length: Length) -> 
     end = source.total / SAMPLE_RATE if request.end is None else request.end + shift
     first = min(int(start * SAMPLE_RATE // HOP), length.kept - 1)
     last = max(first + 1, min(int(end * SAMPLE_RATE // HOP), length.kept))
-    # Of the last frame, where it is not whole, nothing is made: a region cannot begin in it.
+    # Nothing is generated for a last frame that is incomplete: no region can begin in it.
     start_sample = round(start * SAMPLE_RATE)
     if start_sample >= length.kept * HOP:
         start_sample = first * HOP
@@ -275,7 +274,7 @@ def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampli
         solver="euler" if sde else request.sampler_mode,
         turbo=variant.kind == "turbo",
         guidance=scale,
-        # Where nothing is guided every rule is the same: one that keeps no state.
+        # If nothing is guided, all rules are equivalent: use the one without state.
         guidance_variant=request.guidance_variant if any(flags) else "cfg",
         guided=flags,
         norm_clamp=request.velocity_norm_threshold,
@@ -309,7 +308,7 @@ def _wavelet(request: AnyMusicRequest) -> Wavelet:
 
 
 def _repainting(request: AnyMusicRequest) -> Repainting | None:
-    """How the region meets the rest of the source; a lego of the whole source has no rest."""
+    """How the region joins the rest of the source; a lego of the whole source has no rest."""
     if not isinstance(request, (Repaint, Lego)) or not keeps_source(request):
         return None
     preset = repaint_preset(request.repaint_mode, request.repaint_strength)
@@ -330,7 +329,7 @@ def _retake_seed(request: AnyMusicRequest, seed: int) -> int | None:
 def _finish(request: AnyMusicRequest) -> Finish:
     normalise = request.enable_normalization
     if normalise is None:
-        normalise = not keeps_source(request)  # a new level would change what is kept
+        normalise = not keeps_source(request)  # a new level would change the kept samples
     return Finish(
         latent_shift=request.latent_shift,
         latent_rescale=request.latent_rescale,

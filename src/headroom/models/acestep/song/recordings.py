@@ -1,5 +1,4 @@
-"""What a recording holds, looked at before anything is computed, and what is done otherwise about
-it. No torch."""
+"""Examines recordings before anything is computed, and notes how they will be changed. No torch."""
 
 from __future__ import annotations
 
@@ -12,9 +11,9 @@ from headroom.params.clamp import Note
 
 
 def survey(path: Path, field: str, notes: list[Note]) -> Info:
-    """What the file holds; notes about it are added. Raises InvalidSource.
+    """What the file holds; notes about it are appended to `notes`. Raises InvalidSource.
 
-    Only of floating point samples more than the header is read, and no more than is used.
+    Only the header is read, except for floating point samples, of which the part in use is read.
     """
     info = probe(path, field, MOST_SECONDS)
     for remark in info.remarks:

@@ -1,7 +1,8 @@
-"""A song: everything decided, nothing open. What `compose` returns and `render` needs. No torch.
+"""A song with every decision made: the result of `compose`, the input of `render`. No torch.
 
-Seconds end in `compose`; from here on a length is a number of latent frames (25 a second).
-Songs of one batch may differ in all but their `Sampling`: one pass of the sampler serves them.
+There are no seconds after `compose`; from here on a length is a number of latent frames (25 per
+second). Songs of one batch may differ in everything but their `Sampling`, because the whole batch
+shares one pass of the sampler.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Repainting:
-    """How a repaint meets what surrounds it: injected steps, latent ramp, waveform fade."""
+    """How a repaint joins its surroundings: injected steps, latent ramp, waveform fade."""
 
-    injected_share: float  # of the steps
+    injected_share: float  # share of the steps
     ramp_frames: int
     fade_seconds: float | None  # None: the waveform is not spliced
 
@@ -63,15 +64,16 @@ class Wavelet:
 class Sampling:
     """How the sampler runs. Songs with equal Sampling are rendered in one pass.
 
-    `times` is the whole schedule with its end point; it already starts late where a cover begins
-    from its source (`start_from_source`). `switch` is the first step of the second condition.
+    `times` is the whole schedule with its end point; for a cover that begins from its source
+    (`start_from_source`) it already starts late. `switch` is the first step under the second
+    condition.
     """
 
     times: tuple[float, ...]
     method: str  # ode or sde
     solver: str  # euler or heun
     turbo: bool
-    guidance: float  # 1 is none
+    guidance: float  # 1: no guidance
     guidance_variant: str
     guided: tuple[bool, ...]  # by index of `times`
     norm_clamp: float
@@ -88,15 +90,15 @@ class Sampling:
 
     @property
     def evaluations(self) -> int:
-        """How often the velocity is asked for; Heun asks twice a step."""
+        """The number of velocity evaluations; Heun needs two per step."""
         return self.steps * (2 if self.solver == "heun" else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What happens around the decoder: affine change of the latents, level and fades.
+    """Processing before and after the decoder: affine change of the latents, level and fades.
 
-    tiled  whether it goes tile by tile even where the whole song would fit
+    tiled  whether decoding is tiled even if the whole song would fit
     """
 
     latent_shift: float
@@ -111,8 +113,8 @@ class Finish:
 class Song:
     """One song of a batch.
 
-    `frames` are computed (at least 128), `kept` of them are the result. `instruction_after` is
-    the instruction once the cover strength has switched; None where it never switches.
+    `frames` are computed (at least 128), `kept` of them are the result. `instruction_after` is the
+    instruction after the cover switch; None if there is no switch.
     """
 
     task: str
@@ -136,7 +138,7 @@ class Song:
     sampling: Sampling
     finish: Finish
     model: str
-    negative: str = ""  # what it is guided away from; "" where it is not guided, or from nothing
+    negative: str = ""  # what guidance leads away from; "" without guidance, or with nothing given
 
     def __post_init__(self) -> None:
         if not 0 < self.kept <= self.frames:
@@ -146,7 +148,7 @@ class Song:
 
 
 def same_condition(a: Song, b: Song) -> bool:
-    """Whether two songs say the same to the model, so that one condition serves both.
+    """Whether two songs have the same condition, so that one serves both.
 
     Timbre latents are sampled with the song's seed, so songs with references never share.
     """
@@ -154,6 +156,6 @@ def same_condition(a: Song, b: Song) -> bool:
 
 
 def _words(song: Song) -> Song:
-    """The song with all that does not reach the condition made equal."""
+    """The song with neutral values for everything that does not affect the condition."""
     plain = replace(song, seed=0, frames=1, kept=1, codes=(), source=None, region=None)
     return replace(plain, retake_seed=None, retake_variance=0.0)
