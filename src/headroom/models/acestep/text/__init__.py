@@ -1,3 +1,3 @@
-"""Text as ACE-Step's networks read it: lyrics, captions, tags and audio codes as people write them
-go in; prompts, token ids and plain text come out. No torch.
+"""From text as people write it to prompts, token ids and plain text for ACE-Step's networks. No
+torch.
 """

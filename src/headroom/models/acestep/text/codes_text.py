@@ -1,4 +1,4 @@
-"""Audio codes as text, the form the language model writes and people paste. No torch."""
+"""Audio codes as text, in the form the language model writes and people paste. No torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 
 CODEBOOK = 64_000
-BEYOND = 10  # digits of a number that is no code, whatever they are
+BEYOND = 10  # numbers with this many digits are beyond every code
 _CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 
 
 def codes_in(text: str) -> list[int]:
-    """Codes as they are written: `<|audio_code_N|>` …, all else ignored, or numbers with commas.
-    There are none in any other text."""
+    """The codes in a text: `<|audio_code_N|>` …, ignoring all else, or else numbers with commas.
+    Any other text has no codes."""
     found = _CODE.findall(text)
     if not found:
         words = text.replace(",", " ").split()
@@ -21,7 +21,7 @@ def codes_in(text: str) -> list[int]:
 
 
 def codes_from_text(text: str, codebook: int = CODEBOOK) -> list[int]:
-    """The same, each clamped to the codebook."""
+    """The codes in a text, each clamped to the codebook."""
     return [min(code, codebook - 1) for code in codes_in(text)]
 
 

@@ -1,7 +1,8 @@
-"""What people and programs call the languages that ACE-Step 1.5 sings. Data, no torch.
+"""Names and codes for the languages that ACE-Step 1.5 sings, as people and programs use them. No
+torch.
 
-Names in English and in the language itself, ISO 639 codes of three letters, and codes that are
-outdated or taken from countries but in use.
+Data: names in English and in the language itself, ISO 639 codes of three letters, and codes that
+are outdated or taken from countries but still in use.
 """
 
 from __future__ import annotations
@@ -82,9 +83,9 @@ _CANTONESE = re.compile(r"zh-yue(?:-.*)?")
 
 
 def language_of(text: str) -> str | None:
-    """The code of a language: of a tag with a script or region (`en-US`, `pt_BR`, `zh-Hans`), of
-    an older or longer code (`jp`, `nb`, `eng`), or of a name (`English`, `日本語`); None where it
-    is none that the model knows."""
+    """The code of a language, given a tag with a script or region (`en-US`, `pt_BR`, `zh-Hans`), an
+    older or longer code (`jp`, `nb`, `eng`), or a name (`English`, `日本語`); None if it is not one
+    that the model knows."""
     plain = unicodedata.normalize("NFKC", text).casefold().partition("(")[0].replace("_", "-")
     word = " ".join(plain.split())
     if word in LANGUAGE_WORDS:
@@ -96,5 +97,5 @@ def language_of(text: str) -> str | None:
 
 
 def known_language(value: object) -> object:
-    """The same of anything; what is no language stays what it is."""
+    """The language code of a value; any other value is returned unchanged."""
     return value if not isinstance(value, str) else language_of(value) or value

@@ -1,8 +1,8 @@
-"""The literal texts the planner language model was trained on, in its chat frame. No torch.
+"""The literal prompts the planner language model was trained on, in its chat format. No torch.
 
 Source: ACE-Step 1.5's `acestep/constants.py` and `acestep/llm_inference.py`. Whitespace matters,
-and nothing is stripped.
-What people wrote goes into them as text, whatever marks it spells (`plain_text`).
+and nothing is stripped. What users write is inserted as plain text, even if it spells special
+tokens (`plain_text`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ THINK, THOUGHT = "<think>", "</think>"
 
 
 def frame(instruction: str, user: str) -> str:
-    """Both turns before the assistant's, whose turn is left open."""
+    """The system and user turns, and the open start of the assistant's turn."""
     return (
         f"{START}system\n# Instruction\n{instruction}\n\n{END}\n"
         f"{START}user\n{user}{END}\n{START}assistant\n"
@@ -29,19 +29,19 @@ def frame(instruction: str, user: str) -> str:
 
 
 def generating(caption: str, lyrics: str) -> str:
-    """Metadata, then codes, of a caption and lyrics (tasks A and B)."""
+    """Write metadata, then codes, for a caption and lyrics (tasks A and B)."""
     return frame(GENERATE, as_text(f"# Caption\n{caption}\n\n# Lyric\n{lyrics}\n"))
 
 
 def away_from(negative: str) -> str:
-    """What codes are guided away from: nothing that was asked for, and nothing thought (task C)."""
+    """What codes are guided away from: an empty request with empty metadata (task C)."""
     user = negative if is_said(negative) else NOTHING
     return frame(GENERATE, as_text(user)) + thought("")
 
 
 def against(negative: str, caption: str, lyrics: str, layout: LMPrompt) -> str:
-    """What codes are guided away from, in a layout. In the older ones caption and lyrics stand
-    there too, so that nothing but the metadata is guided."""
+    """What codes are guided away from, by layout. Older layouts include caption and lyrics as well,
+    so that only the metadata is guided."""
     if layout == "current":
         return away_from(negative)
     told = negative if is_said(negative) else caption
@@ -49,35 +49,35 @@ def against(negative: str, caption: str, lyrics: str, layout: LMPrompt) -> str:
 
 
 def before_codes(metadata: str, layout: LMPrompt) -> str:
-    """Metadata before the first code, in a layout: once the assistant's turn was closed there."""
+    """Metadata before the first code, by layout: one of them closes the assistant's turn there."""
     closed = f"{END}\n" if layout == "closed" else ""
     return thought(metadata) + closed
 
 
 def understanding(codes: str) -> str:
-    """What codes mean (task D); no codes: whatever comes to mind (task E)."""
+    """Describe codes (task D); without codes: invent any song (task E)."""
     return frame(UNDERSTAND, codes or NOTHING)
 
 
 def inspiring(query: str, instrumental: bool) -> str:
-    """A song out of a line of text (task F)."""
+    """Invent a song from a line of text (task F)."""
     told = query if query.strip() else NOTHING
     return frame(INSPIRE, f"{as_text(told)}\n\ninstrumental: {str(instrumental).lower()}")
 
 
 def formatting(caption: str, lyrics: str, no_lyrics: str) -> str:
-    """A caption and lyrics said better (task G)."""
+    """Rewrite a caption and lyrics (task G)."""
     told = caption if caption.strip() else NOTHING
     sung = lyrics if lyrics.strip() else no_lyrics
     return frame(FORMAT, as_text(f"# Caption\n{told}\n\n# Lyric\n{sung}"))
 
 
 def thought(metadata: str) -> str:
-    """Metadata as the assistant leaves them before the first code."""
+    """Metadata in the form the assistant writes before the first code."""
     inside = f"{as_text(metadata)}\n" if metadata else "\n"
     return f"{THINK}\n{inside}{THOUGHT}\n\n"
 
 
 def is_said(negative: str) -> bool:
-    """Whether a negative prompt says anything."""
+    """Whether a negative prompt has any content."""
     return bool(negative.strip()) and negative.strip() != NOTHING

@@ -1,7 +1,7 @@
 """Which tokens of the lyric prompt are sung, and in which line. No torch.
 
-Tags in square brackets, such as `[Verse]` or `[guitar solo]`, say how and not what: they are
-conditions like any other token, and no part of a line.
+Tags in square brackets, such as `[Verse]` or `[guitar solo]`, say how to sing, not what: they are
+conditions like any other token, but not part of a line.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Span = tuple[int, int]
 """Half-open range of characters, or of tokens."""
 LINE = re.compile(f"[^{LINE_ENDS}]+")
 _INSIDE = f"[^][{LINE_ENDS}]"
-# In brackets, and brackets in them up to three deep: `[[Verse]]` is one tag.
+# A tag in brackets, which may contain brackets up to three deep: `[[Verse]]` is one tag.
 TAG = re.compile(rf"\[(?:{_INSIDE}++|\[(?:{_INSIDE}++|\[{_INSIDE}*+\])*+\])*+\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is sung of one line, and its first and last token, counted from the first lyric one."""
+    """The sung text of one line; its first and last token, counted from the first lyric token."""
 
     text: str
     first: int
@@ -37,11 +37,11 @@ class Line:
 class Sung:
     """The lyrics of a prompt as tokens.
 
-    rows   tokens [start, stop) of the prompt that are lyrics, tags among them
-    texts  what each of them adds to the text; a letter of several tokens belongs to its last
-    lines  those with something to sing that tokens stand for, in order
-    lost   lines behind the last token: the prompt was cut
-    unread lines before it that no token stands for: the tokenizer knows none of their letters
+    rows   tokens [start, stop) of the prompt that are lyrics, including tags
+    texts  what each of them adds to the text; a character of several tokens counts for its last
+    lines  the lines with sung text that has tokens, in order
+    lost   lines after the last token: the prompt was cut
+    unread lines before it that have no tokens: the tokenizer knows none of their characters
     """
 
     rows: Span
@@ -52,7 +52,7 @@ class Sung:
 
 
 def sung(prompt: str, spans: Sequence[Span]) -> Sung:
-    """`spans[i]`: the characters of the prompt that token i stands for."""
+    """The sung tokens of a prompt. `spans[i]`: the characters of the prompt that token i covers."""
     start, stop = lyrics_in(prompt)
     prompt = shown(prompt)
     inside = [i for i, (a, b) in enumerate(spans) if a < stop and b > start and a < b]
@@ -76,12 +76,11 @@ def sung(prompt: str, spans: Sequence[Span]) -> Sung:
 
 
 class _Tokens:
-    """Finds the tokens that stand for characters of a range, in time that grows with their
-    number."""
+    """Finds the tokens that cover a range of characters, in time that grows with their number."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
-        # Of all tokens up to one the furthest end, of all from one on the first start.
+        # The furthest end of all tokens up to each one, and the first start from each one on.
         self._ends = list(accumulate((b for _, b in spans), max))
         self._starts = list(accumulate((a for a, _ in reversed(spans)), min))[::-1]
 
@@ -92,12 +91,12 @@ class _Tokens:
 
 
 def _end(spans: Sequence[Span]) -> int:
-    """Where the last character is that a token stands for."""
+    """The end of the last character that any token covers."""
     return max((stop for start, stop in spans if start < stop), default=0)
 
 
 def _parts(prompt: str, start: int, stop: int) -> list[list[Span]]:
-    """For each line with something to sing: its pieces between tags, without space around."""
+    """For each line with sung text: its pieces between tags, without surrounding space."""
     found: list[list[Span]] = []
     for line in LINE.finditer(prompt, start, stop):
         tags = [edge for tag in TAG.finditer(prompt, *line.span()) for edge in tag.span()]

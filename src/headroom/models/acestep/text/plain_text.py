@@ -1,8 +1,9 @@
-"""Text that a person wrote is text to every tokenizer, whatever it looks like. No torch.
+"""Makes every tokenizer read user text as plain text, even if it spells special tokens. No torch.
 
-A tokenizer reads its marks (`<|im_end|>`, `<|audio_code_5|>`, `<think>`) anywhere in a prompt. The
-prompts here are written around what people wrote, with marks of their own; so text of people goes
-into them through `as_text`, and `Reader` reads a mark only where the prompt itself has it.
+A tokenizer recognises special tokens (`<|im_end|>`, `<|audio_code_5|>`, `<think>`) anywhere in a
+prompt. The prompts here have special tokens of their own around the user's text; that text is
+therefore inserted through `as_text`, and `Reader` recognises a special token only where the prompt
+itself has one.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-_STAND_IN = "\ufdd0"  # a noncharacter of Unicode: no text has it
+_STAND_IN = "\ufdd0"  # a Unicode noncharacter, which no text contains
 _MARK = re.compile(r"(<[^<>]+>)")
 Span = tuple[int, int]
 
 
 def as_text(text: str) -> str:
-    """Text as it goes into a prompt: of the same length, and no mark in it."""
+    """Text in the form that goes into a prompt: of the same length, without special tokens."""
     return text.replace(_STAND_IN, "\ufffd").replace("<", _STAND_IN)
 
 
 def shown(prompt: str) -> str:
-    """A prompt, or a part of it, as people read it; of the same length."""
+    """A prompt, or a part of it, in readable form; of the same length."""
     return prompt.replace(_STAND_IN, "<")
 
 
 class Encoding(Protocol):
-    """What a tokenizer answers."""
+    """The result of a tokenizer."""
 
     @property
     def ids(self) -> list[int]: ...
@@ -40,7 +41,7 @@ class Encoding(Protocol):
 
 
 class Tokenizer(Protocol):
-    """What is used of a tokenizer to read a prompt."""
+    """The methods of a tokenizer that are needed to read a prompt."""
 
     def encode(self, sequence: str, /) -> Any: ...
 
@@ -51,7 +52,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Ids, and the characters [start, stop) each stands for; (0, 0) for what was appended."""
+    """Ids, and the characters [start, stop) that each covers; (0, 0) for appended ids."""
 
     ids: list[int]
     offsets: list[Span]
@@ -60,14 +61,16 @@ class Encoded:
 class Reader:
     """Prompts → ids.
 
-    is_mark  whether an id is a mark and no piece of text
+    is_mark  whether an id is a special token rather than text
     """
 
     def __init__(self, tokenizer: Tokenizer, is_mark: Callable[[int], bool]) -> None:
         self._tokenizer, self._is_mark = tokenizer, is_mark
 
     def encode(self, prompt: str) -> Encoding:
-        """The ids of a prompt. Where no text looks like a mark, they are those of the tokenizer."""
+        """The ids of a prompt: those of the tokenizer itself if no user text looks like a special
+        token.
+        """
         found: Encoding = self._tokenizer.encode(shown(prompt))
         parts = _MARK.split(prompt)
         marks = [self._mark(part) for part in parts[1::2]]
@@ -77,7 +80,7 @@ class Reader:
         return self._in_parts(parts, marks)
 
     def _in_parts(self, parts: Sequence[str], marks: Sequence[int | None]) -> Encoded:
-        """Text between the prompt's own marks by the tokenizer without marks."""
+        """Encode the text between the prompt's own special tokens without recognising others."""
         ids: list[int] = []
         offsets: list[Span] = []
         text, begins, at = "", 0, 0
@@ -106,12 +109,12 @@ class Reader:
 
     @cached_property
     def _appended(self) -> list[int]:
-        """What the tokenizer puts behind every text."""
+        """The ids that the tokenizer appends to every text."""
         return list(self._tokenizer.encode("").ids)
 
     @cached_property
     def _plain(self) -> Any:
-        """The tokenizer without its marks, and with nothing appended."""
+        """The tokenizer without its special tokens, and with nothing appended."""
         from tokenizers import Tokenizer as Library
 
         told = json.loads(self._tokenizer.to_str())

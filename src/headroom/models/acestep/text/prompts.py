@@ -1,7 +1,7 @@
-"""The literal texts ACE-Step 1.5 was trained on, and their token ids. Whitespace matters. No torch.
+"""The literal prompts ACE-Step 1.5 was trained on, and their token ids. No torch.
 
-The tokenizer's own post-processor appends one end-of-text id to every sequence, on top of the
-literal marker in the template; truncation keeps that last id.
+Whitespace matters. The tokenizer's own post-processor appends one end-of-text id to every sequence,
+in addition to the literal marker in the template; truncation keeps that last id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ END = "<|endoftext|>"
 MISSING = "N/A"
 INSTRUMENTAL = "[Instrumental]"
 _LYRICS = "# Lyric\n"
-_LETTER = 4  # ids of one letter at most: its bytes
+_LETTER = 4  # most ids of one character: its bytes
 T = TypeVar("T")
 
 _FORMATTED = re.compile(r"# Caption\n(.*?)\n\n# Metas\n", re.DOTALL)
@@ -48,8 +48,8 @@ class Metas:
 
 
 def caption_prompt(instruction: str, caption: str, metas: Metas) -> str:
-    """The caption branch. A caption that is already a formatted prompt gives up its middle. Marks
-    in what people wrote are text (`plain_text`), here and in the lyric branch."""
+    """The caption branch. If the caption is already a formatted prompt, its caption part is used.
+    Special tokens in user text are plain text (`plain_text`), here and in the lyric branch."""
     formatted = _FORMATTED.search(caption)
     if formatted:
         caption = formatted.group(1)
@@ -60,8 +60,8 @@ def caption_prompt(instruction: str, caption: str, metas: Metas) -> str:
 
 
 def away_prompts(instruction: str, negative: str, metas: Metas) -> tuple[str, str]:
-    """Caption and lyric branch of what guidance leads away from: the negative prompt, the length,
-    and nothing else, so that all that is said of the song still guides."""
+    """Caption and lyric branch that guidance leads away from: the negative prompt and the length,
+    and nothing else, so that every other part of the request still guides."""
     nothing = Metas(None, None, None, metas.seconds)
     return caption_prompt(instruction, negative, nothing), lyric_prompt("unknown", INSTRUMENTAL)
 
@@ -80,15 +80,15 @@ def lyric_prompt(language: str, lyrics: str) -> str:
 
 
 def lyrics_in(prompt: str) -> tuple[int, int]:
-    """The characters [start, stop) of a lyric prompt that are lyrics. Raises ValueError where it
-    is none."""
+    """The characters [start, stop) of a lyric prompt that are lyrics. Raises ValueError for any
+    other prompt."""
     start = prompt.index(_LYRICS) + len(_LYRICS)
     stop = prompt.find(END, start)
     return start, len(prompt) if stop < 0 else stop
 
 
 class Encoder(Tokenizer, Protocol):
-    """What is used of a tokenizer."""
+    """The methods of a tokenizer that are used here."""
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str: ...
 
@@ -104,7 +104,7 @@ class PromptTokenizer:
 
     @classmethod
     def open(cls, folder: Path, rows: int | None = None) -> PromptTokenizer:
-        """From the folder, for an encoder with so many embeddings. Raises InvalidCheckpoint."""
+        """Read the folder's, for an encoder with `rows` embeddings. Raises InvalidCheckpoint."""
         tokenizer = open_tokenizer(folder)
         if rows is not None:
             check_rows(folder, tokenizer, rows)
@@ -120,27 +120,27 @@ class PromptTokenizer:
         return _truncated(self._reader.encode(prompt).ids, LYRIC_TOKENS)
 
     def lyric_spans(self, prompt: str) -> list[tuple[int, int]]:
-        """The characters [start, stop) that each of those ids stands for; the appended one for
-        none."""
+        """The characters [start, stop) that each of those ids covers; none for the appended id."""
         encoded = self._reader.encode(prompt)
         spans = encoded.offsets
         if not _covers(spans, len(prompt)):
             said, known = self.text(encoded.ids), unicodedata.normalize("NFC", shown(prompt))
-            if not said.startswith(known):  # else letters were joined, and none was dropped
+            if not said.startswith(known):  # else characters were composed, and none was dropped
                 spans = self._found(encoded.ids, shown(prompt))
         return _truncated(spans, LYRIC_TOKENS)
 
     def _found(self, ids: Sequence[int], text: str) -> list[tuple[int, int]]:
-        """The characters each id stands for, looked for one id after another.
+        """The characters each id covers, found by decoding one id after another.
 
-        A tokenizer that knows not every letter drops some, and counts wrongly from there on.
+        A tokenizer that does not know every character drops some, and its own spans are wrong from
+        there on.
         """
         spans: list[tuple[int, int]] = []
         at = first = 0
         for number in range(1, len(ids) + 1):
             said = self.text(ids[first:number])
             if "\ufffd" in said and number - first < _LETTER:
-                continue  # a letter of several ids
+                continue  # a character of several ids
             start = text.find(said, at)
             span = (start, start + len(said)) if said and start >= 0 else (at, at)
             spans += [span] * (number - first)
@@ -148,12 +148,12 @@ class PromptTokenizer:
         return spans + [(at, at)] * (len(ids) - first)
 
     def text(self, ids: Sequence[int]) -> str:
-        """What ids say, special ones spelt out."""
+        """The decoded text of ids, with special tokens spelled out."""
         return self.encoder.decode(ids, skip_special_tokens=False)
 
 
 def _covers(spans: Sequence[tuple[int, int]], length: int) -> bool:
-    """Whether every character is in a span, one after another."""
+    """Whether the spans cover every character, in order."""
     at = 0
     for start, stop in spans:
         if start > at:

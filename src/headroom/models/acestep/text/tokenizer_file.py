@@ -1,4 +1,4 @@
-"""tokenizer.json of a model folder, opened for whoever reads or writes text. No torch."""
+"""Opens tokenizer.json of a model folder for reading and writing text. No torch."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 NAME = "tokenizer.json"
-# The released ones have up to 24 MiB, a million commas and a quarter of a million brackets.
+# The released files have up to 24 MiB, a million commas and a quarter of a million brackets.
 _LARGEST = 48 * MIB
 _MOST = {b",": 4_000_000, b"[": 1_000_000, b"{": 1_000_000}
-_PANIC = "PanicException"  # what Rust code raises that stumbles; it is no Exception
+_PANIC = "PanicException"  # raised by Rust code that panics; not a subclass of Exception
 _ADDED = re.compile(rb'"id"\s*:\s*(\d{1,12})\s*,\s*"content"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class Vocabulary(Protocol):
-    """What is asked of a tokenizer to know its ids."""
+    """The method of a tokenizer that gives its ids."""
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]: ...
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer, as long a text as there is in, as many ids out. Raises InvalidCheckpoint."""
+    """The tokenizer, without truncation and padding. Raises InvalidCheckpoint."""
     from tokenizers import Tokenizer
 
     try:
@@ -42,7 +42,7 @@ def open_tokenizer(folder: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_buffer(data)
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        tokenizer.encode("a é\n1")  # what is missing of its model shows only now
+        tokenizer.encode("a é\n1")  # missing parts of its model only show in use
     except BaseException as error:  # the library raises nothing narrower
         if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
             raise
@@ -52,29 +52,29 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
 
 def check_rows(folder: Path, tokenizer: Vocabulary, rows: int) -> None:
-    """Raise InvalidCheckpoint where a tokenizer has ids for which a network has no row."""
+    """Raise InvalidCheckpoint if the tokenizer has ids without a row in the network."""
     top = max(tokenizer.get_vocab(True).values(), default=-1)
     if not 0 <= top < rows:
         raise _fault(folder, f"ids up to {top}, and vocab_size in config.json is {rows}")
 
 
 def check_ends(folder: Path, tokenizer: Tokenizer, rows: int) -> None:
-    """The same of the ids that it puts around any text."""
+    """Raise InvalidCheckpoint if it adds such ids around every text."""
     around = tokenizer.encode("").ids
     if any(number >= rows for number in around):
         raise _fault(folder, f"ends every text with the ids {around}, and there are {rows}")
 
 
 def _check_added(folder: Path, data: bytes, tokenizer: Tokenizer) -> None:
-    """Raise InvalidCheckpoint for an added token that the library gave another id than the file.
+    """Raise InvalidCheckpoint if the library gave an added token another id than the file states.
 
-    It does so where the ids are not those that come next.
+    The library does that if the ids in the file are not the next free ones.
     """
     for number, content in _ADDED.findall(data):
         try:
             token: str = json.loads(content)
         except ValueError:
-            continue  # not what the library read here
+            continue  # not what the library reads here
         found = tokenizer.token_to_id(token)
         if found != int(number):
             raise _fault(folder, f"{shown(token)} is said to be {int(number)}, and is {found}")

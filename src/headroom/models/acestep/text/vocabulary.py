@@ -1,5 +1,5 @@
-"""Words ACE-Step 1.5 was trained with: languages, keys, tracks, metadata; and what other people
-and programs call them. Data, no torch.
+"""ACE-Step 1.5's vocabulary of languages, keys, tracks and metadata, with common synonyms. No
+torch.
 
 Source: ACE-Step 1.5, released constants.
 """
@@ -47,7 +47,7 @@ TRACK_WORDS: tuple[tuple[str, str], ...] = tuple(
     for word in words.split(",")
 )  # fmt: skip
 
-METAS = ("bpm", "duration", "keyscale", "timesignature")  # of a song sheet, beside its words
+METAS = ("bpm", "duration", "keyscale", "timesignature")  # of a song sheet, besides its texts
 
 _KEY = re.compile(r"([A-Ga-g])(\s*[#♯♭]|[bB]|[\s_-]*(?:sharp|flat))?[\s_-]*([a-z]*)", re.IGNORECASE)
 _MODES = {"major": "major", "maj": "major", "minor": "minor", "min": "minor"}
@@ -55,8 +55,8 @@ _SIGNS = {"sharp": "#", "flat": "b"}
 
 
 def key_of(text: str) -> str | None:
-    """A key in the model's words: `Am`, `a min` → `A minor`, `CM`, `c maj` → `C major`; None where
-    it is none. A single letter behind the note says the mode by its case."""
+    """A key in the model's spelling: `Am`, `a min` → `A minor`, `CM`, `c maj` → `C major`; None if
+    it is not a key. For a single letter after the note, its case gives the mode."""
     found = _KEY.fullmatch(unicodedata.normalize("NFKC", text).strip())
     if found is None:
         return None
@@ -70,5 +70,5 @@ def key_of(text: str) -> str | None:
 
 
 def known_key(value: object) -> object:
-    """The same of anything; what is no key stays what it is."""
+    """The key that a value names; any other value is returned unchanged."""
     return value if not isinstance(value, str) else key_of(value) or value
