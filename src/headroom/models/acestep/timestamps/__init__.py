@@ -1,1 +1,1 @@
-"""A rendered song goes in; the seconds at which its lyrics are sung come out."""
+"""From a rendered song to the times, in seconds, at which its lyrics are sung."""

@@ -1,10 +1,10 @@
-"""From what attention heads look at to the frame in which each token is sung.
+"""From attention maps to the frames in which each token is sung.
 
-Source: ACE-Step 1.5's `acestep/core/scoring/`. Where a token and a frame choose each other, the
-product of two softmaxes is large; twice the medians of row and column are taken off, so that what
-is attended to always, or by everything, falls away. The mean over heads is walked through by
-dynamic time warping (Sakoe and Chiba, "Dynamic programming algorithm optimization for spoken word
-recognition", 1978): every token in order, every frame in order.
+Source: ACE-Step 1.5's `acestep/core/scoring/`. If a token and a frame attend to each other, the
+product of two softmaxes is large; twice the medians of row and column are subtracted, which removes
+what is attended to always, or by everything. Dynamic time warping (Sakoe and Chiba, "Dynamic
+programming algorithm optimization for spoken word recognition", 1978) then finds a path through the
+mean over heads: every token in order, every frame in order.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from torch import Tensor
 Floats = npt.NDArray[np.float64]
 Frames = npt.NDArray[np.int64]
 
-MEDIANS = 2  # that are taken off
+MEDIANS = 2  # how many medians are subtracted
 _DIAGONAL, _STAY, _STEP = range(3)
 
 
 def probabilities(q: Tensor, k: Tensor, head: int, keys: slice) -> Tensor:
-    """What one head gives some keys of all it gives: q [N, Hq, D], k [L, Hkv, D], both normed →
-    [N, n], fp32 on the host."""
+    """The attention that one head gives to some keys, as a share of all keys: q [N, Hq, D], k [L,
+    Hkv, D], both normed → [N, n], fp32 on the host."""
     own = k[:, head * k.shape[1] // q.shape[1]].float() * q.shape[-1] ** -0.5
     logits: Tensor = q[:, head].float() @ own.t()
     return logits.softmax(-1)[:, keys].cpu()
 
 
 class Consensus:
-    """What several heads say together, one head after another. On the host; no value is read."""
+    """The combined map of several heads, added one at a time. On the host."""
 
     def __init__(self) -> None:
         self._heads = 0
         self._sum = self._total = self._squares = torch.zeros(())
 
     def add(self, probabilities: Tensor) -> None:
-        """Those of one head, [frames, tokens]."""
+        """Add the map of one head, [frames, tokens]."""
         p = probabilities.t().contiguous()
         x = p.softmax(-1) * p.softmax(-2)
         x = (x - MEDIANS * median(x).unsqueeze(1)).relu_()
@@ -48,7 +48,9 @@ class Consensus:
         self._squares = self._squares + torch.linalg.vector_norm(x, dtype=torch.float64).square()
 
     def scores(self) -> Floats | None:
-        """[tokens, frames]: mean over heads of all values as z-scores; None: nothing stands out."""
+        """[tokens, frames]: the mean over heads, in z-scores over all values; None: nothing stands
+        out.
+        """
         mean_of_heads = (self._sum.double() / self._heads).numpy()
         count = mean_of_heads.size * self._heads
         mean, square = float(self._total) / count, float(self._squares) / count
@@ -57,8 +59,8 @@ class Consensus:
 
 
 def median(x: Tensor) -> Tensor:
-    """Of each row; between the middle two where their number is even."""
-    lower = x.median(-1).values  # of two, the lower one
+    """The median of each row; halfway between the middle two if their number is even."""
+    lower = x.median(-1).values  # the lower of the middle two
     if x.shape[-1] % 2:
         return lower
     above = x > lower.unsqueeze(-1)
@@ -71,12 +73,12 @@ def warp(cost: Floats) -> tuple[Frames, Frames]:
     """First and last frame of every token on the cheapest path through `cost` [tokens, frames].
 
     The path begins at the first token and frame and ends at the last ones; each step goes to the
-    next token, the next frame, or both. Of equals it takes both, else it stays on the token: tokens
-    that nothing tells apart stand right before the next one that something does.
+    next token, the next frame, or both. Ties prefer both, then staying on the token: tokens without
+    distinct costs are placed right before the next one that has them.
     """
     tokens, frames = cost.shape
     choices = np.empty((tokens + frames - 1, tokens), dtype=np.int8)
-    # best[d % 3][i + 1] is the cheapest way to token i and frame d - i; nowhere is infinitely far.
+    # best[d % 3][i + 1] is the lowest cost to reach token i and frame d - i; inf: unreachable.
     best = np.full((3, tokens + 1), np.inf)
     for d in range(tokens + frames - 1):
         low, high = max(0, d - frames + 1), min(tokens, d + 1)

@@ -1,8 +1,8 @@
-"""How well what attention heads look at follows the words that are sung, from 0 to 1.
+"""How well attention follows the sung words, from 0 to 1.
 
-Source: ACE-Step 1.5, lyric scorer. The mean over heads, stretched to 0 … 1, is walked through as
-`alignment.warp` does it; of the tokens that are sung counts how many are looked at, how many lie
-after the one before them, and what the path collects.
+Source: ACE-Step 1.5, lyric scorer. The mean over heads, scaled to 0 … 1, is aligned by
+`alignment.warp`; the score combines how many of the sung tokens are attended to, how many come
+after their predecessor, and the mean along the path.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from torch import Tensor
 
 from headroom.models.acestep.timestamps.alignment import Floats, warp
 
-LOOKED_AT = 0.1  # of the highest value, from where on a token counts as looked at
-HEARD = 0.01  # what of it decides where a token lies
-SLACK = 9.0  # frames that a token may lie before the one before it
+LOOKED_AT = 0.1  # share of the maximum above which a token counts as attended to
+HEARD = 0.01  # share of the maximum above which a value counts for a token's position
+SLACK = 9.0  # frames by which a token may precede its predecessor
 
 
 class Mean:
-    """What several heads look at on average, one head after another. On the host."""
+    """The mean attention map of several heads, added one at a time. On the host."""
 
     def __init__(self) -> None:
         self._heads, self._sum = 0, torch.zeros(())
 
     def add(self, probabilities: Tensor) -> None:
-        """Those of one head, [frames, tokens]."""
+        """Add the map of one head, [frames, tokens]."""
         self._heads += 1
         self._sum = self._sum + probabilities.t()
 
     def energy(self) -> Floats:
-        """[tokens, frames], from 0 to 1; zeros where all are alike."""
+        """[tokens, frames], from 0 to 1; all zeros if all values are equal."""
         mean: Floats = (self._sum.double() / self._heads).numpy()
         spread = mean.max() - mean.min()
         return (mean - mean.min()) / spread if spread > 1e-9 else np.zeros_like(mean)
 
 
 def lyric_score(energy: Floats, texts: Sequence[str]) -> float:
-    """From 0 to 1; `energy` [tokens, frames] as `Mean` has it, `texts`: what each token says."""
+    """The score, from 0 to 1. `energy` [tokens, frames] comes from `Mean`, `texts` are the tokens'
+    texts.
+    """
     sung = energy[_sung(texts)]
     coverage = float((sung.max(axis=1) > LOOKED_AT).mean()) if len(sung) else 1.0
     found = coverage**2 * _in_order(sung) ** 2 * _collected(energy)
@@ -57,7 +59,7 @@ def _sung(texts: Sequence[str]) -> list[bool]:
 
 
 def _in_order(sung: Floats) -> float:
-    """The share of tokens that lie after the one before them, with some slack."""
+    """The share of tokens that come after their predecessor, with some slack."""
     weights = np.where(sung > HEARD, sung, 0.0)
     total = weights.sum(axis=1)
     at = (weights * np.arange(sung.shape[1])).sum(axis=1)

@@ -1,9 +1,9 @@
-"""When the words of a song are sung, read from where its cross-attention looks.
+"""Finds when the words of a song are sung, from its cross-attention.
 
-Source: ACE-Step 1.5's `get_lyric_timestamp` and `acestep/core/scoring/`. The finished latents are
-noised again as they were one step before the end, and a few heads of the first layers are watched
-while they pass through; deeper layers are not computed. Conditions and context are those the song
-was made with. `alignment` makes frames of tokens out of it; here they become lines and seconds.
+Source: ACE-Step 1.5's `get_lyric_timestamp` and `acestep/core/scoring/`. Noise is added to the
+finished latents as it was one step before the end, and a few heads of the first layers are recorded
+while the latents pass through; deeper layers are not computed. Conditions and context are those the
+song was made with. `alignment` finds the frames of each token; here they become lines and seconds.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from headroom.params.clamp import Note
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
-SEED = 42  # of the noise
+SEED = 42  # seed of the noise
 Heads = Mapping[int, Sequence[int]]
 """Layer to heads, both from 0."""
 HEADS: Heads = MappingProxyType({2: (6,), 3: (10, 11), 4: (3,), 5: (8, 9), 6: (8,)})
 
 
 class Watcher(Protocol):
-    """Who is told what heads look at."""
+    """Receives attention maps, one head at a time."""
 
     def add(self, probabilities: Tensor) -> None: ...
 
@@ -49,10 +49,11 @@ W = TypeVar("W", bound=Watcher)
 
 
 def heads_of(config: AceStepConfig) -> Heads:
-    """The heads to watch. The table is published for the 2B alone.
+    """The heads to record. The table is published for the 2B model only.
 
-    Others take what they have of it: XL all of it. A layer without any of its heads gives all it
-    has, and a model with none of the layers its last one. That those follow the words is unproven.
+    Other models use the part of it that they have: XL has all of it. A layer without any of its
+    listed heads uses all of its heads, and a model with none of the listed layers its last layer.
+    Whether those follow the words is not proven.
     """
     layers = [layer for layer in HEADS if layer < config.dit_layers] or [config.dit_layers - 1]
     every = tuple(range(config.dit.heads))
@@ -64,14 +65,14 @@ def heads_of(config: AceStepConfig) -> Heads:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A song that was made, and what it was made from; on the host.
+    """A finished song, and what it was made from; on the host.
 
     latents    [T, 64], of which the first `kept` frames are the song
     condition  its rows [L, E], lyrics first
     context    [T, 128]
-    level      the time of the schedule it is noised to
-    scored     how well the heads follow the words is asked for, and no times
-    official   whether the noise is drawn as the reference draws it, as the song's was
+    level      the schedule time to which noise is added
+    scored     whether only the score is asked for, not the times
+    official   whether the noise is drawn as in the reference, as it was for the song
     """
 
     latents: Tensor
@@ -87,14 +88,14 @@ class Timing:
 
     @property
     def layers(self) -> int:
-        """How many of them are computed."""
+        """The number of layers to compute."""
         return max(self.heads) + 1
 
 
 def timing(
     song: Song, kept: Mapping[str, Tensor], config: AceStepConfig, tokenizer: PromptTokenizer
 ) -> Timing:
-    """The work for a song. `kept` are its rows of what `render` keeps."""
+    """The work for a song. `kept` holds this song's rows of what `render` keeps."""
     prompt = lyric_prompt(song.language, song.lyrics)
     return Timing(
         kept["latents"][: song.frames],
@@ -109,7 +110,7 @@ def timing(
 
 
 def check_heads(heads: Heads, config: AceStepConfig) -> None:
-    """Raise InvalidRequest for a layer or a head that is not there, or none at all."""
+    """Raise InvalidRequest for a layer or a head that does not exist, or if there are none."""
     allowed = f"layers below {config.dit_layers}, each with heads below {config.dit.heads}"
     good = all(
         0 <= layer < config.dit_layers
@@ -122,7 +123,7 @@ def check_heads(heads: Heads, config: AceStepConfig) -> None:
 
 
 def time_words(task: Timing, run: Run, config: AceStepConfig) -> Timestamps:
-    """Watch, align, and say it in seconds. A song without words takes no time."""
+    """Record, align, and convert to seconds. A song without words needs no work."""
     if not task.sung.lines:
         return Timestamps((), (), _notes(task, True))
     times = run.stage(SCHEDULE, lambda step, parts: parts.of(TIME, TimePath)((task.level,)))
@@ -141,8 +142,7 @@ def time_words(task: Timing, run: Run, config: AceStepConfig) -> Timestamps:
 
 
 def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step, into: W) -> W:
-    """`into` with what the heads look at, of the frames that are the song and the rows that are
-    lyrics."""
+    """Add to `into` the attention maps, limited to the song's frames and the lyric rows."""
     device, frames = step.device, len(task.latents)
     layout = dit.layout([frames])
     if task.official:
@@ -161,15 +161,15 @@ def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step, in
         for head in task.heads.get(layer, ()):
             lyrics = slice(*task.sung.rows)
             into.add(probabilities(q[:tokens], cross.keys[layer], head, lyrics))
-        del q  # the next layer needs the room
+        del q  # the next layer needs the memory
     step.progress(task.layers, task.layers)
     return into
 
 
 def told(task: Timing, scores: Floats | None, seconds: float) -> Timestamps:
-    """Lines and tokens in seconds; `scores` [tokens, frames], a frame of theirs is `seconds` long.
+    """Lines and tokens in seconds; `scores` [tokens, frames], each frame of `seconds`.
 
-    Where nothing stands out the tokens are spread evenly, which a note says.
+    If nothing stands out, the tokens are spread evenly, and a note says so.
     """
     whole = task.kept / LATENT_RATE
     count = len(task.sung.texts)
