@@ -1,8 +1,8 @@
-"""`acestep compile`: fill the cache of compiled code, and find out whether it pays here.
+"""`acestep compile`: fills the cache of compiled code, and measures whether compiling pays here.
 
-It makes the same song in processes of their own, in turn eager and compiled, as whole processes:
-what loading compiled code costs is in the figure. The result is remembered, and decides whether
-later runs compile (`headroom.runtime.compile_choice`).
+It makes the same song in separate processes, in turn eager and compiled, and times whole processes,
+so the cost of loading compiled code is included. The result is stored, and decides whether later
+runs compile (`headroom.runtime.compile_choice`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _own_parser() -> Parser:
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep compile …`; the exit code. Raises HeadroomError."""
+    """Run `acestep compile …`; returns the exit code. Raises HeadroomError."""
     words = spelt(words)
     own, others = _own_parser().parse_known_args([word for word in words if word not in _HELP])
     args = parser().parse_args(words)
@@ -96,7 +96,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _song(words: Sequence[str], duration: float, compiled: bool, folder: Path) -> tuple[int, float]:
-    """Make a song in a process of its own → its exit code, and the seconds it took in all."""
+    """Make a song in a separate process → its exit code, and its total seconds."""
     how = "--compile" if compiled else "--no-compile"
     command = [
         sys.executable, "-m", "headroom", "generate", *words, how,
@@ -114,7 +114,7 @@ def _said(times: dict[bool, list[float]]) -> str:
 
 
 def _number(field: str, text: str, low: float, high: float) -> float:
-    """A number somebody wrote. Raises InvalidRequest."""
+    """Parse a number. Raises InvalidRequest."""
     try:
         value = float(text)
     except ValueError:

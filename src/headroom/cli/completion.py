@@ -1,4 +1,4 @@
-"""`acestep completion SHELL`: a script that lets a shell complete commands, flags and values."""
+"""`acestep completion SHELL`: prints a script for completing commands, flags and values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parser() -> Parser:
     return made
 
 
-# The commands' own parsers; `models` has commands below it and adds itself.
+# The commands' own parsers; `models` has subcommands and adds itself.
 PARSERS: Mapping[str, Callable[[], Parser] | None] = MappingProxyType(
     {
         "generate": generate.whole_parser,
@@ -58,7 +58,7 @@ PARSERS: Mapping[str, Callable[[], Parser] | None] = MappingProxyType(
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep completion SHELL`; the exit code. Raises InvalidRequest."""
+    """Run `acestep completion SHELL`; returns the exit code. Raises InvalidRequest."""
     from headroom.cli.main import program_name
 
     shell = parser().parse_args(words).shell
@@ -69,7 +69,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def whole(name: str) -> Parser:
-    """A parser of the program with all its commands, with what may stand behind each flag."""
+    """A parser of the whole program with all its commands, and the possible values of each flag."""
     from headroom.cli.main import COMMANDS
 
     made = Parser(name)
@@ -89,7 +89,7 @@ def whole(name: str) -> Parser:
 
 
 def _add_values(parser: argparse.ArgumentParser) -> None:
-    """Say what may stand behind each flag: words, a file, a folder."""
+    """Set the possible values of each flag: words, a file, a folder."""
     known = {param.name: param.choices for param in union(family_named().requests.values())}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -103,7 +103,7 @@ def _add_value(action: argparse.Action, choices: Sequence[str]) -> None:
     shown = str(action.metavar or "")
     words = choices or (shown.split("|") if "|" in shown and "FILE" not in shown else ())
     if words:
-        # Shells split at spaces, and letters that cannot be typed help nobody.
+        # Shells split at spaces, and characters that cannot be typed are useless.
         action.choices = [
             w for w in words if w.isascii() and " " not in w and not w.isupper()
         ] or None

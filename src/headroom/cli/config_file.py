@@ -1,5 +1,7 @@
-"""`acestep generate --config FILE.toml`: flat keys, named as flags and fields are, or as ACE-Step's
-own command line writes them. What the command line says goes before what the file says.
+"""`acestep generate --config FILE.toml`: reads flags and fields of a request from a file.
+
+Keys are flat, and named like flags and fields, or as ACE-Step's own command line writes them. The
+command line takes precedence over the file.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from headroom.params.request import snake, spellings
 _FIELD = "config"
 _TOML = 'a TOML file of flat keys, as in caption = "slow bossa nova"'
 _NOT_IN_A_FILE = ("config", "requests", "replay", "help")
-# Keys of ACE-Step's own files: what they are called here, with the task they belong to.
+# Keys of ACE-Step's own files: their names here, with the task they belong to.
 _OTHER_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "backend": ("lm_backend", ""),
@@ -35,9 +37,9 @@ _OTHER_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 _FOLDER = "save_dir"
-_IDLE = ("project_root", "log_level", "use_flash_attention")  # of that program alone
-_PLANNED = "generate"  # as lyrics there: a language model writes them
-# What the command line says, and keys of the file that would contradict it.
+_IDLE = ("project_root", "log_level", "use_flash_attention")  # only meaningful in ACE-Step
+_PLANNED = "generate"  # as lyrics in such a file: a language model writes them
+# Flags of the command line, and keys of the file that would contradict them.
 _CONTRADICTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "seed": ("seeds",),
@@ -50,8 +52,8 @@ _CONTRADICTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What a file says: fields of the request by their spelling, flags of the command by the names
-    of their values, and the folder for songs."""
+    """The content of a file: fields of the request by their spelling, flags of the command by the
+    names of their values, and the folder for songs."""
 
     fields: Mapping[str, object]
     flags: Mapping[str, object]
@@ -59,7 +61,7 @@ class ConfigFile:
     family: Family = field(default_factory=family_named, compare=False)
 
     def under(self, said: Mapping[str, object], output: object) -> dict[str, object]:
-        """The fields of the file under those of the command line. `output` is what `-o` says."""
+        """The fields of the file, overridden by the command line's. `output` is that of `-o`."""
         of = self.family
         names = {_field(name, of) for name in said} | ({"output"} if output is not None else set())
         gone = names | {other for name in names for other in _CONTRADICTED.get(name, ())}
@@ -68,9 +70,9 @@ class ConfigFile:
 
 
 def read(path: Path, parser: argparse.ArgumentParser, family: Family | None = None) -> ConfigFile:
-    """What a file says of the flags of a parser and of a request of a family, else the usual one.
+    """Read a parser's flags and a request's fields from a file, for a family or the default one.
 
-    Raises UnreadableFile, and InvalidRequest for a key that is not known, with the nearest one.
+    Raises UnreadableFile, and InvalidRequest for an unknown key, with the nearest known one.
     """
     flags = {key: action for action in parser._actions for key in _keys(action)}
     family = family or family_named()
@@ -89,7 +91,7 @@ def read(path: Path, parser: argparse.ArgumentParser, family: Family | None = No
         if name == _FOLDER:
             folder = paths.expanded(str(value), key) if value else None
         elif value == "" and name in (*names, *flags):
-            continue  # nothing is said with it
+            continue  # counts as unset
         elif name in names:
             fields[name] = value
         elif name in flags:
@@ -109,7 +111,7 @@ def _toml(path: Path) -> dict[str, object]:
         raise UnreadableFile(_FIELD, str(path), error.why, _TOML) from error
     except RecursionError as error:
         raise UnreadableFile(_FIELD, str(path), "is nested without end", _TOML) from error
-    except ValueError as error:  # also a number of more digits than Python reads
+    except ValueError as error:  # also numbers with more digits than Python parses
         why = f"is not TOML ({error})"
         raise UnreadableFile(_FIELD, str(path), why, _TOML) from error
 
@@ -123,7 +125,7 @@ def _keys(action: argparse.Action) -> list[str]:
 
 
 def _names(family: Family) -> dict[str, str]:
-    """Every name of a field of any request, old ones and old switches too -> the field."""
+    """Every name of a field of any request, including old names and old switches -> the field."""
     found: dict[str, str] = {}
     for model in family.requests.values():
         found |= spellings(model)
@@ -142,8 +144,8 @@ def _only_on(action: argparse.Action) -> bool:
 
 
 def _as_flag(key: str, value: object, action: argparse.Action) -> object:
-    """A value as the command's own flag would have it."""
-    if action.nargs == 0:  # it says yes or no
+    """A value in the form that the command's own flag would give it."""
+    if action.nargs == 0:  # a switch
         if not isinstance(value, bool):
             raise InvalidRequest(key, value, "true or false")
         return action.const if _only_on(action) else value
@@ -153,8 +155,8 @@ def _as_flag(key: str, value: object, action: argparse.Action) -> object:
 
 
 def _with_texts(fields: Mapping[str, object], path: Path, family: Family) -> dict[str, object]:
-    """The fields with the texts of files: behind an `@`, and lyrics that name a file beside the
-    configuration or from here."""
+    """The fields with the texts of files: those named after an `@`, and lyrics that name a file
+    relative to the configuration or to the working folder."""
     files = {param.name for param in union(family.requests.values()) if param.knob.file}
     found = dict(fields)
     for name, value in fields.items():
@@ -169,8 +171,8 @@ def _with_texts(fields: Mapping[str, object], path: Path, family: Family) -> dic
 
 
 def _beside(name: str, text: str, path: Path) -> str:
-    """A text as a flag would have it: where it names a file, `@` and that file, beside the
-    configuration or from here."""
+    """A text in the form a flag takes: if it names a file, relative to the configuration or to the
+    working folder, `@` and that file."""
     named = text.startswith("@") and not text.startswith("@@")
     if not named and ("\n" in text or not text.lower().endswith(".txt")):
         return text
@@ -180,7 +182,7 @@ def _beside(name: str, text: str, path: Path) -> str:
 
 
 def _agreed(fields: dict[str, object], family: Family) -> dict[str, object]:
-    """Seeds of their own say how many songs there are, and go before one seed for all."""
+    """Individual seeds decide the number of songs, and override one seed for all."""
     if not fields.get("seeds"):
         return fields
     return {n: v for n, v in fields.items() if _field(n, family) not in ("seed", "batch_size")}

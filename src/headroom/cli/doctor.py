@@ -1,4 +1,4 @@
-"""`acestep doctor`: what this machine has, what is installed, and what is missing."""
+"""`acestep doctor`: reports what this machine has, what is installed, and what is missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GPU_QUERY = ("--query-compute-apps=pid,process_name,used_memory", "--format=csv,
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What computes, as the engine would see it now. Bytes; `budget` is what a plan may use."""
+    """The computing device as the engine would see it now. Bytes; `budget`: what a plan may use."""
 
     name: str
     kind: str
@@ -53,9 +53,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Bytes a second to the device and in its memory, operations a second of products.
+    """Bytes per second to the device and in its memory, and matrix operations per second.
 
-    Measured once and remembered, or what cards of the size have; None: nobody knows.
+    Measured once and remembered, or typical for cards of the size; None: unknown.
     """
 
     copy: float | None
@@ -65,7 +65,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class CardHere:
-    """One of the cards of this machine, as the settings name it (`cuda:1`); bytes."""
+    """One card of this machine, named as in the settings (`cuda:1`); bytes."""
 
     word: str
     name: str
@@ -74,7 +74,7 @@ class CardHere:
 
 @dataclass(frozen=True, slots=True)
 class ModelHere:
-    """A model folder, and why it cannot be used where it cannot."""
+    """A model folder, and the reason if it cannot be used."""
 
     name: str
     kind: str
@@ -95,7 +95,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """All of it. `problems` keep a song from being made; `remarks` are worth knowing."""
+    """The whole report. `problems` keep a song from being made; `remarks` are worth knowing."""
 
     python: str
     system: str
@@ -121,7 +121,7 @@ def parser() -> Parser:
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep doctor [--json]`: 0 where a song can be made, else 1."""
+    """Run `acestep doctor [--json]`: 0 if a song can be made, else 1."""
     args = parser().parse_args(words)
     found = examine(load(), args.checkpoint_dir, args.family)
     sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n" if args.json else _text(found))
@@ -129,7 +129,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def examine(settings: Settings, folder: Path | None = None, family: str = USUAL) -> Examined:
-    """Ask everything once. Raises InvalidRequest for an unknown family."""
+    """Probe everything once. Raises InvalidRequest for an unknown family."""
     known = family_named(family)
     problems: list[str] = []
     remarks = list(settings.warnings)
@@ -160,7 +160,7 @@ def examine(settings: Settings, folder: Path | None = None, family: str = USUAL)
 
 
 def _packages() -> Iterator[tuple[str, str | None]]:
-    """The version of everything the program needs; None where it is not installed."""
+    """The version of each package the program needs; None where it is not installed."""
     try:
         lines = requires(DISTRIBUTION) or []
     except PackageNotFoundError:
@@ -250,13 +250,13 @@ def _models(
 
 
 def _compiler() -> str | None:
-    """The C++ compiler torch would find: CXX, or a usual name on PATH."""
+    """The C++ compiler torch would find: CXX, or a common name on PATH."""
     names = (os.environ.get("CXX", ""), *COMPILERS)
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 def gpu_processes(program: str = "nvidia-smi") -> tuple[Holder, ...] | None:
-    """The processes that hold memory on NVIDIA cards; None where their driver is not here."""
+    """The processes that hold memory on NVIDIA cards; None if their driver is not installed."""
     found = shutil.which(program)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Which family of models a command line is about: its flags follow from that."""
+"""Finds the model family that a command line names; its flags depend on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headroom.models.registry import USUAL, family_named
 
 
 def family_in(words: Sequence[str]) -> Family:
-    """The family that the words name, else the usual one. Raises InvalidRequest."""
+    """The family that the arguments name, else the default. Raises InvalidRequest."""
     quick = Parser("acestep", add_help=False, allow_abbrev=False)
     quick.add_argument("--family", default=USUAL)
     known, _ = quick.parse_known_args(words)

@@ -1,7 +1,7 @@
-"""`acestep generate`: a request from flags or from a file, and its songs into files.
+"""`acestep generate`: makes songs from a request in flags or in a file, and writes them to files.
 
-What is wrong is said before anything is loaded: the request, its recordings and the place for the
-song are checked first.
+Errors are reported before anything is loaded: the request, its recordings and the place for the
+songs are checked first.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ USAGE = "acestep generate [CAPTION] [FLAGS]"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Who hears what: JSON and no words, or words, or results alone."""
+    """What is printed: JSON without messages, or messages, or results alone."""
 
     json: bool
     quiet: bool
@@ -75,8 +75,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is wanted of files: latents and lines beside the songs, whether what is there may be
-    replaced, and how the songs are played when they are written."""
+    """The requested files: latents and LRC files beside the songs, whether existing files may be
+    replaced, and the player for the finished songs."""
 
     latents: Path | None = None
     lrc: bool = False
@@ -85,7 +85,7 @@ class Files:
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep generate …`; the exit code. Raises HeadroomError."""
+    """Run `acestep generate …`; returns the exit code. Raises HeadroomError."""
     settings = load_settings()
     words = spelt(words)
     family = family_in(words)
@@ -121,7 +121,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def whole_parser() -> Parser:
-    """All flags of `acestep generate` for the usual family."""
+    """All flags of `acestep generate` for the default family."""
     family = family_named()
     return _parser(union(family.requests.values()), family.requests, family)
 
@@ -174,7 +174,7 @@ def _parser(params: Sequence[Param], tasks: Tasks, family: Family) -> Parser:
 def _fields(
     args: argparse.Namespace, rest: Sequence[str], parser: Parser, family: Family
 ) -> dict[str, object]:
-    """The fields of the request that were said; the word that is no flag is the caption."""
+    """The fields of the request that were given; the positional argument is the caption."""
     unknown = next((word for word in rest if word.startswith("-") and word != "--"), None)
     if unknown is not None:
         raise parser.unknown(unknown)
@@ -197,12 +197,12 @@ def _fields(
 
 
 def _torn(text: str) -> bool:
-    """Whether a text holds bytes that were no letters."""
+    """Whether a text holds bytes that could not be decoded."""
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _shown(family: Family, words: Sequence[str], settings: Settings) -> Parser:
-    """All flags; for the help those of the model in use, with its limits."""
+    """All flags; for the help, only those of the model in use, with its limits."""
     everything = union(family.requests.values())
     offer = None
     if {"-h", "--help", "--help-all"} & {*words}:
@@ -224,7 +224,7 @@ def _several(
     settings: Settings,
     told: Told,
 ) -> int:
-    """Every line of a file a request, all of them in as few passes as there can be."""
+    """Make every line of a file as one request, all of them in as few passes as possible."""
     if "example" in fields:
         raise InvalidRequest("example", fields["example"], "with one request only")
     for name, value in fields.items():
@@ -244,13 +244,13 @@ def _several(
 
 
 def read_requests(path: Path, family: Family | None = None) -> tuple[Request, ...]:
-    """The requests of a file with one JSON object a line, of the usual family where none is said.
+    """The requests of a file with one JSON object per line, of the default family unless given.
 
-    Raises InvalidRequest naming the line.
+    Raises InvalidRequest that names the line.
     """
     family = family or family_named()
     try:
-        # Not `splitlines`: U+2028 and others may stand in a JSON text as they are.
+        # Not `splitlines`: JSON text may contain U+2028 and others unescaped.
         lines = re.split(r"\r\n|\n|\r", read_text(path, LINES_BYTES))
     except InvalidFile as error:
         allowed = "a file of JSON objects, one a line"
@@ -287,7 +287,7 @@ def _make(
     settings: Settings,
     told: Told,
 ) -> int:
-    """Make the songs of each group in one pass, and write them before the next begins."""
+    """Make the songs of each group in one pass, and write them before the next group."""
     known: set[str] = set()
     saved: list[Saved] = []
     spare = (settings.output_dir,)
@@ -318,7 +318,7 @@ def _save_all(
     spare: Sequence[Path],
     saved: list[Saved],
 ) -> None:
-    """Write every result, those behind one that cannot be written too. Raises InvalidOutput."""
+    """Write every result, even after one that cannot be written. Raises InvalidOutput."""
     failed: list[InvalidOutput] = []
     for result, names, format in made:
         try:
@@ -358,7 +358,7 @@ def _replay(
 
 @contextmanager
 def _always_told(saved: Sequence[Saved], told: Told, known: set[str]) -> Iterator[None]:
-    """Say what was written, also where something ends the rest."""
+    """Report what was written, even if an error or Ctrl-C ends the rest."""
     try:
         yield
     except (HeadroomError, KeyboardInterrupt):

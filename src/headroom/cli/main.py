@@ -1,4 +1,7 @@
-"""From words to an exit code: 0, 1 (failed), 2 (wrong usage), 130 (stopped by Ctrl-C)."""
+"""The program's entry point: runs a command and returns its exit code.
+
+Exit codes: 0, 1 (failed), 2 (wrong usage), 130 (stopped by Ctrl-C).
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The program: `argv` without its name; the exit code. Prints, raises only what is a fault."""
+    """Run the program: `argv` without its name; returns the exit code. Raises only on bugs."""
     said = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in said if word not in VERBOSE]
     quiet = words == said
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def download(argv: Sequence[str] | None = None) -> int:
-    """`acestep-download`, with its old flags."""
+    """Run `acestep-download`, with its old flags."""
     from headroom.cli.models import download_main
 
     _forgive_old_terminals()
@@ -77,7 +80,7 @@ def download(argv: Sequence[str] | None = None) -> int:
 
 
 def models(words: Sequence[str]) -> int:
-    """`acestep models …`."""
+    """Run `acestep models …`."""
     from headroom.cli import models as command
     from headroom.cli.parser import Parser
 
@@ -87,7 +90,7 @@ def models(words: Sequence[str]) -> int:
 
 
 def help_text(name: str = PROGRAM) -> str:
-    """What `acestep` says without a command, under the name it was called by."""
+    """The help of the program without a command, under the name it was called by."""
     width = max(map(len, COMMANDS))
     rows = "".join(f"  {word:<{width}}  {about}\n" for word, (_, about) in COMMANDS.items())
     return (
@@ -111,8 +114,8 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _warn_about_settings() -> None:
-    """Say what of the settings is not used."""
-    with suppress(InvalidRequest):  # a bad value is named by the command that needs it
+    """Warn about settings that are not used."""
+    with suppress(InvalidRequest):  # a bad value is reported by the command that needs it
         for sentence in load().warnings:
             log.warning(sentence)
 
@@ -128,21 +131,21 @@ def _command(word: str) -> Run:
 
 
 def _guarded(work: Callable[[], int], quiet: bool, alone: bool) -> int:
-    """The exit code of `work`; foreseen errors become a sentence, others show themselves.
+    """The exit code of `work`; expected errors become a sentence, others propagate.
 
-    `alone`: the process ends with it, so that an impatient Ctrl-C need not disturb the end.
+    `alone`: the process ends with this work, so a repeated Ctrl-C need not disturb its end.
     """
     try:
         with _speaking(quiet):
             return work()
-    except SystemExit as leaving:  # how argparse ends, after help and after a fault
+    except SystemExit as leaving:  # argparse's exit, after help and after an error
         return leaving.code if isinstance(leaving.code, int) else 0
     except (Cancelled, KeyboardInterrupt):
         if alone:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stderr.write("stopped.\n")
         return STOPPED
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except HeadroomError as error:
@@ -152,7 +155,8 @@ def _guarded(work: Callable[[], int], quiet: bool, alone: bool) -> int:
 
 @contextmanager
 def _speaking(quiet: bool) -> Iterator[None]:
-    """Our own log on standard error. Libraries warn their users; who runs this is not one."""
+    """Show our own log on standard error; `quiet` hides the warnings that libraries write for
+    developers."""
     show("WARNING" if quiet else "DEBUG")
     root = logging.getLogger()
     if quiet and not root.handlers:
@@ -162,7 +166,7 @@ def _speaking(quiet: bool) -> Iterator[None]:
 
 
 def _forgive_old_terminals() -> None:
-    """A terminal that cannot show a letter gets its number instead of ending the program."""
+    """Print an escape for characters a terminal cannot show, instead of ending the program."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -1,4 +1,4 @@
-"""Which model will be used, asked before anything is loaded."""
+"""Finds and checks the model a command will use, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _DIT = "dit"
 def check_model(
     name: str | None, folder: Path | None, settings: Settings, family: Family | None = None
 ) -> None:
-    """Raise InvalidCheckpoint where the model that is meant is here and cannot be used or states
-    sizes that no model has, or where the folder that was named holds none.
+    """Raise InvalidCheckpoint where the requested model is installed but cannot be used or states
+    impossible sizes, or where the named folder holds no model.
 
-    Without a name every real model is meant: the bundled one never stands in for a damaged one. A
-    name that is not here is left to the engine. `family`: the usual one where none is said.
+    Without a name every real model is checked: the bundled one never stands in for a damaged one.
+    A name that is not installed is left to the engine. `family`: the default one unless given.
     """
     folders = (family or family_named()).folders
     if folders is None:
@@ -58,8 +58,8 @@ def check_model(
 
 
 def offer_in_use(family: Family, words: Sequence[str], settings: Settings) -> Offer | None:
-    """What the model takes that a command line would use; None where there is none, or all of a
-    family's models take the same."""
+    """The request options of the model that a command line would use; None where there is no
+    model, or where all models of the family take the same."""
     if family.folders is None:
         return None
     quick = Parser("acestep", add_help=False, allow_abbrev=False)
@@ -73,12 +73,12 @@ def offer_in_use(family: Family, words: Sequence[str], settings: Settings) -> Of
 
 
 def opening(flags: EngineOptions, settings: Settings) -> Opening:
-    """How the flags say an engine is to be opened."""
+    """How to open an engine according to the flags."""
     return Opening(flags.settings_with(settings), flags)
 
 
 def open_engine(flags: EngineOptions, settings: Settings) -> Engine:
-    """The engine as the flags say. Raises HeadroomError; torch is loaded here."""
+    """Open the engine according to the flags. Raises HeadroomError; torch is imported here."""
     return opening(flags, settings).open()
 
 

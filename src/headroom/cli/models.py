@@ -1,4 +1,4 @@
-"""`acestep models list | download | verify`, and the older `acestep-download`."""
+"""`acestep models list | download | verify`, and the older `acestep-download`: model folders."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _SUMS: tuple[tuple[str, Callable[[Model], bool]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a call asks for, whichever command line said it."""
+    """What a command line requests, independent of which program it belongs to."""
 
     act: str
     names: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Wish:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `models` and its three acts."""
+    """Add `models` and its three subcommands."""
     parser = subparsers.add_parser(
         "models", help="list, download and verify model folders", allow_abbrev=False
     )
@@ -87,7 +87,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     checking = acts.add_parser("verify", help="hold files against sizes, checksums and headers")
     checking.add_argument("names", nargs="*", metavar="NAME", help="left out: all that are here")
     for act in (listing, fetching, checking):
-        # No default: what a flag before the subcommand said is not overwritten.
+        # No default, so that a flag before the subcommand is not overwritten.
         act.add_argument(
             "--checkpoint-dir", type=Path, default=argparse.SUPPRESS, metavar="FOLDER",
             help="folder of the model folders",
@@ -101,7 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out `models …`; the exit code. Raises HeadroomError."""
+    """Run `models …`; returns the exit code. Raises HeadroomError."""
     folder = getattr(args, "checkpoint_dir", None)
     wish = Wish(
         act=args.act,
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def download_main(argv: Sequence[str] | None = None) -> int:
-    """`acestep-download` with its old flags. 0, 1 (failed), 2 (bad input)."""
+    """Run `acestep-download` with its old flags. 0, 1 (failed), 2 (bad input)."""
     parser = argparse.ArgumentParser(
         prog="acestep-download",
         description="Download ACE-Step models. The same as `acestep models download`.",
@@ -161,7 +161,7 @@ def download_main(argv: Sequence[str] | None = None) -> int:
 
 
 def carry_out(wish: Wish, settings: Settings) -> int:
-    """List, download or verify; the exit code. Raises HeadroomError."""
+    """List, download or verify; returns the exit code. Raises HeadroomError."""
     folders = family_named(wish.family).folders
     if folders is None:
         return _without_folders(wish)
@@ -177,7 +177,7 @@ def carry_out(wish: Wish, settings: Settings) -> int:
 
 
 def _without_folders(wish: Wish) -> int:
-    """What is said of a family that needs no weights. Raises InvalidRequest but for a list."""
+    """The answer for a family that needs no weights. Raises InvalidRequest except for `list`."""
     if wish.act != "list":
         raise InvalidRequest("family", wish.family, "a family that has model folders")
     if wish.json:
@@ -251,7 +251,7 @@ def _download(
     elsewhere = {} if wish.folder or wish.force else _elsewhere(names, dirs[0], items)
     names = [name for name in names if name not in elsewhere]
     said += [f"{name}: is already in {folder}." for name, folder in elsewhere.items()]
-    if names:  # offline, what is here is enough
+    if names:  # offline, installed models suffice
         from headroom.weights.fetch import download
         from headroom.weights.sources import sources
 
@@ -299,14 +299,14 @@ def _asked(wish: Wish) -> list[str]:
 
 
 def _company(names: Sequence[str], items: Sequence[Installed]) -> list[str]:
-    """What the named models need and what is neither named nor whole anywhere."""
+    """The models that the named ones need and that are neither named nor complete anywhere."""
     whole = {item.name for item in items if item.whole and not item.bundled}
     needed = dict.fromkeys(other for name in names for other in MODELS[name].beside)
     return [name for name in needed if name not in whole and name not in names]
 
 
 def _elsewhere(names: Sequence[str], into: Path, items: Sequence[Installed]) -> dict[str, Path]:
-    """Models that are whole in a folder other than the one downloads go to."""
+    """Models that are complete in a folder other than the one downloads go to."""
     return {
         item.name: item.folder
         for item in items
@@ -372,13 +372,13 @@ def _by_name(items: Sequence[Installed]) -> dict[str, Installed]:
 
 
 def _people() -> Console:
-    """Where people read; standard output is for results."""
+    """The stream for people; standard output is for results."""
     return terminal.console(sys.stderr)
 
 
 @contextmanager
 def _bar(wish: Wish, settings: Settings) -> Iterator[Progress]:
-    """A bar of bytes on standard error, shown on a terminal only."""
+    """A progress bar of bytes on standard error, shown only on a terminal."""
     console = _people()
     hidden = wish.json or settings.no_progress or not console.is_terminal
     columns = (

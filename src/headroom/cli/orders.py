@@ -1,4 +1,4 @@
-"""What is to be made, and where its songs go: each request with its place, before anything runs."""
+"""Pairs each request with the place its songs go to, before anything runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from headroom.engine.result import Result
 
 EVERY_TRACK = "all"
-SOURCE, FORMAT = "source_audio", "audio_format"  # names of fields, in a family that has them
-USUAL_FORMAT: Format = "flac"  # of songs of a family whose requests say nothing of files
+SOURCE, FORMAT = "source_audio", "audio_format"  # field names, in families that have them
+USUAL_FORMAT: Format = "flac"  # where a family's requests have no format
 _TRACK = ("track", "track_name")
 
 
@@ -32,8 +32,8 @@ _TRACK = ("track", "track_name")
 class Order:
     """A request and the place of its songs.
 
-    words  of names that nobody gave
-    drawn  whether its seeds were drawn here, because the names hold them
+    words  that make up names which the user did not give
+    drawn  whether its seeds were drawn here, because the names contain them
     """
 
     request: Request
@@ -42,7 +42,7 @@ class Order:
     drawn: bool = False
 
     def names(self, lrc: bool) -> Names:
-        """The names of its songs, held. Raises InvalidOutput."""
+        """Reserve the names of its songs. Raises InvalidOutput."""
         request = self.request
         seed = _seed(request)
         wanted = self.place.wanted(self.words, seed or 0, lrc, inputs_of(request))
@@ -55,14 +55,14 @@ class Order:
         return names
 
     def as_asked(self, result: Result) -> Result:
-        """The result without notes about seeds that nobody asked for."""
+        """The result without notes about seeds that the user did not set."""
         if not self.drawn:
             return result
         return replace(result, notes=tuple(n for n in result.notes if n.field != "seeds"))
 
 
 def order(family: Family, request: Request, where: Place, settings: Settings) -> Order:
-    """The request with its batch as the settings have it, and with seeds where names need them.
+    """The request with the batch size of the settings, and with seeds if its names need them.
 
     Raises InvalidSource for a recording that cannot be used.
     """
@@ -86,7 +86,7 @@ def orders_for(
     settings: Settings,
     force: bool,
 ) -> tuple[Order, ...]:
-    """The order of these fields; with `track` all, one for every track there is."""
+    """The order for these fields; with `track` set to all, one for every track."""
     every = next((name for name in fields if snake(name) in _TRACK and _is_every(fields[name])), "")
     if not every:
         request = family.request(fields)
@@ -108,14 +108,14 @@ def place_of(request: Request, named: str | None, settings: Settings, force: boo
 
 
 def usual_format(kind: type[Request]) -> Format:
-    """The format of a song whose name nobody gave."""
+    """The format of a song whose name was not given."""
     known = FORMAT in kind.model_fields
     return cast("Format", stand_in(kind, FORMAT)) if known else USUAL_FORMAT
 
 
 def check_sources(family: Family, request: Request) -> None:
-    """Raise InvalidSource for a recording that is not there or cannot be opened, and
-    InvalidRequest for a region that is outside it."""
+    """Raise InvalidSource for a recording that does not exist or cannot be opened, and
+    InvalidRequest for a region outside the recording."""
     found = {
         name: [probe(path, name) for path in files] for name, files in inputs_of(request).items()
     }
@@ -124,14 +124,14 @@ def check_sources(family: Family, request: Request) -> None:
 
 
 def _songs(request: Request) -> int:
-    """How many songs it makes at most."""
+    """The largest number of songs that the request makes."""
     limit = next(p.limit for p in describe(type(request)) if p.name == "batch_size")
     count = request.songs if isinstance(request, Seeded) else 1
     return min(count, round(limit.maximum)) if limit is not None else count
 
 
 def _seed(request: Request) -> int | None:
-    """The seed of its first song, where it says one."""
+    """The seed of the request's first song, if it sets one."""
     if not isinstance(request, Seeded):
         return None
     return request.seeds[0] if request.seeds else request.seed

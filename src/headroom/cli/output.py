@@ -1,4 +1,4 @@
-"""Where songs go, asked before anything is loaded; and what is said of them afterwards."""
+"""Checks where songs go before anything is loaded, writes them, and prints the results."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _LONGEST = 40  # characters of a caption in a file's name
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request's songs go: the file somebody named, else new names in a folder.
+    """Where a request's songs go: the file the user named, else new names in a folder.
 
     force   whether an earlier file of that name is replaced
-    suffix  a word behind the name, which tells it from others of the run
+    suffix  a word after the name that distinguishes it from others of the run
     """
 
     format: Format
@@ -46,7 +46,7 @@ class Place:
     suffix: str = ""
 
     def wanted(self, words: str, seed: int, lrc: bool, inputs: Inputs = NOTHING_READ) -> Wanted:
-        """The first song's name, and what may be done for it."""
+        """The first song's name, and the conditions for reserving it."""
         ending = f"-{self.suffix}" if self.suffix else ""
         if self.named is None:
             name = f"{slug(words)}{ending}-{seed}.{container(self.format)}"
@@ -59,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A result and the file of each of its songs. `rescued`: they are not where they were to be;
+    """A result and the file of each of its songs. `rescued`: they were written to another place;
     the notes say where and why."""
 
     result: Result
@@ -68,30 +68,30 @@ class Saved:
     rescued: bool = False
 
     def has_lines(self, song: int) -> bool:
-        """Whether an LRC file lies beside it."""
+        """Whether a song has an LRC file beside it."""
         timed = self.result.timestamps
         return bool(timed) and bool(timed[song].lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """The file for latents, held; `replaces`: what has its name now."""
+    """The reserved file for latents; `replaces`: the existing file of that name."""
 
     claim: Claim
     replaces: bool
 
 
 def container(format: Format) -> Format:
-    """The format as its files end: the three kinds of wav are one."""
+    """The format's file extension: the three kinds of wav share one."""
     return "wav" if format.startswith("wav") else format
 
 
 def place(
     name: str | None, asked: Format | None, usual: Format, folder: Path, force: bool = False
 ) -> Place:
-    """Where to write, checked by writing: `name` by somebody, else below `folder`.
+    """Where to write, checked by a trial write: the user's `name`, else a new one in `folder`.
 
-    `asked` is the format somebody asked for, `usual` that of names nobody gave. Raises
+    `asked` is the requested format, `usual` the format for names that are not given. Raises
     InvalidOutput and InvalidRequest; leaves nothing behind.
     """
     if name is None:
@@ -122,7 +122,7 @@ def check_latents(name: str | None) -> Path | None:
 
 @contextmanager
 def held_latents(path: Path | None, inputs: Inputs, force: bool) -> Iterator[Latents | None]:
-    """Hold the file for latents. Raises InvalidOutput for one that is not this program's."""
+    """Reserve the file for latents. Raises InvalidOutput for one that is not this program's."""
     if path is None:
         yield None
         return
@@ -132,12 +132,12 @@ def held_latents(path: Path | None, inputs: Inputs, force: bool) -> Iterator[Lat
 
 
 def check_file(path: Path, field: str) -> None:
-    """Raise InvalidOutput where no file can be written under this name."""
+    """Raise InvalidOutput if no file can be written under this name."""
     check_folder(resolved(path, field).parent, path, field)
 
 
 def check_folder(folder: Path, asked: Path, field: str) -> None:
-    """Raise InvalidOutput where no file can be made in the folder, or the folder not be made."""
+    """Raise InvalidOutput if the folder cannot be created, or no file can be created in it."""
     try:
         steps = (folder, *folder.absolute().parents)
         there = next(step for step in steps if os.path.lexists(step))
@@ -151,7 +151,7 @@ def check_folder(folder: Path, asked: Path, field: str) -> None:
 
 
 def slug(words: str) -> str:
-    """Words as part of a file's name: lower case, hyphens, no longer than 40 letters."""
+    """Words as part of a file's name: lower case, hyphens, at most 40 characters."""
     text = re.sub(r"[\W_]+", "-", words.casefold()).strip("-")
     if len(text) > _LONGEST:
         text = text[: _LONGEST + 1].rpartition("-")[0] or text[:_LONGEST]
@@ -161,11 +161,11 @@ def slug(words: str) -> str:
 def save(
     result: Result, names: Names, format: Format, latents: Latents | None, spare: Sequence[Path]
 ) -> Saved:
-    """Write the songs under the names that are held, and the latents where wanted.
+    """Write the songs under their reserved names, and the latents if requested.
 
     What cannot be written there goes beside it under another name, else into the first of the
-    `spare` folders, else into the system's for temporary files; a note says where it is. Raises
-    InvalidOutput where nothing can be written anywhere.
+    `spare` folders, else into the system's folder for temporary files; a note says where. Raises
+    InvalidOutput if nothing can be written anywhere.
     """
     from headroom.engine.save import rescue
 
@@ -188,7 +188,7 @@ def save(
 
 
 def _save_latents(result: Result, latents: Latents, spare: Sequence[Path]) -> Note | None:
-    """Write them; a note where they are not where they were to be."""
+    """Write the latents; returns a note if they went to another place."""
     from headroom.engine.save import rescue
 
     held, content = latents.claim, _latents(result)
@@ -234,7 +234,7 @@ def _is_latents(path: Path) -> bool:
 
 
 def tell_notes(notes: Iterable[Note], known: set[str]) -> None:
-    """Say each note once, on standard error."""
+    """Print each note once, on standard error."""
     for note in notes:
         sentence = note.sentence()
         if sentence not in known:
@@ -244,8 +244,8 @@ def tell_notes(notes: Iterable[Note], known: set[str]) -> None:
 
 
 def tell_report(reports: Iterable[Report], stages: bool) -> None:
-    """What each stage took beside what was planned, unless that was said as it ended; the kernel
-    of attention, and what would be faster. On standard error."""
+    """Print to standard error what each stage took and what was planned, unless that was printed
+    when it ended; the attention kernel, and what would be faster."""
     for report in reports:
         for stage in report.stages if stages else ():
             time = f"{clock(stage.seconds)}{_planned(clock(stage.planned_seconds), stage)}"
@@ -263,14 +263,14 @@ def _planned(seconds: str, stage: StageReport) -> str:
 
 
 def tell_songs(saved: Sequence[Saved]) -> None:
-    """A line for each song, on standard output."""
+    """Print a line for each song, on standard output."""
     for one in saved:
         for path, seed, audio in zip(one.paths, one.result.seeds, one.result.audios, strict=True):
             sys.stdout.write(f"{path}  seed {seed}, {clock(audio.seconds)}\n")
 
 
 def tell_json(saved: Sequence[Saved]) -> None:
-    """One JSON object on standard output."""
+    """Print one JSON object on standard output."""
     sys.stdout.write(json.dumps(as_json(saved), indent=1, allow_nan=False) + "\n")
 
 
@@ -294,7 +294,7 @@ def as_json(saved: Sequence[Saved]) -> dict[str, object]:
 
 
 def reports(saved: Sequence[Saved]) -> list[Report]:
-    """Of every thought and every pass, in this order; results of one pass share theirs."""
+    """The reports of all planning and of all passes, in this order; one pass has one report."""
     thoughts = [one.result.thought for one in saved if one.result.thought is not None]
     return [*thoughts, *{id(one.result.report): one.result.report for one in saved}.values()]
 

@@ -1,4 +1,4 @@
-"""What the commands' parsers share: faults in one line, spellings, flags of the engine."""
+"""The base of the commands' parsers: one-line errors, spellings, and the engine's flags."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from headroom.errors import InvalidRequest, UnreadableFile, one_line
 from headroom.params.flags import is_basic, mark_basic
 from headroom.settings.declaration import maybe
 
-_LONG = 400  # characters of a flag's help that is shortened in the short help
-_MESSAGE = 600  # characters of what argparse says, with the words it says it of
+_LONG = 400  # characters above which the short help shortens a flag's help
+_MESSAGE = 600  # characters of an argparse message, including the arguments it quotes
 _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose faults are one line on standard error and exit code 2.
+    """A parser whose errors are one line on standard error and exit code 2.
 
     In two layers (`in_layers`) its `--help` lists the flags that most people need, and `--help-all`
     every flag.
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
     _brief = False
 
     def in_layers(self) -> None:
-        """Let `--help` list the flags that are marked as basic, and `--help-all` all."""
+        """Make `--help` list the flags marked as basic, and `--help-all` all flags."""
         self._brief = True
         mark_basic(self.add_argument("--help-all", action=_HelpAll, help="list every flag"))
 
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         return f"{text}\n`{self.prog} --help-all` lists {len(later)} more flags.\n"
 
     def unknown(self, word: str) -> InvalidRequest:
-        """The error for a word that none of its flags answers to, with the nearest."""
+        """The error for an argument that matches no flag, with the nearest flag."""
         flag, _, value = word.partition("=")
         actions = [action for action in self._actions if action.help != argparse.SUPPRESS]
         known = [name for action in actions for name in action.option_strings]
@@ -73,37 +73,37 @@ class Parser(argparse.ArgumentParser):
         return InvalidRequest(flag, value or word, f"the flags `{where}` lists{hint}")
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and where the flags are listed."""
+        """Print what is wrong, and where the flags are listed."""
         said = one_line(message, _MESSAGE)
         sys.stderr.write(f"error: {said}; `{self.prog} --help` lists the flags.\n")
         raise SystemExit(2)
 
 
 def _short(words: str) -> str:
-    """A flag's help with the first few of very many choices."""
+    """A flag's help, with only the first few of very many choices."""
     if len(words) < _LONG:
         return words
     return re.sub(r"\[one of: ((?:[^,\]]+, ){3})[^\]]*\]", r"[one of: \1…]", words)
 
 
 class _HelpAll(argparse.Action):
-    """Print the help with every flag, and leave."""
+    """Print the help with every flag, and exit."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
         more.update(nargs=0, default=argparse.SUPPRESS)
         super().__init__(option_strings, "help", **more)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        """Print it, and leave."""
+        """Print it, and exit."""
         if isinstance(parser, Parser):
             sys.stdout.write(parser.whole_help())
         parser.exit()
 
 
 def spelt(words: Sequence[str]) -> list[str]:
-    """Flags with hyphens, whatever they were written with; negative values tied to their flags.
+    """Normalize flags to hyphens, and join negative values to their flags.
 
-    argparse takes `-1e3`, `-inf` and `-1,2` for flags of their own.
+    argparse would take `-1e3`, `-inf` and `-1,2` for flags.
     """
     found: list[str] = []
     for word in words:
@@ -122,8 +122,8 @@ def _is_open_flag(word: str) -> bool:
 
 
 def add_engine_flags(parser: argparse.ArgumentParser, older_shown: bool = False) -> None:
-    """The flags every command has that runs a model; `older_shown`: what ACE-Step calls some of
-    them is in the help too."""
+    """Add the flags of every command that runs a model; `older_shown`: the help also lists
+    ACE-Step's names for some of them."""
     group = parser.add_argument_group(GROUP)
     for option in options():
         flag, metavar = _spelt(option.dest), option.flag.metavar
@@ -165,13 +165,13 @@ def _add_older_flags(parser: argparse.ArgumentParser, shown: bool) -> None:
 
 
 def engine_flags(args: argparse.Namespace) -> EngineOptions:
-    """Read them. Raises InvalidRequest for what can be seen to be wrong without loading torch."""
+    """Read these flags. Raises InvalidRequest for errors that can be found without torch."""
     said = {option.name: _read(option, getattr(args, option.dest)) for option in options()}
     return EngineOptions.model_validate(said)
 
 
 def _read(option: Option, text: str | bool | None) -> object:
-    """The value of an option, from its text on the command line; a switch has its value already."""
+    """The value of an option from its text on the command line; a switch already has its value."""
     if text is None or isinstance(text, bool):
         return text
     if option.name == "checkpoint_dir":
@@ -200,7 +200,7 @@ def _folder(name: str, text: str) -> Path:
 
 
 def _threads(text: str) -> int:
-    # Not more digits than Python reads, nor than the largest number has.
+    # No more digits than Python can parse, nor than the largest number has.
     number = int(text) if text.isdecimal() and len(text) <= len(str(MOST_THREADS)) else None
     if number is None or not 1 <= number <= MOST_THREADS:
         check_threads(text)

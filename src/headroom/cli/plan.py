@@ -1,7 +1,7 @@
-"""`acestep plan`: what would be where, how much it would take, and why. Runs nothing.
+"""`acestep plan`: shows where each part would be placed, what it would take, and why. Runs nothing.
 
-A released model that is not here is planned by its published sizes, so neither weights nor a card
-have to be here.
+A released model that is not installed is planned by its published sizes, so neither weights nor a
+card are needed.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from headroom.units import clock, gib
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
 LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
-LENGTH = "duration"  # the field that the lengths of `--all` are of
+LENGTH = "duration"  # the field that `--all` varies
 SIMULATED = "simulated"
 _UNIT = re.compile(r"\s*(?:g|gb|gib)$", re.IGNORECASE)
-RECORDING = ("cuda", SIMULATED)  # kinds of cards that record graphs, or stand for one
+RECORDING = ("cuda", SIMULATED)  # kinds of cards that capture graphs, or simulate one that does
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A plan and what belongs to it, or why there is none.
+    """A plan with its details, or the reason there is none.
 
     seconds, songs  what is made: the longest song, and how many
     dtype           the networks compute in
@@ -75,7 +75,7 @@ class Answer:
     advice: str | None = None
 
     def describe(self) -> str:
-        """What is planned, in a line."""
+        """What is planned, in one line."""
         many = "1 song" if self.songs == 1 else f"{self.songs} songs at once"
         said = [
             f"{task_of(self.request)}, {many} of {self.seconds:g} s",
@@ -87,7 +87,7 @@ class Answer:
 
 
 def parser(family: Family | None = None) -> Parser:
-    """The flags of `acestep plan`, those of the usual family where none is named."""
+    """The flags of `acestep plan`, for the default family if none is named."""
     tasks = (family or family_named()).requests
     made = Parser("acestep plan", USAGE, "What a song would take here, or on any card.")
     made.allow_abbrev = False
@@ -103,7 +103,7 @@ def parser(family: Family | None = None) -> Parser:
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep plan …`; the exit code: 1 where nothing fits. Raises HeadroomError."""
+    """Run `acestep plan …`; the exit code: 1 if nothing fits. Raises HeadroomError."""
     settings = load_settings()
     words = spelt(words)
     family = family_in(words)
@@ -119,7 +119,7 @@ def run(words: Sequence[str]) -> int:
     usual = {} if family.words is None else {family.words: "a song"}
     request = family.request(fields or usual)
     planned = family.plan(Wanted(flags.model, flags.checkpoint_dir, settings))
-    if args.vram is not None or args.all:  # takes the place of the card that a setting names
+    if args.vram is not None or args.all:  # overrides the card that a setting names
         settings = replace(settings, max_vram=None, memory_limit=None)
     if args.all:
         return _table(request, planned, args.vram, flags, settings, args.json)
@@ -148,7 +148,7 @@ def answered(
     flags: EngineOptions,
     settings: Settings,
 ) -> Answer:
-    """The plan of a request on a machine, inside the limits in force there."""
+    """The plan for a request on a machine, inside the limits in force there."""
     said = flags.choices_in(settings)
     own_size = language_size(flags.family, said.lm, settings, flags.checkpoint_dir)
     said = replace(said, lm_size=own_size)
@@ -186,10 +186,10 @@ def answered(
 
 
 def _machine(vram: str | None, flags: EngineOptions, settings: Settings) -> Machine:
-    """The machine that is planned for.
+    """The machine to plan for.
 
-    A size makes it a card that nobody has, of the kind of device that was named. Raises
-    InvalidRequest for a size of what has no memory of its own.
+    A size makes it a simulated card, of the kind of device that was named. Raises InvalidRequest
+    for a size with a device that has no memory of its own.
     """
     kind, _, _ = flags.device.partition(":")
     if vram is not None:
@@ -214,7 +214,7 @@ def _card(gigabytes: float, kind: str, field: str, asked: object) -> Machine:
 
 
 def gibibytes(text: str, field: str) -> float:
-    """A size somebody wrote. Raises InvalidRequest."""
+    """Parse a size. Raises InvalidRequest."""
     try:
         size = float(_UNIT.sub("", text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""`acestep generate --play`: songs played by a player that is installed."""
+"""`acestep generate --play`: plays songs with an installed player."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headroom.errors import InvalidRequest
 
-# Players that end with the song, and show nothing; %s is the file.
+# Players that exit after the song and show nothing; %s is the file.
 _PLAYERS: tuple[tuple[str, ...], ...] = (
     ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error", "%s"),
     ("mpv", "--no-video", "--really-quiet", "%s"),
@@ -26,13 +26,13 @@ _PLAYERS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """A program that plays a file and ends. No command: what Windows opens such files with."""
+    """A program that plays a file and exits. No command: Windows' default program for the file."""
 
     command: tuple[str, ...]
 
     def play(self, songs: Sequence[Path]) -> None:
-        """Play the songs one after another; Ctrl-C ends it. What fails is said on standard error,
-        for the songs are written."""
+        """Play the songs one after another; Ctrl-C ends it. Failures are only printed on standard
+        error, since the songs are already written."""
         for song in songs:
             if sys.platform == "win32" and not self.command:
                 os.startfile(song)
@@ -50,9 +50,9 @@ class Player:
 
 
 def find_player() -> Player:
-    """The first player that is installed; on Windows else the program that opens such files.
+    """The first installed player; on Windows, failing that, the default program for such files.
 
-    Raises InvalidRequest where there is none.
+    Raises InvalidRequest if there is none.
     """
     for command in _PLAYERS:
         program = shutil.which(command[0])

@@ -1,6 +1,6 @@
-"""`acestep profile`, and `profile_inference.py` under its old name: where time and memory go.
+"""`acestep profile`, formerly `profile_inference.py`: measures where time and memory go.
 
-What is wrong is said before anything is loaded or run.
+Invalid options are reported before anything is loaded or run.
 """
 
 from __future__ import annotations
@@ -47,35 +47,35 @@ from headroom.weights.catalog import USUAL_DIT, USUAL_LM, checkpoint_dirs, insta
 USAGE = "acestep profile [--mode MODE] [FLAGS] | acestep profile compare A.json B.json"
 COMPARE = "compare"
 _SAID = "<|audio_code_N|> one after another, or numbers with commas"
-_OWN = ("audio_codes",)  # fields that have a flag of their own here
+_OWN = ("audio_codes",)  # fields with a separate flag here
 
 _SAMPLING = frozenset(
     {"lm_temperature", "lm_top_k", "lm_top_p", "seed", "use_constrained_decoding"}
 )
 _SHEET = frozenset({"bpm", "keyscale", "timesignature", "duration", "vocal_language"})
-# Fields of a request that act in a mode; profile and benchmark take all of them.
+# Fields of a request that have an effect in a mode; profile and benchmark take all of them.
 FIELDS: dict[Mode, frozenset[str]] = {
     "understand": _SAMPLING | {"source_audio"},
     "create_sample": _SAMPLING | {"instrumental", "vocal_language"},
     "format_sample": _SAMPLING | _SHEET | {"caption", "lyrics"},
     "tier-test": frozenset({"caption", "lyrics", "inference_steps", "duration", "thinking"}),
 }
-# Fields that the help and the guides show beside those that act in a mode of their own.
+# Further fields that the help and the guides show.
 SHOWN = (
     "batch_size", "guidance_scale", "thinking", "use_cot_metas", "use_cot_caption",
     "use_cot_language", "use_constrained_decoding", "lm_cfg_scale", "reference_audio",
 )  # fmt: skip
-# Flags of the engine that the short help leaves out.
+# Flags of the engine that the short help omits.
 _RARE = ("family", "dtype", "compile", "init_lm", "enable_gpu_management", "gpu_idle_timeout",
          "threads", "policy")  # fmt: skip
 _TEXTS: tuple[Mode, ...] = ("understand", "create_sample", "format_sample")
 _MATRIX: tuple[Mode, ...] = ("profile", "benchmark")
-# Flags of the engine whose part a tier plays in a tier test.
+# Flags of the engine that the tier decides in a tier test.
 _OF_TIER = (
     "policy", "offload", "offload_dit", "quantization", "init_lm", "lm_model", "lm_backend",
     "enable_gpu_management", "gpu_idle_timeout",
 )  # fmt: skip
-# Other flags, and the modes they act in; those that are not here act in all.
+# Other flags, and the modes they have an effect in; flags not listed have one in all modes.
 FLAGS: dict[str, tuple[Mode, ...]] = {
     "no_warmup": (*_MATRIX, *_TEXTS),
     "detailed": ("profile",),
@@ -96,7 +96,7 @@ FLAGS: dict[str, tuple[Mode, ...]] = {
 _USUAL = family_named()
 EXAMPLE = "" if _USUAL.examples is None else _USUAL.examples.usual
 _EXAMPLE = "default: as the example says"
-# Defaults that are others here than elsewhere, or that stand for a rule, as --help shows them.
+# Defaults that differ from those of other commands, or stand for a rule, as --help shows them.
 DEFAULTS = {
     "device": "default: auto",
     "dtype": "default: auto",
@@ -128,7 +128,7 @@ DEFAULTS = {
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep profile …`; the exit code: 1 where not everything could be made.
+    """Run `acestep profile …`; the exit code: 1 if not everything could be made.
 
     Raises HeadroomError.
     """
@@ -139,7 +139,7 @@ def run(words: Sequence[str]) -> int:
     from headroom.profiler.face import Face
     from headroom.profiler.main import run as measure
 
-    # The processes of a tier test are ended by Ctrl-C itself.
+    # Ctrl-C ends the processes of a tier test directly.
     ends = nullcontext(never) if options.mode == "tier-test" else stoppable()
     with ends as stop, shown(False, not settings.no_progress) as tell:
         outcome = measure(options, Face(tell, stop))
@@ -149,7 +149,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _compared(words: Sequence[str]) -> int:
-    """`acestep profile compare A.json B.json`."""
+    """Run `acestep profile compare A.json B.json`."""
     from headroom.profiler.compare import compared, read
 
     parser = Parser(f"acestep profile {COMPARE}", allow_abbrev=False)
@@ -160,7 +160,7 @@ def _compared(words: Sequence[str]) -> int:
 
 
 def parsed(words: Sequence[str], settings: Settings) -> Options:
-    """What the flags say. Raises InvalidRequest for what contradicts itself or cannot be."""
+    """The options from the flags. Raises InvalidRequest for contradictions and invalid values."""
     words = spelt(words)
     family = family_in(words)
     params = _params(family)
@@ -201,7 +201,7 @@ def parsed(words: Sequence[str], settings: Settings) -> Options:
     )
     if mode == "understand" and codes is not None and source is not None:
         raise InvalidRequest("audio_codes", codes, "codes or a recording, not both")
-    # What is wrong with it, and an example that is not there.
+    # Raises for an invalid request, and for an example that does not exist.
     check_sources(family, options.request())
     return options
 
@@ -214,7 +214,7 @@ def _usual_example(family: Family) -> str | None:
 
 
 def whole_parser(family: Family | None = None) -> Parser:
-    """All flags of `acestep profile`, those of the usual family where none is said."""
+    """All flags of `acestep profile`, for the default family unless one is given."""
     family = family or family_named()
     return _explained(_parser(_params(family), family))
 
@@ -277,12 +277,12 @@ def _explained(parser: Parser) -> Parser:
 
 
 def _without_default(text: str) -> str:
-    """A flag's help without what it says of a default, which is another here."""
+    """A flag's help without its default, which differs in this command."""
     return re.sub(r"\s*\((?:default|left open): [^()]*(?:\([^()]*\)[^()]*)*\)", "", text)
 
 
 def _opening(flags: EngineOptions, settings: Settings, mode: Mode, family: Family) -> Opening:
-    """How engines are opened. A tier test leaves the language model to the tier."""
+    """How to open engines. A tier test leaves the language model to the tier."""
     check_model(flags.model, flags.checkpoint_dir, settings, family)
     made = opening(flags, settings)
     if family.folders is None:
@@ -311,7 +311,7 @@ def _mode(word: str, family: Family) -> Mode:
 def _acting(
     said: Mapping[str, object], mode: Mode, args: argparse.Namespace, family: Family
 ) -> tuple[dict[str, object], tuple[str, ...]]:
-    """What of the request acts in this mode, and a sentence for every flag that does not."""
+    """The fields with an effect in this mode, and a sentence for every flag without one."""
     notes = [
         _only(name, modes)
         for name, modes in FLAGS.items()
@@ -338,14 +338,14 @@ def _only(name: str, modes: Sequence[Mode]) -> str:
 
 
 def _thinks(said: Mapping[str, object], family: Family) -> bool:
-    """Whether a language model was asked for."""
+    """Whether a language model was requested."""
     return any(
         field_of(name, family) == "thinking" and value is True for name, value in said.items()
     )
 
 
 def _tier_seconds(args: argparse.Namespace, said: dict[str, object], family: Family) -> str | None:
-    """The length of the songs of a tier test: its own flag, else the request's, taken out."""
+    """The song length of a tier test: its own flag, else the request's, removed from there."""
     spelling = next((name for name in said if field_of(name, family) == "duration"), None)
     length = None if spelling is None else str(said.pop(spelling))
     text: str | None = args.tier_duration
@@ -353,7 +353,7 @@ def _tier_seconds(args: argparse.Namespace, said: dict[str, object], family: Fam
 
 
 def _recording(said: dict[str, object], family: Family) -> Path | None:
-    """The recording to be understood, taken out of what was said. Raises InvalidSource."""
+    """The recording to understand, removed from the given values. Raises InvalidSource."""
     spelt = next((name for name in said if field_of(name, family) == "source_audio"), None)
     if spelt is None:
         return None
@@ -367,7 +367,7 @@ def _path(field: str, text: str | None) -> Path | None:
 
 
 def _codes(text: str | None, family: Family) -> str | None:
-    """Audio codes, or those of the file behind an @. Raises InvalidRequest."""
+    """Audio codes, or those of the file named after an @. Raises InvalidRequest."""
     if text is None:
         return None
     codes = text_of("audio_codes", text)

@@ -1,7 +1,7 @@
-"""What is going on, told on standard error: a bar on a terminal, else a line a stage and a
-line every ten seconds.
+"""Shows progress on standard error: a bar on a terminal, otherwise lines.
 
-Everything shown comes from events. Nothing is shown where nobody wants it.
+There is one line for each stage, and one after every ten seconds without output. Everything shown
+comes from events. Nothing is shown unless it was requested.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 
-EVERY = 10.0  # seconds without a word, after which a line says how far it is
+EVERY = 10.0  # seconds without output, after which a line shows the progress
 LOOK = 1.0
 LEFT = "about {} left"
 
 
 def has_bars(bars: bool) -> bool:
-    """Whether bars are shown, where they are wanted."""
+    """Whether bars are shown, if progress is requested."""
     return bars and sys.stderr.isatty()
 
 
 @contextmanager
 def shown(quiet: bool, bars: bool = True) -> Iterator[Tell]:
-    """The listener to give the engine. `bars` false: lines, also on a terminal."""
+    """The listener to pass to the engine. `bars` false: lines, even on a terminal."""
     if quiet:
         yield tell_nobody
     elif has_bars(bars):
@@ -56,8 +56,8 @@ def shown(quiet: bool, bars: bool = True) -> Iterator[Tell]:
 
 
 class Lines:
-    """A line for each stage that ended and for each that is tried again; and one whenever nothing
-    was said for ten seconds, with how far the stage at work is."""
+    """A line for each stage that ended and for each that is tried again; and one after every ten
+    seconds without output, with the progress of the current stage."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -87,7 +87,7 @@ class Lines:
             self._remind()
 
     def remind(self) -> None:
-        """Say how far it is, where nothing was said for long."""
+        """Print the progress, if nothing was printed for long."""
         with self._lock:
             self._remind()
 
@@ -99,7 +99,7 @@ class Lines:
             )
 
     def _left(self) -> str:
-        """What is left at the pace since the first unit was done."""
+        """The remaining time, at the pace since the first unit was done."""
         if self._at is None or self._first is None or self._at.done <= self._first.done:
             return ""
         pace = (self._now() - self._first_at) / (self._at.done - self._first.done)
@@ -113,7 +113,7 @@ class Lines:
 
 @contextmanager
 def _lines() -> Iterator[Tell]:
-    """The lines, with a thread that looks whether one is due: a stage may be silent for long."""
+    """The lines, with a thread that checks whether one is due: a stage may be silent for long."""
     lines, over = Lines(), threading.Event()
 
     def watch() -> None:
@@ -136,15 +136,15 @@ def _ended(event: StageDone) -> str:
 
 
 def memory(planned: int, measured: int, counted: bool) -> str:
-    """What a stage took beside what was planned; of a host, where the process as a whole is all
-    that can be measured, what was planned."""
+    """The measured and planned memory of a stage; on a host, where only the whole process can be
+    measured, the planned memory."""
     if planned and not counted:
         return f"{gib(planned)} planned"
     return f"{gib(measured)} ({gib(planned)} planned)" if planned else gib(measured)
 
 
 class Bar:
-    """One bar, for the stage at work."""
+    """One bar, for the current stage."""
 
     def __init__(self, progress: Bars) -> None:
         self._progress = progress
@@ -172,7 +172,7 @@ def _bars() -> Iterator[Bars]:
     from rich.text import Text
 
     class Times(ProgressColumn):
-        """How long it has taken, and how long it will still take, each by its name."""
+        """The elapsed and the remaining time, each with its label."""
 
         def render(self, task: Task) -> Text:
             return Text(times(task.elapsed, task.time_remaining))
@@ -189,14 +189,14 @@ def _bars() -> Iterator[Bars]:
 
 
 def times(elapsed: float | None, remaining: float | None) -> str:
-    """`after 12 s`, and `about 30 s left` where that is known."""
+    """`after 12 s`, and `about 30 s left` if that is known."""
     so_far = f"after {clock(elapsed or 0.0)}"
     return so_far if remaining is None else f"{so_far}, {LEFT.format(clock(remaining))}"
 
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """The question to give the engine: has Ctrl-C been pressed? Pressed again, it stops hard."""
+    """The stop function for the engine: whether Ctrl-C was pressed. A second one aborts at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set  # signals come to the main thread only

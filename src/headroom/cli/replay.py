@@ -1,4 +1,4 @@
-"""`acestep generate --replay FILE`: a song made again, as its tags or its sidecar say."""
+"""`acestep generate --replay FILE`: reproduces a song from its tags or its sidecar."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SIDECAR = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A song to make again: how it was made, its name, and where the new one goes."""
+    """A song to reproduce: how it was made, its name, and where the new one goes."""
 
     provenance: Provenance
     name: str
@@ -33,7 +33,7 @@ class Again:
 
 
 def check_alone(fields: Mapping[str, object], flags: EngineOptions, requests: str | None) -> None:
-    """Raise InvalidRequest for a flag that says what the recording says already."""
+    """Raise InvalidRequest for a flag that sets what the recorded song already fixes."""
     said: dict[str, object] = dict(fields)
     if requests is not None:
         said["requests"] = requests
@@ -62,7 +62,7 @@ def find(path: Path, output: str | None, folder: Path, force: bool = False) -> A
 
 
 def again(song: Again, flags: EngineOptions, tell: Tell, stop: Stop, timed: bool) -> Result:
-    """Make it. Raises what `headroom.engine.replay` raises."""
+    """Reproduce the song. Raises what `headroom.engine.replay` raises."""
     from headroom.engine.replay import replay
 
     result = replay(song.provenance, flags.device, flags.checkpoint_dir, tell, stop, timed)
@@ -72,19 +72,19 @@ def again(song: Again, flags: EngineOptions, tell: Tell, stop: Stop, timed: bool
 
 
 def _usual(provenance: Provenance) -> Format:
-    """The format of a song whose name nobody gave."""
+    """The format of a song whose name was not given."""
     return usual_format(family_named(provenance.family).usual_request)
 
 
 def _recorded(provenance: Provenance) -> Format | None:
-    """The format the song's request asked for; None where it left that to the name."""
+    """The format the song's request set; None where it left that to the name."""
     values = {asked.values.get("audio_format") for asked in provenance.requests}
     value = values.pop() if len(values) == 1 else None
     return cast("Format", value) if value in get_args(Format) else None
 
 
 def _format_of_original(path: Path) -> Format | None:
-    """By the name of the song, or of the song a sidecar lies beside."""
+    """The format by the name of the song, or of the song that a sidecar belongs to."""
     beside = [path.with_suffix(f".{format}") for format in FORMATS]
     for song in beside if path.suffix.lower() == _SIDECAR else [path]:
         if paths.is_file(song):

@@ -1,4 +1,4 @@
-"""`acestep settings`: every setting, its value, and where the value came from."""
+"""`acestep settings`: prints every setting, its value, and where the value came from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parser() -> Parser:
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep settings [--json]`; the exit code. Raises InvalidRequest for a bad value."""
+    """Run `acestep settings [--json]`; the exit code. Raises InvalidRequest for a bad value."""
     args = parser().parse_args(words)
     settings = load()
     rows = settings.rows()

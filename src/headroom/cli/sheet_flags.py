@@ -1,5 +1,6 @@
-"""Flags of `compose`, `understand` and `score`: fields of a request, under the names, limits and
-choices that `generate` has. What is wrong with their values is said here, before any work.
+"""Flags of `compose`, `understand` and `score`, and the checks of their values before any work.
+
+The flags are fields of a request, with the same names, limits and choices as in `generate`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SAMPLING = (
     "lm_temperature", "lm_top_k", "lm_top_p", "lm_repetition_penalty", "use_constrained_decoding",
     "seed",
 )  # fmt: skip
-# Fields of a request that a song sheet holds -> their names there.
+# Fields of a request that are also in a song sheet -> their names there.
 GIVEN: Mapping[str, str] = {
     "bpm": "bpm",
     "keyscale": "keyscale",
@@ -44,10 +45,10 @@ _READ = "a recording, or audio codes"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a command line asks for.
+    """The content of a command line.
 
     heard  the recording whose codes are the wish's text
-    idle   fields that were given and do nothing in this command
+    idle   fields that were given but have no effect in this command
     """
 
     wish: SheetWish
@@ -63,10 +64,10 @@ class Command:
     """One of the three commands.
 
     fields     of a request that it shows
-    left_open  who decides those that nobody gave
-    calm       whether it draws as understanding does
-    hidden     fields that are taken and not shown
-    idle       whether nothing is drawn here, so that how is answered with a note
+    left_open  what decides the fields that are not given
+    calm       whether the default temperature is the family's low one, as for understanding
+    hidden     fields that are accepted but not shown
+    idle       whether nothing is sampled here, so that sampling flags lead to a note
     """
 
     name: str
@@ -119,13 +120,13 @@ def parser(command: Command) -> Parser:
 
 
 def params(command: Command, names: Sequence[str] | None = None) -> tuple[Param, ...]:
-    """Its fields (or those that are named), described as they act in it."""
+    """The command's fields (or the named ones), described by their effect in it."""
     found = {param.name: param for param in union(family_named().requests.values())}
     return tuple(_here(found[n], command) for n in (command.fields if names is None else names))
 
 
 def asked(command: Command, words: Sequence[str]) -> Asked:
-    """What a command line asks for; `parser` reads it.
+    """The content of a command line, read by `parser`.
 
     Raises InvalidRequest, InvalidSource and UnreadableFile.
     """
@@ -143,7 +144,7 @@ def asked(command: Command, words: Sequence[str]) -> Asked:
         raise InvalidRequest("caption", texts, "one caption, not two")
     elif texts:
         said["caption"] = texts
-    # Its fields by the names that song sheets have them under.
+    # Its fields by their names in song sheets.
     request: Any = validate(family_named().usual_request, said)
     told = request.model_fields_set
     _check_limits(request, told, command)
@@ -174,7 +175,7 @@ def asked(command: Command, words: Sequence[str]) -> Asked:
 
 
 def _here(param: Param, command: Command) -> Param:
-    """A field of a request as it acts in a command."""
+    """A field of a request, described by its effect in a command."""
     knob = param.knob
     if param.name in (*SAMPLING, "lm_seed"):
         knob = replace(knob, group=_LANGUAGE_MODEL)
@@ -193,7 +194,7 @@ def _here(param: Param, command: Command) -> Param:
 
 
 def _by_field(said: Mapping[str, object]) -> dict[str, object]:
-    """What was said, by the names of fields. Raises InvalidRequest for two values of one."""
+    """The given values by field name. Raises InvalidRequest for two values of one field."""
     names = {
         old: name
         for model in family_named().requests.values()
@@ -209,7 +210,7 @@ def _by_field(said: Mapping[str, object]) -> dict[str, object]:
 
 
 def _source(texts: str, said: dict[str, object]) -> tuple[Path | None, str]:
-    """The recording that is to be heard, or codes; taken out of what was said."""
+    """The recording to hear, or codes; removed from the given values."""
     named = [(name, str(said.pop(name))) for name in _SOURCES if name in said]
     if texts:
         is_codes = texts.startswith("@") or bool(_read(texts))
@@ -247,8 +248,8 @@ def _read(text: str) -> list[int]:
 
 
 def _check_limits(request: Request, told: set[str], command: Command) -> None:
-    """Raise InvalidRequest for a number beyond its limits, where it is not brought inside later:
-    how tokens are drawn, and whatever is scored."""
+    """Raise InvalidRequest for a number beyond its limits if it is not clamped later: sampling
+    options, and everything that is scored."""
     for param in params(command):
         strict = command is SCORE or param.name in SAMPLING
         if strict and param.name in told:
@@ -258,13 +259,13 @@ def _check_limits(request: Request, told: set[str], command: Command) -> None:
 
 
 def _is_told(request: Request, name: str) -> bool:
-    """Whether a value was given, and not one that leaves the choice open."""
+    """Whether a value was given that does not leave the choice open."""
     open_ = (None, type(request).model_fields[name].default)
     return name in request.model_fields_set and getattr(request, name) not in open_
 
 
 def _sampling(request: Any, told: set[str]) -> dict[str, Any]:
-    """How tokens are drawn, by the names of a wish; what nobody said is left to the model."""
+    """The sampling options by their names in a wish; those not given are left to the model."""
     names = {"temperature": "lm_temperature", "top_k": "lm_top_k", "top_p": "lm_top_p",
              "penalty": "lm_repetition_penalty"}  # fmt: skip
     found: dict[str, Any] = {ours: getattr(request, n) for ours, n in names.items() if n in told}

@@ -1,4 +1,4 @@
-"""`acestep compose`, `understand` and `score`: the language model alone; its answer is printed."""
+"""`acestep compose`, `understand` and `score`: run only the language model and print its answer."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ NO_LYRICS = "(no lyrics)"
 
 
 def compose(words: Sequence[str]) -> int:
-    """`acestep compose …`: a song out of a line; with --lyrics, both said better."""
+    """`acestep compose …`: a song sheet from one line; with --lyrics, both rewritten."""
     return _sheet(COMPOSE, words)
 
 
 def understand(words: Sequence[str]) -> int:
-    """`acestep understand …`: what a recording, or audio codes, are."""
+    """`acestep understand …`: a description of a recording or of audio codes."""
     return _sheet(UNDERSTAND, words)
 
 
 def score(words: Sequence[str]) -> int:
-    """`acestep score …`: how well a recording, or codes, fit what they should be."""
+    """`acestep score …`: how well a recording, or codes, fit their description."""
     asked = sheet_flags.asked(SCORE, words)
 
     def work(engine: Engine, wish: SheetWish, tell: Tell, stop: Stop) -> Score:
@@ -78,8 +78,8 @@ def _as_json(notes: Iterable[Note]) -> list[dict[str, object]]:
 
 
 def _worked(asked: Asked, work: Work[R], known: set[str]) -> R:
-    """Open an engine, hear the recording where one is named, and do it. Notes that were said are
-    in `known`."""
+    """Open an engine, hear the recording if one is named, and do the work. `known` holds the notes
+    that were already printed."""
     settings = load_settings()
     if not asked.quiet:
         sys.stderr.writelines(f"{name}: not used: nothing is drawn here.\n" for name in asked.idle)

@@ -1,4 +1,4 @@
-"""`acestep wizard`: a few questions, and the command line that they come to.
+"""`acestep wizard`: asks a few questions and builds a command line from the answers.
 
 Questions go to standard error and the command to standard output; answers may come from a pipe.
 """
@@ -29,7 +29,7 @@ def parser() -> Parser:
 
 
 def run(words: Sequence[str]) -> int:
-    """`acestep wizard`; the exit code. Raises Cancelled where the answers end before the first."""
+    """Run `acestep wizard`; returns the exit code. Raises Cancelled if there is no answer."""
     parser().parse_args(words)
     said: dict[str, object] = {}
     ended = not all(_ask(said, question, read) for question, read in QUESTIONS)
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def words_of(said: Said) -> list[str]:
-    """The words behind `acestep generate` that make the request; the caption comes first."""
+    """The arguments of `acestep generate` that make the request; the caption comes first."""
     request = validate(_REQUEST, said)
     flags = [word for word in argv_of(request) if not word.startswith((f"--{TASK}=", "--caption="))]
     caption = str(request.model_dump()["caption"])
@@ -56,7 +56,7 @@ def words_of(said: Said) -> list[str]:
 
 
 def line_of(words: Sequence[str]) -> str:
-    """The words as a line that a shell of this system reads."""
+    """The arguments as a command line for this system's shell."""
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
@@ -87,7 +87,7 @@ QUESTIONS: tuple[tuple[str, Callable[[str], Said]], ...] = (
 
 
 def _ask(said: dict[str, object], question: str, read: Callable[[str], Said]) -> bool:
-    """Ask until the answer is one that a request takes; False where there are no more answers."""
+    """Ask until the answer is valid for a request; False if there are no more answers."""
     while True:
         answer = _answer(question)
         if answer is None:
@@ -103,7 +103,7 @@ def _ask(said: dict[str, object], question: str, read: Callable[[str], Said]) ->
 
 
 def _answer(question: str) -> str | None:
-    """A line of an answer; None where there are no more."""
+    """One line of an answer; None if there are no more."""
     sys.stderr.write(question)
     sys.stderr.flush()
     line = sys.stdin.readline()

@@ -16,11 +16,11 @@ SOURCES = ("auto", "huggingface", "modelscope")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One variable: its name, the names it replaces, what it holds and how it is read.
+    """One variable: its name, the names it replaces, its meaning and how it is read.
 
     `read` makes the value and raises ValueError for a text that is not `allowed`; `usual` is the
-    default in words. A `secret` is never shown. What is `elsewhere` names a place, a host, or what
-    opens one: the `.env` of another user does not set it.
+    default in words. A `secret` is never shown. A setting that is `elsewhere` names a place or a
+    host, or gives access to one: the `.env` of another user cannot set it.
     """
 
     name: str

@@ -61,7 +61,7 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None)
 def _find(setting: Setting, places: Mapping[str, Mapping[str, str]]) -> tuple[str, str, str] | None:
     for place, values in places.items():
         for spelt in (setting.name, *setting.replaces):
-            # Only the part before the value is kept: the rest may not be ours to show.
+            # A line break before the value is not stripped: what follows may not be ours to show.
             text = values.get(spelt, "").rstrip().lstrip(" \t")
             if text:
                 return place, spelt, text
