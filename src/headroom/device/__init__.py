@@ -1,6 +1,7 @@
-"""The seam to accelerators: all that touches one directly stands in this folder.
+"""The interface to accelerators: all code that is specific to a kind of device.
 
-`open_device` gives a `Device`; nothing else in the program asks torch.cuda, torch.mps or torch.xpu.
+`open_device` returns a `Device`; no other part of the program calls torch.cuda, torch.mps or
+torch.xpu.
 """
 
 from headroom.device.base import Device, Event, Graph, Kind, Stream

@@ -1,4 +1,4 @@
-"""What the program asks of a device, whatever it is."""
+"""The interface `Device`, which every kind of device implements, with its streams and events."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Event(Protocol):
     """A point in a stream's work."""
 
     def record(self, stream: Stream) -> None:
-        """Mark the end of all that was given to `stream` up to now."""
+        """Mark the end of all work submitted to `stream` so far."""
 
     def wait(self, stream: Stream) -> None:
-        """Make `stream` wait for the mark; the host goes on."""
+        """Make `stream` wait for the mark; the host continues."""
 
     def synchronize(self) -> None:
         """Make the host wait for the mark."""
@@ -32,95 +32,95 @@ class Stream(Protocol):
         """A block whose work goes into this queue."""
 
     def synchronize(self) -> None:
-        """Make the host wait for all of its work."""
+        """Make the host wait for all work of this stream."""
 
 
 class Graph(Protocol):
-    """Work that was recorded once and can be repeated without the host issuing each kernel."""
+    """Recorded work that can be replayed without the host launching each kernel."""
 
     def replay(self) -> None:
-        """Do it again, on the tensors it was recorded with."""
+        """Run the work again, on the tensors with which it was recorded."""
 
 
 class Device(Protocol):
-    """One device. Bytes are those of this process unless said otherwise."""
+    """One device. Byte counts are those of this process unless stated otherwise."""
 
     @property
     def kind(self) -> Kind:
-        """Its kind."""
+        """The kind of device."""
 
     @property
     def name(self) -> str:
-        """As its maker names it."""
+        """The name given by its manufacturer."""
 
     @property
     def torch(self) -> torch.device:
-        """As torch names it."""
+        """The corresponding torch device."""
 
     def features(self) -> frozenset[str]:
-        """What it computes well: bfloat16, float16, fp8, flash; a CPU's vector extensions."""
+        """What is fast on it: bfloat16, float16, fp8, flash; a CPU's vector extensions."""
 
     def inside(self) -> AbstractContextManager[object]:
-        """A block that works with the device: makes tensors on it, brings tensors to it.
+        """A context for working with the device: creating tensors on it and moving tensors to it.
 
-        Leaving it may be done again, and before it was entered.
+        It may be exited more than once, and before it was entered.
         """
 
     def synchronize(self) -> None:
-        """Make the host wait for all work of the device."""
+        """Make the host wait for all work on the device."""
 
     def total_memory(self) -> int:
         """Bytes of its memory."""
 
     def free_memory(self) -> int:
-        """Bytes nobody uses, counting what torch holds in reserve for this process as free."""
+        """Unused bytes; memory that torch holds in reserve for this process counts as free."""
 
     def memory_allocated(self) -> int:
-        """Bytes of live tensors (of the whole process, where the host computes)."""
+        """Bytes of live tensors (of the whole process if the host computes)."""
 
     def memory_reserved(self) -> int:
-        """Bytes held, live or kept for later tensors."""
+        """Bytes held for live tensors or in reserve for later ones."""
 
     def max_memory_allocated(self) -> int:
         """The largest `memory_allocated` since `reset_peak`."""
 
     def reset_peak(self) -> None:
-        """Begin a new measurement of the peak."""
+        """Start a new measurement of the peak."""
 
     def release(self) -> None:
-        """Give reserved memory that no tensor uses back to the system."""
+        """Return reserved memory that no tensor uses to the system."""
 
     def set_cap(self, limit: int | None) -> None:
-        """Refuse allocations beyond `limit` bytes, where the device can; None lifts it."""
+        """Refuse allocations beyond `limit` bytes, if the device can; None removes the limit."""
 
     @property
     def cap(self) -> int | None:
         """The limit in force."""
 
     def stream(self) -> Stream:
-        """A queue of its own; the only one, where there is no other."""
+        """A new stream, or the only one if the device has just one."""
 
     def current_stream(self) -> Stream:
-        """The queue that work goes into now."""
+        """The stream that currently receives work."""
 
     def event(self) -> Event:
-        """A mark to set in a queue."""
+        """A new event, to record in a stream."""
 
     def pin(self, tensor: Tensor) -> Tensor:
-        """The tensor in host memory the device copies from fastest; itself where that is none."""
+        """The tensor in page-locked host memory, which copies fastest; itself if there is none."""
 
     def buffer(self, size: int) -> Tensor | None:
-        """Bytes [size] of page-locked host memory, exactly as many; None where that cannot be had
-        or brings nothing."""
+        """A tensor of exactly `size` bytes of page-locked host memory; None if that is not
+        available or has no benefit."""
 
     def rounded(self, size: int) -> int:
-        """What `memory_allocated` grows by for a tensor of so many bytes."""
+        """How much `memory_allocated` grows for a tensor of `size` bytes."""
 
     def attention(self, dtype: str) -> str:
-        """The kernel that attention without a mask runs in, in a type such as bfloat16."""
+        """The kernel used for attention without a mask, in a type such as bfloat16."""
 
     def can_capture(self) -> bool:
-        """Whether `capture` records; where not, replaying does the work again by calling it."""
+        """Whether `capture` records a graph; if not, replaying calls the work again."""
 
     def capture(self, work: Callable[[], None]) -> Graph:
-        """Record `work`, which must use fixed tensors only and ask the host nothing."""
+        """Record `work`, which must only use fixed tensors and never wait for a value."""

@@ -1,4 +1,4 @@
-"""CUDA (and ROCm, which answers to the same names): streams, events, pinned memory, graphs."""
+"""CUDA devices, and ROCm under the same names: streams, events, pinned memory, graphs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from headroom.device.base import Event, Graph, Kind, Stream
 from headroom.units import MIB
 
-BLOCK = 512  # bytes torch's allocator rounds up to
-SPILLING = 64 * MIB  # of free memory, from where on a driver may begin to spill
-WARM_UP = 3  # calls before a capture, so that libraries have chosen their kernels
+BLOCK = 512  # bytes; torch's allocator rounds up to multiples of it
+SPILLING = 64 * MIB  # free memory below which a driver may start to spill
+WARM_UP = 3  # calls before a capture, so that libraries can choose their kernels
 
 
 class CudaStream:
@@ -24,11 +24,11 @@ class CudaStream:
         self.raw = stream
 
     def use(self) -> AbstractContextManager[None]:
-        """A block whose kernels go into this stream."""
+        """A context whose kernels go into this stream."""
         return _inside(self.raw)
 
     def synchronize(self) -> None:
-        """Make the host wait for all of its work."""
+        """Make the host wait for all work of this stream."""
         self.raw.synchronize()
 
 
@@ -39,11 +39,11 @@ class CudaEvent:
         self.raw = torch.cuda.Event()
 
     def record(self, stream: Stream) -> None:
-        """Mark the end of what `stream` was given."""
+        """Mark the end of the work submitted to `stream`."""
         self.raw.record(_raw(stream))
 
     def wait(self, stream: Stream) -> None:
-        """Make `stream` wait; the host goes on."""
+        """Make `stream` wait; the host continues."""
         _raw(stream).wait_event(self.raw)
 
     def synchronize(self) -> None:
@@ -52,10 +52,10 @@ class CudaEvent:
 
 
 class CudaDevice:
-    """One card. `memory_allocated` counts what torch's allocator gave out, in bytes.
+    """One card. `memory_allocated` counts the bytes allocated by torch's allocator.
 
-    spills  the driver puts what does not fit into host memory, where it is used at a crawl; so
-            what is beyond the free memory is refused instead
+    spills  whether the driver moves what does not fit to host memory, where access is extremely
+            slow; allocations beyond the free memory are then refused
     """
 
     kind: Kind = "cuda"
@@ -89,7 +89,7 @@ class CudaDevice:
         return int(torch.cuda.get_device_properties(self.torch).total_memory)
 
     def free_memory(self) -> int:
-        """Bytes the driver reports free, and those in torch's reserve that no tensor uses."""
+        """Bytes that the driver reports as free, plus unused bytes in torch's reserve."""
         free, _ = torch.cuda.mem_get_info(self.torch)
         return int(free) + self.memory_reserved() - self.memory_allocated()
 
@@ -98,15 +98,15 @@ class CudaDevice:
         return int(torch.cuda.memory_allocated(self.torch))
 
     def memory_reserved(self) -> int:
-        """Bytes torch holds of the card."""
+        """Bytes of the card that torch has reserved."""
         return int(torch.cuda.memory_reserved(self.torch))
 
     def max_memory_allocated(self) -> int:
-        """The largest number of bytes of live tensors since `reset_peak`."""
+        """The most bytes of live tensors since `reset_peak`."""
         return int(torch.cuda.max_memory_allocated(self.torch))
 
     def reset_peak(self) -> None:
-        """Begin anew."""
+        """Start a new measurement of the peak."""
         torch.cuda.reset_peak_memory_stats(self.torch)
 
     def release(self) -> None:
@@ -114,7 +114,7 @@ class CudaDevice:
         torch.cuda.empty_cache()
 
     def set_cap(self, limit: int | None) -> None:
-        """Make torch's allocator refuse what would go beyond `limit` bytes, or would spill."""
+        """Make torch's allocator refuse allocations that would exceed `limit` bytes or spill."""
         total = self.total_memory()
         most = total if limit is None else min(total, limit)
         if self._spills:
@@ -135,15 +135,15 @@ class CudaDevice:
         return CudaEvent()
 
     def pin(self, tensor: Tensor) -> Tensor:
-        """A copy in page-locked memory, which the card reads on its own."""
+        """A copy in page-locked memory, which the card reads by DMA."""
         return tensor if tensor.is_pinned() else tensor.pin_memory()
 
     def inside(self) -> AbstractContextManager[object]:
-        """A block whose tensors without an index are on this card."""
+        """A context in which CUDA tensors created without an index are on this card."""
         return _OnCard(self.torch)
 
     def buffer(self, size: int) -> Tensor | None:
-        """Registered with the driver as it is: torch's own pinned memory comes in powers of two."""
+        """Plain memory registered with the driver: torch rounds pinned memory to powers of two."""
         whole = torch.empty(size, dtype=torch.uint8)
         runtime = torch.cuda.cudart()
         if int(runtime.cudaHostRegister(whole.data_ptr(), size, 0)) != 0:
@@ -156,7 +156,7 @@ class CudaDevice:
         return -(-size // BLOCK) * BLOCK
 
     def attention(self, dtype: str) -> str:
-        """As torch chooses it for heads of 128."""
+        """The kernel that torch chooses for heads of size 128."""
         shape = 1, 1, 128, 128
         with torch.cuda.device(self.torch):
             x = torch.empty(shape, dtype=getattr(torch, dtype), device=self.torch)
@@ -194,8 +194,8 @@ def _raw(stream: Stream) -> torch.cuda.Stream:
 
 
 class _OnCard:
-    """A block on a card. Leaving it, which may be done again, puts the card in use and its stream
-    back as they were when this was made."""
+    """A context on a card. Exiting, which may be repeated, restores the current device and stream
+    as they were when the context was created."""
 
     def __init__(self, card: torch.device) -> None:
         self._card, self._before = card, torch.cuda.current_device()

@@ -1,4 +1,4 @@
-"""The host as a device: one queue, memory measured as the process's resident set."""
+"""The host as a device: one stream, memory measured as the process's resident set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAST_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 class HostDevice(OneQueue):
-    """The CPU. Its peak is that of the process's resident set, sampled while somebody measures."""
+    """The CPU. Its peak is that of the process's resident set, sampled from `reset_peak` on."""
 
     kind: Kind = "cpu"
 
@@ -31,46 +31,46 @@ class HostDevice(OneQueue):
         self._peak = Peak(self.memory_allocated)
 
     def features(self) -> frozenset[str]:
-        """Vector extensions, and bfloat16 where one of them multiplies matrices of it."""
+        """Vector extensions, and bfloat16 if one of them supports bfloat16 matrix products."""
         return cpu_features()
 
     def synchronize(self) -> None:
-        """The host is never ahead of itself."""
+        """Nothing to wait for: the host works synchronously."""
 
     def total_memory(self) -> int:
         """Bytes of host memory."""
         return int(psutil.virtual_memory().total)
 
     def free_memory(self) -> int:
-        """Bytes that can be had without swapping."""
+        """Bytes available without swapping."""
         return int(psutil.virtual_memory().available)
 
     def memory_allocated(self) -> int:
-        """Resident set of the process."""
+        """The resident set of the process, in bytes."""
         return int(self._process.memory_info().rss)
 
     def memory_reserved(self) -> int:
-        """The same: the host keeps no reserve of its own."""
+        """The same as `memory_allocated`: the host keeps no reserve."""
         return self.memory_allocated()
 
     def max_memory_allocated(self) -> int:
-        """Largest resident set since `reset_peak`; samples are 20 ms apart."""
+        """The largest resident set since `reset_peak`, sampled every 20 ms."""
         return self._peak.stop()
 
     def reset_peak(self) -> None:
-        """Begin to sample."""
+        """Start sampling."""
         self._peak.start()
 
     def release(self) -> None:
-        """Freed memory is back already."""
+        """Nothing to do: freed memory is not held in reserve."""
 
     def set_cap(self, limit: int | None) -> None:
-        """Remember the limit for plans; the host's allocator enforces none."""
+        """Store the limit for plans; the host's allocator does not enforce it."""
         self.cap = limit
 
 
 class Peak:
-    """The largest value of `read` between `start` and `stop`, sampled by a thread of its own."""
+    """The largest value of `read` between `start` and `stop`, sampled by a separate thread."""
 
     def __init__(self, read: Callable[[], int]) -> None:
         self._read = read
@@ -79,7 +79,7 @@ class Peak:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin anew."""
+        """Start a new measurement."""
         self._end()
         self._largest = self._read()
         self._ended = threading.Event()
@@ -87,7 +87,7 @@ class Peak:
         self._thread.start()
 
     def stop(self) -> int:
-        """The largest value; sampling ends."""
+        """Stop sampling and return the largest value."""
         self._end()
         self._largest = max(self._largest, self._read())
         return self._largest
@@ -104,7 +104,7 @@ class Peak:
 
 
 def cpu_name() -> str:
-    """The processor as its maker names it, where the system says."""
+    """The processor's model name, if the system reports it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -113,9 +113,9 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> frozenset[str]:
-    """The vector extensions that decide what is fast, under torch's names for them.
+    """The vector extensions that determine which types are fast, under torch's names for them.
 
-    With plain AVX512 a bfloat16 matrix product was measured at a quarter of the speed of float32,
+    With plain AVX512, a bfloat16 matrix product was measured at a quarter of the speed of float32,
     so bfloat16 counts as fast only with AMX or AVX512-BF16.
     """
     ask = getattr(torch.cpu, "get_capabilities", None)  # not in every version of torch

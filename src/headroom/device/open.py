@@ -1,4 +1,4 @@
-"""From a word ("auto", "cuda:1", "cpu") to a device."""
+"""Opens the device named by a word such as "auto", "cuda:1" or "cpu", and lists those present."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from headroom.errors import InvalidRequest
 from headroom.units import GIB
 
 AUTO = "auto"
-SIMULATED_BYTES = 8 * GIB  # of a simulated card whose size nobody named
+SIMULATED_BYTES = 8 * GIB  # default size of a simulated card
 
 
-# Segments that grow leave holes of 1 to 4 % of what is in use where others leave 10 to 25 %
-# (`scripts/prove requests`); torch has them on Linux, and warns elsewhere.
+# Expandable segments lose 1 to 4 % of the memory in use to fragmentation, others 10 to 25 %
+# (`scripts/prove requests`); torch supports them on Linux, and warns on other systems.
 GROWING = "expandable_segments:True"
 
 
 def prepare_allocator(options: str | None) -> None:
-    """Let torch's allocator have these options, or those that are best here.
+    """Set the options of torch's allocator to `options`, or to the best ones for this system.
 
-    Only before CUDA starts do they count.
+    They only take effect before CUDA is initialised.
     """
     if torch.cuda.is_initialized():
         return
@@ -40,13 +40,13 @@ def prepare_allocator(options: str | None) -> None:
 
 
 def spills() -> bool:
-    """Whether the driver puts what does not fit into host memory instead of failing: Windows and
-    its Linux, where a song then takes hours."""
+    """Whether the driver spills to host memory instead of failing. It does on Windows and WSL,
+    where a song then takes hours."""
     return sys.platform == "win32" or "microsoft" in platform.release().lower()
 
 
 def present() -> tuple[str, ...]:
-    """The kinds of device this machine has, the preferred one first; the CPU is always there."""
+    """The kinds of device on this machine, in order of preference; the CPU is always present."""
     asked = (
         ("cuda", torch.cuda.is_available()),
         ("xpu", torch.xpu.is_available()),
@@ -56,7 +56,7 @@ def present() -> tuple[str, ...]:
 
 
 def cards() -> tuple[tuple[str, str, int], ...]:
-    """Every card that has a number: the word that names it, its own name, and its bytes."""
+    """Every indexed card: the word that selects it, its model name, and its bytes of memory."""
     found = []
     for kind, module in (("cuda", torch.cuda), ("xpu", torch.xpu)):
         if kind not in present():
@@ -68,10 +68,11 @@ def cards() -> tuple[tuple[str, str, int], ...]:
 
 
 def open_device(word: str = AUTO, simulated_bytes: int = SIMULATED_BYTES) -> Device:
-    """The device a word names: auto, cuda, mps, xpu or cpu; cuda and xpu with an index, as cuda:1.
+    """The device named by a word: auto, cuda, mps, xpu or cpu; cuda and xpu may have an index, as
+    in cuda:1.
 
-    `simulated` is a card of `simulated_bytes` that is not there, over real tensors. Raises
-    InvalidRequest for a word that names nothing, or a device that is not here.
+    `simulated` is a simulated card of `simulated_bytes`, over real tensors. Raises InvalidRequest
+    for an unknown word, and for a device that is not present.
     """
     if word.strip().lower() == "simulated":
         return SimulatedDevice(simulated_bytes)

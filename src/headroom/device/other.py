@@ -1,4 +1,4 @@
-"""Apple's MPS and Intel's XPU: memory and waiting; one queue, nothing pinned, nothing captured."""
+"""Apple's MPS and Intel's XPU devices: one stream each, no pinned memory, no graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headroom.device.plain import OneQueue
 
 
 class MpsDevice(OneQueue):
-    """Apple's GPU, which shares the host's memory. Its peak is sampled."""
+    """Apple's GPU, which shares the host's memory. Its peak memory is sampled."""
 
     kind: Kind = "mps"
 
@@ -29,11 +29,11 @@ class MpsDevice(OneQueue):
         torch.mps.synchronize()
 
     def total_memory(self) -> int:
-        """Bytes Metal advises to use at most."""
+        """The most bytes that Metal recommends to use."""
         return int(torch.mps.recommended_max_memory())
 
     def free_memory(self) -> int:
-        """The advised bytes less those in use, and no more than the host has to give."""
+        """The recommended bytes minus those in use, at most what the host has available."""
         unused = self.total_memory() - self.memory_allocated()
         return max(0, min(unused, int(psutil.virtual_memory().available)))
 
@@ -42,23 +42,23 @@ class MpsDevice(OneQueue):
         return int(torch.mps.current_allocated_memory())
 
     def memory_reserved(self) -> int:
-        """Bytes Metal holds for this process."""
+        """Bytes that Metal has reserved for this process."""
         return int(torch.mps.driver_allocated_memory())
 
     def max_memory_allocated(self) -> int:
-        """Largest sample since `reset_peak`; samples are 20 ms apart."""
+        """The largest value since `reset_peak`, sampled every 20 ms."""
         return self._peak.stop()
 
     def reset_peak(self) -> None:
-        """Begin to sample."""
+        """Start sampling."""
         self._peak.start()
 
     def release(self) -> None:
-        """Return what is reserved and not used."""
+        """Return reserved memory that is not in use."""
         torch.mps.empty_cache()
 
     def set_cap(self, limit: int | None) -> None:
-        """Make torch's allocator refuse what would go beyond `limit` bytes."""
+        """Make torch's allocator refuse allocations that would exceed `limit` bytes."""
         share = 0.0 if limit is None else min(1.0, limit / self.total_memory())
         torch.mps.set_per_process_memory_fraction(share)
         self.cap = limit
@@ -74,12 +74,12 @@ class XpuDevice(OneQueue):
         self.name = torch.xpu.get_device_name(index)
 
     def features(self) -> frozenset[str]:
-        """Both half types; bfloat16 where the driver says so."""
+        """float16, and bfloat16 if the driver reports support."""
         found = {"float16"}
         return frozenset(found | {"bfloat16"} if torch.xpu.is_bf16_supported() else found)
 
     def synchronize(self) -> None:
-        """Wait for every queue of the device."""
+        """Wait for every stream of the device."""
         torch.xpu.synchronize(self.torch)
 
     def total_memory(self) -> int:
@@ -87,7 +87,7 @@ class XpuDevice(OneQueue):
         return int(torch.xpu.get_device_properties(self.torch).total_memory)
 
     def free_memory(self) -> int:
-        """Bytes the driver reports free, and those in torch's reserve that no tensor uses."""
+        """Bytes that the driver reports as free, plus unused bytes in torch's reserve."""
         free, _ = torch.xpu.mem_get_info(self.torch)
         return int(free) + self.memory_reserved() - self.memory_allocated()
 
@@ -96,15 +96,15 @@ class XpuDevice(OneQueue):
         return int(torch.xpu.memory_allocated(self.torch))
 
     def memory_reserved(self) -> int:
-        """Bytes torch holds of the device."""
+        """Bytes of the device that torch has reserved."""
         return int(torch.xpu.memory_reserved(self.torch))
 
     def max_memory_allocated(self) -> int:
-        """The largest number of bytes of live tensors since `reset_peak`."""
+        """The most bytes of live tensors since `reset_peak`."""
         return int(torch.xpu.max_memory_allocated(self.torch))
 
     def reset_peak(self) -> None:
-        """Begin anew."""
+        """Start a new measurement of the peak."""
         torch.xpu.reset_peak_memory_stats(self.torch)
 
     def release(self) -> None:
@@ -112,5 +112,5 @@ class XpuDevice(OneQueue):
         torch.xpu.empty_cache()
 
     def set_cap(self, limit: int | None) -> None:
-        """Remember the limit for plans."""
+        """Store the limit for plans."""
         self.cap = limit

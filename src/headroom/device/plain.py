@@ -1,4 +1,4 @@
-"""What devices share that have one queue, or no page-locked memory, or record no graphs."""
+"""Base classes for devices with a single stream, without page-locked memory, without graphs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from headroom.device.base import Event, Graph, Stream
 
 
 class Inline:
-    """Stream, event and graph of a device that does everything at once and in order."""
+    """Stream and event of a device that runs everything in order, in a single queue."""
 
     def use(self) -> AbstractContextManager[None]:
-        """The block as it is."""
+        """A context that changes nothing."""
         return nullcontext()
 
     def record(self, stream: Stream) -> None:
-        """Nothing is pending."""
+        """Nothing to record: there is only one queue."""
 
     def wait(self, stream: Stream) -> None:
         """Nothing to wait for."""
@@ -28,51 +28,51 @@ class Inline:
 
 
 class Again:
-    """A graph where none can be recorded: the work itself."""
+    """The graph of a device that cannot record one: it calls the work again."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
 
     def replay(self) -> None:
-        """Do the work."""
+        """Call the work."""
         self._work()
 
 
 class Plain:
-    """Nothing is page-locked, nothing is recorded, bytes are counted as they are."""
+    """A device without page-locked memory or graphs, whose allocations are not rounded."""
 
     cap: int | None = None
 
     def pin(self, tensor: Tensor) -> Tensor:
-        """The tensor itself."""
+        """The tensor itself: nothing is page-locked."""
         return tensor
 
     def buffer(self, size: int) -> Tensor | None:
-        """Nothing is page-locked here."""
+        """None: nothing is page-locked."""
         return None
 
     def rounded(self, size: int) -> int:
-        """As it is."""
+        """The size itself."""
         return size
 
     def attention(self, dtype: str) -> str:
-        """What torch has for the device; it has one."""
+        """Torch's only kernel for the device."""
         return "torch's scaled dot product"
 
     def can_capture(self) -> bool:
-        """Nothing is recorded."""
+        """No graphs are recorded."""
         return False
 
     def capture(self, work: Callable[[], None]) -> Graph:
-        """The work itself, to be called again."""
+        """The work itself, which a replay calls again."""
         return Again(work)
 
 
 class OneQueue(Plain):
-    """All work goes into one queue, in order."""
+    """A device with a single queue, which runs all work in order."""
 
     def inside(self) -> AbstractContextManager[object]:
-        """Nothing needs to be said."""
+        """A context that changes nothing."""
         return nullcontext()
 
     def stream(self) -> Stream:

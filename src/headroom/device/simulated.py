@@ -1,13 +1,13 @@
-"""A card that is not there: every byte of it accounted, a cap that binds, a link of any speed.
+"""A simulated card for tests and plans: exact memory accounting, an enforced cap, modelled speed.
 
-It is the second implementation of `Device`. Over real tensors a small model computes on it, and
-gives the bytes the host gives; over fake ones (`fake=True`) the real sizes run without weights. An
-allocation beyond the cap raises `torch.OutOfMemoryError`, as a real card's does; `fail_at` makes
-one of them fail for no reason. Time is its own: with rates given, each queue has a clock, and the
-log says when which work and which copy began and ended.
+It is the second implementation of `Device`. With real tensors, small models run on it and give the
+same bytes as on the host; with fake tensors (`fake=True`), the real sizes run without weights. An
+allocation beyond the cap raises `torch.OutOfMemoryError`, as on a real card; `fail_at` makes one
+allocation fail deliberately. Time is simulated: if rates are given, each queue has a clock, and the
+log records when each kernel and each copy began and ended.
 
-The account takes no lock: each change of it is one operation of the interpreter, and what an
-exception at an unlucky moment left out is made good when the live bytes are next asked for.
+The accounting takes no lock: each update is a single operation of the interpreter, and anything
+that an exception at a bad moment left out is corrected the next time the live bytes are queried.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from headroom.device.simulated_tensor import Inside, torch_device
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Work or a copy on a queue, from when to when in the device's own seconds."""
+    """A kernel or a copy on a queue, with its start and end in simulated seconds."""
 
     queue: str
     what: str
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How fast a simulated card is: operations a second, bytes a second of memory and link."""
+    """Speed of a simulated card: operations per second, bytes per second of memory and link."""
 
     matrix: float
     memory: float
@@ -50,14 +50,14 @@ class Rates:
 
 
 class Queue:
-    """A stream of a simulated device: its clock says when all it was given is done."""
+    """A stream of a simulated device; its clock tells when all its work will be done."""
 
     def __init__(self, device: SimulatedDevice, name: str) -> None:
         self.name, self.now = name, 0.0
         self._device = device
 
     def use(self) -> AbstractContextManager[None]:
-        """A block whose work goes into this queue."""
+        """A context whose work goes into this queue."""
         return _Using(self._device, self)
 
     def synchronize(self) -> None:
@@ -71,11 +71,11 @@ class Mark:
         self.time = 0.0
 
     def record(self, stream: Stream) -> None:
-        """Take the queue's time."""
+        """Store the current time of the queue."""
         self.time = _queue(stream).now
 
     def wait(self, stream: Stream) -> None:
-        """The queue goes on no sooner."""
+        """Advance the queue's clock to the recorded time, if it is behind."""
         queue = _queue(stream)
         queue.now = max(queue.now, self.time)
 
@@ -84,12 +84,12 @@ class Mark:
 
 
 class SimulatedDevice(Plain):
-    """See the top of the file.
+    """A simulated card; see the docstring of the module.
 
     total          bytes of the card
-    fake           tensors have shapes and no values
-    fragmentation  share of the live bytes that is lost in holes; counts against the cap
-    rates          of its clocks; None: work takes no time
+    fake           whether tensors have shapes but no values
+    fragmentation  lost bytes as a fraction of the live bytes; they count against the cap
+    rates          speeds for its clocks; None: work takes no time
     """
 
     kind: Kind = "simulated"
@@ -108,7 +108,7 @@ class SimulatedDevice(Plain):
         self.log: list[Entry] = []
         self.allocations = 0
         self.fail_at: int | None = None
-        self.trace: list[int] | None = None  # live bytes after each allocation, where a list is put
+        self.trace: list[int] | None = None  # live bytes after each allocation, if set
         self.bytes_to_device = self.bytes_to_host = 0
         self._total, self._allocated, self._peak = total, 0, 0
         self._live: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
@@ -116,10 +116,10 @@ class SimulatedDevice(Plain):
         self._local = threading.local()
         self._queues = 0
 
-    # --- the account -------------------------------------------------------------------
+    # --- accounting --------------------------------------------------------------------
 
     def made(self, storage: torch.UntypedStorage) -> None:
-        """Count a storage once, until it dies."""
+        """Count a storage once, until it is freed."""
         key, size = storage._cdata, storage.nbytes()
         known = self._live.get(key)
         if size == 0 or (known is not None and known[1]() is not None):
@@ -141,7 +141,7 @@ class SimulatedDevice(Plain):
             self._allocated -= known[0]
 
     def _count(self) -> int:
-        """The live bytes, counted anew."""
+        """Recount the live bytes."""
         live = list(self._live.items())
         for key, (_, storage) in live:
             if storage() is None:
@@ -157,7 +157,7 @@ class SimulatedDevice(Plain):
         raise torch.OutOfMemoryError(f"simulated: {size} bytes more cannot be had: {why}")
 
     def moved(self, tensor: Tensor, to_device: bool) -> None:
-        """Count the bytes, and let the queue in use take the time of a copy."""
+        """Count the bytes of a copy, and advance the clock of the current queue."""
         size = tensor.numel() * tensor.element_size()
         if to_device:
             self.bytes_to_device += size
@@ -167,7 +167,8 @@ class SimulatedDevice(Plain):
             self._spend("to device" if to_device else "to host", size / self.rates.link, size)
 
     def worked(self, function: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Let the queue in use take the time of a kernel: of its operations or of its bytes."""
+        """Advance the clock of the current queue by the time of a kernel, the longer of its
+        operations and its memory traffic."""
         if self.rates is None or not outputs:
             return
         name = function.overloadpacket.__name__
@@ -182,26 +183,26 @@ class SimulatedDevice(Plain):
         self.log.append(Entry(queue.name, what, queue.now, queue.now + seconds, size))
         queue.now += seconds
 
-    # --- what a device answers ----------------------------------------------------------
+    # --- the interface of Device --------------------------------------------------------
 
     def features(self) -> frozenset[str]:
-        """Those of a common card."""
+        """The features of a common card."""
         return frozenset({"bfloat16", "float16", "flash"})
 
     def inside(self) -> AbstractContextManager[object]:
-        """A block in which tensors can be made on the device and brought to it."""
+        """A context in which tensors can be created on the device and moved to it."""
         before = self._current()
         return Inside(self, partial(setattr, self._local, "queue", before))
 
     def synchronize(self) -> None:
-        """Nothing is pending: work is done when it is given, and clocks only tell."""
+        """Nothing is pending: work runs when it is submitted, and the clocks only record time."""
 
     def total_memory(self) -> int:
         """Bytes of the card."""
         return self._total
 
     def free_memory(self) -> int:
-        """Bytes nobody uses."""
+        """Bytes not in use."""
         return max(0, self._room() - self.memory_allocated())
 
     def memory_allocated(self) -> int:
@@ -209,35 +210,35 @@ class SimulatedDevice(Plain):
         return self._count()
 
     def memory_reserved(self) -> int:
-        """Live bytes and the holes between them."""
+        """Live bytes plus those lost to fragmentation."""
         return int(self._count() * (1 + self.fragmentation))
 
     def max_memory_allocated(self) -> int:
-        """The largest number of live bytes since `reset_peak`."""
+        """The most live bytes since `reset_peak`."""
         return self._peak
 
     def reset_peak(self) -> None:
-        """Begin anew."""
+        """Start a new measurement of the peak."""
         self._peak = self._count()
 
     def release(self) -> None:
         """Nothing is kept in reserve."""
 
     def set_cap(self, limit: int | None) -> None:
-        """Refuse what would go beyond."""
+        """Refuse allocations beyond `limit` bytes; None removes the limit."""
         self.cap = limit
 
     def stream(self) -> Stream:
-        """A queue with a clock of its own."""
+        """A new queue with its own clock."""
         self._queues += 1
         return Queue(self, f"queue {self._queues}")
 
     def current_stream(self) -> Stream:
-        """The queue in use."""
+        """The current queue."""
         return self._current()
 
     def event(self) -> Event:
-        """A mark."""
+        """A new event."""
         return Mark()
 
     def _current(self) -> Queue:
@@ -246,7 +247,7 @@ class SimulatedDevice(Plain):
 
 
 class _Using:
-    """A block whose work goes into a queue."""
+    """A context whose work goes into a queue."""
 
     def __init__(self, device: SimulatedDevice, queue: Queue) -> None:
         self._local, self._queue, self._before = device._local, queue, device._current()
@@ -265,14 +266,14 @@ def _queue(stream: Stream) -> Queue:
 
 
 def operations(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
-    """Floating-point operations of a kernel that multiplies; 0 of any other."""
+    """Floating-point operations of a matrix product, attention or convolution; 0 for the rest."""
     if name in ("mm", "addmm", "bmm", "baddbmm", "addmm_", "baddbmm_"):
         return 2.0 * outputs[0].numel() * inputs[-2].shape[-1]
     if name == "attend":
         return 4.0 * outputs[0].numel() * inputs[1].shape[-2]
     if name == "convolution":
         x, weight = inputs[0], inputs[1]
-        if outputs[0].shape[-1] > x.shape[-1]:  # transposed: each input value meets every tap
+        if outputs[0].shape[-1] > x.shape[-1]:  # transposed: each input uses every tap
             return 2.0 * x.numel() * prod(weight.shape[1:])
         return 2.0 * outputs[0].numel() * prod(weight.shape[1:])
     return 0.0

@@ -1,9 +1,9 @@
-"""Tensors of a card that is not there: which torch device they claim, and what they are made of.
+"""Tensors of the simulated card: a torch device `simulated:0`, backed by host or meta tensors.
 
-A simulated tensor says it lies on `simulated:0`, and holds the tensor that stands for it: one in
-host memory, so that a small model really computes, or one on `meta`, which has a shape and no
-values, so that the real sizes can be run through in seconds. Every operation goes through `Card`,
-which keeps the account. Torch's hook for devices written in Python makes the name known.
+A simulated tensor reports the device `simulated:0` and wraps the tensor that backs it: one in host
+memory, so that a small model really computes, or one on `meta`, which has a shape but no values, so
+that the real sizes run in seconds. Every operation is reported to `Card`, which does the
+accounting. Torch's hook for devices written in Python registers the name.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from headroom.errors import InvalidRequest
 
 TYPE = "simulated"
-UNKNOWN = 0.25  # what a value that nobody computed is on arrival: a number, and not silence
+UNKNOWN = 0.25  # read in place of a value that was not computed: finite, and not silence
 _HOOK = "_setup_privateuseone_for_python_backend"
-_INDEXING = ("index", "index_put", "index_put_", "index_select")  # take indices from the host
+_INDEXING = ("index", "index_put", "index_put_", "index_select")  # accept indices on the host
 _aten: Any = torch.ops.aten
-_IN_PLACE = frozenset({_aten.clamp_.default, _aten.round_.default})  # of scalars: no shape changes
+_IN_PLACE = frozenset({_aten.clamp_.default, _aten.round_.default})  # with scalars: shapes stay
 _ARITHMETIC = frozenset({_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.div.Tensor})
 
 
 class Card(Protocol):
-    """What keeps the account of a simulated device."""
+    """The accounting of a simulated device, as tensors see it."""
 
     @property
     def fake(self) -> bool:
         """Whether tensors have shapes only."""
 
     def made(self, storage: torch.UntypedStorage) -> None:
-        """A storage appeared; raises torch.OutOfMemoryError where there is no room."""
+        """A storage was allocated; raises torch.OutOfMemoryError if there is no room."""
 
     def moved(self, tensor: Tensor, to_device: bool) -> None:
-        """A tensor's bytes crossed the link."""
+        """A tensor was copied over the link."""
 
     def worked(self, function: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """A kernel ran."""
@@ -48,7 +48,7 @@ class Card(Protocol):
 
 @cache
 def torch_device() -> torch.device:
-    """`simulated:0`, made known to torch once. Raises InvalidRequest where torch is too old."""
+    """`simulated:0`, registered with torch once. Raises InvalidRequest if torch is too old."""
     setup = getattr(backend_registration, _HOOK, None)
     if setup is None:
         raise InvalidRequest(
@@ -59,7 +59,7 @@ def torch_device() -> torch.device:
 
 
 class SimulatedTensor(Tensor):
-    """A tensor on the simulated device; `held` stands for it."""
+    """A tensor on the simulated device; `held` is the tensor that backs it."""
 
     held: Tensor
     card: Card
@@ -96,12 +96,12 @@ class SimulatedTensor(Tensor):
 
 
 class _Lifting:
-    """How numbers become a tensor on the device: made on the host, then moved where we can see it.
+    """Makes torch create tensors from numbers on the host, then move them by a visible operation.
 
-    Torch has one switch for the whole process; it stays on while anybody is inside.
+    Torch has one switch for the whole process; it stays on while any `Inside` is active.
     """
 
-    inside: ClassVar[set[int]] = set()  # ids of the modes in force
+    inside: ClassVar[set[int]] = set()  # ids of the active modes
 
     @classmethod
     def enter(cls, mode: Inside) -> None:
@@ -115,7 +115,7 @@ class _Lifting:
 
     @classmethod
     def _switch(cls) -> None:
-        while True:  # another thread may come or go meanwhile
+        while True:  # another thread may enter or leave meanwhile
             anybody = bool(cls.inside)
             torch._C._set_only_lift_cpu_tensors(anybody)
             if anybody == bool(cls.inside):
@@ -123,10 +123,11 @@ class _Lifting:
 
 
 class Inside(TorchDispatchMode):
-    """While this is in force, tensors can be made on the device and brought to it.
+    """While this mode is active, tensors can be created on the device and moved to it.
 
-    Enter it where it is made. Leaving it may be done again, and before it was entered; what was
-    entered inside it and never left is left too. `then` is called last.
+    Enter it where it is created: exiting restores the stack of modes to its depth at creation. It
+    may be exited more than once, and before it was entered; modes that were entered inside it and
+    never exited are exited too. `then` is called last.
     """
 
     def __init__(self, card: Card, then: Callable[[], None] = lambda: None) -> None:
@@ -140,8 +141,8 @@ class Inside(TorchDispatchMode):
         return self
 
     def __exit__(self, *why: Any) -> None:
-        # By their number: torch takes a mode off its stack while that mode is at work, so what was
-        # entered meanwhile and never left lies below it.
+        # Modes are counted: torch takes a mode off its stack while that mode is running, so a mode
+        # that was entered meanwhile and never exited lies below it.
         while len(_get_current_dispatch_mode_stack()) > self._below:
             last = _get_current_dispatch_mode_stack()[-1]
             TorchDispatchMode.__exit__(last, None, None, None)
@@ -161,7 +162,8 @@ class Inside(TorchDispatchMode):
 
 
 def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """One operation, wherever its tensors are. Raises RuntimeError where they are apart."""
+    """Run one operation, on the host or the device. Raises RuntimeError if its tensors are on
+    different devices."""
     leaves = [*_leaves(args), *_leaves(kwargs)]
     tensors = [x for x in leaves if isinstance(x, Tensor)]
     here = any(isinstance(x, SimulatedTensor) for x in tensors)
@@ -176,7 +178,7 @@ def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if here or target == TYPE:
         return _on_device(card, func, args, kwargs, tensors, target)
     if card.fake and any(x.is_meta for x in tensors):
-        # Weights without values on the host: what is computed with them has none either.
+        # Weights on the host without values: results computed from them have no values either.
         if func in _IN_PLACE:
             return args[0]
         if target is not None:
@@ -187,7 +189,7 @@ def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 @cache
 def _is_compound(func: Any) -> bool:
-    """Whether an operation is made of others. Without autograd torch takes it apart too late."""
+    """Whether an operation is composed of others: torch decomposes it too late without autograd."""
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
 
@@ -210,7 +212,7 @@ def _on_device(
         place = "meta" if card.fake and target == TYPE else "cpu"
         kwargs = {**kwargs, "device": torch.device(place)}
     if card.fake and func is _aten._local_scalar_dense.default:
-        # What is asked for is what it would be on its arrival on the host.
+        # Values read on the host are replaced by a constant.
         return UNKNOWN if args[0].dtype.is_floating_point else 0
     if card.fake:
         args, kwargs = _mapped(_stand_in_fake, args), _mapped(_stand_in_fake, kwargs)
@@ -232,10 +234,10 @@ def _on_device(
 
 
 def _plainly(args: Sequence[Any]) -> Tensor | None:
-    """What arithmetic makes of tensors without values, where that is plain: of one type, laid out
-    in order, one of them as large as the result. None: it is not.
+    """The result of arithmetic on tensors without values in the simple case: one type, strides in
+    order, one operand with the shape of the result. None in any other case.
 
-    Torch works it out in Python, too, at half a millisecond each.
+    Torch's own meta computation runs in Python and takes half a millisecond per operation.
     """
     tensors = [x for x in args if not isinstance(x, (int, float))]
     largest: Tensor = max(tensors, key=Tensor.numel)
@@ -252,13 +254,13 @@ def _plainly(args: Sequence[Any]) -> Tensor | None:
 
 
 def _is_in_order(x: Tensor) -> bool:
-    """Whether each dimension's steps are no longer than those of the one before it."""
+    """Whether the strides never increase from one dimension to the next."""
     steps = [step for size, step in zip(x.shape, x.stride(), strict=True) if size > 1 and step]
     return all(a >= b for a, b in pairwise(steps))
 
 
 def _copied(card: Card, source: Tensor, target: str | None, kwargs: dict[str, Any]) -> Tensor:
-    """`aten::_to_copy`: a change of type, and of place where one is named."""
+    """`aten::_to_copy`: a change of type, and of device if one is given."""
     here = isinstance(source, SimulatedTensor)
     inner = source.held if isinstance(source, SimulatedTensor) else source
     to_device = here if target is None else target == TYPE
@@ -316,8 +318,8 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
     return (x for x in _leaves((tree,)) if isinstance(x, Tensor))
 
 
-# Operations take and give tensors, and tuples, lists and dicts of them. Torch's own walk through
-# trees knows more kinds of nodes, and took half of the time of a run over fake tensors.
+# Operations take and return tensors, and tuples, lists and dicts of them. Torch's own tree
+# traversal supports more kinds of nodes, but took half of the time of a run over fake tensors.
 _BRANCHING = (tuple, list, dict)
 
 

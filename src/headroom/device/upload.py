@@ -1,4 +1,4 @@
-"""Send a tensor to a device without making the host wait."""
+"""Copies a tensor to a device without making the host wait."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """A host tensor's values on `device`.
+    """A copy of a host tensor on `device`.
 
-    To a CUDA device they go through page-locked memory, so the host goes on at once and is not held
-    up by the work that was queued before; torch keeps that memory until the copy is done.
+    A copy to a CUDA device goes through page-locked memory, so the host continues at once instead
+    of waiting for the work queued before; torch keeps that memory until the copy is done.
     """
     if device.type != "cuda":
         return tensor.to(device)
