@@ -1,5 +1,5 @@
-"""What can be said of a request: fields, limits, flags, notes. No torch.
+"""Request parameters: declaration, limits, validation, and the flags and schema derived from them.
 
-In: a request's declaration, and what somebody wrote. Out: a checked, frozen request; flags, schema
-and help from the same declaration.
+In: the declaration of a request, and the user's input. Out: a validated, frozen request; flags,
+schema and help come from the same declaration. No torch is imported.
 """

@@ -1,4 +1,4 @@
-"""Bring every number of a request inside its limits, once, and say so."""
+"""Clamps every number of a request to its limits, once, with a note for each change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_LIMITS: Mapping[str, Limit] = MappingProxyType({})
 
 
 def change(param: Param, asked: object, limits: Mapping[str, Limit] = NO_LIMITS) -> Note | None:
-    """The note of what a parameter's value becomes inside its limits; None: what it is."""
+    """The note on how the limits change a parameter's value; None if they do not."""
     limit = in_force(param, limits)
     if limit is None or asked is None:
         return None
@@ -27,10 +27,10 @@ def change(param: Param, asked: object, limits: Mapping[str, Limit] = NO_LIMITS)
 
 
 def clamp(request: R, limits: Mapping[str, Limit] = NO_LIMITS) -> tuple[R, tuple[Note, ...]]:
-    """The request inside its own limits and the tighter ones given, with a note for each change.
+    """The request, clamped to its own limits and the tighter ones given, and a note per change.
 
-    A field left open stays open. Raises InvalidRequest where the numbers, once inside, contradict
-    each other (a region wholly beyond its limit ends where it starts).
+    A field that is None stays None. Raises InvalidRequest if the clamped numbers contradict each
+    other (a region entirely beyond its limit would end where it starts).
     """
     notes = [
         note
@@ -61,14 +61,14 @@ def _inside(param: Param, asked: object, limit: Limit) -> object:
         return _shortened(asked, math.floor(limit.maximum))
     if not isinstance(asked, int | float):
         raise TypeError(f"{param.name} has a limit and holds {asked!r}")
-    if param.kind is int:  # a border between two whole numbers leaves the one inside
+    if param.kind is int:  # a fractional bound is rounded inwards
         return max(min(asked, math.floor(limit.maximum)), math.ceil(limit.minimum))
     return max(min(asked, limit.maximum), limit.minimum)
 
 
 def _shortened(text: str, most: int) -> str:
-    """So many characters of a text, up to its last whole line or word where there is one in the
-    second half of them."""
+    """At most `most` characters of a text, cut after the last whole line or word that ends in the
+    second half of them, if there is one."""
     if len(text) <= most:
         return text
     cut = text[:most]

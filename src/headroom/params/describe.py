@@ -1,7 +1,7 @@
-"""Read a request model once, so that every face of the program can show the same thing.
+"""Reads the fields of a request model, so that all interfaces show the same parameters.
 
-The only reader of types, limits, defaults and help: flags, schema, controls and documents are
-written from what `describe` returns.
+Types, limits, defaults and help are read only here: flags, schema, controls and documents are
+generated from what `describe` returns.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pydantic.fields import FieldInfo
 
 from headroom.params.knob import Choices, Knob, Limit, Many, metadata
 
-TASK = "task"  # the field that tells requests apart; it is no parameter
+TASK = "task"  # the field that identifies the kind of request; not a parameter
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One field of a request, as every face needs it.
+    """One field of a request, as all interfaces need it.
 
-    `kind` is bool, int, float, str or Path; with `many` the field is a tuple of that kind, which as
-    one string is split at the characters `split`. `optional` means it may be left open (None).
+    `kind` is bool, int, float, str or Path. With `many` the field is a tuple of that kind, and a
+    single string is split at the characters `split`. `optional` means that it may be None.
     """
 
     name: str
@@ -43,26 +43,26 @@ class Param:
 
     @property
     def minimum(self) -> float | None:
-        """Lowest value that is not clamped."""
+        """The lowest value that is not clamped."""
         return self.limit.minimum if self.limit else None
 
     @property
     def maximum(self) -> float | None:
-        """Highest value that is not clamped."""
+        """The highest value that is not clamped."""
         return self.limit.maximum if self.limit else None
 
     @property
     def flag(self) -> str:
-        """Name on the command line, without dashes."""
+        """The name of its flag on the command line, without dashes."""
         return self.knob.flag or self.name.replace("_", "-")
 
     @property
     def off(self) -> str:
-        """Name on the command line, without dashes, of the flag that switches it off."""
+        """The name of the flag that switches it off, without dashes."""
         return self.knob.off or f"no-{self.flag}"
 
     def allowed(self) -> str:
-        """What may stand here, as the end of a sentence."""
+        """The allowed values, as the end of a sentence."""
         words = _kind_words(self)
         if self.required:
             return f"{words}, which this task needs (--{self.flag})"
@@ -70,14 +70,14 @@ class Param:
 
     @property
     def left_open(self) -> str:
-        """Who decides a field that is left open, in words; the value where nobody does."""
+        """What determines the value if the field is None, in words, and the fallback value."""
         value = self.knob.stand_in
         if value is None:
             return self.knob.left_open
         return f"{self.knob.left_open}, else {self.shown(value)}"
 
     def shown(self, value: object) -> str:
-        """A value of this parameter as people read it, with its unit."""
+        """A value of this parameter for display, with its unit."""
         unit = f" {self.knob.unit}" if self.knob.unit else ""
         if isinstance(value, bool):
             return "on" if value else "off"
@@ -88,13 +88,13 @@ class Param:
 
 @cache
 def describe(model: type[BaseModel]) -> tuple[Param, ...]:
-    """The parameters of a request in the order they are declared, group by group."""
+    """The parameters of a request in the order of declaration, group by group."""
     params = [_param(n, f) for n, f in model.model_fields.items() if n != TASK]
     return _in_order(params, getattr(model, "groups", ()))
 
 
 def union(models: Iterable[type[BaseModel]]) -> tuple[Param, ...]:
-    """The parameters of several requests, each once: the first declaration of a name stands."""
+    """The parameters of several requests, each once: the first declaration of a name counts."""
     found: dict[str, Param] = {}
     order: dict[str, None] = {}
     for model in models:
@@ -105,18 +105,18 @@ def union(models: Iterable[type[BaseModel]]) -> tuple[Param, ...]:
 
 
 def groups(params: Sequence[Param]) -> dict[str, tuple[Param, ...]]:
-    """Parameters under their headings, in order."""
+    """Parameters by heading, in order."""
     names = dict.fromkeys(p.knob.group for p in params)
     return {name: tuple(p for p in params if p.knob.group == name) for name in names}
 
 
 def task_of(request: BaseModel) -> str:
-    """What a request asks for, in the word that requests of a family are told apart by."""
+    """The task of a request: the word that identifies its kind within its family."""
     return str(getattr(request, TASK))
 
 
 def stand_in(model: type[BaseModel], name: str) -> float | str | None:
-    """The value an open field takes where nobody else decides it; None where it takes none."""
+    """The fallback value of a field that is None; None if it has no fallback."""
     return next(p for p in describe(model) if p.name == name).knob.stand_in
 
 
@@ -151,7 +151,7 @@ def _param(name: str, field: FieldInfo) -> Param:
 
 
 def _in_order(params: Iterable[Param], first: Iterable[str]) -> tuple[Param, ...]:
-    """By heading: those of `first` in their order, then the others as they come."""
+    """Parameters grouped by heading: first those in `first`, in that order, then all others."""
     params = tuple(params)
     order = list(dict.fromkeys((*first, *(p.knob.group for p in params))))
     return tuple(sorted(params, key=lambda p: order.index(p.knob.group)))
@@ -187,5 +187,5 @@ def _kind_words(param: Param) -> str:
 
 
 def plain(number: float) -> str:
-    """A number as people write it: 600 for 600.0, 2^64 in full."""
+    """A number in plain notation: 600 for 600.0, 2^64 in full."""
     return str(int(number)) if number == int(number) else f"{number:.6g}"

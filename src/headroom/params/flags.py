@@ -1,7 +1,8 @@
-"""Parameters as command-line flags: a flag that is absent leaves the field's own default in force.
+"""Command-line flags generated from request parameters, and requests built from flags.
 
-Nothing here knows a type, a limit or a default: words go to the request as they are written, and
-the request's own validation answers. Old spellings are accepted and not shown.
+An absent flag leaves the field's default in force. This module knows no types, limits or defaults:
+words are passed to the request as written, and the request validates them. Old spellings are
+accepted but not shown.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from headroom.params.request import Request
 NO_FAMILY: Family = MappingProxyType({})
 R = TypeVar("R", bound=Request)
 _TASK_FLAGS = ("--task_type", "--task-type")
-_EXACT = 2**53  # below it a whole number says all of a float
-_SHOWN = 8  # choices that stand beside a flag; more are listed behind its help
-_BASIC = "basic"  # attribute of the actions of such flags
+_EXACT = 2**53  # below it a float that is whole equals its int exactly
+_SHOWN = 8  # most choices shown beside a flag; longer lists go after its help text
+_BASIC = "basic"  # attribute that marks the actions of basic flags
 
 
 def add_flags(
@@ -34,11 +35,11 @@ def add_flags(
     family: Family = NO_FAMILY,
     shown: bool = True,
 ) -> None:
-    """One flag a parameter, under its group's heading; not `shown`: taken, and not in the help.
+    """Add one flag per parameter, under its group's heading; without `shown`, hidden in the help.
 
-    Give it `describe(model)`, or for a command that makes any request of a family
-    `union(family.values())` and the family: then there is `--task`, and the help of a flag that
-    only some tasks have names them.
+    Pass `describe(model)`. For a command that accepts any request of a family, pass
+    `union(family.values())` and the family: this adds `--task`, and the help of a flag that only
+    some tasks have names those tasks.
     """
     if family:
         words = "|".join(family)
@@ -58,10 +59,10 @@ def add_flags(
 
 
 def given(namespace: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
-    """What was said of these parameters (and the task), by the spelling it was said in.
+    """The values given for these parameters (and the task), keyed by the spelling that was used.
 
-    `@FILE` becomes the text of the file where the parameter allows it; `@@` is a plain `@`. Raises
-    InvalidRequest for a file that cannot be read as UTF-8.
+    `@FILE` is replaced by the text of the file if the parameter allows it; `@@` stands for a
+    literal `@`. Raises InvalidRequest for a file that cannot be read as UTF-8.
     """
     said = vars(namespace)
     found = {TASK: said[TASK]} if TASK in said else {}
@@ -76,9 +77,9 @@ def given(namespace: argparse.Namespace, params: Iterable[Param]) -> dict[str, o
 
 
 def parse(model: type[R], argv: Sequence[str], params: Sequence[Param] = ()) -> R:
-    """The request that flags stand for. `params` shows other limits than the model's own.
+    """The request given by flags. `params` are shown in the help instead of the model's own.
 
-    Raises InvalidRequest for an unknown flag, with the nearest known one, and for a bad value.
+    Raises InvalidRequest for an unknown flag, naming the closest known one, and for a bad value.
     """
     shown = params or describe(model)
     parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -90,7 +91,7 @@ def parse(model: type[R], argv: Sequence[str], params: Sequence[Param] = ()) -> 
 
 
 def unknown_flag(word: str, params: Iterable[Param]) -> InvalidRequest:
-    """The error for a word of the command line that no parameter answers to."""
+    """The error for a word on the command line that matches no parameter."""
     flag, _, value = word.partition("=")
     known = [f"--{param.flag}" for param in params]
     close = get_close_matches(flag, known, n=1, cutoff=0.6)
@@ -99,7 +100,7 @@ def unknown_flag(word: str, params: Iterable[Param]) -> InvalidRequest:
 
 
 def argv_of(request: Request) -> list[str]:
-    """The flags that make this request again, the task included; defaults are left out."""
+    """The flags that reproduce this request, including the task; defaults are omitted."""
     words = [f"--task={task}"] if (task := getattr(request, TASK, None)) else []
     for param in describe(type(request)):
         value = getattr(request, param.name)
@@ -122,7 +123,7 @@ def _words(param: Param, value: object) -> list[str]:
 
 
 def _only(family: Family, param: Param) -> str:
-    """The tasks of a family that have a parameter; empty where all have it."""
+    """The tasks of a family that have a parameter; empty if all of them have it."""
     tasks = [task for task, model in family.items() if param.name in model.model_fields]
     return "" if len(tasks) == len(family) else ", ".join(tasks)
 
@@ -160,7 +161,7 @@ def _argument(
 
 
 class Switch(argparse.Action):
-    """A flag that says yes, or no where it begins with `--no-`; it takes no value."""
+    """A flag without a value: it means yes, or no if it begins with `--no-`."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, **more)
@@ -172,18 +173,18 @@ class Switch(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        """Write the value down."""
+        """Store the value in the namespace."""
         setattr(namespace, self.dest, not str(option_string).startswith(("--no-", "--no_")))
 
 
 def mark_basic(*actions: argparse.Action) -> None:
-    """Say of flags that most people need them."""
+    """Mark flags as basic, that is, needed by most users."""
     for action in actions:
         setattr(action, _BASIC, True)
 
 
 def is_basic(action: argparse.Action) -> bool:
-    """Whether a flag is one that most people need."""
+    """Whether a flag is marked as basic."""
     return getattr(action, _BASIC, False)
 
 
@@ -201,7 +202,7 @@ def _hyphens(name: str) -> tuple[str, str]:
 
 
 def caption(param: Param, only: str = "") -> str:
-    """The help text of a flag: what it does, its limits, what holds without it, who has it."""
+    """The help text of a flag: its effect, its limits, its default, and the tasks that have it."""
     parts = [param.knob.help]
     limit = param.limit
     if limit is not None and param.kind is str:
@@ -238,7 +239,7 @@ def _metavar(param: Param) -> str:
 
 
 def text_of(name: str, value: str) -> str:
-    """What a flag says: `@FILE` the text of the file, `@@` a plain `@`, anything else itself.
+    """The value of a flag: the text of the file for `@FILE`, a literal `@` for `@@`, else the word.
 
     Raises InvalidRequest for a file that cannot be read as UTF-8 text of at most 1 MiB.
     """

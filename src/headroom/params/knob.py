@@ -1,11 +1,12 @@
-"""What stands on a field of a request beside its type: help, limits, choices, old spellings.
+"""Annotations on the fields of a request: help text, limits, choices, and old spellings.
 
-These are annotation metadata of pydantic fields:
+They are metadata of pydantic fields:
 
     duration: Annotated[float | None, Knob("Song", "Its length.", unit="s"), Limit(10, 600, …)]
 
-`Knob` is for people. `Limit` separates two things: a number beyond `minimum` or `maximum` is kept
-(`params.clamp` clamps it once, with a note), nonsense such as a negative length is refused here.
+`Knob` describes the field to users. `Limit` distinguishes two cases: a number beyond `minimum` or
+`maximum` passes validation (`params.clamp` clamps it once, with a note); nonsense such as a
+negative length is refused here.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-_DIGITS = 10**18  # of a whole number: more than anything that is counted here
+_DIGITS = 10**18  # bound on integers: more than anything that is counted here
 
 
 def refuse(allowed: str, **more: object) -> PydanticCustomError:
-    """An error of validation that already knows its words; `field` and `value` may be given too."""
+    """A validation error with its own message; `field` and `value` may be given too."""
     if "value" in more:
         more["value"] = Refused(more["value"])
     return PydanticCustomError("headroom", "allowed: {allowed}", {"allowed": allowed, **more})
@@ -31,33 +32,34 @@ def refuse(allowed: str, **more: object) -> PydanticCustomError:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Refused:
-    """A value on its way through pydantic, which would write it out, and cannot write them all."""
+    """Wraps a refused value inside a pydantic error: pydantic would print it, and not every value
+    can be printed."""
 
     value: object
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """How a field shows itself to a person, and what it was called before.
+    """How a field is presented to users, and its older names.
 
-    group     heading it stands under
-    help      one plain sentence or two
+    group     heading under which it is listed
+    help      one or two plain sentences
     unit      "s", "dB", …; empty for a plain number
-    step      of a slider
-    lines     of a text box
-    flag      name on the command line where it differs from the field's
-    off       name of the flag that switches it off where that is not `no-` and its name
-    basic     whether most people need it: the short help lists it
+    step      step of its slider
+    lines     height of its text box
+    flag      name on the command line, if it differs from the field's
+    off       name of the flag that switches it off, if that is not `no-` plus its name
+    basic     whether most users need it: the short help lists it
     file      whether `@FILE` on the command line means the text of that file
-    left_open for a field that may be None: who decides then, in words
-    stand_in  for a field that may be None: the value taken where nobody decides (None: no value)
-    old       old names; spelling with hyphens or in camelCase is understood anyway
+    left_open for a field that may be None: what determines the value then, in words
+    stand_in  for a field that may be None: the fallback value (None: no fallback)
+    old       old names; hyphens and camelCase are accepted anyway
     open_values numbers and words that mean "decide for me", under any name of the field; a field
-              that may be None, or whose choices are words, knows `words.OPEN` besides
-    idle      values that other programs send with tasks that have no such field
-    units     words that may stand behind a number, lower case
-    old_words (other word, the word of the choice), in any case, spaces and hyphens alike
-    old_switches (old boolean field, the choice it stands for)
+              that may be None, or whose choices are words, also accepts `words.OPEN`
+    idle      values that other programs send with tasks that do not have this field
+    units     words that may follow a number, lower case
+    old_words (other word, the word of the choice), ignoring case; spaces equal hyphens
+    old_switches (old boolean field, the choice it selects)
     """
 
     group: str
@@ -81,7 +83,7 @@ class Knob:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """The schema with the help as its description."""
+        """The schema, with the help text as its description."""
         shown = handler(schema)
         shown["description"] = f"{self.help} Unit: {self.unit}." if self.unit else self.help
         return shown
@@ -89,15 +91,15 @@ class Knob:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The range a number is clamped to, and the border of nonsense.
+    """The range to which a number is clamped, and the bounds outside which it is refused.
 
-    minimum, maximum  inclusive; a number beyond is clamped once, with a note giving `why`
-    least             below it a number is refused
-    above             at or below it a number is refused
-    most              above it a number is refused, not clamped
-    follows           another field whose tightened limit also holds for this one
+    minimum, maximum  inclusive; a number beyond them is clamped once, with a note giving `why`
+    least             numbers below it are refused
+    above             numbers at or below it are refused
+    most              numbers above it are refused, not clamped
+    follows           another field whose tightened limit also applies to this one
 
-    On a tuple or a text the limit is of its length, and the three borders of nonsense are not used.
+    For a tuple or a text the limit applies to its length, and the three bounds are not used.
     """
 
     minimum: float
@@ -113,7 +115,7 @@ class Limit:
             raise ValueError(f"limit from {self.minimum} to {self.maximum}")
 
     def tightened(self, other: Limit) -> Limit:
-        """The narrower of two limits, with the reason of the border that moved."""
+        """The intersection of two limits, with the reason of the bound that changed."""
         low, high = max(self.minimum, other.minimum), min(self.maximum, other.maximum)
         moved = (low, high) != (self.minimum, self.maximum)
         why = other.why if moved else self.why
@@ -122,13 +124,13 @@ class Limit:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """The field's own schema, then the border of nonsense."""
+        """The field's own schema, followed by the check of the bounds."""
         return core_schema.no_info_wrap_validator_function(self._refuse_nonsense, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """The schema with minimum and maximum (or the number of items) in its number branch."""
+        """The schema, with minimum and maximum (or the number of items) in its number branch."""
         shown = handler(schema)
         bound(shown, self)
         return shown
@@ -166,20 +168,20 @@ def bound(schema: JsonSchemaValue, limit: Limit) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A string out of a list too long for a Literal."""
+    """The choices of a string field, for lists that are too long for a Literal."""
 
     values: tuple[str, ...]
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """The field's own schema, then membership."""
+        """The field's own schema, followed by the check of membership."""
         return core_schema.no_info_after_validator_function(self._member, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """The schema with the choices as an enumeration."""
+        """The schema, with the choices as an enumeration."""
         shown = handler(schema)
         for branch in shown.get("anyOf", [shown]):
             target = branch["items"] if branch.get("type") == "array" else branch
@@ -196,9 +198,9 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """A tuple that may also be written as one string, split at any of the characters `at`.
+    """A tuple that may also be given as one string, split at any of the characters `at`.
 
-    With no characters a string is never split: it becomes the only item.
+    If `at` is empty, a string is never split: it becomes the only item.
     """
 
     at: str = ","
@@ -206,11 +208,11 @@ class Many:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Split first, then the field's own schema."""
+        """The split, followed by the field's own schema."""
         return core_schema.no_info_before_validator_function(self.split, handler(source))
 
     def split(self, value: object) -> object:
-        """A list for a string or a single value; anything else as it is."""
+        """A list for a string or a single value; anything else unchanged."""
         if isinstance(value, str) and not self.at:
             return [value]
         if isinstance(value, str):
@@ -223,5 +225,5 @@ class Many:
 
 
 def metadata(annotations: list[Any], kind: type) -> Any:
-    """The first annotation of a kind, or None."""
+    """The first annotation of type `kind`, or None."""
     return next((a for a in annotations if isinstance(a, kind)), None)

@@ -1,7 +1,7 @@
-"""The same parameters with tighter limits: those of a model variant, or of this machine.
+"""Parameters with tighter limits for display: those of a model variant, or of this machine.
 
-This informs displays (help, schema, sliders). It validates nothing: what is asked beyond a limit is
-clamped once, by `params.clamp`, wherever it came from.
+They are used for help, schema and sliders, and validate nothing: values beyond a limit are clamped
+once, by `params.clamp`, whatever their origin.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from headroom.params.knob import Limit, bound
 
 
 def narrow(params: Sequence[Param], limits: Mapping[str, Limit]) -> tuple[Param, ...]:
-    """The parameters with the limits tightened; a limit wider than their own changes nothing."""
+    """The parameters with tightened limits; a limit wider than their own changes nothing."""
     return tuple(replace(param, limit=in_force(param, limits)) for param in params)
 
 
 def without(params: Sequence[Param], names: Collection[str]) -> tuple[Param, ...]:
-    """The parameters but those named."""
+    """The parameters except those named."""
     return tuple(param for param in params if param.name not in names)
 
 
 def schema(model: type[BaseModel], params: Sequence[Param]) -> dict[str, Any]:
-    """The JSON schema of a request showing these parameters and their limits, and no others."""
+    """The JSON schema of a request, with only these parameters and their limits."""
     shown = model.model_json_schema()
     kept = {param.name: param for param in params}
     properties = shown["properties"]

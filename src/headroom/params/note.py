@@ -1,4 +1,4 @@
-"""What was asked and is done otherwise, as a value and as a sentence."""
+"""The type `Note`: a requested value that was changed or not used, with the reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from headroom.errors import one_line, written
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something asked that is done otherwise. `used` is None where it is not used at all."""
+    """A requested value, the value used instead, and why. `used` is None if none is used."""
 
     field: str
     asked: object
@@ -17,7 +17,7 @@ class Note:
     why: str
 
     def sentence(self) -> str:
-        """One line for a person."""
+        """A one-line message for the user."""
         used = "not used" if self.used is None else f"used {_shown(self.used)}"
         return f"{one_line(self.field, 120)}: asked {_shown(self.asked)}, {used}: {self.why}."
 

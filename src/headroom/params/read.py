@@ -1,4 +1,4 @@
-"""From what somebody wrote to a request: every face comes in through here."""
+"""Builds a validated request from user input; all interfaces use these functions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Family = Mapping[str, type[Request]]
 
 
 def validate(model: type[R], given: Mapping[str, object]) -> R:
-    """The request a mapping stands for. Raises InvalidRequest: field, value, what is allowed."""
+    """The request given by a mapping. Raises InvalidRequest: field, value, what is allowed."""
     return model.model_validate(dict(given))
 
 
 def read(family: Family, given: Mapping[str, object], usual: str) -> Request:
-    """The request of a family (task -> model) that `given["task"]` names; `usual` without one.
+    """The request of a family (task -> model) for the task `given["task"]`, by default `usual`.
 
-    Raises InvalidRequest, also for a field that only other tasks have: the sentence names them.
+    Raises InvalidRequest, also for a field that only other tasks have: the message names them.
     """
     rest = {written(name): value for name, value in given.items()}
     task = rest.pop(TASK, usual)
@@ -35,7 +35,7 @@ def read(family: Family, given: Mapping[str, object], usual: str) -> Request:
 
 
 def check_belongs(family: Family, task: str, name: str, value: object) -> None:
-    """Raise InvalidRequest for a field that this task lacks and other tasks have."""
+    """Raise InvalidRequest for a field that this task lacks but other tasks have."""
     if snake(name) in spellings(family[task]):
         return
     others = [other for other, model in family.items() if snake(name) in spellings(model)]

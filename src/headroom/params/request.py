@@ -1,4 +1,4 @@
-"""The base of every request: frozen, strict about names, patient with old spellings."""
+"""The base class of all requests: frozen, strict about field names, lenient about old spellings."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _SWITCH = (*_ON, *_OFF)
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A name that other programs send and that no field answers to.
+    """A name that other programs send and that is ignored.
 
-    why      nothing comes of it, for the warning
-    usual    values that ask for nothing; they get no warning
-    texts    whether a text alone is meant: a field answers to the same name with a switch
+    why      why it has no effect, for the warning
+    usual    values that ask for nothing; they cause no warning
+    texts    whether only texts are ignored: a field accepts the same name with a boolean
     """
 
     why: str
@@ -46,28 +46,28 @@ class Unread:
     texts: bool = False
 
     def takes(self, value: object) -> bool:
-        """Whether this value is one of those that nothing comes of."""
+        """Whether this value is ignored."""
         if not self.texts:
             return True
         return isinstance(value, str) and not is_open_word(value) and folded(value) not in _SWITCH
 
     def answer(self, name: str, value: object) -> None:
-        """A warning where something was asked."""
+        """Log a warning if the value asks for something."""
         if value is not None and not any(_equal(value, one) for one in (*self.usual, "")):
             log.warning(Note(name, value, None, self.why).sentence())
 
 
 class Request(BaseModel):
-    """What somebody asks of a model. Subclasses declare the fields, once.
+    """A request to a model. Subclasses declare the fields, once.
 
-    An unknown name is refused with the nearest known one. Not-a-number and infinity are nonsense.
-    However a request is made (the constructor, `model_validate`, JSON, as a member of a union, a
-    copy with other values), what is refused raises InvalidRequest; its `__cause__` is pydantic's
-    error, of which `faults` tells every fault.
+    An unknown name is refused, with the closest known one in the message. NaN and infinity are
+    refused. However a request is created (by the constructor, `model_validate`, JSON, as a member
+    of a union, or as a modified copy), an invalid one raises InvalidRequest. Its `__cause__` is
+    pydantic's error, from which `faults` lists every fault.
     """
 
     groups: ClassVar[tuple[str, ...]] = ()  # the order of the headings, where it matters
-    unread: ClassVar[Mapping[str, Unread]] = {}  # names that no field answers to, snake case
+    unread: ClassVar[Mapping[str, Unread]] = {}  # names that are ignored, in snake case
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -79,7 +79,7 @@ class Request(BaseModel):
     def __get_pydantic_core_schema__(
         cls, source: type[BaseModel], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """The usual schema, all validators in it, with our errors around it."""
+        """The usual schema with all validators, wrapped so that it raises our errors."""
         return core_schema.no_info_wrap_validator_function(cls._in_our_words, handler(source))
 
     @classmethod
@@ -91,12 +91,12 @@ class Request(BaseModel):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """As pydantic's. Raises InvalidRequest, for what is no JSON too."""
+        """Like pydantic's method. Raises InvalidRequest, also for invalid JSON."""
         with our_words(cls):
             return super().model_validate_json(json_data, **options)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """The same request with other values, checked as those of a new one.
+        """The same request with some values changed, validated like a new one.
 
         Raises InvalidRequest.
         """
@@ -108,7 +108,7 @@ class Request(BaseModel):
         made = type(self).model_validate(kept | said)
         return made.model_copy(deep=deep)
 
-    if not TYPE_CHECKING:  # a type checker knows from the configuration that nothing can be set
+    if not TYPE_CHECKING:  # type checkers know from the configuration that it is frozen
 
         def __setattr__(self, name: str, value: object) -> None:
             try:
@@ -129,25 +129,25 @@ _FROZEN = "what it was made with: model_copy(update={…}) makes another request
 
 @contextmanager
 def our_words(model: type[BaseModel]) -> Iterator[None]:
-    """A block whose errors of validation are raised as InvalidRequest: the first fault's."""
+    """A context that raises validation errors as InvalidRequest, for the first fault."""
     try:
         yield
     except ValidationError as error:
         raise faults(model, error)[0] from error
-    except PydanticCustomError as error:  # of `refuse`, outside a validation
+    except PydanticCustomError as error:  # from `refuse`, outside a validation
         said = error.context or {}
         value = said["value"].value
         raise InvalidRequest(str(said["field"]), value, str(said["allowed"])) from error
 
 
 def faults(model: type[BaseModel], error: ValidationError) -> tuple[InvalidRequest, ...]:
-    """Every fault of a validation error as a sentence; there is at least one."""
+    """Every fault of a validation error as an InvalidRequest; there is at least one."""
     return tuple(_fault(model, detail) for detail in error.errors(include_url=False))
 
 
 @cache
 def spellings(model: type[BaseModel]) -> Mapping[str, str]:
-    """Every name a field answers to (in snake case) -> the field."""
+    """Every accepted name (in snake case) -> the field."""
     names = {old: p.name for p in describe(model) for old in p.knob.old}
     return names | {name: name for name in model.model_fields}
 
@@ -164,7 +164,7 @@ def _params(model: type[BaseModel]) -> Mapping[str, Param]:
 
 @cache
 def _words(param: Param) -> Mapping[str, str]:
-    """The choices of a parameter by their folded spelling, old words included."""
+    """The choices of a parameter by their folded spelling, including old words."""
     new = {folded(choice): choice for choice in param.choices}
     return {folded(old): word for old, word in param.knob.old_words} | new
 
@@ -177,9 +177,9 @@ def snake(name: str) -> str:
 def canonical(model: type[BaseModel], data: Mapping[Any, Any]) -> dict[str, object]:
     """The mapping with every name and word as the model declares it.
 
-    What stands for "decide for me" is None where the field may be None, else left out; names that
-    no field answers to and that are known to be harmless are left out with a warning. Raises the
-    validation error of an unknown name, and of a field given twice with two values.
+    Values that mean "decide for me" become None if the field may be None, else they are dropped.
+    Names that the model is known to ignore are dropped with a warning. Raises a validation error
+    for an unknown name, and for a field given twice with different values.
     """
     result: dict[str, object] = {}
     for spelt, value in data.items():
@@ -193,7 +193,7 @@ def canonical(model: type[BaseModel], data: Mapping[Any, Any]) -> dict[str, obje
 
 
 def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, object]:
-    """Field and value for one entry; an empty name where nothing is said with it."""
+    """Field and value for one entry; an empty name if the entry has no effect."""
     name = spelt if spelt in model.model_fields else snake(spelt)
     unread: Mapping[str, Unread] = getattr(model, "unread", {})
     if name in unread and unread[name].takes(value):
@@ -215,9 +215,9 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
 
 
 def _whole(field: str, value: object) -> object:
-    """The value with its texts as `words.whole` has them. Raises the validation error of half a
-    letter, in a path too: libraries that open files take none."""
-    if isinstance(value, list | tuple):  # what lies deeper is no value of a field
+    """The value, its texts converted by `words.whole`. Raises a validation error for a lone
+    surrogate, also in a path: libraries that open files accept none."""
+    if isinstance(value, list | tuple):  # no field has deeper nesting
         return [_whole_text(field, one) for one in value]
     return _whole_text(field, value)
 
@@ -232,8 +232,8 @@ def _whole_text(field: str, value: object) -> object:
 
 
 def means_open(param: Param, value: object) -> bool:
-    """Whether a value says that nobody chose one: None, the field's open values, and, but for free
-    text and files, the words of `words.OPEN`."""
+    """Whether a value means "decide for me": None, the field's open values, and, except for free
+    text and files, the words in `words.OPEN`."""
     if value is None or any(_equal(value, one) for one in param.knob.open_values):
         return True
     if param.many and isinstance(value, list | tuple) and value:
@@ -246,15 +246,15 @@ def means_open(param: Param, value: object) -> bool:
 
 
 def asks_nothing(param: Param, value: object) -> bool:
-    """Whether a value asks for nothing where the field does not exist: open, the default, or what
-    other programs send idly."""
+    """Whether a value asks for nothing if the field does not exist: open, the default, or one of
+    the idle values that other programs send."""
     said = _word(param, number_text(param, value))
     quiet = (param.default, *param.knob.idle)
     return means_open(param, value) or any(_equal(said, one) for one in quiet)
 
 
 def _equal(value: object, known: object) -> bool:
-    """Whether a value, perhaps as text, is a known one; a switch is no number."""
+    """Whether a value, possibly given as text, equals a known one; a boolean equals no number."""
     if isinstance(value, bool) or isinstance(known, bool):
         return written(value).casefold() == str(known).casefold()
     if isinstance(known, int | float) and isinstance(value, str | int | float):
@@ -296,7 +296,7 @@ def _is_on(name: str, value: object) -> bool:
 
 
 def nearest(model: type[BaseModel], name: str) -> str:
-    """The end of the sentence about an unknown name: the nearest known one, or all of them."""
+    """The end of the message about an unknown name: the closest known name, or all names."""
     known = spellings(model)
     close = get_close_matches(snake(name), [*known, *_switches(model)], n=1, cutoff=0.6)
     if close:

@@ -1,4 +1,4 @@
-"""How people and programs write values: words in any case, numbers with units, times as a clock."""
+"""Parsing of values as users write them: words in any case, numbers with units, clock times."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WHOLE = "text of whole letters, without lone surrogates"
 
 
 def folded(word: str) -> str:
-    """A word without its case, with one underscore for any spaces, hyphens and underscores, and
-    without space around a slash."""
+    """A word in folded case, with one underscore for each run of spaces, hyphens and underscores,
+    and without spaces around a slash."""
     plain = unicodedata.normalize("NFKC", word).strip().casefold()
     return re.sub(r"[\s_-]+", "_", re.sub(r"\s*/\s*", "/", plain))
 
@@ -35,7 +35,7 @@ def is_open_word(value: object) -> bool:
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds of `1:30`, `1:02:03`, `1m30s`, `2 min`, `90 s`; None for any other text."""
+    """The seconds in `1:30`, `1:02:03`, `1m30s`, `2 min`, `90 s`; None for any other text."""
     clock = _CLOCK.fullmatch(text.strip())
     if clock is not None:
         sign, hours, minutes, seconds = clock.groups()
@@ -52,7 +52,7 @@ def seconds_of(text: str) -> float | None:
 
 
 def number_text(param: Param, value: object) -> object:
-    """What a number is when it was written with its unit or as a clock; anything else as it is."""
+    """The number in a value that has a unit or is a clock time; any other value unchanged."""
     if not isinstance(value, str) or param.kind not in (int, float) or param.many:
         return value
     text = value.strip()
@@ -67,8 +67,8 @@ def number_text(param: Param, value: object) -> object:
 
 
 def whole(text: str) -> str | None:
-    """The text, its surrogates put together in pairs; None with a lone one, which is half a letter:
-    no tokenizer and no file takes it."""
+    """The text, with surrogate pairs combined; None if it has a lone surrogate, which no tokenizer
+    and no file accepts."""
     if not any("\ud800" <= letter <= "\udfff" for letter in text):
         return text
     try:
