@@ -6,7 +6,7 @@
     result = engine.generate(Text2Music(caption="slow bossa nova, nylon guitar", duration=30))
     result.save("bossa.flac")
 
-Importing it imports no torch: each name is fetched from its module when it is first used.
+Importing it imports no torch: each name is loaded from its module on first use.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _version() -> str:
 
     try:
         return version("headroom-audio")
-    except PackageNotFoundError:  # run from a checkout that was never installed
+    except PackageNotFoundError:  # running from a checkout that is not installed
         return "0+unknown"
 
 

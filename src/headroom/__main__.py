@@ -1,4 +1,4 @@
-"""`python -m headroom` is the command line, under any name it was installed by."""
+"""Entry point of `python -m headroom`, which runs the command line."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Files that somebody else wrote, read within bounds.
+"""Safe reading of untrusted text and JSON files: regular files only, up to a size limit.
 
-Every text and every JSON document is read here: regular files only (a pipe or a device is refused
-without being opened for good, so nothing blocks), up to a stated size, UTF-8 with or without a
-byte order mark. What cannot be read raises InvalidFile, whose `why` callers put into the sentence
-that names their field.
+All text and JSON documents are read here. A pipe or a device is refused without blocking. Text is
+UTF-8, with or without a byte order mark. Anything that cannot be read raises InvalidFile; callers
+put its `why` into a message that names their field.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from pathlib import Path
 from headroom.errors import InvalidFile
 from headroom.units import KIB, MIB, gib
 
-TEXT_BYTES = MIB  # a text that a person wrote: a hundred times the longest lyrics
-# Python takes up to 12 bytes a byte of JSON (`[[],[],…`): 8 MiB stay below 100 MB.
+TEXT_BYTES = MIB  # for hand-written text: a hundred times the longest lyrics
+# Python needs up to 12 bytes per byte of JSON (`[[],[],…`): 8 MiB need about 100 MB at most.
 JSON_BYTES = 8 * MIB
 CONFIG_BYTES = MIB
 ENV_BYTES = 256 * KIB
-LINES_BYTES = 16 * MIB  # one record a line, each read by itself
+LINES_BYTES = 16 * MIB  # one record per line, each parsed separately
 
 _LFS = b"version https://git-lfs.github.com/"
 _KINDS = (
@@ -35,8 +34,8 @@ _KINDS = (
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """A regular file, opened for reading bytes. Raises InvalidFile for anything else."""
-    # Non-blocking, as it may have become a pipe since it was looked at.
+    """Open a regular file for reading bytes. Raises InvalidFile for anything else."""
+    # Non-blocking, because it may have become a pipe since it was checked.
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         _check_kind(path, os.stat(path).st_mode)
@@ -73,7 +72,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
-    """A file of UTF-8 text, without its byte order mark; line ends stay as they are.
+    """The text of a UTF-8 file, without a byte order mark; line endings are unchanged.
 
     Raises InvalidFile.
     """
@@ -89,7 +88,7 @@ def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
 
 
 def read_json(path: Path, limit: int = JSON_BYTES) -> object:
-    """A file of JSON. Raises InvalidFile."""
+    """The contents of a JSON file. Raises InvalidFile."""
     text = read_text(path, limit)
     try:
         return parse_json(text)
@@ -98,9 +97,9 @@ def read_json(path: Path, limit: int = JSON_BYTES) -> object:
 
 
 def parse_json(text: str | bytes) -> object:
-    """JSON as `json.loads` reads it; raises ValueError for whatever it cannot read.
+    """Parse JSON as `json.loads` does. Raises ValueError for anything that it cannot read.
 
-    Of nesting that is too deep, and of numbers with more digits than Python reads, too.
+    This includes nesting that is too deep, and numbers with more digits than Python accepts.
     """
     try:
         return json.loads(text)
@@ -118,7 +117,7 @@ LFS_WHY = "is a git-lfs pointer, not the file itself (`git lfs pull` fetches tha
 
 
 def is_lfs_pointer(head: bytes) -> bool:
-    """Whether a file that begins so is what git-lfs keeps in the place of a large file."""
+    """Whether a file that begins with `head` is a git-lfs pointer instead of the file itself."""
     return head.startswith(_LFS)
 
 

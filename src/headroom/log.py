@@ -1,4 +1,4 @@
-"""One logger for the whole program: plain words, one line an event, on standard error."""
+"""The logger of the program: one plain line per event, on standard error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ log = logging.getLogger("headroom")
 
 
 def _visible(record: logging.LogRecord) -> bool:
-    """Lines that reach a terminal by any handler hold no control characters."""
+    """Escape control characters in a record, so that no handler sends them to a terminal."""
     record.msg, record.args = visible(record.getMessage()), ()
     return True
 
@@ -19,7 +19,7 @@ log.addFilter(_visible)
 
 
 def show(level: str = "WARNING") -> None:
-    """Send log lines to standard error from `level` up. The command line calls this once."""
+    """Send log lines of `level` and above to standard error. The command line calls this once."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     log.handlers = [handler]

@@ -1,9 +1,9 @@
-"""Questions about paths that are answered, never raised at.
+"""Queries about paths (`exists`, `is_dir`, …) that do not raise for unreadable or invalid paths.
 
-`Path.exists`, `is_dir` and `is_file` raise for a folder that may not be entered, for a name that is
-too long and, in some versions of Python, for a NUL in it; `expanduser` and `home` raise where there
-is no home folder. The functions here answer False, or raise an error of ours. `scripts/check` keeps
-the methods of `Path` out of the rest of the program.
+`Path.exists`, `is_dir` and `is_file` raise for a folder without search permission, for a name that
+is too long and, in some versions of Python, for a name that contains NUL; `expanduser` and `home`
+raise if there is no home folder. The functions here return False, or raise one of our own errors.
+`scripts/check` forbids these methods of `Path` in the rest of the program.
 """
 
 from __future__ import annotations
@@ -15,35 +15,34 @@ from headroom.errors import InvalidRequest
 
 
 def exists(path: str | Path) -> bool:
-    """Whether something is there, as far as can be seen from here."""
+    """Whether the path exists; False if that cannot be determined."""
     return os.path.exists(path)
 
 
 def is_dir(path: str | Path) -> bool:
-    """Whether it is a folder, as far as can be seen from here."""
+    """Whether the path is a folder; False if that cannot be determined."""
     return os.path.isdir(path)
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether it is a regular file, as far as can be seen from here."""
+    """Whether the path is a regular file; False if that cannot be determined."""
     return os.path.isfile(path)
 
 
 def is_symlink(path: str | Path) -> bool:
-    """Whether it is a symbolic link, as far as can be seen from here."""
+    """Whether the path is a symbolic link; False if that cannot be determined."""
     return os.path.islink(path)
 
 
 def resolved(path: str | Path) -> Path:
-    """The path without links and `..`, as far as they can be followed. Raises ValueError for a
-    NUL."""
+    """The path with links and `..` resolved as far as possible. Raises ValueError for a NUL."""
     return Path(os.path.realpath(path))
 
 
 def expanded(text: str | Path, field: str) -> Path:
-    """The path with the home folder in the place of a leading `~` or `~user`.
+    """The path with a leading `~` or `~user` replaced by the home folder.
 
-    Raises InvalidRequest naming `field` where there is no such home folder.
+    Raises InvalidRequest, naming `field`, if there is no such home folder.
     """
     try:
         return Path(text).expanduser()
@@ -53,7 +52,7 @@ def expanded(text: str | Path, field: str) -> Path:
 
 
 def home() -> Path | None:
-    """The home folder of the user; None where the system does not know one."""
+    """The home folder of the user; None if the system does not report one."""
     try:
         return Path.home()
     except RuntimeError:

@@ -1,9 +1,9 @@
-"""Where text leaves for a terminal: wherever it came from, it cannot steer the terminal.
+"""Safe terminal output: control characters in untrusted text are escaped before they are printed.
 
-File names, captions, configs, listings and other programs' messages may hold control characters
-and escape sequences that move the cursor, change colours or rewrite lines that were already shown.
-The command line runs inside `guarded`, which makes them visible on both of its streams; what rich
-draws goes through `console`, whose own sequences pass and whose texts do not.
+File names, captions, configs, listings and messages of other programs may contain control
+characters and escape sequences that move the cursor, change colours or overwrite earlier lines. The
+command line runs inside `guarded`, which escapes them on both output streams. Output drawn by rich
+goes through `console`: rich's own sequences pass, but those in its texts are escaped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 if TYPE_CHECKING:
     from rich.console import Console
 
-# All control characters but tab and the ends of lines; what turns the direction of a line around
-# or ends it unseen; halves of letters, which no terminal can show.
+# All control characters except tab and line endings; characters that change the text direction or
+# end a line invisibly; lone surrogates, which no terminal can show.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
     "|\r(?!\n)"
@@ -26,9 +26,9 @@ _HIDDEN = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""The text with control characters as `\x1b` and `\u009b`.
+    r"""The text with control characters escaped as in `\x1b` and `\u009b`.
 
-    What JSON text may hold unescaped stays JSON of the same value.
+    Valid JSON text stays valid JSON with the same value.
     """
     return _HIDDEN.sub(_escaped, text)
 
@@ -39,7 +39,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class _Visible:
-    """A text stream that makes what is written visible; all else is the stream's own."""
+    """A text stream that escapes what is written; everything else is passed to the stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self.raw = stream
@@ -58,7 +58,7 @@ class _Visible:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Standard output and standard error make visible what is written to them, for a while."""
+    """A context in which standard output and standard error escape control characters."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast("TextIO", _guard(stream)) for stream in before)
     try:
@@ -68,12 +68,12 @@ def guarded() -> Iterator[None]:
 
 
 def _guard(stream: TextIO) -> object:
-    # Without a console Windows has no streams at all.
+    # On Windows the standard streams are None without a console.
     return stream if stream is None or isinstance(stream, _Visible) else _Visible(stream)
 
 
 def console(stream: TextIO) -> Console:
-    """A console of rich's on a stream: text is shown as it is, without markup or emoji names."""
+    """A rich console on a stream; text is shown literally, without markup or emoji names."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""Units people read: bytes as GiB, seconds as a clock. Nothing here knows a model."""
+"""Formatting of quantities for display: bytes as GiB, seconds as a clock time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GIB = 1 << 30
 
 
 def gib(count: int) -> str:
-    """Bytes as people read them: `1.25 GiB`, `322 MiB`, `4 KiB`."""
+    """Bytes for display: `1.25 GiB`, `322 MiB`, `4 KiB`."""
     size = abs(count)
     if size >= GIB // 10:
         return f"{count / GIB:.2f} GiB"
@@ -18,7 +18,7 @@ def gib(count: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as people read them: `0.4 s`, `12 s`, `3:07`."""
+    """Seconds for display: `0.4 s`, `12 s`, `3:07`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
