@@ -40,7 +40,7 @@ class Song(Protocol):
 
 @runtime_checkable
 class Seeded(Protocol):
-    """The fields that make songs reproducible; every request has them beside its family's own."""
+    """The fields that make songs reproducible; every request has them besides its own."""
 
     @property
     def seed(self) -> int | None:

@@ -291,7 +291,7 @@ def find(setup: Setup) -> catalog.Installed:
     """The folder to open: the one asked for, or the best one installed.
 
     Raises WeightsMissing for a name that is not installed or lacks what it needs, and
-    InvalidCheckpoint for a damaged folder, also where the bundled model would stand in for it.
+    InvalidCheckpoint for a damaged folder, even if the bundled model could replace it.
     """
     dirs = catalog.checkpoint_dirs(setup.settings, setup.checkpoint_dir)
     items = catalog.installed(dirs, BUNDLED)

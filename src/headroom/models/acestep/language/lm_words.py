@@ -1,4 +1,4 @@
-"""The vocabulary of the planner language model: its words, its own marks, and its audio codes."""
+"""The vocabulary of the planner language model: text, special tokens and audio codes."""
 
 from __future__ import annotations
 

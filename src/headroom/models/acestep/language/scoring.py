@@ -1,5 +1,4 @@
-"""How well codes fit what was asked: how likely the language model finds the request, given the
-codes.
+"""How well codes fit a request: how likely the language model finds the request, given the codes.
 
 Source: ACE-Step 1.5's `acestep/core/scoring/`. Fields of the sheet are scored by the rank of each
 of their tokens after the codes; caption and lyrics by how much likelier they are after the codes

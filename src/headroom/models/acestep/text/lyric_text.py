@@ -1,4 +1,4 @@
-"""Lyrics as people paste them: any line ends, invisible characters, no words. No torch."""
+"""Lyrics as people paste them, with any line ends and invisible characters. No torch."""
 
 from __future__ import annotations
 
