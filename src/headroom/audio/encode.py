@@ -166,7 +166,7 @@ def _compression(
 
 def _check_written(path: Path, audio: Audio, kind: Kind) -> None:
     """Raise OSError for a truncated file: encoders report no error when closing fails."""
-    slack = 3 * _MP3_FRAME if kind.container == "MP3" else 0  # none stored at low bit rates
+    slack = 3 * _MP3_FRAME if kind.container == "MP3" else 0  # low bit rates have no length tag
     if kind.media:
         if (found := frames_written(path)) < audio.frames:
             raise OSError(errno.EIO, f"{found} of {audio.frames} samples arrived")

@@ -56,7 +56,9 @@ def injection(
     levels: Sequence[float],
     last_too: bool = True,
 ) -> Correction:
-    """After each of the first round(ratio·N) steps, reset the kept frames to the noised source.
+    """Reset the kept frames to the source, noised to the step's level, in the first steps of a run.
+
+    It acts after each of the first round(ratio·N) steps.
 
     source, noise [B, T, C] (zero in the padding; noise is the run's starting noise), region
     [B, T, 1] (1 where new), levels: the noise level after each step, `schedule.times[1:]` or

@@ -33,7 +33,7 @@ _TINY = 1e-10  # added to norms, as in the reference
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """Two optional ways to limit sudden changes of a velocity; 0 switches each off.
+    """Two optional ways to stabilise a velocity: a bound on its norm, and smoothing; 0: off.
 
     norm_clamp τ: v ← v·min(1, τ‖x‖ / ‖v‖), with norms over (T, C) of each item.
     ema α: v ← (1 − α)·v + α·(the velocity of the previous step).
