@@ -1,8 +1,9 @@
-"""Attention over packed sequences: [N, heads, D] where N is the sum of the lengths.
+"""Compute attention over packed sequences: [N, heads, D] where N is the sum of the lengths.
 
-Sequences of a batch lie one behind the other without padding, so a batch of ragged songs equals
-its single songs by construction: there is no mask that could leak, and nothing is computed for
-padding. Grouped-query heads: key head j serves query heads j·r … j·r + r − 1.
+The sequences of a batch are concatenated without padding, so a batch of songs of different lengths
+gives the same results as the single songs by construction: there is no mask that could leak, and
+nothing is computed for padding. Grouped-query heads: key head j serves query heads
+j·r … j·r + r − 1.
 """
 
 from __future__ import annotations
@@ -26,32 +27,32 @@ from headroom.nn.rope import Rope
 
 @runtime_checkable
 class Joined(Protocol):
-    """A module that computes with several of its matrices as one where that one is there.
+    """A module that uses several of its matrices as one joined matrix if that is present.
 
-    `joined` names the one (None until it is filled) and the matrices it is made of, stacked along
-    their first dimension in this order.
+    `joined` names the joined matrix (None until it is filled) and the matrices it is made of,
+    stacked along their first dimension in this order.
     """
 
     joined: ClassVar[Mapping[str, tuple[str, ...]]]
 
     def get_parameter(self, target: str) -> nn.Parameter:
-        """As modules answer."""
+        """As in `nn.Module`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bands:
     """Masks of windowed attention, made once and used by every layer and step.
 
-    One for all sequences where they are equally long, else one a sequence; None where a sequence
-    is too short to need one. Additive, in the type of the queries: a boolean mask is turned into
-    an additive one at every call.
+    One mask for all sequences if they have equal lengths, else one per sequence; None if a sequence
+    is too short to need one. Masks are additive, in the dtype of the queries: a boolean mask would
+    be converted to an additive one at every call.
     """
 
     window: int
     masks: tuple[Tensor | None, ...]
 
     def mask(self, sequence: int, window: int) -> Tensor | None:
-        """The mask of a sequence; a batch that repeats the sequences repeats their masks."""
+        """The mask of a sequence; a batch that repeats the sequences reuses their masks."""
         return self.masks[sequence % len(self.masks)] if window == self.window else None
 
 
@@ -63,7 +64,7 @@ def make_bands(
 ) -> Bands | None:
     """Masks for sequences of `lengths` under the first window of a stack; None on a CPU.
 
-    A CPU walks over blocks and needs no mask longer than three windows.
+    A CPU works block by block and needs no mask longer than three windows.
     """
     window = next((w for w in windows if w is not None), None)
     if window is None or not lengths or device.type == "cpu":
@@ -91,8 +92,8 @@ def self_attention(
     """Each sequence attends to itself.
 
     q [N, Hq, D], k and v [N, Hkv, D] → [N, Hq, D]. `window` keeps |i − j| ≤ window
-    (bidirectional); `causal` keeps j ≤ i. The two are not combined here. `bands` are the masks of
-    the window where they were made before.
+    (bidirectional); `causal` keeps j ≤ i. The two cannot be combined. `bands` are the window's
+    masks if they were made before.
     """
 
     def mask(sequence: int) -> Tensor | None:
@@ -113,7 +114,7 @@ def cross_attention(
 ) -> Tensor:
     """Query group i attends to key group i; q [Nq, Hq, D], k and v [Nk, Hkv, D] → [Nq, Hq, D].
 
-    There is no position in cross-attention, so all songs that share a condition are one group.
+    Cross-attention uses no positions, so all songs that share a condition form one group.
     """
     if len(q_lengths) == 1:
         return _attend(_heads(q, 1), _heads(k, 1), _heads(v, 1)).transpose(1, 2).flatten(0, 1)
@@ -159,17 +160,17 @@ def _attend(
         return _attend_folded(q, k, v, mask)
     plain = mask is None and q.dtype != torch.float32
     if grouped and not plain and q.device.type != "cpu":
-        # Only flash attention, which takes neither a mask nor fp32, knows grouped heads; the
-        # memory-efficient kernel wants one key head a query head, or the slow one is taken.
+        # Only flash attention, which takes neither a mask nor fp32, supports grouped heads; the
+        # memory-efficient kernel needs one key head per query head, or a slow kernel is used.
         repeat = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
     return attend(q, k, v, mask, causal)
 
 
 def _attend_folded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """The query heads of a key head as one longer query: the CPU kernel reads each key once.
+    """Treat the query heads of a key head as one longer query: the CPU kernel reads each key once.
 
-    Measured 1.1 to 1.3 times as fast as its own grouped heads (docs/log.md).
+    Measured 1.1 to 1.3 times as fast as the kernel's own grouped heads (docs/log.md).
     """
     batch, heads, length, size = q.shape
     folded = q.reshape(batch, k.shape[1], -1, size)
@@ -180,14 +181,14 @@ def _attend_folded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tens
 
 
 def band(rows: int, columns: int, offset: int, window: int, device: torch.device) -> Tensor:
-    """Additive-free boolean band: row i stands at column i + offset; True where visible."""
+    """Boolean band: row i is at column i + offset; True where visible."""
     i = torch.arange(rows, device=device).unsqueeze(1) + offset
     j = torch.arange(columns, device=device).unsqueeze(0)
     return (i - j).abs() <= window
 
 
 def _windowed_loop(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """|i − j| ≤ window, a block of queries at a time over the keys it can see.
+    """|i − j| ≤ window, one block of queries at a time over the keys it can see.
 
     Work and memory are linear in the length: the largest mask is [window, 3·window].
     """
@@ -204,18 +205,18 @@ def _windowed_loop(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
 
 
 def window_mask(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The mask an accelerator uses for sequences of one length; see the two below."""
+    """The mask an accelerator uses for sequences of one length, dense or in blocks."""
     make = _dense_mask if length <= DENSE_WINDOWS * window else _block_mask
     return make(length, window, dtype, device)
 
 
 def _dense_mask(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[1, 1, S, S]."""
+    """One mask over all pairs, [1, 1, S, S]."""
     return _additive(band(length, length, 0, window, device)[None], dtype)
 
 
 def _block_mask(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[blocks, 1, 2w, 4w], linear in the length. Rows beyond the end, cut off later, see all."""
+    """[blocks, 1, 2w, 4w], linear in the length. Rows past the end see all; they are cut later."""
     block = 2 * max(window, 1)
     count, span = -(-length // block), block + 2 * window
     column = torch.arange(count, device=device)[:, None] * block - window
@@ -226,9 +227,9 @@ def _block_mask(length: int, window: int, dtype: torch.dtype, device: torch.devi
 
 
 def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """[…, R, C] → […, 1, R, C], 0 where visible, else −inf; rows lie `MASK_STRIDE` elements apart.
+    """[…, R, C] → […, 1, R, C], 0 where visible, else −inf; rows aligned to `MASK_STRIDE` elements.
 
-    The memory-efficient kernel copies a mask whose rows are not aligned, at every call.
+    At every call the memory-efficient kernel copies a mask whose rows are not aligned.
     """
     columns = visible.shape[-1]
     room = (*visible.shape[:-1], -(-columns // MASK_STRIDE) * MASK_STRIDE)
@@ -239,7 +240,7 @@ def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
 def _windowed_dense(
     q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor | None = None
 ) -> Tensor:
-    """|i − j| ≤ window as one kernel over all pairs; for sequences of a few windows."""
+    """|i − j| ≤ window as one kernel over all pairs; for sequences a few windows long."""
     if mask is None:
         mask = _dense_mask(q.shape[2], window, q.dtype, q.device)
     return _attend(q, k, v, mask)
@@ -250,7 +251,7 @@ def _windowed_fold(
 ) -> Tensor:
     """|i − j| ≤ window as one kernel: blocks of 2·window queries, each over 4·window keys.
 
-    Blocks take the place of the batch and the batch joins the heads, so one mask serves any
+    Blocks become the batch dimension and the batch is merged into the heads, so one mask serves any
     batch. Keys beyond the ends are masked.
     """
     batch, heads, length, size = q.shape
@@ -276,7 +277,7 @@ def _windowed_fold(
 class Attention(nn.Module):
     """Projections with per-head RMS norms on query and key, no biases (the Qwen3 form).
 
-    Keys: q_proj, k_proj, v_proj, o_proj, q_norm, k_norm. Where `qkv` is filled, the three input
+    Keys: q_proj, k_proj, v_proj, o_proj, q_norm, k_norm. If `qkv` is filled, the three input
     projections are one product; see `joined`.
     """
 
@@ -302,21 +303,21 @@ class Attention(nn.Module):
         self.register_parameter("qkv_scale", None)
 
     def query(self, x: Tensor) -> Tensor:
-        """x [N, width] → normed queries [N, Hq, D]."""
+        """x [N, width] → normalised queries [N, Hq, D]."""
         rows = self._joined(x, slice(0, self.heads * self.head_dim))
         rows = self.q_proj(x) if rows is None else rows
         q: Tensor = self.q_norm(rows.view(x.shape[0], -1, self.head_dim))
         return q
 
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x [N, width] → normed keys and values, [N, Hkv, D] each."""
+        """x [N, width] → normalised keys, and values, [N, Hkv, D] each."""
         rows = self._joined(x, slice(self.heads * self.head_dim, None))
         k, v = (self.k_proj(x), self.v_proj(x)) if rows is None else rows.chunk(2, -1)
         k, v = (y.unflatten(-1, (-1, self.head_dim)) for y in (k, v))
         return self.k_norm(k), v
 
     def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [N, width] → normed queries, normed keys, values."""
+        """x [N, width] → normalised queries, normalised keys, values."""
         joined = self._joined(x, slice(None))
         if joined is None:
             return (self.query(x), *self.key_value(x))
@@ -325,14 +326,14 @@ class Attention(nn.Module):
         return self.q_norm(q), self.k_norm(k), v
 
     def _joined(self, x: Tensor, rows: slice) -> Tensor | None:
-        """The product with some rows of the joined projections; None where they are apart."""
+        """The product with some rows of the joined projections; None if they are separate."""
         if self.qkv is None:
             return None
         scale = None if self.qkv_scale is None else self.qkv_scale[rows]
         return product(x, self.qkv[rows], scale, self.q_proj.dynamic)
 
     def output(self, attended: Tensor) -> Tensor:
-        """[N, Hq, D] → [N, width]."""
+        """Output projection, [N, Hq, D] → [N, width]."""
         y: Tensor = self.o_proj(attended.flatten(-2))
         return y
 

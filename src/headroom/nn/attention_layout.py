@@ -1,4 +1,4 @@
-"""Numbers of windowed attention that decide how it is done and what its masks take. No torch."""
+"""Define the constants that choose the windowed-attention method and its mask sizes. No torch."""
 
-DENSE_WINDOWS = 8  # up to so many windows an accelerator takes one dense mask instead of blocks
-MASK_STRIDE = 16  # elements a row of a mask must be a multiple of, for the fused kernels
+DENSE_WINDOWS = 8  # up to this many windows an accelerator uses one dense mask, not blocks
+MASK_STRIDE = 16  # elements; the fused kernels need mask rows of a multiple of this length

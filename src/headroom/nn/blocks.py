@@ -1,8 +1,8 @@
-"""Repeated blocks that are gone through in order, and the one place where that can be watched.
+"""Iterate over a network's repeated blocks in order, with a hook for streaming their weights.
 
-A network says `for block in self.layers.through()` and computes with each block as it comes. Who
-moves weights may set `passage`, and so have each block ready when its turn comes and have it back
-afterwards; the network does not know.
+A network runs `for block in self.layers.through()` and computes with each block in turn. Code that
+moves weights may set `passage` to make each block ready before its turn and to take it back
+afterwards; the network is not aware of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Passage: TypeAlias = Callable[[Sequence[nn.Module]], Iterator[nn.Module]]
 
 
 class Blocks(nn.ModuleList):
-    """A list of like modules. Keys as those of `nn.ModuleList`."""
+    """A list of modules of the same kind. Keys: those of `nn.ModuleList`."""
 
     passage: Passage | None = None
 

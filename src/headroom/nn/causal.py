@@ -1,8 +1,8 @@
-"""Qwen3 as a causal language model over a cache of keys and values (Qwen team, 2025).
+"""Run Qwen3 as a causal language model over a cache of keys and values (Qwen team, 2025).
 
-A cache is written in place and never grows, so that a step does the same work on the same tensors
-each time: nothing is joined, and a graph can record it. The rows of the cache are the sequences of
-a batch; each has its own length, and a mask says what of its row is written.
+The cache is written in place and never grows, so every step does the same work on the same tensors:
+nothing is concatenated, and a graph can record it. The rows of the cache are the sequences of a
+batch; each has its own length, and a mask marks the part of its row that is written.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one token of every row goes.
+    """The cache positions of one token per row.
 
     rows, at  [R] each: the row in the cache, and the position in it
-    rope      of these positions
-    masks     additive [r, 1, 1, seen] of the rows in order, those that go about as far together:
-              what of the first `seen` positions each row may look at, its own included
+    rope      for these positions
+    masks     additive [r, 1, 1, seen], for groups of rows of similar length, in order: which of
+              the first `seen` positions each row attends to, its own included
     """
 
     rows: Tensor
@@ -46,7 +46,7 @@ class Place:
 
 
 class CausalLM(Qwen3):
-    """Next-token logits; the head is the embedding table. Keys: those of `Qwen3`."""
+    """Qwen3 with next-token logits; the head is the embedding table. Keys: those of `Qwen3`."""
 
     def rope(self, capacity: int, device: torch.device) -> Rope:
         """Cosines and sines of every position of a cache."""
@@ -58,7 +58,7 @@ class CausalLM(Qwen3):
     ) -> Tensor:
         """Tokens [n] of one row from position `start` on → final-norm hidden states [n, width].
 
-        What the row holds before `start` is seen, and what these tokens leave is written.
+        They attend to what the row holds before `start`; their keys and values are written.
         """
         x, stop = self.embed(ids), start + ids.shape[0]
         here = Rope(rope.cos[start:stop], rope.sin[start:stop])
@@ -79,13 +79,13 @@ class CausalLM(Qwen3):
         return y
 
     def logits(self, hidden: Tensor, words: slice) -> Tensor:
-        """[n, width] → [n, words] in the model's type, for a run of the vocabulary only."""
+        """[n, width] → [n, words] in the model's dtype, for a contiguous part of the vocabulary."""
         return F.linear(hidden, self.embed_tokens.weight[words])
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Neighbouring positions of one row."""
+    """Consecutive positions of one row."""
 
     row: int
     start: int
@@ -104,7 +104,7 @@ def _layer(layer: Layer, x: Tensor, rope: Rope, past: Past, where: Place | _Run)
 
 
 def _many(q: Tensor, k: Tensor, v: Tensor, past: Past, run: _Run) -> Tensor:
-    """Write the run, and let each of its tokens see what comes before it; [n, Hq, D]."""
+    """Write the run to the cache; each token attends to all up to itself; [n, Hq, D]."""
     keys, values = past.keys[run.row], past.values[run.row]
     keys[:, run.start : run.stop] = k.transpose(0, 1)
     values[:, run.start : run.stop] = v.transpose(0, 1)
@@ -113,16 +113,16 @@ def _many(q: Tensor, k: Tensor, v: Tensor, past: Past, run: _Run) -> Tensor:
     else:
         k, v = keys[None, :, : run.stop], values[None, :, : run.stop]
     repeat = q.shape[1] // k.shape[1]
-    if run.mask is not None and repeat > 1:  # no kernel takes a mask and grouped heads
+    if run.mask is not None and repeat > 1:  # no kernel takes both a mask and grouped heads
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
     out = attend(q.transpose(0, 1)[None], k, v, run.mask, run.mask is None)
     return out[0].transpose(0, 1)
 
 
 def _one(q: Tensor, k: Tensor, v: Tensor, past: Past, place: Place) -> Tensor:
-    """Write one token a row, and let it see its row; [R, Hq, D].
+    """Write one token per row to the cache; it attends to its row; [R, Hq, D].
 
-    The query heads of a key head are one longer query, so each key is read once.
+    The query heads of a key head form one longer query, so each key is read once.
     """
     past.keys[place.rows, :, place.at] = k
     past.values[place.rows, :, place.at] = v

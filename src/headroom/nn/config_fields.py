@@ -1,8 +1,8 @@
-"""A network's config.json, read field by field. No torch.
+"""Read and check a network's config.json field by field, without torch.
 
-`null` counts as absent, `8.0` as 8, `"true"` and `"false"` as what they say. Every size has an
-upper bound far above any released network, so that a wrong one is refused before anything is
-built by it.
+`null` counts as absent, `8.0` as 8, `"true"` and `"false"` as booleans. Every size has an upper
+bound far above any released network, so that a wrong one is rejected before anything is built with
+it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SWITCHES = {"true": True, "false": False}
 
 
 def read_config(folder: Path) -> dict[str, object]:
-    """config.json of a model folder. Raises InvalidCheckpoint where none can be read."""
+    """The config.json of a model folder. Raises InvalidCheckpoint if it cannot be read."""
     try:
         value = read_json(folder / NAME, CONFIG_BYTES)
     except InvalidFile as error:
@@ -35,10 +35,10 @@ def read_config(folder: Path) -> dict[str, object]:
 
 
 class ConfigFields:
-    """Fields of one config, checked as they are taken.
+    """Fields of one config, checked as they are read.
 
-    What is wrong is collected: a field at fault gives its least value, so that reading goes on,
-    and `check` raises one InvalidCheckpoint for all of them.
+    Faults are collected: an invalid field returns its least value, so that reading continues, and
+    `check` raises one InvalidCheckpoint for all of them.
     """
 
     def __init__(self, raw: Mapping[str, object], folder: str | Path) -> None:
@@ -47,7 +47,7 @@ class ConfigFields:
         self.faults: list[str] = []
 
     def __contains__(self, name: str) -> bool:
-        """Whether a field is there and not null."""
+        """Whether a field is present and not null."""
         return name in self.raw
 
     def size(self, name: str, default: int | None = None, most: int = LARGEST) -> int:
@@ -70,7 +70,7 @@ class ConfigFields:
         return least
 
     def flag(self, name: str, default: bool) -> bool:
-        """A switch."""
+        """A boolean."""
         value = self.raw.get(name, default)
         if isinstance(value, str):
             value = _SWITCHES.get(value.strip().lower(), value)
@@ -80,7 +80,7 @@ class ConfigFields:
         return default
 
     def word(self, name: str, default: str = "") -> str:
-        """A text."""
+        """A string."""
         value = self.raw.get(name, default)
         if isinstance(value, str):
             return value
@@ -100,7 +100,7 @@ class ConfigFields:
         return (least,)
 
     def words(self, name: str, known: tuple[str, ...], most: int) -> tuple[str, ...]:
-        """A list of 1 to `most` known words; () where there is none."""
+        """A list of 1 to `most` known words; () if the field is absent."""
         if name not in self:
             return ()
         value = self.raw[name]
@@ -110,11 +110,11 @@ class ConfigFields:
         return ()
 
     def fault(self, sentence: str) -> None:
-        """Add a fault of several fields together."""
+        """Add a fault that concerns several fields."""
         self.faults.append(f"{NAME}: {sentence}")
 
     def check(self) -> None:
-        """Raise InvalidCheckpoint where any field was at fault."""
+        """Raise InvalidCheckpoint if any field was invalid."""
         if self.faults:
             self.fail()
 
@@ -126,7 +126,7 @@ class ConfigFields:
 
 
 def _whole(value: object) -> int | None:
-    """A whole number, also one that is written as 8.0; None for anything else."""
+    """A whole number, also one written as 8.0; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float):

@@ -1,9 +1,10 @@
-"""Kernels of one decoding step in Triton: few rows, so that all that costs is reading the weights.
+"""Triton kernels for one decoding step of few rows, whose cost is reading the weights.
 
-A layer is five launches where torch needs about thirty: a product takes the norm before it and the
-sum or the gate behind it along, and attention takes norms, rotation and the writing of the cache.
-Weights are read once, in the type they are stored in. Importing this needs Triton; `lm/fused.py`
-asks for it first. How attention is split over positions: flash-decoding (Dao et al., 2023).
+A layer takes five launches where torch needs about thirty: a product includes the norm before it
+and the sum or the gate after it, and attention includes norms, rotation and writing the cache.
+Weights are read once, in the dtype they are stored in. Importing this module needs Triton;
+`lm/fused.py` checks for it first. Attention is split over positions as in flash-decoding (Dao et
+al., 2023).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ def product(
 ):  # fmt: skip
     """y [rows, OUTPUTS] (+)= f(x [rows, WIDTH]) · weight [OUTPUTS, WIDTH]ᵀ, sums in fp32.
 
-    NORMED  x is divided by its root mean square and multiplied by `norm` before
+    NORMED  x is first divided by its root mean square and multiplied by `norm`
     GATED   weight has 2 · OUTPUTS rows: silu of the first half times the second
-    ADDED   to what y holds, else y is overwritten
+    ADDED   the result is added to y; otherwise y is overwritten
     SCALED  the weight's rows are multiplied by `scale`
     ROWS    of a tile, at least `rows`
     EARLY   see `product_few`
@@ -67,14 +68,14 @@ def product_few(
     ROWS: tl.constexpr, PADDED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     EARLY: tl.constexpr,
 ):  # fmt: skip
-    """As `product`, for so few ROWS that multiplying and adding hides behind reading the weights.
+    """Like `product`, for so few ROWS that reading the weights takes longer than the arithmetic.
 
     A program reads BLOCK_N rows of the weight, BLOCK_K columns at a time. Small programs are best,
-    many at work at once: see `docs/log.md` for what else was tried.
+    with many running at once: see `docs/log.md` for what else was tried.
 
     PADDED  ROWS rounded up to a power of two
-    EARLY   (Hopper and later) it begins before the kernel before it has ended, and reads its first
-            weights, which nobody writes, meanwhile
+    EARLY   (Hopper and later) it starts before the previous kernel has ended, and meanwhile reads
+            its first weights, which no kernel writes
     """
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     m = tl.arange(0, PADDED)
@@ -92,7 +93,7 @@ def product_few(
         if EARLY and part == 0:
             gdc_wait()
             gdc_launch_dependents()
-        # By way of the activations' type: bfloat16 takes fewer and faster instructions of bytes.
+        # Through the activations' dtype: bytes convert to bfloat16 in fewer, faster instructions.
         kind = x.dtype.element_ty
         w = w.to(kind).to(tl.float32)
         if GATED:
@@ -120,7 +121,7 @@ def _finish(
     WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
 ):  # fmt: skip
-    """What comes behind the sums of a product, and where it is written."""
+    """Apply what follows the sums of a product, and write the result."""
     there = (m < rows)[:, None]
     if NORMED:
         each = tl.rsqrt(squares / WIDTH + eps)[:, None]
@@ -145,18 +146,18 @@ def attend(
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, GROUP: tl.constexpr,
     QUERIES: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """One token of every row: normed, rotated, written to the cache at `at`, and let see its row.
+    """One token per row: normalise, rotate, write to the cache at `at`, and attend to its row.
 
     qkv              [rows, HEADS + 2 · KV_HEADS, 2 · HALF]: queries, keys, values as projected
     cosines, sines   [capacity, HALF]
     keys, values     [rows, KV_HEADS, capacity, 2 · HALF], contiguous
     out              [rows, HEADS, 2 · HALF]
-    partial, sizes   fp32 [rows, HEADS, splits, 2 · HALF] and [rows, HEADS, splits, 2]: what each
-                     split found, its largest score and the sum of its weights
-    done             int32 [rows, KV_HEADS], zeros before and after: splits that are ready
+    partial, sizes   fp32 [rows, HEADS, splits, 2 · HALF] and [rows, HEADS, splits, 2]: the result
+                     of each split, its largest score and the sum of its weights
+    done             int32 [rows, KV_HEADS], zeros before and after: number of finished splits
 
-    A program is one split (CHUNK positions) of one key head; the last one that is ready joins them.
-    QUERIES is GROUP (query heads a key head) rounded up to what a product of matrices takes.
+    A program is one split (CHUNK positions) of one key head; the last one to finish joins them.
+    QUERIES is GROUP (query heads per key head) rounded up to what a matrix product accepts.
     """
     row, head = tl.program_id(0) // KV_HEADS, tl.program_id(0) % KV_HEADS
     split = tl.program_id(1)
@@ -209,7 +210,7 @@ def attend(
             tl.store(partial + slot[:, None] * width + n[None, :], sums, mask=real)
             tl.store(sizes + slot * 2, top, mask=g < GROUP)
             tl.store(sizes + slot * 2 + 1, total, mask=g < GROUP)
-            tl.debug_barrier()  # all of the program has stored before it is counted
+            tl.debug_barrier()  # the whole program has stored before it is counted
             counter = done + row * KV_HEADS + head
             if tl.atomic_add(counter, 1, sem="acq_rel") == used - 1:
                 whole = _joined(partial, sizes, heads * splits, used, g < GROUP, QUERIES, HALF)
@@ -221,7 +222,7 @@ def attend(
 def _own(
     key, value, k_norm, to_key, to_value, q_low, q_high, cos, sin, eps, HALF: tl.constexpr
 ):  # fmt: skip
-    """Key and value of the token itself, written to its place → its score of each query, unscaled,
+    """Write key and value of the token itself to the cache → its score for each query, unscaled,
     and the value in fp32."""
     d, n = tl.arange(0, HALF), tl.arange(0, 2 * HALF)
     kind = to_key.dtype.element_ty
@@ -244,9 +245,9 @@ def _seen(
     keys, values, start, stop, q_low, q_high, scale, top, total, sums,
     HALF: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The positions from `start` up to `stop` of one key head, added to what was seen before."""
+    """Add the positions from `start` up to `stop` of one key head to the running sums."""
     d, n = tl.arange(0, HALF), tl.arange(0, 2 * HALF)
-    for number in range(CHUNK // BLOCK):  # what is behind the end reads nothing
+    for number in range(CHUNK // BLOCK):  # positions past the end read nothing
         p = start + number * BLOCK + tl.arange(0, BLOCK)
         inside = p < stop
         spot = p[:, None] * (2 * HALF)
@@ -267,8 +268,8 @@ def _seen(
 
 @triton.jit
 def _joined(partial, sizes, slots, used, real, QUERIES: tl.constexpr, HALF: tl.constexpr):
-    """What the `used` splits of each query found, together [QUERIES, 2 · HALF]. `slots`: of the
-    first of them."""
+    """The results of the `used` splits of each query, combined, [QUERIES, 2 · HALF]. `slots`: the
+    slot of each query's first split."""
     n = tl.arange(0, 2 * HALF)
     top = tl.full((QUERIES,), float("-inf"), tl.float32)
     total = tl.zeros((QUERIES,), tl.float32)
@@ -276,7 +277,7 @@ def _joined(partial, sizes, slots, used, real, QUERIES: tl.constexpr, HALF: tl.c
     other = 0
     while other < used:
         slot = slots + other
-        # Past the first-level cache, which may hold what was there before.
+        # Bypass the first-level cache, which may hold stale values.
         part = tl.load(
             partial + slot[:, None] * (2 * HALF) + n[None, :], mask=real[:, None], other=0.0,
             cache_modifier=".cg",

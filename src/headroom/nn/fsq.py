@@ -1,7 +1,7 @@
-"""Finite scalar quantisation (Mentzer et al., 2023) in the residual form with one quantiser.
+"""Finite scalar quantisation (Mentzer et al., 2023), in residual form with one quantiser.
 
 The bound is the soft one (tanh stretched by 1 + 1/(ℓ − 1), then clamped) that the released
-weights were trained with; plain tanh gives other indices. All of it runs in fp32.
+weights were trained with; plain tanh gives different indices. Everything runs in fp32.
 """
 
 from __future__ import annotations

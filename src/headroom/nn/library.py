@@ -1,9 +1,9 @@
-"""Kernels that are one call everywhere, as operations of our own on the simulated device.
+"""Define fused attention and RMS norm as custom operations, for the simulated device.
 
-Attention and RMS norm are fused on every accelerator, and torch takes them apart for a device it
-does not know. There they are called by the names below, so that a simulated run allocates what a
-real one does. Each allocates its result and nothing else; what a fused kernel keeps beside it
-(logarithms of sums, a scale a row) is smaller than what the next product takes.
+Both are fused on every accelerator, but torch decomposes them for a device it does not know. There
+they are called by the names below, so that a simulated run allocates what a real one does. Each
+allocates only its result; what a fused kernel keeps besides (logarithms of sums, a scale per row)
+is smaller than what the next product takes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _attend_fake(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    # As the fused kernels lay it out: a row holds the heads of one position.
+    # The layout of the fused kernels: a row holds the heads of one position.
     batch, heads, length, _ = q.shape
     return q.new_empty(batch, length, heads, v.shape[-1]).transpose(1, 2)
 

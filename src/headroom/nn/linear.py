@@ -1,13 +1,13 @@
-"""A matrix product whose weight may be stored in fewer bits: plain tensors, torch's own kernels.
+"""A linear layer whose weight may be stored in fewer bits, with plain tensors and torch's kernels.
 
-    int8   [out, in] int8, a scale a row
-    fp8    [out, in] float8_e4m3fn, a scale a row
-    w8a8   as int8, and the activations are rounded to int8 too, a scale a row of theirs
-    int4   [out, in / 2] uint8, two values a byte, a scale for every 128 values of a row
+    int8   [out, in] int8, one scale per row
+    fp8    [out, in] float8_e4m3fn, one scale per row
+    w8a8   as int8, and the activations are rounded to int8 too, with one scale per row
+    int4   [out, in / 2] uint8, two values per byte, one scale for every 128 values of a row
 
-Scales are in the type of the activations, and were rounded to it before the weights were. Where no
-kernel takes stored weights as they are, the matrix is written out in the activations' type for the
-time of the product: that is what the product takes in memory beside its result.
+Scales have the dtype of the activations, and were rounded to it before the weights were quantised.
+If no kernel takes the stored weights directly, the matrix is expanded to the activations' dtype for
+the duration of the product: that is the memory the product takes besides its result.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 INT4_OFFSET = 8  # a stored 0 … 15 stands for −8 … 7
-FEW_ROWS = 4  # up to so many, a CPU's kernel that reads int8 as it is beats writing the matrix out
-DYNAMIC_ROWS = 17  # the least rows that torch's product of two int8 matrices takes on a card
+FEW_ROWS = 4  # up to this many, a CPU kernel that reads int8 directly beats expanding the matrix
+DYNAMIC_ROWS = 17  # fewest rows that torch's product of two int8 matrices accepts on a card
 
 
 class Linear(nn.Module):
     """y = x · Wᵀ, no bias. Keys: weight; and scale, once the weight is converted.
 
-    `dynamic` says that activations are rounded as well (w8a8).
+    `dynamic`: the activations are rounded as well (w8a8).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -51,7 +51,7 @@ def product(x: Tensor, weight: Tensor, scale: Tensor | None, dynamic: bool = Fal
         if x.shape[0] <= FEW_ROWS:
             y: Tensor = torch._weight_int8pack_mm(x.contiguous(), weight, scale)
             return y
-    if x.dtype == torch.float16:  # sums of products with whole numbers would leave its range
+    if x.dtype == torch.float16:  # sums of unscaled products would overflow
         return F.linear(x, weight.to(x.dtype).mul_(scale.unsqueeze(1)))
     return F.linear(x, weight.to(x.dtype)).mul_(scale)
 
@@ -60,7 +60,7 @@ def _both_rounded(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     steps = x.abs().amax(-1, keepdim=True).float().clamp_(min=1e-12).div_(127)
     rounded = (x / steps).round_().to(torch.int8)
     missing = max(0, DYNAMIC_ROWS - x.shape[0])
-    if missing:  # so that a row gives the same alone and among others
+    if missing:  # so that a row gives the same result alone and in a batch
         rounded = F.pad(rounded, (0, 0, 0, missing))
     sums = torch._int_mm(rounded, weight.t())[: x.shape[0]].float()
     whole: Tensor = sums.mul_(steps).mul_(scale).to(x.dtype)
@@ -68,7 +68,7 @@ def _both_rounded(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def unpacked(weight: Tensor, scale: Tensor) -> Tensor:
-    """int4 [out, in / 2] and scales [out, groups] → [out, in] in the scales' type."""
+    """int4 [out, in / 2] and scales [out, groups] → [out, in] in the scales' dtype."""
     low, high = (weight & 15), (weight >> 4)
     values = torch.stack((low, high), -1).flatten(1).to(scale.dtype).sub_(INT4_OFFSET)
     grouped = values.unflatten(1, (scale.shape[1], -1))

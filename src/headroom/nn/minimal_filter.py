@@ -1,11 +1,12 @@
 """Seven-tap convolutions with 10 products for 4 outputs instead of 28 (Toom–Cook, Winograd).
 
 A filter of 7 taps over 10 inputs is evaluated at the points 0, ±1, ±2, ±½, ±¾, ∞, where it is a
-product, and read back as 4 outputs. Over channels each point is one matrix product, so 0.36 of
-the arithmetic is left, plus additions a channel.
+product, and interpolated to 4 outputs. Over channels each point is one matrix product, so 0.36 of
+the arithmetic remains, plus additions per channel.
 
-Not exact: with N(0, 1) inputs and unit gain the error in fp32 is 5e-6 (rms) a convolution, against
-2e-7 of the direct one and 2e-3 of bf16. It pays in fp32 on a CPU; in 16 bits it is too coarse.
+It is not exact: with N(0, 1) inputs and unit gain the error in fp32 is 5e-6 (rms) per convolution,
+against 2e-7 for the direct one and 2e-3 for bf16. It pays in fp32 on a CPU; in 16 bits it is too
+inaccurate.
 
 Sources: Winograd, Arithmetic Complexity of Computations (1980); Lavin and Gray (2016).
 """
@@ -27,7 +28,7 @@ Matrix = tuple[tuple[float, ...], ...]
 
 
 def _product(roots: list[float]) -> list[float]:
-    """Coefficients of Π (x − root), the constant first."""
+    """Coefficients of Π (x − root), constant term first."""
     coefficients = [1.0]
     for root in roots:
         shifted, scaled = [0.0, *coefficients], [-root * c for c in coefficients] + [0.0]
@@ -38,7 +39,7 @@ def _product(roots: list[float]) -> list[float]:
 def _transforms() -> tuple[Matrix, Matrix, Matrix]:
     """Output [4, 10], filter [10, 7] and input [10, 10]: Y = output · (filter·w ⊙ input·x).
 
-    The filter is evaluated at the points, the input at the polynomials that are 1 at one point
+    The filter is evaluated at the points, the input with the polynomials that are 1 at one point
     and 0 at the others. Their rows are scaled against each other to equal norms.
     """
     finite = [0.0, *(sign * p for p in PAIRS for sign in (1, -1))]
@@ -66,7 +67,7 @@ OUTPUT, FILTER, SAMPLES = _transforms()
 
 
 class MinimalConv(nn.Module):
-    """Stands in for a convolution of 7 taps, stride 1, padding 3 · dilation, C → C channels.
+    """Replaces a convolution of 7 taps, stride 1, padding 3 · dilation, C → C channels.
 
     weight [10, C, C] (input to output), bias [C]; x [B, C, 1, T] → the same shape, channels-last.
     """
@@ -79,7 +80,7 @@ class MinimalConv(nn.Module):
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor, dilation: int) -> MinimalConv:
-        """From the taps [C, C, 1, 7]."""
+        """The layer made from the taps [C, C, 1, 7]."""
         taps = torch.tensor(FILTER, dtype=torch.float64)
         points = torch.empty(POINTS, weight.shape[1], weight.shape[0], dtype=weight.dtype)
         for point, row in zip(points, taps, strict=True):  # one at a time: fp64 is large
@@ -96,7 +97,7 @@ class MinimalConv(nn.Module):
         samples = _windows(rows, groups, self.dilation * channels)
         compiled = torch.compiler.is_compiling()
         spread = (_spread_by_terms if compiled else _spread)(samples)
-        del rows, samples  # each is as large as x or larger: freed as early as can be
+        del rows, samples  # each is as large as x or larger: freed as early as possible
         products = torch.bmm(spread.view(POINTS, -1, channels), self.weight)
         del spread
         products = products.view(POINTS, batch, groups, -1)
@@ -106,7 +107,7 @@ class MinimalConv(nn.Module):
 
 
 def padded(rows: Tensor, before: int, after: int) -> Tensor:
-    """Zeros around rows [B, T, C]; unlike `F.pad` it compiles to plain copies."""
+    """Put zeros around rows [B, T, C]; unlike `F.pad`, this compiles to plain copies."""
     batch, _, channels = rows.shape
     start, end = (rows.new_zeros(batch, count, channels) for count in (before, after))
     return torch.cat((start, rows, end), dim=1)
@@ -115,7 +116,7 @@ def padded(rows: Tensor, before: int, after: int) -> Tensor:
 def _windows(rows: Tensor, groups: int, width: int) -> list[Tensor]:
     """The i-th sample of every group, for i < 10: [B, groups, dilation · C] each.
 
-    With `as_strided` the compiler stores `rows` once instead of making them again in each window.
+    With `as_strided` the compiler stores `rows` once instead of recomputing them in each window.
     """
     shape = (rows.shape[0], groups, width)
     strides = (rows.stride(0), OUTPUTS * width, 1)
@@ -123,21 +124,21 @@ def _windows(rows: Tensor, groups: int, width: int) -> list[Tensor]:
 
 
 def _spread(samples: list[Tensor]) -> Tensor:
-    """Samples to points as one product; [10, B, groups, dilation · C]."""
+    """Transform samples to points as one product; [10, B, groups, dilation · C]."""
     x = torch.stack(samples)
     matrix = torch.tensor(SAMPLES, dtype=x.dtype, device=x.device)
     return (matrix @ x.view(POINTS, -1)).view(x.shape)
 
 
 def _gather(products: Tensor) -> Tensor:
-    """Points to outputs as one product; [B, groups, 4, dilation · C]."""
+    """Transform points to outputs as one product; [B, groups, 4, dilation · C]."""
     matrix = torch.tensor(OUTPUT, dtype=products.dtype, device=products.device)
     y = (matrix @ products.view(POINTS, -1)).view(OUTPUTS, *products.shape[1:])
     return y.permute(1, 2, 0, 3)
 
 
 def _spread_by_terms(samples: list[Tensor]) -> Tensor:
-    """The same as sums of terms, to be fused; p and −p share their even and odd halves."""
+    """Like `_spread`, as sums of terms to be fused; p and −p share their even and odd halves."""
     points = [_weighted(samples, SAMPLES[0])]
     for row in SAMPLES[1 : POINTS - 1 : 2]:
         even, odd = _weighted(samples[0::2], row[0::2]), _weighted(samples[1::2], row[1::2])

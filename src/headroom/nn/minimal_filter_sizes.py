@@ -1,7 +1,7 @@
-"""Sizes of the minimal filter, where they can be read without torch."""
+"""Define the sizes of the minimal filter, readable without torch."""
 
 from __future__ import annotations
 
 TAPS = 7
 OUTPUTS = 4
-POINTS = OUTPUTS + TAPS - 1  # products for so many outputs
+POINTS = OUTPUTS + TAPS - 1  # products needed for OUTPUTS outputs

@@ -19,7 +19,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
         if on_cpu and not torch.compiler.is_compiling():
-            # The CPU has no kernel of its own for this: three passes instead of five.
+            # The CPU has no fused kernel for this: three passes instead of five.
             norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
             scale = norm.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_()
             return (x * scale).mul_(self.weight)

@@ -1,8 +1,8 @@
-"""Our own Oobleck encoder and decoder, reading weights in the `AutoencoderOobleck` format.
+"""An Oobleck encoder and decoder that reads weights in the `AutoencoderOobleck` format.
 
-Weight norm is folded and Snake's parameters are prepared once, at load (`FoldedKeys`), so a
-forward is 37 convolutions and 36 Snakes and nothing else. Everything inside is four-dimensional,
-[B, C, 1, T]: the same convolutions then run channels-last where that is the fast layout.
+Weight norm is folded and Snake's parameters are prepared once, at load (`FoldedKeys`), so a forward
+pass is 37 convolutions and 36 Snakes and nothing else. Everything inside is four-dimensional,
+[B, C, 1, T], so that the convolutions can run channels-last where that is the fast layout.
 
 Source: Stable Audio (Evans et al., 2024); the released ACE-Step 1.5 VAE.
 """
@@ -20,16 +20,16 @@ from headroom.nn.oobleck_layout import DEEP_BLOCKS, DILATIONS, KERNEL, OobleckCo
 from headroom.nn.snake import Snake, gain_from, rate_from
 
 STD_FLOOR = 1e-4
-FOLDED_WIDTH = 512  # channels from which on a card's wide-set taps are set side by side
+FOLDED_WIDTH = 512  # channels from which `folded_conv` is used on a card
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Layout of activations: channels-last where the convolutions are made for it."""
+    """Layout of activations: channels-last on devices whose convolutions are fast with it."""
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
 def _rows(x: Tensor) -> Tensor:
-    """[B, C, 1, T] → [B, T, C]; channels-last that is a view."""
+    """[B, C, 1, T] → [B, T, C]; a view if x is channels-last."""
     return x.squeeze(2).transpose(1, 2)
 
 
@@ -78,8 +78,8 @@ class Pointwise(nn.Module):
 class TransposedConv(nn.Module):
     """Upsamples by `stride` exactly: kernel 2 · stride, padding stride / 2.
 
-    Each input row and the one before it make `stride` output rows, in two matrix products into one
-    place; as channels-last rows they lie where they belong already. A transposed convolution is
+    Each input row and the one before it give `stride` output rows, by two matrix products into one
+    buffer; as channels-last rows they are already in place. torch's transposed convolution is
     several times slower. weight [stride · Cout, 2 · Cin], from the file's [Cin, Cout, 2 · stride].
     """
 
@@ -106,14 +106,14 @@ class TransposedConv(nn.Module):
 
 
 def _plus(y: Tensor, *others: Tensor) -> Tensor:
-    """A sum; in place where nobody compiles (a compiler would undo it, element by element)."""
+    """A sum, in place unless compiling (a compiler would undo it, element by element)."""
     for other in others:
         y = y + other if torch.compiler.is_compiling() else y.add_(other)
     return y
 
 
 def as_pairs(weight: Tensor) -> Tensor:
-    """Transposed weight [Cin, Cout, 2s] → [s · Cout, 2 · Cin]; its later half meets x[n − 1]."""
+    """Transposed weight [Cin, Cout, 2s] → [s · Cout, 2 · Cin]; its second half is for x[n − 1]."""
     inputs, outputs, kernel = weight.shape
     halves = weight.view(inputs, outputs, 2, kernel // 2).flip(2)
     return halves.permute(3, 1, 2, 0).reshape(-1, 2 * inputs)
@@ -137,8 +137,8 @@ class ResidualUnit(nn.Module):
         return _plus(y, self.conv2.bias.view(-1, 1, 1), x)
 
     def _convolved(self, x: Tensor) -> Tensor:
-        """The first convolution. cuDNN has no fast kernel for its widest dilation at some lengths,
-        and takes a thousand times as long there: see `docs/log.md`."""
+        """The first convolution. For its widest dilation cuDNN has no fast kernel at some lengths
+        and takes a thousand times as long: see `docs/log.md`."""
         conv, wide = self.conv1, x.shape[1] >= FOLDED_WIDTH
         on_card = x.device.type == "cuda" and not torch.compiler.is_compiling()
         if on_card and wide and isinstance(conv, Conv) and conv.dilation == DILATIONS[-1]:
@@ -148,8 +148,8 @@ class ResidualUnit(nn.Module):
 
 
 def folded_conv(conv: Conv, x: Tensor) -> Tensor:
-    """A dilated `conv` of kept length, as a plain one down the columns of a picture whose rows are
-    as many neighbours as the dilation: [B, C, 1, T] seen as [B, C, T / dilation, dilation]."""
+    """A dilated, length-preserving `conv` as a plain one down the columns of an image whose rows
+    hold `dilation` consecutive samples: [B, C, 1, T] viewed as [B, C, T / dilation, dilation]."""
     length, across = x.shape[-1], conv.dilation
     if -length % across:
         x = F.pad(x, (0, -length % across))
@@ -194,7 +194,7 @@ class EncoderBlock(nn.Module):
 
 
 def _through(x: Tensor, *parts: nn.Module) -> Tensor:
-    """The parts in order. It rebinds its tensor, so what a step has used up is freed."""
+    """Apply the parts in order. Rebinding the tensor frees each step's input."""
     for part in parts:
         steps = part.steps() if isinstance(part, DecoderBlock | EncoderBlock) else (part,)
         for step in steps:
@@ -206,7 +206,7 @@ class Decoder(nn.Module):
     """Latents to audio.
 
     `deep` and `wide` are the two halves of `forward`: the first two blocks hold nearly all of the
-    weights and see few rows, the others the reverse, so each is cut in time to its own measure.
+    weights and see few rows, the others the reverse, so each half is tiled in time separately.
     """
 
     def __init__(self, config: OobleckConfig) -> None:
@@ -253,7 +253,7 @@ class Encoder(nn.Module):
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 2, n] → mean and std, [B, 64, floor(n / 1920)] each; n ≥ 1920.
 
-        A latent is mean + std · ε; drawing ε (on the host, from the song's seed) is the caller's.
+        A latent is mean + std · ε; the caller draws ε (on the host, from the song's seed).
         """
         x = audio.unsqueeze(2).contiguous(memory_format=memory_format(audio.device))
         x = _through(x, self.conv1, *self.block, self.snake1, self.conv2)
@@ -262,7 +262,7 @@ class Encoder(nn.Module):
 
 
 def filter_minimally(part: Decoder | Encoder, least_width: int) -> None:
-    """Replace the dilated convolutions of at least this width; see `minimal_filter`. In fp32."""
+    """Replace dilated convolutions of at least this width, in fp32; see `minimal_filter`."""
     for unit in part.modules():
         if not isinstance(unit, ResidualUnit) or not isinstance(unit.conv1, Conv):
             continue
@@ -285,8 +285,8 @@ def fold(weight_g: Tensor, weight_v: Tensor) -> Tensor:
 class FoldedKeys:
     """How a loader makes our parameters from a file's tensors.
 
-    `prefix` is the component's in the file, `decoder.` or `encoder.`; names are those of
-    `named_parameters()`. What `build` returns is at least fp32: casting is the loader's.
+    `prefix` is the component's prefix in the file, `decoder.` or `encoder.`; names are those of
+    `named_parameters()`. `build` returns at least fp32; the loader casts.
     """
 
     def __init__(self, prefix: str = "") -> None:

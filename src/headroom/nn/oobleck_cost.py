@@ -1,8 +1,8 @@
-"""What an Oobleck decode or encode takes beside its weights, as arithmetic. No torch.
+"""Compute the working memory of an Oobleck decode or encode by arithmetic, without torch.
 
-Counted are the tensors alive at the worst moment of eager code, input and output of a tile
-included. What a library packs for itself (oneDNN reorders one convolution's weights at a time)
-is not: `largest_reorder` says how much that can be.
+The peak counts the live tensors of eager code, input and output of a tile included. A library's own
+copies (oneDNN reorders one convolution's weights at a time) are not counted: `largest_reorder` says
+how large they can be.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def decode_bytes(
     itemsize: int = 4,
     minimal_from: int | None = None,
 ) -> int:
-    """Bytes at the peak of `decode_tiled` for a song of `frames`, its output apart.
+    """Bytes at the peak of `decode_tiled` for a song of `frames`, without its output.
 
-    `wide_frames` are those of a piece of the wide blocks, None for the whole tile; `minimal_from`
-    is the least width that was handed to `filter_minimally`.
+    `wide_frames`: frames per piece of the wide blocks, None for the whole tile; `minimal_from`: the
+    least width that was passed to `filter_minimally`.
     """
     core = spread(frames, core_frames, config.decode_halo)
     tile = min(frames, core + 2 * config.decode_halo)
     rows = tile * config.deep_rate
-    if wide_frames is None:  # what the tile at an end keeps, and what that looks at
+    if wide_frames is None:  # what a tile at an end keeps, plus its wide halo
         kept = (core + config.decode_halo) * config.deep_rate + config.wide_halo
         cut = rows if tile == frames else min(rows, kept)
     else:
@@ -36,7 +36,7 @@ def decode_bytes(
     widths, strides = config.decoder_widths, config.strides
     deep = 2 * tile * widths[0]
     deep = max(deep, _up(tile, widths, strides, 0, DEEP_BLOCKS, minimal_from))
-    between = (rows + cut) * widths[DEEP_BLOCKS]  # the tile, and the piece that is copied of it
+    between = (rows + cut) * widths[DEEP_BLOCKS]  # the tile, and the piece copied from it
     wide = _up(cut, widths, strides, DEEP_BLOCKS, len(strides), minimal_from)
     samples = cut * config.hop // config.deep_rate
     wide = max(wide, samples * (2 * widths[-1] + config.audio_channels))
@@ -46,9 +46,9 @@ def decode_bytes(
 def encode_bytes(
     config: OobleckConfig, frames: int, core_frames: int, batch: int = 1, itemsize: int = 4
 ) -> int:
-    """Bytes at the peak of `encode_tiled` for `frames` latent frames, its output apart."""
+    """Bytes at the peak of `encode_tiled` for `frames` latent frames, without its output."""
     core = spread(frames, core_frames, config.encode_halo)
-    tile = min(frames, core + 2 * config.encode_halo) + 1  # and an unfinished frame
+    tile = min(frames, core + 2 * config.encode_halo) + 1  # plus an incomplete frame
     rows, peak = tile * config.hop, 0
     for width, after, stride in zip(
         config.encoder_widths, config.encoder_widths[1:], config.ratios, strict=False
@@ -59,7 +59,7 @@ def encode_bytes(
 
 
 def decode_flops(config: OobleckConfig, frames: int) -> float:
-    """Floating-point operations of decoding so many latent frames; encoding takes about as many."""
+    """Floating-point operations to decode `frames` latent frames; encoding takes about as many."""
     widths, rows = config.decoder_widths, frames
     total = 2.0 * rows * config.latent_channels * KERNEL * widths[0]
     for before, after, stride in zip(widths, widths[1:], config.strides, strict=False):
@@ -70,7 +70,7 @@ def decode_flops(config: OobleckConfig, frames: int) -> float:
 
 
 def largest_reorder(config: OobleckConfig, itemsize: int = 4) -> int:
-    """Bytes of the largest weight that a convolution library may lay out anew in a call."""
+    """Bytes of the largest weight that a convolution library may reorder in a call."""
     width = max(config.decoder_widths[1:])
     return KERNEL * width * width * itemsize
 
@@ -87,7 +87,7 @@ def _up(
     peak = 0
     for index in range(first, last):
         before, after, stride = widths[index], widths[index + 1], strides[index]
-        # x, its Snake, and what that becomes: a row too long, of which the first unit has a view.
+        # x, its Snake, and the upsampled rows: one input row too many; the first unit has a view.
         made = (rows + 1) * stride * after
         peak = max(peak, 2 * rows * before + made)
         rows *= stride
@@ -99,7 +99,7 @@ def _up(
 
 
 def unit_rows(rows: int, width: int, dilation: int, minimal_from: int | None) -> int:
-    """Rows alive at the peak of a residual unit, its input's among them."""
+    """Rows alive at the peak of a residual unit, those of its input included."""
     if minimal_from is None or width < minimal_from:
         return 3 * rows
     groups = -(-rows // (OUTPUTS * dilation)) * dilation

@@ -1,7 +1,7 @@
-"""Sizes of an Oobleck VAE and what follows from them by arithmetic alone. No torch.
+"""Read the sizes of an Oobleck VAE and derive strides, widths and halos from them. No torch.
 
 Oobleck is the convolutional autoencoder of Stable Audio (Evans et al., 2024): five strided blocks
-of three dilated residual units each, Snake activations, no attention, so it can be cut in time.
+of three dilated residual units each, Snake activations, no attention, so it can be tiled in time.
 Reads the `AutoencoderOobleck` format of config.json.
 """
 
@@ -16,13 +16,13 @@ from headroom.nn.config_fields import LARGEST, ConfigFields, read_config
 
 DILATIONS = (1, 3, 9)  # of the three residual units of a block
 KERNEL = 7  # of a residual unit's first convolution
-DEEP_BLOCKS = 2  # decoder blocks with heavy weights and few rows; the others are cut finer
-WIDEST = 1 << 14  # of any row of channels
+DEEP_BLOCKS = 2  # decoder blocks with large weights and few rows; the others are cut finer
+WIDEST = 1 << 14  # channels of any layer
 _UNIT_REACH = KERNEL // 2 * sum(DILATIONS)
 
 
 def spread(length: int, core: int, halo: int) -> int:
-    """The least core, no larger than `core`, with which as many windows cover `length`.
+    """The least core, at most `core`, with which the same number of windows covers `length`.
 
     The windows at both ends keep one halo more than the others.
     """
@@ -47,7 +47,7 @@ class OobleckConfig:
 
     @property
     def hop(self) -> int:
-        """Samples a latent frame."""
+        """Samples per latent frame."""
         return prod(self.ratios)
 
     @property
@@ -67,12 +67,12 @@ class OobleckConfig:
 
     @property
     def deep_rate(self) -> int:
-        """Rows a latent frame after the decoder's deep blocks."""
+        """Rows per latent frame after the decoder's deep blocks."""
         return prod(self.strides[:DEEP_BLOCKS])
 
     @property
     def wide_halo(self) -> int:
-        """Rows beyond its own that the decoder's wide blocks look at, each side."""
+        """Rows beyond its own that the decoder's wide blocks depend on, each side."""
         return self._reach(self.strides[DEEP_BLOCKS:])
 
     @property
@@ -90,7 +90,7 @@ class OobleckConfig:
 
     @staticmethod
     def _reach(strides: tuple[int, ...]) -> int:
-        """Of the output back through conv2 and blocks of these strides, in their input's rows."""
+        """Reach of an output through conv2 and blocks of these strides, in rows of their input."""
         reach = 3  # conv2
         for stride in reversed(strides):
             reach = 1 + -(-(reach + _UNIT_REACH - stride // 2) // stride)
@@ -98,12 +98,12 @@ class OobleckConfig:
 
     @classmethod
     def read(cls, folder: Path) -> OobleckConfig:
-        """From config.json of a VAE folder; InvalidCheckpoint where it is missing or wrong."""
+        """From config.json of a VAE folder; raises InvalidCheckpoint if it is missing or wrong."""
         return cls.parse(read_config(folder), folder)
 
     @classmethod
     def parse(cls, raw: Mapping[str, object], where: str | Path = "config.json") -> OobleckConfig:
-        """From the fields of config.json; InvalidCheckpoint names every field at fault."""
+        """From the fields of config.json; raises InvalidCheckpoint that names every wrong field."""
         fields = ConfigFields(raw, where)
         config = cls(
             encoder_width=fields.size("encoder_hidden_size", most=WIDEST),

@@ -1,10 +1,10 @@
-"""Exact tiling: a song cut in time, coded piece by piece, joined without a seam.
+"""Encode or decode a song in tiles of time that join exactly, without a seam.
 
-Oobleck is convolutional, so a frame depends on a few neighbours and on nothing else: a window
-with that many frames beyond its core (the halo) gives the core exactly, and no cross-fade is
-needed. At the true ends there is no halo: the zero padding there is the network's own.
+Oobleck is convolutional, so a frame depends only on a few neighbours: a window with that many
+frames beyond its core (the halo) gives the core exactly, and no cross-fade is needed. At the true
+ends there is no halo: the zero padding there is the network's own.
 
-All windows of a song have one length; the last is moved left instead of being shorter.
+All windows of a song have the same length; the last is moved left instead of being shorter.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from headroom.log import log
 from headroom.nn.oobleck import Decoder, Encoder, filter_minimally, memory_format
 from headroom.nn.oobleck_layout import OobleckConfig, spread
 
-Progress = Callable[[int, int], None]  # latent frames done, of how many; raise to cancel
+Progress = Callable[[int, int], None]  # latent frames done, and total; raise to cancel
 Wide = Callable[[Tensor], Tensor]
 
 # From partial measurements on two loaded AVX-512 cores; `vae_decode.py --tiles` is still to run.
 CORE_FRAMES = 256
 ENCODE_FRAMES = 64
-EAGER_PIECE = 8  # frames' rows that a CPU's cache holds in fp32; see `piece_frames`
+EAGER_PIECE = 8  # frames whose rows fit a CPU's cache in fp32; see `piece_frames`
 COMPILED_PIECE = 4
 MINIMAL_EAGER = 256  # the least width at which a minimal filter is faster than oneDNN's own
 MINIMAL_COMPILED = 1
@@ -35,11 +35,11 @@ MINIMAL_COMPILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """How the wide blocks of a decoder are run: by what, and how many frames' rows at a time.
+    """How the wide blocks of a decoder run: by which function, and how many frames at a time.
 
-    Few frames on a CPU, whose cache they then fit; None, elsewhere: the whole tile at once.
-    `minimal_from` is the least width of the minimal filters, None without any: what
-    `oobleck_cost.decode_bytes` asks for.
+    On a CPU few frames, so that their rows fit its cache; elsewhere None: the whole tile at once.
+    `minimal_from` is the least width of the minimal filters, None without any, as
+    `oobleck_cost.decode_bytes` takes it.
     """
 
     run: Wide
@@ -62,7 +62,7 @@ def windows(
 ) -> Iterator[Window]:
     """Cover [first, last) of [0, length) by windows of core + 2 · halo (or of `length`).
 
-    Every kept position lies `halo` from its window's ends, or the end is that of [0, length).
+    Every kept position lies `halo` from its window's ends, except at the ends of [0, length).
     """
     if core < 1:
         raise ValueError(f"core: {core} is not allowed; allowed: 1 and more")
@@ -77,11 +77,11 @@ def windows(
 
 
 def prepare(decoder: Decoder, *, compiled: bool) -> Pieces:
-    """Make a loaded decoder fast where it is; returns what `decode_tiled` takes as `pieces`.
+    """Make a loaded decoder fast on its device; returns `pieces` for `decode_tiled`.
 
-    On a CPU in fp32 the seven-tap convolutions become minimal filters: where they are wide, or,
-    compiled, all of them. `compiled` compiles the wide blocks for one size of piece, at the first
-    use; without a C++ compiler it is passed over. Both belong to a song's recorded numerics.
+    On a CPU in fp32 the seven-tap convolutions become minimal filters: the wide ones, or, when
+    compiled, all of them. `compiled` compiles the wide blocks for one piece size, at first use;
+    without a C++ compiler it is ignored. Both belong to a song's recorded numerics.
     """
     weight = decoder.conv1.weight
     on_cpu, minimal_from = weight.device.type == "cpu", None
@@ -98,9 +98,9 @@ def prepare(decoder: Decoder, *, compiled: bool) -> Pieces:
 
 
 def piece_frames(like: Tensor) -> int | None:
-    """Frames a piece of the wide blocks where `like` is, uncompiled; None: the whole tile.
+    """Frames per piece of the wide blocks on the device of `like`, uncompiled; None: a whole tile.
 
-    On a CPU as many bytes in every type: 8 frames in fp32, 16 in bf16.
+    On a CPU a piece has the same number of bytes in every dtype: 8 frames in fp32, 16 in bf16.
     """
     if like.device.type != "cpu":
         return None
@@ -108,7 +108,7 @@ def piece_frames(like: Tensor) -> int | None:
 
 
 def has_compiler() -> bool:
-    """Is there a C++ compiler that Inductor would call?"""
+    """Whether there is a C++ compiler that Inductor would call."""
     names = (os.environ.get("CXX"), "g++", "clang++", "cl")
     return any(name and shutil.which(name) for name in names)
 
@@ -125,11 +125,11 @@ def decode_tiled(
 ) -> Tensor:
     """Latents [B, 64, T] → audio [B, 2, 1920 · T], equal to `decoder(latents)`.
 
-    core_frames   latent frames a tile of the deep blocks yields at most; tiles are of one size
-    halo          for tests; left open it is the smallest exact one (9)
+    core_frames   most latent frames a tile of the deep blocks yields; all tiles have one size
+    halo          for tests; by default the smallest exact one (9)
     pieces        what `prepare` returned: how the wide blocks run inside a tile
-    out           written into, on any device; left open, fp32 (fp64 for fp64) on the latents'
-    progress      called after each piece with what is done and all there is, in latent frames
+    out           written into, on any device; by default fp32 (fp64 for fp64) on the latents'
+    progress      called after each piece with the latent frames done and in total
     """
     config = decoder.config
     batch, _, frames = latents.shape
@@ -145,19 +145,19 @@ def decode_tiled(
         first, last = tile.first * rate - offset, tile.last * rate - offset
         for cut, is_whole in _cuts(rows.shape[-1], pieces.frames, config, first, last):
             target = out[..., (offset + cut.first) * hop : (offset + cut.last) * hop]
-            # A song shorter than one piece is not worth code of its own.
+            # A song shorter than one piece is not worth compiling for its size.
             _write(target, pieces.run if is_whole else decoder.wide, rows, cut, hop)
             if progress is not None:
                 progress((offset + cut.last) // rate, frames)
-        del rows  # not to be held while the next tile's are made
+        del rows  # freed before the next tile's rows are made
     return out
 
 
 def _cuts(
     length: int, frames: int | None, config: OobleckConfig, first: int, last: int
 ) -> Iterator[tuple[Window, bool]]:
-    """What the wide blocks do of a tile's rows at a time, and whether it is a full piece: pieces
-    of so many frames, all of one size, or what is kept of the tile, and no more, at once."""
+    """The windows of a tile's rows that the wide blocks process, and whether each is a full piece:
+    pieces of `frames`, all of one size, or the kept part of the tile at once."""
     halo = config.wide_halo
     if frames is None:
         yield Window(max(0, first - halo), min(length, last + halo), first, last), True
@@ -168,8 +168,8 @@ def _cuts(
 
 
 def _write(target: Tensor, wide: Wide, rows: Tensor, cut: Window, hop: int) -> None:
-    """One piece of the wide blocks' work into its place."""
-    # A copy: compiled code is for one set of strides, and a slice keeps its parent's.
+    """Run the wide blocks on one piece and write its result into `target`."""
+    # A copy: compiled code assumes one set of strides, and a slice keeps its parent's.
     piece = rows[..., cut.start : cut.stop].clone(memory_format=memory_format(rows.device))
     audio = wide(piece)
     target.copy_(audio[..., (cut.first - cut.start) * hop : (cut.last - cut.start) * hop])
@@ -187,7 +187,7 @@ def encode_tiled(
     """Audio [B, 2, n] → mean and std [B, 64, floor(n / 1920)], equal to `encoder(audio)`.
 
     The arguments are those of `decode_tiled`; `out` is the pair of mean and std. Audio and `out`
-    may lie on another device than the encoder: a tile at a time is moved.
+    may be on a different device from the encoder: one tile at a time is moved.
     """
     config = encoder.config
     frames = audio.shape[-1] // config.hop
@@ -197,7 +197,7 @@ def encode_tiled(
         shape = (audio.shape[0], config.latent_channels, frames)
         out = _samples(audio, shape), _samples(audio, shape)
     for tile in windows(frames, spread(frames, core_frames, halo), halo):
-        # The last window takes the samples of the unfinished frame along: they are seen too.
+        # The last window includes the samples of the incomplete frame: they matter too.
         stop = None if tile.stop == frames else tile.stop * config.hop
         piece = audio[..., tile.start * config.hop : stop].to(where, dtype)
         for target, result in zip(out, encoder(piece), strict=True):

@@ -1,5 +1,6 @@
-"""Qwen3 transformer layers (Qwen team, 2025): the text encoder, and the block of every
-ACE-Step encoder, which is the same layer without a causal mask and with windowed even layers.
+"""Qwen3 transformer layers (Qwen team, 2025), for the text encoder and every ACE-Step encoder.
+
+The ACE-Step encoders use the same layer without a causal mask and with windowed even layers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from headroom.nn.rope import Rope, rope_table
 
 @dataclass(frozen=True, slots=True)
 class LayerSizes:
-    """Sizes one transformer layer needs."""
+    """Sizes of one transformer layer."""
 
     width: int
     hidden: int

@@ -1,8 +1,8 @@
-"""Snake (Ziyin et al., 2020) with a gain of its own a channel, as BigVGAN and Oobleck use it.
+"""The Snake activation (Ziyin et al., 2020) with a gain per channel, as in BigVGAN and Oobleck.
 
     y = x + sin²(e^α · x) / (e^β + 1e-9)
 
-The files hold α and β; what is computed with is e^α and 1 / (e^β + 1e-9), prepared once at load.
+The files hold α and β; the layer uses e^α and 1 / (e^β + 1e-9), computed once at load.
 """
 
 from __future__ import annotations
