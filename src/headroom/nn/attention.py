@@ -92,7 +92,7 @@ def self_attention(
     """Each sequence attends to itself.
 
     q [N, Hq, D], k and v [N, Hkv, D] → [N, Hq, D]. `window` keeps |i − j| ≤ window
-    (bidirectional); `causal` keeps j ≤ i. The two cannot be combined. `bands` are the window's
+    (bidirectional); `causal` keeps j ≤ i. The two are not combined. `bands` are the window's
     masks if they were made before.
     """
 
