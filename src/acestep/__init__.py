@@ -1,1 +1,1 @@
-"""The names that users of ACE-Step know. Everything here is answered by `headroom`."""
+"""The module and function names of ACE-Step, implemented by `headroom`."""

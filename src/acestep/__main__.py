@@ -1,4 +1,4 @@
-"""`python -m acestep` is the command line of headroom."""
+"""Runs headroom's command line for `python -m acestep`."""
 
 from __future__ import annotations
 

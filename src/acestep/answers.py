@@ -1,4 +1,4 @@
-"""From a result of headroom to what ACE-Step's programs read: songs, tensors, times."""
+"""Converts a headroom result to what ACE-Step's programs read: songs, tensors, times."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ METADATA = ("bpm", "keyscale", "timesignature")
 
 
 def write_back(params: GenerationParams, result: Result) -> None:
-    """What the language model decided, where ACE-Step's programs look for it."""
+    """Store the language model's decisions where ACE-Step's programs look for them."""
     found = metadata(result)
     if found is None:
         return
@@ -43,7 +43,7 @@ def write_back(params: GenerationParams, result: Result) -> None:
 
 
 def metadata(result: Result) -> dict[str, Any] | None:
-    """The sheet of the first song where a language model planned it, else None."""
+    """The sheet of the first song if a language model planned it, else None."""
     song = result.songs[0]
     metas = getattr(song, "metas", None)
     if result.thought is None or metas is None:
@@ -57,7 +57,7 @@ def metadata(result: Result) -> dict[str, Any] | None:
 
 
 def audio_of(result: Result, index: int, params: GenerationParams) -> dict[str, Any]:
-    """One song of `audios`; nothing is saved yet, and its `path` is empty."""
+    """One entry of `audios`; the song is not saved yet, and its `path` is empty."""
     import torch
 
     audio, seed = result.audios[index], result.seeds[index]
@@ -83,9 +83,9 @@ def write_songs(
     config: GenerationConfig,
     spare: Path,
 ) -> list[Note]:
-    """Write each song that is not silent, where it can be; notes of what went elsewhere.
+    """Write each song that is not silent; returns notes on songs written to another place.
 
-    Where no place takes a song its `path` stays empty: the sound is in its tensor all the same.
+    If a song cannot be written anywhere its `path` stays empty; its tensor still has the audio.
     """
     from headroom.audio.resample import resample
     from headroom.engine.save import Page, rescue, save
@@ -117,8 +117,8 @@ def write_songs(
 
 
 def check_output(config: GenerationConfig, folder: Path | None) -> None:
-    """Raise InvalidRequest and InvalidOutput, before any work, for a rate of mp3 files that there
-    is not and a place that takes no files."""
+    """Raise InvalidRequest for an invalid rate of mp3 files, and InvalidOutput for a place that
+    cannot be written to, before any work."""
     if folder is not None:
         check_folder(folder, "save_dir")
     if written(config.mp3_sample_rate) not in map(str, (None, *MP3_RATES)):
@@ -127,7 +127,7 @@ def check_output(config: GenerationConfig, folder: Path | None) -> None:
 
 
 def extra_outputs(engine: Engine, result: Result, seconds: float) -> dict[str, Any]:
-    """What is measured and drawn beside the sound, on the host; `seconds` of the whole call."""
+    """Measurements and tensors returned beside the audio, on the host; `seconds` of the call."""
     return {
         "seed_value": ", ".join(map(str, result.seeds)),
         "lm_metadata": metadata(result),
@@ -140,7 +140,7 @@ def extra_outputs(engine: Engine, result: Result, seconds: float) -> dict[str, A
 def _times(result: Result, seconds: float) -> dict[str, float]:
     thought: dict[str, float] = {}
     for stage in result.thought.stages if result.thought else ():
-        thought[stage.stage] = thought.get(stage.stage, 0.0) + stage.seconds  # some come twice
+        thought[stage.stage] = thought.get(stage.stage, 0.0) + stage.seconds  # some occur twice
     took = {s.stage: s.seconds for s in result.report.stages}
     return {
         "lm_phase1_time": thought.get(THINK, 0.0),
@@ -159,9 +159,9 @@ def _latents(result: Result) -> dict[str, Any]:
     """Latents and masks of all songs, zero beyond each one's frames.
 
     pred_latents    [B, T, 64], before they were shifted and scaled for the decoder
-    target_latents  [B, T, 64] of the source, silence where there is none; under two names
-    src_latents     [B, T, 64], what the source channels held
-    chunk_masks     [B, T], whether a frame was to be made; numbers where one of them is 2, which
+    target_latents  [B, T, 64] of the source, silence without a source; under two names
+    src_latents     [B, T, 64], the content of the source channels
+    chunk_masks     [B, T], whether a frame was to be made; numbers if one of them is 2, which
                     lets the model find the region itself
     latent_masks    [B, T], 1 for the frames of a song
     spans           ("repainting" or "full", first frame, last frame + 1) of each song

@@ -1,4 +1,4 @@
-"""From ACE-Step's `GenerationParams` and `GenerationConfig` to a request of headroom. No torch."""
+"""Converts ACE-Step's `GenerationParams` and `GenerationConfig` to a headroom request. No torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from headroom.params.clamp import Note
 from headroom.params.request import snake, spellings
 
 MOST_SEEDS = 1000  # of one call; the request's own limit of songs is far below
-# Said below in a way of their own, or never read: what a language model wrote is an output.
+# Converted separately below, or never read: what a language model wrote is an output.
 _ELSEWHERE = frozenset(
     "task_type seed instruction audio_codes reference_audio timesteps use_adg guidance_params "
     "retake_seed thinking use_cot_lyrics".split()
@@ -31,7 +31,8 @@ _LM = tuple(
     "lm_temperature lm_cfg_scale lm_top_k lm_top_p lm_negative_prompt use_cot_metas "
     "use_cot_caption use_cot_language use_constrained_decoding".split()
 )
-# ACE-Step takes these two from the repaint mode, whatever they say; only another value is a wish.
+# ACE-Step derives these two from the repaint mode, whatever their values; here they count as set
+# only if they differ from their defaults.
 _PRESET = ("repaint_latent_crossfade_frames", "repaint_wav_crossfade_sec")
 _DEFAULTS: Mapping[str, object] = {f.name: f.default for f in fields(GenerationParams)}
 _COVERS = ("cover", "cover_nofsq", "cover_no_fsq")
@@ -39,14 +40,14 @@ _COVERS = ("cover", "cover_nofsq", "cover_no_fsq")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, and a note for each value that was passed and means nothing in its task."""
+    """A request, and a note for each value that was passed but has no meaning in its task."""
 
     request: AnyMusicRequest
     notes: tuple[Note, ...]
 
 
 def asked(params: GenerationParams, config: GenerationConfig, ready: bool) -> Asked:
-    """The request these mean; `ready` says whether a language model is initialised.
+    """The request for these objects; `ready` says whether a language model is initialised.
 
     Raises InvalidRequest.
     """
@@ -63,7 +64,7 @@ def asked(params: GenerationParams, config: GenerationConfig, ready: bool) -> As
     said |= _special(params, task, known)
     if _codes(params) and "audio_codes" not in known:
         notes.append(Note("audio_codes", "codes", None, f"the task {task} does not have it"))
-    # Without thinking ACE-Step still fills in the song sheet, where any of it is asked for.
+    # Without thinking ACE-Step still fills in the song sheet, if any part of it is requested.
     cot = params.use_cot_metas or params.use_cot_caption or params.use_cot_language
     if ready and "plan_metadata" in known and (params.thinking or cot):
         said["thinking" if params.thinking else "plan_metadata"] = True
@@ -75,9 +76,9 @@ def asked(params: GenerationParams, config: GenerationConfig, ready: bool) -> As
 
 
 def said_seeds(value: object) -> tuple[int | None, ...]:
-    """Seeds under any spelling: a number, numbers, or text with commas; None is to be drawn.
+    """Seeds in any form: a number, numbers, or text with commas; None: to be drawn.
 
-    Raises InvalidRequest for what is not a number.
+    Raises InvalidRequest for anything that is not a number.
     """
     if value is None or isinstance(value, str):
         parts: Sequence[object] = (value or "").split(",") if (value or "").strip() else ()
@@ -87,7 +88,7 @@ def said_seeds(value: object) -> tuple[int | None, ...]:
 
 
 def drawn_seed() -> int:
-    """A seed of its own."""
+    """A new random seed."""
     return secrets.randbits(DRAWN_BITS)
 
 
@@ -104,7 +105,7 @@ def _seed(value: object) -> int | None:
 
 
 def _task(params: GenerationParams) -> str:
-    """The task in effect: codes stand in for a source, and a cover of nothing is a song."""
+    """The task in effect: a cover with audio codes, or without any recording, is text2music."""
     task = snake(written(params.task_type or "text2music").strip())
     if task not in _COVERS:
         return task
@@ -117,7 +118,7 @@ def _codes(params: GenerationParams) -> str:
 
 
 def _told(params: GenerationParams) -> Iterator[tuple[str, Any]]:
-    """Fields that say something, each as it was passed."""
+    """Fields that carry a value, each as it was passed."""
     for field in fields(params):
         name, value = field.name, getattr(params, field.name)
         if name in _ELSEWHERE or name in _LM or name.startswith(("cot_", "flow_edit_")):
@@ -128,7 +129,7 @@ def _told(params: GenerationParams) -> Iterator[tuple[str, Any]]:
 
 
 def _special(params: GenerationParams, task: str, known: Mapping[str, str]) -> dict[str, Any]:
-    """Fields that are said in another way than they are spelt. Raises InvalidRequest."""
+    """Fields that need conversion rather than renaming. Raises InvalidRequest."""
     if params.flow_edit_morph:
         raise InvalidRequest("flow_edit_morph", True, "False: songs are not morphed here")
     if params.guidance_params:
@@ -139,7 +140,7 @@ def _special(params: GenerationParams, task: str, known: Mapping[str, str]) -> d
     codes = _codes(params)
     if codes and "audio_codes" in known:
         said["audio_codes"] = codes
-    # ACE-Step replaces the instruction of a song whose task turns out to be another one.
+    # ACE-Step replaces the instruction of a song whose task turns out to be a different one.
     replaced = (GENERATE, SEMANTIC) if task == "text2music" else ()
     if params.told("instruction") and params.instruction and params.instruction not in replaced:
         said["instruction"] = params.instruction
@@ -157,7 +158,7 @@ def _special(params: GenerationParams, task: str, known: Mapping[str, str]) -> d
 
 
 def _seeds(params: GenerationParams, config: GenerationConfig) -> tuple[int, ...]:
-    """A seed for each song: those that were said, and others drawn."""
+    """A seed for each song: the given ones, and random ones for the rest."""
     count = 1 if config.batch_size is None else config.batch_size
     if isinstance(count, bool) or not isinstance(count, int) or count > MOST_SEEDS:
         raise InvalidRequest("batch_size", count, "a whole number, at least 1")

@@ -1,7 +1,7 @@
-"""`acestep.audio_utils` as programs for ACE-Step know it: saving sound, and names for it.
+"""Compatible `acestep.audio_utils`: saves audio, processes it, and derives names from it.
 
-Sound is a tensor or an array [channels, samples]; files are written by `headroom.audio`. Importing
-this file imports no torch.
+Audio is a tensor or an array [channels, samples]; files are written by `headroom.audio`. Importing
+this module does not import torch.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _BLOCK = 1 << 20
 
 
 class AudioSaver:
-    """Writes sound into files; what is not said is as in `default_format` and the defaults of mp3.
+    """Writes audio to files; unset arguments follow `default_format` and the defaults of mp3.
 
-    Raises InvalidRequest for a format that is not known, InvalidOutput for a place that cannot be
-    written to.
+    Raises InvalidRequest for an unknown format, InvalidOutput for a place that cannot be written
+    to.
     """
 
     MP3_DEFAULT_BITRATE = "128k"
@@ -56,7 +56,7 @@ class AudioSaver:
         mp3_bitrate: str | None = None,
         mp3_sample_rate: int | None = None,
     ) -> str:
-        """Write one file, whole or not at all; its path, with an ending where it had none."""
+        """Write one file, completely or not at all; its path, with an extension if it had none."""
         from headroom.audio.files import write
         from headroom.audio.resample import resample
 
@@ -124,7 +124,7 @@ def save_audio(
     mp3_bitrate: str | None = None,
     mp3_sample_rate: int | None = None,
 ) -> str:
-    """As `AudioSaver().save_audio`: a flac file where nothing else is said."""
+    """Like `AudioSaver().save_audio`: a flac file by default."""
     return AudioSaver().save_audio(
         audio_data, output_path, sample_rate, format, channels_first, mp3_bitrate, mp3_sample_rate
     )
@@ -151,7 +151,7 @@ def is_audio_silent(
     peak_threshold: float = SILENT_PEAK,
     channels_first: bool = True,
 ) -> tuple[bool, float, float]:
-    """Whether sound is silent, its root mean square, and its peak; nothing at all is silent."""
+    """Whether audio is silent, its root mean square, and its peak; empty audio is silent."""
     if audio_data is None:
         return True, 0.0, 0.0
     samples = _tensor(audio_data).double()
@@ -162,7 +162,7 @@ def is_audio_silent(
 
 
 def generate_uuid_from_params(params_dict: Mapping[str, Any]) -> str:
-    """A name that follows from parameters: equal ones have the same, in the form of a UUID."""
+    """A name in the form of a UUID derived from parameters: equal parameters give equal names."""
     text = json.dumps(params_dict, sort_keys=True, ensure_ascii=False, default=str)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     cuts = (0, 8, 12, 16, 20, 32)
@@ -170,13 +170,13 @@ def generate_uuid_from_params(params_dict: Mapping[str, Any]) -> str:
 
 
 def generate_uuid_from_audio_data(audio_data: Sound, seed: int | None = None) -> str:
-    """A name that follows from samples and seed: SHA-256 in hexadecimal digits."""
+    """A name derived from samples and seed: SHA-256 in hexadecimal digits."""
     digest = hashlib.sha256(_tensor(audio_data).numpy().tobytes()).hexdigest()
     return digest if seed is None else hashlib.sha256(f"{digest}_{seed}".encode()).hexdigest()
 
 
 def get_audio_file_hash(audio_file: object) -> str:
-    """SHA-256 of a file's bytes; of the name where there is no such file; empty for None."""
+    """SHA-256 of a file's bytes; of the name if there is no such file; empty for None."""
     if audio_file is None:
         return ""
     name = str(getattr(audio_file, "name", audio_file))
@@ -191,7 +191,7 @@ def get_audio_file_hash(audio_file: object) -> str:
 
 
 def get_lora_weights_hash(dit_handler: object) -> str:
-    """Which adapters are loaded: none."""
+    """A hash of the loaded adapters, of which there are none."""
     return ""
 
 
@@ -223,7 +223,7 @@ def _tensor(sound: Sound, channels_first: bool = True) -> Tensor:
 
 
 def _like(sound: Sound, audio: Audio) -> Sound:
-    """Samples as the kind of object they came as."""
+    """Samples converted back to the type of object they were passed as."""
     from torch import Tensor
 
     samples = audio.samples.reshape(sound.shape)

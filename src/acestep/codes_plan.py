@@ -1,4 +1,4 @@
-"""`LLMHandler.generate_with_stop_condition`: metadata, and audio codes, of a caption and lyrics."""
+"""Metadata and audio codes from caption and lyrics: `LLMHandler.generate_with_stop_condition`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ GIVEN = ("bpm", "duration", "keyscale", "timesignature", "language", "caption")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked, by the names of a request; None: as the request has it.
+    """The arguments, with the names of a request; None: the request's default.
 
     infer_type  one of `PHASES`
-    given       metadata the user said; a `duration` there, or `target_duration`, is the length
+    given       metadata from the user; a `duration` there, or `target_duration`, is the length
     """
 
     infer_type: str
@@ -46,7 +46,7 @@ class Plan:
     use_cot_language: bool
 
     def request(self) -> Text2Music:
-        """The same as a request. Raises InvalidRequest."""
+        """The plan as a request. Raises InvalidRequest."""
         if self.infer_type not in PHASES:
             raise InvalidRequest("infer_type", self.infer_type, " or ".join(PHASES))
         said: dict[str, Any] = {"caption": self.caption, "lyrics": self.lyrics}
@@ -98,7 +98,7 @@ def planned(engine: Engine, plan: Plan, listener: Callable[[Event], None]) -> di
 
 
 def failed(why: str) -> dict[str, Any]:
-    """The answer where nothing came of it."""
+    """The answer for a failure."""
     costs = {"phase1_time": 0.0, "phase2_time": 0.0, "total_time": 0.0}
     return {
         "metadata": {},
@@ -110,7 +110,7 @@ def failed(why: str) -> dict[str, Any]:
 
 
 def _metadata(request: Text2Music) -> dict[str, Any]:
-    """What is known of a song, by the names of a song sheet."""
+    """The known metadata of a song, with the names of a song sheet."""
     seconds = request.duration
     if seconds is None and request.audio_codes:
         seconds = len(codes_in(request.audio_codes)) / 5

@@ -1,4 +1,4 @@
-"""`acestep.constants` as programs for ACE-Step know it: values from where each of them stands."""
+"""Compatible `acestep.constants`: ACE-Step's constants, taken from where headroom defines them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WITHOUT_CODES = "cover-nofsq"
 
 
 def _with_it(tasks: tuple[str, ...]) -> list[str]:
-    """Tasks with the cover of a recording's own latents, which ACE-Step lists as one."""
+    """The tasks plus the cover of a recording's own latents, which ACE-Step lists as a task."""
     order = ("text2music", "repaint", "cover", _WITHOUT_CODES, "extract", "lego", "complete")
     return [task for task in order if task in tasks or task == _WITHOUT_CODES]
 
@@ -78,7 +78,7 @@ TRACK_NAMES = list(TRACKS)
 SFT_GEN_PROMPT = f"# Instruction\n{{}}\n\n# Caption\n{{}}\n\n# Metas\n{{}}{END}\n"
 LYRIC_GEN_PROMPT = lyric_prompt("{}", "{}")
 
-# In GB, at most; above the last one nothing is limited. `acestep.gpu_config` has finer ones.
+# Upper bounds in GB; above the last one nothing is limited. `acestep.gpu_config` has finer tiers.
 GPU_TIER_THRESHOLDS = {"tier1": 4, "tier2": 6, "tier3": 8, "tier4": 12, "tier5": 16, "tier6": 24}
 LM_MODEL_MEMORY_GB = dict(LM_MEMORY_GB)
 LM_MODEL_NAMES = dict(zip(LM_SIZES, LM_NAMES, strict=True))

@@ -1,6 +1,6 @@
-"""`acestep.gpu_config` as programs written for ACE-Step know it, answered by the published tiers.
+"""Compatible `acestep.gpu_config`: limits and defaults by card size, from the published tiers.
 
-Importing has no effect; the card is asked when somebody asks for its size.
+Importing has no effect; the card is probed when its size is first needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from headroom.memory.tiers import LM_NAMES, LM_SIZES, lm_size, tier_of
 from headroom.settings import Settings, load
 from headroom.units import GIB
 
-# What ACE-Step's own table says a language model takes, in GB: weights and cache.
+# The size of each language model in ACE-Step's own table, in GB: weights and cache.
 LM_MEMORY_GB = dict(zip(LM_SIZES, (3.0, 8.0, 12.0), strict=True))
 
 
@@ -49,13 +49,13 @@ _shared: list[GPUConfig] = []
 
 
 def get_gpu_memory_gb() -> float:
-    """Size of the card in GB: what a setting simulates, else what is here; 0 without a card."""
+    """Size of the card in GB: the simulated one if set, else the real one; 0 without a card."""
     machine = machine_here(load())
     return machine.limit / GIB if machine.accelerated else 0.0
 
 
 def machine_here(settings: Settings) -> Machine:
-    """The card the settings simulate, else the machine as it is, with the cap they set."""
+    """The card that the settings simulate, else the real machine, with the cap they set."""
     simulated = settings.vram_for("simulated")
     if simulated is not None:
         return card(simulated)
@@ -69,7 +69,7 @@ def machine_here(settings: Settings) -> Machine:
 
 
 def terms_here(machine: Machine, settings: Settings) -> Terms:
-    """What is in force on a machine under the settings' policy, as the engine has it."""
+    """The terms in force on a machine under the settings' policy, as in the engine."""
     return terms(machine, settings.policy, choices_of(NO_CHOICES, settings))
 
 
@@ -79,7 +79,7 @@ def get_gpu_tier(gpu_memory_gb: float) -> str:
 
 
 def get_gpu_config(gpu_memory_gb: float | None = None) -> GPUConfig:
-    """The row of a card of that size, of the one that is here where none is given.
+    """The row for a card of that size; without a size, for this machine's card.
 
     `ACESTEP_MAX_DURATION` and `ACESTEP_MAX_BATCH_SIZE` lower its limits.
     """
@@ -91,7 +91,7 @@ def get_gpu_config(gpu_memory_gb: float | None = None) -> GPUConfig:
 
 
 def get_global_gpu_config() -> GPUConfig:
-    """The shared row, made when first asked for."""
+    """The shared row, created on first use."""
     with _lock:
         if not _shared:
             _shared.append(get_gpu_config())
@@ -105,7 +105,7 @@ def set_global_gpu_config(config: GPUConfig) -> None:
 
 
 def is_lm_model_size_allowed(model_name: str, available_models: list[str]) -> bool:
-    """Whether a language model is of a size that is among these."""
+    """Whether a language model's size is one of these."""
     size = lm_size(model_name)
     return size is not None and size in {lm_size(name) for name in available_models}
 
@@ -113,7 +113,7 @@ def is_lm_model_size_allowed(model_name: str, available_models: list[str]) -> bo
 def check_duration_limit(
     duration: float, gpu_config: GPUConfig, lm_initialized: bool
 ) -> tuple[bool, str]:
-    """Whether a length is allowed, and a sentence where it is not."""
+    """Whether a length is allowed, and a sentence if it is not."""
     most = gpu_config.max_duration_with_lm if lm_initialized else gpu_config.max_duration_without_lm
     return _within("duration", duration, most, gpu_config, lm_initialized)
 
@@ -121,7 +121,7 @@ def check_duration_limit(
 def check_batch_size_limit(
     batch_size: int, gpu_config: GPUConfig, lm_initialized: bool
 ) -> tuple[bool, str]:
-    """Whether so many songs at once are allowed, and a sentence where they are not."""
+    """Whether this many songs at once are allowed, and a sentence if they are not."""
     most = (
         gpu_config.max_batch_size_with_lm
         if lm_initialized

@@ -1,4 +1,4 @@
-"""`acestep.handler` as programs for ACE-Step know it: the DiT's handler, over one engine."""
+"""Compatible `acestep.handler`: the handler of the DiT, over one engine."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SAMPLE_RATE = 48_000
 
 
 class NotReady(HeadroomError):
-    """A handler at work before `initialize_service`, or after one that failed."""
+    """A handler was used before `initialize_service`, or after it failed."""
 
     def __init__(self) -> None:
         super().__init__(f"{NOT_READY}: call initialize_service first.")
 
 
 class AceStepHandler(NoAdapters):
-    """Holds how the engine is to be opened. Opening happens in `initialize_service`."""
+    """Holds the engine and how to open it; `initialize_service` opens it."""
 
     def __init__(self, persistent_storage_path: str | None = None) -> None:
         self.persistent_storage_path = persistent_storage_path
@@ -53,22 +53,22 @@ class AceStepHandler(NoAdapters):
 
     @property
     def initialized(self) -> bool:
-        """Whether a service was opened."""
+        """Whether a service is open."""
         return self._engine is not None
 
     @property
     def model(self) -> object | None:
-        """The model, once a service was opened."""
+        """The model, once a service is open."""
         return None if self._engine is None else self._engine.model
 
     @property
     def config(self) -> object | None:
-        """What the model's config.json says, once a service was opened."""
+        """The content of the model's config.json, once a service is open."""
         return getattr(self.model, "config", None)
 
     @property
     def dtype(self) -> object:
-        """The precision the model computes in; fp32 before a service was opened."""
+        """The precision the model computes in; fp32 before a service is open."""
         import torch
 
         if self._engine is None:
@@ -91,10 +91,10 @@ class AceStepHandler(NoAdapters):
         vae_checkpoint: str | None = None,
         vae_variant: str | None = None,
     ) -> tuple[str, bool]:
-        """Open a model, in place of one that was opened before; a message, and whether it worked.
+        """Open a model, replacing an earlier one; returns a message, and whether it worked.
 
-        Nothing is loaded before it is used. Attention takes the fastest kernel there is, whatever
-        `use_flash_attention` says; the DiT computes through torch, whatever `use_mlx_dit` says.
+        Nothing is loaded before it is used. Attention uses the fastest available kernel, whatever
+        `use_flash_attention` says; the DiT computes with torch, whatever `use_mlx_dit` says.
         """
         self._close()
         self.device = device
@@ -133,16 +133,16 @@ class AceStepHandler(NoAdapters):
         return f"{opened.model.name} on {opened.machine.describe()}", True
 
     def engine_for(self, language: LLMHandler | None) -> Engine:
-        """The engine, with a language model where one is initialised.
+        """The engine, with a language model if one is initialised.
 
-        Raises NotReady before a service was opened, and HeadroomError.
+        Raises NotReady before a service is open, and HeadroomError.
         """
         wanted = self._opening
         if wanted is None:
             raise NotReady
         if language is not None and language.llm_initialized:
             wanted = replace(wanted, options=language.options(wanted.options))
-        elif self._engine is not None:  # one with a language model does as well
+        elif self._engine is not None:  # one with a language model works too
             return self._engine
         if self._engine is not None and self._opened == wanted:
             return self._engine
@@ -150,12 +150,12 @@ class AceStepHandler(NoAdapters):
             self._engine.close()
             self._engine = None
         engine = wanted.open()
-        assert engine.model.name  # opening it says what is missing
+        assert engine.model.name  # opening it reports what is missing
         self._engine, self._opened = engine, wanted
         return engine
 
     def _close(self) -> None:
-        """Forget the model, and all it holds."""
+        """Forget the model, and free everything it holds."""
         if self._engine is not None:
             self._engine.close()
         self._engine = self._opening = self._opened = None
@@ -184,9 +184,9 @@ class AceStepHandler(NoAdapters):
     def prepare_seeds(
         self, actual_batch_size: int, seed: object, use_random_seed: bool
     ) -> tuple[list[int], str]:
-        """A seed for each song, and all of them as text: those that were said, others drawn.
+        """A seed for each song, and all of them as text: the given ones, random ones for the rest.
 
-        Raises InvalidRequest for what is not a number.
+        Raises InvalidRequest for anything that is not a number.
         """
         said = () if use_random_seed else said_seeds(seed)
         padded = (*said, *(None,) * actual_batch_size)[:actual_batch_size]
@@ -199,7 +199,7 @@ class AceStepHandler(NoAdapters):
         track_name: str | None = None,
         complete_track_classes: Sequence[str] | None = None,
     ) -> str:
-        """The instruction of a task, with its tracks in it; that of a song for an unknown task."""
+        """The instruction of a task, including its tracks; for an unknown task, that of a song."""
         task = TASKS.get(task_type)
         if task is None:
             return GENERATE
@@ -209,7 +209,7 @@ class AceStepHandler(NoAdapters):
     # --- recordings ------------------------------------------------------------------------
 
     def convert_src_audio_to_codes(self, audio_file: str | Path | None) -> str:
-        """The audio codes of a recording as text; a sentence that begins with ❌ where it fails."""
+        """The audio codes of a recording as text; on failure a sentence that begins with ❌."""
         if audio_file is None:
             return "❌ no recording is given"
         try:
@@ -218,7 +218,7 @@ class AceStepHandler(NoAdapters):
             return f"❌ {error}"
 
     def process_src_audio(self, audio_file: str | Path | None) -> Tensor | None:
-        """A recording as [2, samples] at 48 kHz; None where there is none. Raises InvalidSource."""
+        """A recording as [2, samples] at 48 kHz; None if none is given. Raises InvalidSource."""
         if audio_file is None:
             return None
         from headroom.audio.files import read
@@ -228,8 +228,8 @@ class AceStepHandler(NoAdapters):
         return clamped(resample(stereo(read(audio_file)), SAMPLE_RATE)).samples
 
     def process_reference_audio(self, audio_file: str | Path | None) -> Tensor | None:
-        """The 30 s of a recording that are heard for its timbre, [2, samples]; None where there is
-        none. Raises InvalidSource."""
+        """The 30 s of a recording that are used for its timbre, [2, samples]; None if none is
+        given. Raises InvalidSource."""
         if audio_file is None:
             return None
         from headroom.audio.files import read
@@ -259,14 +259,14 @@ class AceStepHandler(NoAdapters):
         return kind in ("auto", "cuda") and torch.cuda.is_available()
 
     def get_available_checkpoints(self) -> list[str]:
-        """The folders that are looked into for models, those that are there."""
+        """The existing folders that are searched for models."""
         from headroom.weights.catalog import checkpoint_dirs
 
         places = checkpoint_dirs(load(), checkpoints(self._root))
         return [str(place) for place in places if paths.is_dir(place)]
 
     def get_available_acestep_v15_models(self) -> list[str]:
-        """Names of the models that can be opened, in order of the alphabet."""
+        """Names of the models that can be opened, in alphabetical order."""
         return available(checkpoints(self._root), "dit")
 
     # --- what is sung when, and how well ---------------------------------------------------
@@ -286,9 +286,9 @@ class AceStepHandler(NoAdapters):
     ) -> dict[str, Any]:
         """When the words of one song are sung, from its row of `extra_outputs`: `lrc_text`,
         `sentence_timestamps` and `token_timestamps` (objects with `text`, `start`, `end`),
-        `success` and `error`. Where the lyrics begin is read from the ids themselves, whatever
-        `vocal_language` says. Tags in square brackets are no lines. `seed` is that of the noise;
-        None: the usual one.
+        `success` and `error`. The beginning of the lyrics is found from the ids, whatever
+        `vocal_language` says. Tags in square brackets do not count as lines. `seed` is that of the
+        noise; None: the default.
         """
         from acestep.lyric_alignment import timestamps
 
@@ -315,9 +315,9 @@ class AceStepHandler(NoAdapters):
         seed: int | None = 42,
         custom_layers_config: Mapping[int, Sequence[int]] | None = None,
     ) -> dict[str, Any]:
-        """How well what the heads look at follows the words, 0 to 1, from a row of
-        `extra_outputs`: `lm_score` in pure noise, `dit_score` in the song itself one step before
-        the end; `success` and `error`.
+        """How well the attention heads follow the words, 0 to 1, from a row of `extra_outputs`:
+        `lm_score` in pure noise, `dit_score` in the song itself one step before the end; `success`
+        and `error`.
         """
         from acestep.lyric_alignment import scores
 
@@ -333,7 +333,7 @@ class AceStepHandler(NoAdapters):
 
 
 def _check_alone(component_device_map: object, vae: str | None) -> None:
-    """Raise InvalidRequest for parts on devices of their own, and for another VAE."""
+    """Raise InvalidRequest for parts on separate devices, and for a different VAE."""
     if component_device_map is not None:
         allowed = "None: all parts work on one device"
         raise InvalidRequest("component_device_map", component_device_map, allowed)
@@ -342,7 +342,7 @@ def _check_alone(component_device_map: object, vae: str | None) -> None:
 
 
 def _rows(latents: Tensor, condition: Tensor, context: Tensor) -> dict[str, Tensor]:
-    """What one song was made from, by the names under which it is handed out."""
+    """The inputs one song was made from, by the names under which they are returned."""
     return {
         "pred_latent": latents,
         "encoder_hidden_states": condition,

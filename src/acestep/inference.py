@@ -1,6 +1,6 @@
-"""`acestep.inference` as programs written for ACE-Step know it, over one engine.
+"""Compatible `acestep.inference`: makes songs and texts through one engine.
 
-Nothing here raises for what a user said: results say `success` and `error`.
+Nothing here raises for invalid input: results have `success` and `error`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def generate_music(
     save_dir: str | None = None,
     progress: Tell | None = None,
 ) -> GenerationResult:
-    """The songs of a request, saved below `save_dir` where one is named."""
+    """Make the songs of a request, and save them in `save_dir` if it is given."""
     began = time.perf_counter()
     folder = None if save_dir is None else Path(save_dir)
     try:
@@ -86,7 +86,7 @@ def understand_music(
     use_constrained_decoding: bool = True,
     constrained_decoding_debug: bool = False,
 ) -> UnderstandResult:
-    """What codes are; no codes: an example is invented."""
+    """A description of codes; without codes, an invented example."""
     drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
     return as_result(UnderstandResult(), llm_handler, understanding(audio_codes), drawn)
 
@@ -103,7 +103,7 @@ def create_sample(
     use_constrained_decoding: bool = True,
     constrained_decoding_debug: bool = False,
 ) -> CreateSampleResult:
-    """A song out of a line of text."""
+    """A song sheet made from one line of text."""
     wish = inspiring(query, instrumental, vocal_language)
     drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
     return as_result(CreateSampleResult(), llm_handler, wish, drawn)
@@ -121,14 +121,14 @@ def format_sample(
     use_constrained_decoding: bool = True,
     constrained_decoding_debug: bool = False,
 ) -> FormatSampleResult:
-    """A caption and lyrics said better; metadata that are given are kept."""
+    """An improved caption and lyrics; given metadata are kept."""
     wish = formatting(caption, lyrics, user_metadata)
     drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
     return as_result(FormatSampleResult(), llm_handler, wish, drawn)
 
 
 def listener(progress: Tell | None) -> Callable[[Event], None]:
-    """Who hears of a run and tells a callback `progress(share, desc=…)`; None: nobody."""
+    """A listener that passes a run's events to a callback `progress(share, desc=…)`, or None."""
 
     def hear(event: Event) -> None:
         if progress is not None and isinstance(event, Progress) and event.total:

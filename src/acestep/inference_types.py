@@ -1,4 +1,4 @@
-"""What goes into `acestep.inference` and comes out: fields and defaults of ACE-Step's own API."""
+"""Parameters and results of `acestep.inference`, with the fields and defaults of ACE-Step's API."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from headroom.models.acestep.text.lm_prompts import NOTHING
 
 @dataclass
 class GenerationParams(Told):
-    """What is asked of one generation; names, order and defaults are ACE-Step's.
+    """The parameters of one generation; names, order and defaults are ACE-Step's.
 
-    An attribute that nobody set reads as ACE-Step's default and leaves the choice to the model:
-    `shift` reads as 1.0 and is 3.0 on turbo. A value that is passed is used, also where it equals
+    An attribute that was not set reads as ACE-Step's default but leaves the choice to the model:
+    `shift` reads as 1.0 and is 3.0 on turbo. A value that was passed is used, even if it equals
     that default.
     """
 
@@ -102,10 +102,10 @@ class GenerationParams(Told):
 
 @dataclass
 class GenerationConfig(Told):
-    """How many songs, with which seeds, into which files.
+    """The number of songs, their seeds, and their files.
 
-    seeds            one or several, as numbers or as text with commas; songs beyond them, and
-                     those whose seed is below 0, get one that is drawn
+    seeds            one or several, as numbers or as text with commas; further songs, and those
+                     whose seed is below 0, get a random one
     batch_size       None: one song
     mp3_bitrate      of an mp3 file, such as `128k`
     mp3_sample_rate  of an mp3 file, Hz
@@ -128,7 +128,7 @@ class GenerationConfig(Told):
 
 @dataclass
 class GenerationResult:
-    """The songs, or why there are none."""
+    """The songs, or the reason there are none."""
 
     audios: list[dict[str, Any]] = field(default_factory=list)
     status_message: str = ""
@@ -137,13 +137,13 @@ class GenerationResult:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields; tensors stay what they are."""
+        """All fields; tensors are kept as tensors."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 @dataclass
 class UnderstandResult:
-    """A song sheet, or why there is none."""
+    """A song sheet, or the reason there is none."""
 
     caption: str = ""
     lyrics: str = ""
@@ -163,11 +163,11 @@ class UnderstandResult:
 
 @dataclass
 class FormatSampleResult(UnderstandResult):
-    """A caption and lyrics said better."""
+    """An improved caption and lyrics."""
 
 
 @dataclass
 class CreateSampleResult(UnderstandResult):
-    """A song out of a line of text."""
+    """A song sheet made from one line of text."""
 
     instrumental: bool = False

@@ -1,4 +1,4 @@
-"""What ACE-Step has and this version does not: each name answers with a sentence that says when."""
+"""ACE-Step features that this version lacks: each raises an error that says when they will come."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRAINING = "training", "version 0.3"
 
 
 class NotYet(HeadroomError, NotImplementedError):
-    """Something of ACE-Step that comes with a later version. `what` and `when` say which."""
+    """An ACE-Step feature that comes with a later version. `what` and `when` name both."""
 
     def __init__(self, name: str, what: str, when: str) -> None:
         self.name, self.what, self.when = name, what, when
@@ -22,7 +22,7 @@ class NotYet(HeadroomError, NotImplementedError):
 
 
 class NoAdapters:
-    """The adapter methods of ACE-Step's handler. None is loaded, which can be asked."""
+    """The adapter methods of ACE-Step's handler. `get_lora_status` reports that none is loaded."""
 
     lora_loaded, use_lora, lora_scale = False, False, 1.0
 
@@ -61,7 +61,7 @@ class NoAdapters:
         raise NotYet("set_active_lora_adapter", *ADAPTERS)
 
     def get_lora_status(self) -> dict[str, object]:
-        """What is loaded: nothing."""
+        """The loaded adapters: none."""
         return {"loaded": False, "active": False, "scale": 1.0, "adapters": []}
 
     def switch_to_training_preset(self) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The arguments of a call, brought inside the limits of this machine. No torch."""
+"""Clamps the arguments of a call to the limits of this machine. No torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headroom.params.request import snake, spellings
 
 
 class Validate(Protocol):
-    """Length and songs, and whether a language model is used → both inside limits, a warning."""
+    """Length, songs, and whether a language model is used → both within limits, a warning."""
 
     def __call__(
         self, duration: float, batch_size: int, use_lm: bool | None = None
@@ -22,7 +22,7 @@ class Validate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Arguments as a function is to be called with, and what was changed about them."""
+    """The arguments to call a function with, and what was changed in them."""
 
     args: tuple[Any, ...]
     named: Mapping[str, Any]
@@ -35,11 +35,11 @@ def inside_limits(
     named: Mapping[str, Any],
     validate: Validate,
 ) -> Call:
-    """The arguments with lengths and numbers of songs cut to the limits.
+    """The arguments with lengths and numbers of songs reduced to the limits.
 
-    They are known by their names in the function's signature, or among the arguments it takes
-    under any name; in an object they are known by the names of its attributes, and a copy of it
-    is handed on. Arguments that do not fit the function are handed on as they are.
+    They are recognized by their names in the function's signature, or among its `**` arguments; in
+    an object, by the names of its attributes, in which case a copy of the object is passed on.
+    Arguments that do not fit the function are passed on unchanged.
     """
     try:
         bound = inspect.signature(function).bind(*args, **named)
@@ -61,7 +61,7 @@ def inside_limits(
 
 
 def _kind(name: str) -> str | None:
-    """`duration`, `batch_size`, or None: what a name means."""
+    """What a name means: `duration`, `batch_size`, or None."""
     field = spellings(Text2Music).get(snake(name))
     return field if field in ("duration", "batch_size") else None
 
@@ -102,7 +102,7 @@ def _cut_object(
 
 
 def _uses_lm(place: Mapping[str, Any]) -> bool | None:
-    """Whether a call says that it uses a language model: by `thinking`, itself or in an object."""
+    """Whether a call's `thinking`, passed itself or in an object, requests a language model."""
     if isinstance(place.get("thinking"), bool):
         return bool(place["thinking"])
     found = (getattr(v, "thinking", None) for v in place.values() if _is_settings(v))

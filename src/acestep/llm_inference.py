@@ -1,4 +1,4 @@
-"""`acestep.llm_inference` as programs for ACE-Step know it: the language model's handler."""
+"""Compatible `acestep.llm_inference`: the handler of the language model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from headroom.weights.catalog import USUAL_LM
 if TYPE_CHECKING:
     from headroom.engine.engine import Engine
 
-MOST_TOKENS = 4096  # of a prompt and its answer, as ACE-Step has it
-SMALL_GB = 8.0  # of a card, below which ACE-Step calls it one of low memory
+MOST_TOKENS = 4096  # of a prompt and its answer, as in ACE-Step
+SMALL_GB = 8.0  # card size below which ACE-Step calls it low memory
 
 
 class LLMHandler(Prompts):
-    """Holds which language model is to be used. It is loaded when it is first at work."""
+    """Holds the choice of language model. The model is loaded on first use."""
 
     def __init__(self, persistent_storage_path: str | None = None) -> None:
         self.persistent_storage_path = persistent_storage_path
@@ -42,7 +42,7 @@ class LLMHandler(Prompts):
         self._engine: Engine | None = None
 
     def options(self, before: EngineOptions) -> EngineOptions:
-        """The options it sets, beside those that were chosen before."""
+        """The options this handler sets, added to those that were chosen before."""
         chosen = {"lm_model": self._name, "lm_backend": self.llm_backend or None, "init_lm": True}
         return before.model_copy(update=chosen)
 
@@ -55,9 +55,9 @@ class LLMHandler(Prompts):
         offload_to_cpu: bool = False,
         dtype: object = None,
     ) -> tuple[str, bool]:
-        """Choose a model folder, in place of one that was chosen before; a message, and whether it
-        is there and whole. It computes in the precision of the model it works for, whatever `dtype`
-        says."""
+        """Choose a model folder, replacing an earlier choice; returns a message, and whether the
+        model is installed and complete. It computes in the precision of the model it works for,
+        whatever `dtype` says."""
         self.unload()
         self._name = Path(lm_model_path or USUAL_LM).name
         self._folder = Path(checkpoint_dir)
@@ -74,13 +74,13 @@ class LLMHandler(Prompts):
         return f"{self._name} is ready ({backend})", True
 
     def unload(self) -> None:
-        """Forget the model, and all it holds."""
+        """Forget the model, and free everything it holds."""
         if self._engine is not None:
             self._engine.close()
         self._engine, self.llm_initialized = None, False
 
     def engine(self) -> Engine:
-        """An engine with this language model. Raises HeadroomError."""
+        """The engine with this language model. Raises HeadroomError."""
         if self._engine is None:
             folder = opened_from(self._folder, self._name)
             self._engine = Opening(
@@ -91,7 +91,7 @@ class LLMHandler(Prompts):
 
     @property
     def llm_tokenizer(self) -> object | None:
-        """The model's tokenizer (of the library tokenizers), once one was initialised."""
+        """The model's tokenizer (of the library tokenizers), once a model is initialised."""
         from headroom.models.acestep.language.lm_words import Words
 
         folder = self._folder if paths.is_dir(self._folder) else None
@@ -100,7 +100,7 @@ class LLMHandler(Prompts):
 
     @property
     def dtype(self) -> object:
-        """The precision it computes in; fp32 before one was initialised."""
+        """The precision it computes in; fp32 before a model is initialised."""
         import torch
 
         if self._engine is None:
@@ -108,13 +108,13 @@ class LLMHandler(Prompts):
         return getattr(torch, self._engine.model.numerics().dtype)
 
     def share(self, engine: Engine) -> None:
-        """Work with an engine that somebody else opened, so that nothing is loaded twice."""
+        """Use an engine that was opened elsewhere, so that nothing is loaded twice."""
         if self._engine is not None and self._engine is not engine:
             self._engine.close()
         self._engine = engine
 
     def get_available_5hz_lm_models(self) -> list[str]:
-        """Names of the language models that can be opened, in order of the alphabet."""
+        """Names of the language models that can be opened, in alphabetical order."""
         return available(self._folder if paths.is_dir(self._folder) else None, "lm")
 
     def get_gpu_memory_utilization(
@@ -124,7 +124,7 @@ class LLMHandler(Prompts):
         min_ratio: float = 0.2,
         max_ratio: float = 0.9,
     ) -> tuple[float, bool]:
-        """The share of the card that is planned with, and whether the card is a small one."""
+        """The share of the card that plans may use, and whether the card has low memory."""
         machine = machine_here(load())
         ratio = machine.budget / machine.total
         return min(max(ratio, min_ratio), max_ratio), machine.limit / GIB < minimal_gpu
@@ -141,8 +141,8 @@ class LLMHandler(Prompts):
         use_constrained_decoding: bool = True,
         constrained_decoding_debug: bool = False,
     ) -> tuple[dict[str, Any], str]:
-        """What codes are, by the names of a song sheet and with lyrics, and a message; an empty
-        dict where there are none."""
+        """A description of codes with the names of a song sheet and with lyrics, and a message; an
+        empty dict if there is no description."""
         if self.llm_initialized and not (audio_codes or "").strip():
             return {}, "error: no audio codes are given"
         drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
@@ -160,7 +160,7 @@ class LLMHandler(Prompts):
         use_constrained_decoding: bool = True,
         constrained_decoding_debug: bool = False,
     ) -> tuple[dict[str, Any], str]:
-        """The same of a song that is invented from a line of text, and whether nobody sings."""
+        """The same for a song invented from a line of text, and whether it is instrumental."""
         drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
         return as_dict(self, inspiring(query, instrumental, vocal_language), drawn)
 
@@ -176,7 +176,7 @@ class LLMHandler(Prompts):
         use_constrained_decoding: bool = True,
         constrained_decoding_debug: bool = False,
     ) -> tuple[dict[str, Any], str]:
-        """The same of a caption and lyrics that are said better; metadata that are given stay."""
+        """The same for an improved caption and lyrics; given metadata are kept."""
         drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
         return as_dict(self, formatting(caption, lyrics, user_metadata), drawn)
 
@@ -204,8 +204,8 @@ class LLMHandler(Prompts):
         seeds: Sequence[int] | None = None,
         progress: Callable[..., object] | None = None,
     ) -> dict[str, Any]:
-        """Metadata of a song (`infer_type` "dit"), and its audio codes ("llm_dit"); nothing is
-        rendered. See `acestep.codes_plan.planned` for the answer."""
+        """Metadata of a song (`infer_type` "dit"), and also its audio codes ("llm_dit"); nothing
+        is rendered. See `acestep.codes_plan.planned` for the answer."""
         from acestep.inference import listener
 
         if not self.llm_initialized:
@@ -225,7 +225,7 @@ class LLMHandler(Prompts):
         constrained_decoding_debug: bool = False,
         stop_at_reasoning: bool = False,
     ) -> tuple[str, str]:
-        """No text, and a sentence that says what to call instead."""
+        """No text, and a message that says what to call instead."""
         return "", (
             "error: prompts are not continued as they stand here; call "
             "generate_with_stop_condition, understand_audio_from_codes, create_sample_from_query "

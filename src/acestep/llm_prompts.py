@@ -1,6 +1,6 @@
-"""The prompts of the language model as ACE-Step's programs build them, and the reading of its text.
+"""Builds the language model's prompts as ACE-Step's programs do, and parses its answers.
 
-The literal texts stand in `headroom.models.acestep.text.lm_prompts`.
+The literal texts are in `headroom.models.acestep.text.lm_prompts`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from headroom.models.acestep.text.vocabulary import METAS
 
 
 class Prompts:
-    """Methods of `LLMHandler` that make and read text. Building a prompt raises ValueError before a
-    model was initialised."""
+    """Methods of `LLMHandler` that build prompts and parse text. Building a prompt raises
+    ValueError if no model has been initialised."""
 
     llm_initialized: bool
 
@@ -32,8 +32,8 @@ class Prompts:
         generation_phase: str = "cot",
         negative_prompt: str = NOTHING,
     ) -> str:
-        """Caption and lyrics, behind which metadata are written; or what those are guided away
-        from: the negative prompt in place of the caption, or no caption."""
+        """The prompt with caption and lyrics, after which metadata are written; or the one that
+        guidance steers away from: the negative prompt in place of the caption, or no caption."""
         self._check_ready()
         if not is_negative_prompt:
             return shown(texts.generating(caption, lyrics))
@@ -51,8 +51,8 @@ class Prompts:
         is_negative_prompt: bool = False,
         negative_prompt: str = NOTHING,
     ) -> str:
-        """The same with metadata (`<think>` … `</think>`), behind which codes are written; or what
-        those are guided away from."""
+        """The same with metadata (`<think>` … `</think>`), after which codes are written; or the
+        one that guidance steers away from."""
         self._check_ready()
         if is_negative_prompt:
             return shown(texts.away_from(negative_prompt))
@@ -64,7 +64,7 @@ class Prompts:
         is_negative_prompt: bool = False,
         negative_prompt: str = NOTHING,
     ) -> str:
-        """Codes whose meaning is asked for."""
+        """The prompt with codes to describe."""
         self._check_ready()
         if is_negative_prompt:
             return shown(texts.frame(texts.UNDERSTAND, negative_prompt.strip() and negative_prompt))
@@ -77,7 +77,7 @@ class Prompts:
         is_negative_prompt: bool = False,
         negative_prompt: str = NOTHING,
     ) -> str:
-        """A line of text that a song is to be made of."""
+        """The prompt with a line of text to make a song sheet from."""
         self._check_ready()
         if is_negative_prompt:
             return shown(texts.frame(texts.INSPIRE, negative_prompt.strip() and negative_prompt))
@@ -90,17 +90,16 @@ class Prompts:
         is_negative_prompt: bool = False,
         negative_prompt: str = NOTHING,
     ) -> str:
-        """A caption and lyrics that are to be said better."""
+        """The prompt with a caption and lyrics to improve."""
         self._check_ready()
         if is_negative_prompt:
             return shown(texts.frame(texts.FORMAT, negative_prompt.strip() and negative_prompt))
         return shown(texts.formatting(caption, lyrics, INSTRUMENTAL))
 
     def parse_lm_output(self, output_text: str) -> tuple[dict[str, Any], str]:
-        """Metadata of a text the model wrote, and its audio codes as they are written.
+        """The metadata in a text the model wrote, and its audio codes as written.
 
-        `bpm` and `duration` are whole numbers; what is not known, or not a value of its field, is
-        absent.
+        `bpm` and `duration` are whole numbers; unknown fields, and invalid values, are absent.
         """
         sheet = read(output_text)
         found = {field.name: getattr(sheet, field.name) for field in fields(sheet)}

@@ -1,4 +1,4 @@
-"""Lyric timestamps as programs for ACE-Step ask for them: from the tensors of `extra_outputs`."""
+"""Computes lyric timestamps and scores from `extra_outputs` tensors, in ACE-Step's form."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NOT_READY = "Model not initialized"
 
 
 def alignment_inputs(engine: Engine, result: Result) -> dict[str, Any]:
-    """What `extra_outputs` hands out for it, a row a song: condition rows and which of them count,
-    source and mask, ids of the lyric prompt (padded with its last one). Empty for other families.
+    """The tensors for it in `extra_outputs`, one row per song: condition rows and their mask,
+    source and mask, ids of the lyric prompt (padded with its last id). Empty for other families.
     """
     from torch import tensor
     from torch.nn.utils.rnn import pad_sequence
@@ -59,7 +59,7 @@ def timestamps(
     seed: int | None,
     heads: Mapping[int, Sequence[int]] | None,
 ) -> dict[str, Any]:
-    """The answer of `AceStepHandler.get_lyric_timestamp`; a fault is in it and is not raised.
+    """The answer of `AceStepHandler.get_lyric_timestamp`; errors are stored in it, not raised.
 
     tensors  by their old names: latents, condition rows and context, [1, length, width] each
     """
@@ -88,7 +88,7 @@ def scores(
     seed: int | None,
     heads: Mapping[int, Sequence[int]] | None,
 ) -> dict[str, Any]:
-    """The answer of `AceStepHandler.get_lyric_score`; takes the same, and nothing is raised."""
+    """The answer of `AceStepHandler.get_lyric_score`; takes the same arguments, never raises."""
     found: dict[str, float] = {}
     try:
         asked = _timing(_model(engine), tensors, mask, ids, steps, seed, heads)
@@ -103,7 +103,7 @@ def scores(
 
 
 def _model(engine: Engine | None) -> AceStep:
-    """The model of an engine. Raises HeadroomError where there is none of this family."""
+    """The model of an engine. Raises HeadroomError if there is none of this family."""
     from headroom.models.acestep.model import AceStep
 
     if engine is None or not isinstance(engine.model, AceStep):
@@ -112,7 +112,7 @@ def _model(engine: Engine | None) -> AceStep:
 
 
 def _timed(engine: Engine | None, asked: Timing) -> Timestamps:
-    assert engine is not None  # `_model` has looked
+    assert engine is not None  # `_model` has checked
     return engine.time(asked)
 
 
@@ -126,8 +126,8 @@ def _timing(
     heads: Mapping[int, Sequence[int]] | None,
     seconds: float | None = None,
 ) -> Timing:
-    """The same as work, of the first `seconds`. Raises InvalidRequest for what does not go
-    together."""
+    """The same as work for the model, on the first `seconds`. Raises InvalidRequest for tensors
+    that do not fit together."""
     from headroom.models.acestep.networks.config import LATENT_RATE
     from headroom.models.acestep.text.lyric_tokens import sung
     from headroom.models.acestep.timestamps.timestamps import SEED, Timing, check_heads, heads_of
@@ -156,7 +156,7 @@ def _timing(
     tokenizer = model.assets.tokenizer
     prompt = tokenizer.text(said)
     try:
-        # Ids that end within a letter read otherwise from there on.
+        # If the ids end inside a character, the text differs from there on.
         pairs = zip(tokenizer.lyrics(prompt), said, strict=False)
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         words = sung(prompt, tokenizer.lyric_spans(prompt)[:same])

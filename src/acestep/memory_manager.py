@@ -1,7 +1,7 @@
-"""`acestep.memory_manager` as users of the 4 GB mode know it, answered by the tiers and settings.
+"""Compatible `acestep.memory_manager` of the 4 GB mode, based on the tiers and settings.
 
-Importing has no effect. What the machine's memory allows is said by the planner's modules; the
-guard over host memory advises, and refuses only where a call could not even begin.
+Importing has no effect. The planner's modules decide what the machine's memory allows; the check
+of host memory only warns, and refuses a call only if it could not even begin.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from headroom.units import GIB
 
 P = ParamSpec("P")
 R = TypeVar("R")
-LEAST_FREE_GB = 1.0  # of host memory, or a share of it, below which a warning is said
+LEAST_FREE_GB = 1.0  # of host memory, or a share of it, below which there is a warning
 LEAST_FREE_SHARE = 0.05
 
 
 @dataclass
 class MemoryConfig:
-    """What the environment and `.env` ask for. Sizes in GB, lengths in seconds.
+    """The settings from the environment and `.env`. Sizes in GB, lengths in seconds.
 
-    `max_duration_seconds` and `max_batch_size` are for requests as they usually are here: with a
-    language model where one is loaded. `without_lm` are both of them for requests that use none.
+    `max_duration_seconds` and `max_batch_size` apply to default requests: with a language model if
+    one is loaded. `without_lm` holds both for requests that use none.
     """
 
     max_memory_gb: float
@@ -55,7 +55,7 @@ class MemoryConfig:
 
     @classmethod
     def read(cls) -> MemoryConfig:
-        """From the settings and the machine, by the rules the engine goes by."""
+        """Read it from the settings and the machine, by the engine's rules."""
         settings = load()
         machine = machine_here(settings)
         found = terms_here(machine, settings)
@@ -75,20 +75,20 @@ class MemoryConfig:
 
     def most(self, use_lm: bool | None) -> tuple[float, int]:
         """Longest song and most songs of a request that uses a language model or does not; None:
-        as requests usually are here."""
+        the default here."""
         if use_lm is False:
             return self.without_lm
         return self.max_duration_seconds, self.max_batch_size
 
 
 def _most(tighter: Mapping[str, Limit], field: str) -> float:
-    """The limit in force of a field, never above the request's own."""
+    """The limit in force for a field, never above the request's own."""
     own = next(p.limit for p in describe(Text2Music) if p.name == field and p.limit is not None)
     return own.tightened(tighter[field]).maximum if field in tighter else own.maximum
 
 
 class MemoryManager:
-    """Limits, their checks, and memory given back. Safe under threads."""
+    """Limits, their checks, and the release of memory. Thread-safe."""
 
     def __init__(self) -> None:
         self.config = MemoryConfig.read()
@@ -96,7 +96,7 @@ class MemoryManager:
         self._lock = threading.RLock()
 
     def get_current_memory_usage(self) -> dict[str, float]:
-        """Host and card, in GB."""
+        """The memory in use on host and card, in GB."""
         memory, process = psutil.virtual_memory(), psutil.Process().memory_info()
         found = {
             "ram_total": memory.total / GIB,
@@ -118,7 +118,7 @@ class MemoryManager:
         return found
 
     def can_generate(self, estimated_memory_gb: float = 2.0) -> tuple[bool, str]:
-        """Whether host memory allows a request that takes so much of it, and a sentence."""
+        """Whether host memory allows a request that takes this much of it, and a sentence."""
         free = psutil.virtual_memory().available / GIB
         if free < estimated_memory_gb:
             return False, f"{free:.1f} GB of host memory are free, {estimated_memory_gb:g} needed"
@@ -133,8 +133,8 @@ class MemoryManager:
     def validate_generation_params(
         self, duration: float, batch_size: int, use_lm: bool | None = None
     ) -> tuple[float, int, str]:
-        """Length and songs inside the limits, and a warning where they were not. `use_lm` says
-        whether the request uses a language model; None: as requests usually do here."""
+        """Length and songs within the limits, and a warning if they were not. `use_lm` says
+        whether the request uses a language model; None: the default here."""
         said = []
         seconds, songs = self.config.most(use_lm)
         if duration > seconds:
@@ -146,7 +146,7 @@ class MemoryManager:
         return duration, batch_size, " | ".join(said)
 
     def get_generation_constraints(self) -> dict[str, object]:
-        """What may be asked for now."""
+        """The limits for a request made now."""
         free = psutil.virtual_memory().available / GIB
         levels = ((6, "critical"), (8, "low"), (10, "normal"))
         return {
@@ -162,7 +162,7 @@ class MemoryManager:
         }
 
     def get_status(self) -> dict[str, object]:
-        """All of it, as JSON can hold it."""
+        """The whole status, as plain values for JSON."""
         usage, healthy = self.get_current_memory_usage(), self.can_generate(0.0)
         config = asdict(self.config)
         return {
@@ -181,7 +181,7 @@ class MemoryManager:
         }
 
     def force_memory_cleanup(self) -> None:
-        """Collect garbage, give the card's reserve back, wait for it."""
+        """Collect garbage, free the card's cached memory, and wait for it."""
         from headroom.device import open_device
 
         with self._lock:
@@ -192,7 +192,7 @@ class MemoryManager:
 
     @contextmanager
     def generation_context(self, estimated_memory_gb: float = 2.0) -> Iterator[None]:
-        """A block that generates: checked before, cleaned up after. Raises MemoryError."""
+        """A block that generates: checks memory before, cleans up after. Raises MemoryError."""
         allowed, why = self.can_generate(estimated_memory_gb)
         if not allowed:
             raise MemoryError(why)
@@ -212,7 +212,7 @@ _manager: list[MemoryManager] = []
 
 
 def get_memory_manager() -> MemoryManager:
-    """The one manager of this process, made when first asked for."""
+    """The one manager of this process, created on first use."""
     with _making:
         if not _manager:
             _manager.append(MemoryManager())
@@ -228,9 +228,9 @@ def memory_limit_decorator(
 def memory_limit_decorator(
     required_gb: float | Callable[P, R] = 1.0,
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
-    """Around a function that generates; with or without an argument.
+    """Decorator for a function that generates; used with or without an argument.
 
-    What it is called with is brought inside the limits first, with a warning: lengths and numbers
+    The function's arguments are first clamped to the limits, with a warning: lengths and numbers
     of songs under any of their names, also in objects that have them, which are copied.
     """
     if callable(required_gb):
@@ -253,12 +253,12 @@ def _limited(function: Callable[P, R], needed: float) -> Callable[P, R]:
 
 
 def apply_memory_limits() -> dict[str, object]:
-    """What is in force; the caps themselves are set where a device is opened."""
+    """The limits in force; the caps themselves are set where a device is opened."""
     return get_memory_manager().get_generation_constraints()
 
 
 def check_startup_memory() -> bool:
-    """Whether host memory is plentiful; says so in the log where it is not."""
+    """Whether host memory is plentiful; logs a warning if it is not."""
     allowed, why = get_memory_manager().can_generate(0.0)
     if why:
         log.warning("%s", why)

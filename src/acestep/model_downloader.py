@@ -1,6 +1,6 @@
-"""`acestep.model_downloader` as programs for ACE-Step know it, over `acestep models`.
+"""Compatible `acestep.model_downloader`: fetches models through `acestep models`.
 
-Functions that fetch return whether it worked and a message, and raise nothing for what fails.
+Functions that fetch return whether it worked and a message; they do not raise on failure.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ DEFAULT_VAE_VARIANT = VAE
 
 
 def get_project_root() -> Path:
-    """The folder the program was started in."""
+    """The folder in which the program was started."""
     return Path.cwd()
 
 
 def get_checkpoints_dir(custom_dir: str | None = None) -> Path:
-    """The folder that models are fetched to: the one that is named, or as the settings say."""
+    """The folder that models are fetched to: the named one, or that of the settings."""
     return Path(custom_dir) if custom_dir else catalog.checkpoint_dirs(load())[0]
 
 
 def check_model_exists(model_name: str, checkpoints_dir: str | Path | None = None) -> bool:
-    """Whether a model is there and whole."""
+    """Whether a model is installed and complete."""
     return model_name in _whole(checkpoints_dir)
 
 
 def check_main_model_exists(checkpoints_dir: str | Path | None = None) -> bool:
-    """Whether all parts of the main model are."""
+    """Whether all parts of the main model are installed and complete."""
     return set(MAIN_MODEL_COMPONENTS) <= _whole(checkpoints_dir)
 
 
 def list_available_models() -> dict[str, str]:
-    """Names that can be fetched, and the repository of each."""
+    """Names of the models that can be fetched, and the repository of each."""
     return {MAIN: MAIN_MODEL_REPO, **SUBMODEL_REGISTRY}
 
 
@@ -57,7 +57,7 @@ def download_main_model(
     token: str | None = None,
     prefer_source: str | None = None,
 ) -> tuple[bool, str]:
-    """Fetch the usual DiT and language model with what they need."""
+    """Fetch the default DiT and language model with everything they need."""
     return _fetch(MAIN, checkpoints_dir, force, token, prefer_source)
 
 
@@ -68,7 +68,7 @@ def download_submodel(
     token: str | None = None,
     prefer_source: str | None = None,
 ) -> tuple[bool, str]:
-    """Fetch one other model, alone."""
+    """Fetch a single other model."""
     if model_name not in SUBMODEL_REGISTRY:
         return False, f"unknown model {model_name!r}; known: {', '.join(SUBMODEL_REGISTRY)}"
     return _fetch(model_name, checkpoints_dir, force, token, prefer_source)
@@ -77,7 +77,7 @@ def download_submodel(
 def download_all_models(
     checkpoints_dir: str | Path | None = None, force: bool = False, token: str | None = None
 ) -> tuple[bool, list[str]]:
-    """Fetch everything; whether all of it came, and a message for each."""
+    """Fetch all models; returns whether all succeeded, and a message for each."""
     results = [_fetch(n, checkpoints_dir, force, token, None) for n in list_available_models()]
     return all(ok for ok, _ in results), [message for _, message in results]
 
@@ -87,7 +87,7 @@ def ensure_main_model(
     token: str | None = None,
     prefer_source: str | None = None,
 ) -> tuple[bool, str]:
-    """Fetch the main model unless it is there."""
+    """Fetch the main model unless it is installed."""
     if check_main_model_exists(checkpoints_dir):
         return True, "the main model is there"
     return download_main_model(checkpoints_dir, False, token, prefer_source)
@@ -99,7 +99,7 @@ def ensure_lm_model(
     token: str | None = None,
     prefer_source: str | None = None,
 ) -> tuple[bool, str]:
-    """Fetch a language model unless it is there; a size will do as its name."""
+    """Fetch a language model unless it is installed; its size is accepted as its name."""
     wanted = model_name or DEFAULT_LM_MODEL
     known = [name for name in MODELS if name.startswith(LM_PREFIX)]
     name = next((n for n in known if wanted in (n, n.removeprefix(LM_PREFIX))), wanted)
@@ -112,7 +112,7 @@ def ensure_dit_model(
     token: str | None = None,
     prefer_source: str | None = None,
 ) -> tuple[bool, str]:
-    """Fetch a DiT unless it is there."""
+    """Fetch a DiT unless it is installed."""
     known = [name for name, model in MODELS.items() if model.kind == "dit"]
     return _ensure(model_name or USUAL_DIT, known, checkpoints_dir, token, prefer_source)
 
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _whole(checkpoints_dir: str | Path | None) -> set[str]:
-    """Names of the models that are there and whole, in one folder or where the settings say."""
+    """Names of the complete models, in one folder or in those of the settings."""
     folder = None if checkpoints_dir is None else Path(checkpoints_dir)
     dirs = catalog.checkpoint_dirs(load()) if folder is None else (folder,)
     items = catalog.installed(dirs, BUNDLED)

@@ -1,4 +1,4 @@
-"""The arguments of `AceStepHandler.generate_music`, and what `acestep.inference` calls them."""
+"""Converts the arguments of `AceStepHandler.generate_music` to those of `acestep.inference`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acestep.told import Told
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.requests.tasks import GENERATE
 
-BATCH = 2  # songs where nobody says how many
+BATCH = 2  # the default number of songs
 _RENAMED: Mapping[str, str] = MappingProxyType(
     {
         "captions": "caption",
@@ -27,7 +27,7 @@ _PARAMS = frozenset(field.name for field in fields(GenerationParams))
 
 @dataclass
 class MusicCall(Told):
-    """Names, order and defaults are ACE-Step's."""
+    """The arguments of a call; names, order and defaults are ACE-Step's."""
 
     captions: str = ""
     global_caption: str = ""
@@ -85,7 +85,7 @@ class MusicCall(Told):
     progress: Callable[..., object] | None = None
 
     def params(self) -> GenerationParams:
-        """What was passed, as `acestep.inference` takes it; nothing is planned by a language
+        """The passed arguments in the form of `acestep.inference`, without planning by a language
         model. Raises InvalidRequest for codes that differ from song to song."""
         said: dict[str, Any] = {}
         for field in fields(self):
@@ -101,8 +101,8 @@ class MusicCall(Told):
         return GenerationParams(**said, audio_codes=self._codes(), thinking=False)
 
     def config(self) -> GenerationConfig:
-        """How many songs, with which seeds: random ones unless that is switched off, or a seed is
-        passed and nothing is said of random ones."""
+        """The number of songs and their seeds: random ones, unless random seeds are switched off,
+        or a seed is passed without setting that switch."""
         count = BATCH if self.batch_size is None else self.batch_size
         random = self.use_random_seed and (self.told("use_random_seed") or not self.told("seed"))
         return GenerationConfig(
@@ -120,7 +120,7 @@ class MusicCall(Told):
 
 
 def as_method() -> inspect.Signature:
-    """The signature of a method that takes these."""
+    """The signature of a method that takes these arguments."""
     own = inspect.signature(MusicCall)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return own.replace(parameters=[this, *own.parameters.values()], return_annotation="dict")

@@ -1,4 +1,4 @@
-"""Texts of the language model for ACE-Step's programs: song sheets as results and as dicts."""
+"""Returns the language model's song sheets to ACE-Step's programs, as results and as dicts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ R = TypeVar("R", bound=UnderstandResult)
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """How a text is drawn."""
+    """How a text is sampled."""
 
     temperature: float
     top_k: int | None
@@ -31,12 +31,12 @@ class Drawn:
 
 
 def understanding(codes: str) -> SheetWish:
-    """What codes are; no codes: an example is invented."""
+    """A description of codes; without codes, an invented example."""
     return SheetWish("understand", codes)
 
 
 def inspiring(query: str, instrumental: bool, vocal_language: str | None) -> SheetWish:
-    """A song out of a line of text."""
+    """A song sheet made from one line of text."""
     known = vocal_language not in (None, "", "unknown")
     return SheetWish(
         "inspire", query, "", instrumental, {"language": vocal_language} if known else {}
@@ -44,12 +44,12 @@ def inspiring(query: str, instrumental: bool, vocal_language: str | None) -> She
 
 
 def formatting(caption: str, lyrics: str, given: Mapping[str, Any] | None) -> SheetWish:
-    """A caption and lyrics said better; metadata that are given are kept."""
+    """An improved caption and lyrics; given metadata are kept."""
     return SheetWish("format", caption, lyrics, given=dict(given or {}))
 
 
 def as_result(result: R, handler: LLMHandler, wish: SheetWish, drawn: Drawn) -> R:
-    """The result filled with what the model wrote; what fails is said in it and not raised."""
+    """The result filled with what the model wrote; failures are stored in it, not raised."""
     sheet = _written(handler, wish, drawn)
     if isinstance(sheet, str):
         result.success, result.error, result.status_message = False, sheet, sheet
@@ -66,7 +66,7 @@ def as_result(result: R, handler: LLMHandler, wish: SheetWish, drawn: Drawn) -> 
 
 
 def as_dict(handler: LLMHandler, wish: SheetWish, drawn: Drawn) -> tuple[dict[str, Any], str]:
-    """What the model wrote by the names of a song sheet, and a message; empty where it fails."""
+    """What the model wrote, with the names of a song sheet, and a message; empty on failure."""
     sheet = _written(handler, wish, drawn)
     if isinstance(sheet, str):
         return {}, f"error: {sheet}"
@@ -78,7 +78,7 @@ def as_dict(handler: LLMHandler, wish: SheetWish, drawn: Drawn) -> tuple[dict[st
 
 
 def _written(handler: LLMHandler, wish: SheetWish, drawn: Drawn) -> SongSheet | str:
-    """The sheet, or why there is none."""
+    """The sheet, or the reason there is none."""
     if not handler.llm_initialized:
         return NOT_READY
     try:

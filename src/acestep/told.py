@@ -1,4 +1,4 @@
-"""Dataclasses that know which of their fields were set by the caller."""
+"""A base for dataclasses that know which of their fields the caller set."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Self
 
 
 class Told:
-    """Base of a dataclass whose `told(name)` tells a value that was passed from a default.
+    """Base of a dataclass whose `told(name)` says whether a value was passed or is a default.
 
-    Passed is what the constructor was given and what was assigned later, whatever the value; a
-    copy and an unpickled object keep it. `dataclasses.replace` and `cls(**object.to_dict())` pass
-    every field.
+    A field counts as passed if the constructor received it or it was assigned later, whatever the
+    value; copies and unpickled objects keep this. `dataclasses.replace` and
+    `cls(**object.to_dict())` pass every field.
     """
 
-    # Beside the fields, so that `vars(params)` holds nothing but them.
+    # Kept apart from the fields, so that `vars(params)` holds only fields.
     __slots__ = ("_ready", "_told")
     _told: frozenset[str]
     _ready: bool
@@ -35,5 +35,5 @@ class Told:
             object.__setattr__(self, "_told", self._told | {name})
 
     def told(self, name: str) -> bool:
-        """Whether somebody set this field."""
+        """Whether the caller set this field."""
         return name in self._told
