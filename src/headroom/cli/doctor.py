@@ -280,7 +280,7 @@ def _holders(table: str) -> Iterator[Holder]:
             yield Holder(int(pid), name.strip(), used)
 
 
-# --- words -------------------------------------------------------------------------------
+# --- texts -------------------------------------------------------------------------------
 
 
 def _text(found: Examined) -> str:

@@ -117,7 +117,7 @@ def run(words: Sequence[str]) -> int:
     return _make(tuple((one,) for one in orders), files, flags, settings, told)
 
 
-# --- what was said ----------------------------------------------------------------------
+# --- arguments --------------------------------------------------------------------------
 
 
 def whole_parser() -> Parser:
@@ -213,7 +213,7 @@ def _shown(family: Family, words: Sequence[str], settings: Settings) -> Parser:
     return _parser(shown, offer.tasks, family)
 
 
-# --- the three ways ------------------------------------------------------------------------
+# --- making and writing songs ---------------------------------------------------------------
 
 
 def _several(

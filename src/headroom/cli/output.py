@@ -230,7 +230,7 @@ def _is_latents(path: Path) -> bool:
         return False
 
 
-# --- words -------------------------------------------------------------------------------
+# --- texts -------------------------------------------------------------------------------
 
 
 def tell_notes(notes: Iterable[Note], known: set[str]) -> None:

@@ -294,7 +294,7 @@ def _opening(flags: EngineOptions, settings: Settings, mode: Mode, family: Famil
     return made
 
 
-# --- what cannot be --------------------------------------------------------------------------
+# --- invalid options -------------------------------------------------------------------------
 
 
 def _mode(word: str, family: Family) -> Mode:

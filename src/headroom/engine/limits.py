@@ -24,7 +24,7 @@ def limits(
 ) -> Mapping[str, Limit]:
     """The model's limits by field, tightened by those in force on this machine.
 
-    Only fields that the request has are listed.
+    No field that the request lacks is added.
     """
     with_lm = found.init_lm and asks(request) is not None
     tighter = in_force(found, with_lm, *caps_of(settings))

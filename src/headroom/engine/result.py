@@ -26,7 +26,7 @@ from headroom.runtime.events import StageDone
 class StageReport:
     """One stage, planned and measured: peak bytes on the device, and seconds.
 
-    `loading` is the share of the seconds spent waiting for parts. `counted`: see `StageDone`.
+    Of its seconds, `loading` were spent waiting for parts. `counted`: see `StageDone`.
     """
 
     stage: str

@@ -162,10 +162,9 @@ def merged(found: Terms, said: Wishes, footprint: Footprint, settings: Settings)
 def first_plan(
     footprint: Footprint, machine: Machine, found: Terms, said: Wishes, settings: Settings
 ) -> tuple[Plan, Wishes, tuple[Note, ...]]:
-    """The plan under the policy, the terms it was made for, and a note where it departs from them.
+    """The plan under the policy, the wishes it was made for, and a note if it sets the tier aside.
 
-    What a tier prescribes gives way where it does not fit, unless it was wished for directly.
-    Raises DoesNotFit.
+    A tier gives way if it does not fit, unless wishes were made directly. Raises DoesNotFit.
     """
     wishes = merged(found, said, footprint, settings)
     try:

@@ -65,7 +65,7 @@ def run(options: Options, face: Face) -> Outcome:
     return outcome
 
 
-# --- the modes -------------------------------------------------------------------------------
+# --- modes -----------------------------------------------------------------------------------
 
 
 def _profile(options: Options, face: Face) -> Outcome:
@@ -159,7 +159,7 @@ def _detailed(engine: Engine, request: Request, face: Face) -> dict[str, tuple[R
     return found | {"operators": work}
 
 
-# --- words -----------------------------------------------------------------------------------
+# --- texts -----------------------------------------------------------------------------------
 
 
 def _opened(options: Options, face: Face) -> Engine:

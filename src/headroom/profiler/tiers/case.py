@@ -149,7 +149,7 @@ def _request(work: Work, case: Case) -> Text2Music:
     )
 
 
-# --- what is checked -----------------------------------------------------------------------
+# --- checks --------------------------------------------------------------------------------
 
 
 def _faults(work: Work, case: Case, tried: _Tried, heard: Sequence[Event]) -> list[str]:

@@ -204,7 +204,7 @@ class TierRow:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> TierRow:
-        """A row that was sent."""
+        """The row that was sent."""
         lists = {name: tuple(said[name]) for name in ("faults", "said")}
         stages = tuple(StageBytes(**stage) for stage in said["stages"])
         return cls(**{**said, **lists, "stages": stages})
@@ -240,7 +240,7 @@ class TierTest:
         return 0 if self.ok else 1
 
     def json(self) -> dict[str, Any]:
-        """As a file holds it."""
+        """The object as plain values for a JSON file."""
         found: dict[str, Any] = {
             "ok": self.ok,
             "interrupted": self.interrupted,
@@ -254,13 +254,13 @@ class TierTest:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A measure that small cards need, and the smallest card that works without it."""
+    """Something that small cards need, and the smallest card that works without it."""
 
     name: str
     least: TierRow | None
 
     def json(self) -> dict[str, Any]:
-        """As a file holds it."""
+        """The object as plain values for a JSON file."""
         least = self.least
         return {
             "min_tier": None if least is None else least.tier,
