@@ -39,7 +39,7 @@ def type_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     monkeypatch.setattr("headroom.profiler.compare.read", lambda path: path.read_text("utf-8"))
     monkeypatch.setattr("headroom.profiler.compare.compared", lambda first, second: first + second)
     examined = SimpleNamespace(problems=())
-    monkeypatch.setattr("headroom.cli.doctor.examine", lambda settings, folder: examined)
+    monkeypatch.setattr("headroom.cli.doctor.examine", lambda settings, folder, family: examined)
     monkeypatch.setattr("headroom.cli.doctor._text", lambda found: "")
 
     def typed(command: Command) -> int:
