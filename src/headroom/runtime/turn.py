@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from types import CodeType, FrameType
+from types import FrameType
 
 from headroom.errors import Cancelled
 from headroom.runtime.events import Stop, never
@@ -22,32 +22,39 @@ LONGEST_NAP = 0.02  # seconds between two checks for the turn
 class _Claim:
     """A claim to the turn by a thread's frame. `next` holds the claim that follows, at key 0."""
 
-    __slots__ = ("_code", "_frame", "next", "over", "thread")
+    __slots__ = ("_frame", "next", "over", "thread")
 
     def __init__(self, frame: FrameType | None) -> None:
         self.thread = threading.get_ident()
-        # Not the frame itself: that would keep alive everything its callers hold.
-        self._frame, self._code = id(frame), None if frame is None else frame.f_code
+        # Held only while the claim is: a frame keeps alive everything its callers hold.
+        self._frame = frame
         self.over = frame is None
         self.next: dict[int, _Claim] = {}
 
     def is_of(self, frame: FrameType) -> bool:
         """Whether this frame took the turn."""
-        return id(frame) == self._frame and frame.f_code is self._code
+        return frame is self._frame
 
-    def is_over(self, asking: FrameType | None = None) -> bool:
+    def is_over(self) -> bool:
         """Whether the turn was given back, or its frame is gone.
 
-        A frame that asks for the turn does not hold it, even if it reuses a dead frame's address.
+        `clear` refuses a frame that is executing, in whatever thread. `sys._current_frames` would
+        tell as much, but deadlocks in Python 3.11 if the garbage collector starts inside it
+        (https://github.com/python/cpython/issues/106883).
         """
-        if not self.over:
-            frame = sys._current_frames().get(self.thread)
-            while frame is not None and (frame is asking or not self.is_of(frame)):
-                frame = frame.f_back
-            self.over = frame is None
-        return self.over
+        frame = self._frame
+        if not self.over and frame is not None:
+            try:
+                frame.clear()
+            except RuntimeError:
+                return False
+        self.end()
+        return True
 
-    _code: CodeType | None
+    def end(self) -> None:
+        """Mark the claim as over, and let its frame go."""
+        self.over = True
+        self._frame = None
 
 
 class Turn:
@@ -88,7 +95,7 @@ class Turn:
         mine, nap = _Claim(frame), 0.0005
         while True:
             holder = self._holder()
-            if holder.is_over(frame):
+            if holder.is_over():
                 # Of all callers that see it is over, only one follows: `setdefault` is atomic.
                 if holder.next.setdefault(0, mine) is mine:
                     self._last = mine
@@ -104,7 +111,7 @@ class Turn:
     def _give_back(self, frame: FrameType) -> None:
         holder = self._holder()
         if holder.thread == threading.get_ident() and holder.is_of(frame):
-            holder.over = True
+            holder.end()
 
 
 class _Waited:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -128,3 +129,40 @@ def test_interrupted_at_any_line_the_turn_is_free_for_everybody() -> None:
         other.join(SOON)
         assert not other.is_alive(), number
         assert not turn.locked()
+
+
+COLLECTING = """
+import gc, threading, time
+from headroom.runtime import turn as module
+
+module.LONGEST_NAP = 0.0
+turn = module.Turn()
+
+class Cycle:  # garbage whose finalizer lets other threads run
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        time.sleep(0)
+
+def work():
+    for _ in range(5):
+        with turn:
+            for _ in range(40):
+                Cycle()
+                time.sleep(0)
+
+gc.set_threshold(20)
+threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+
+
+def test_waiting_goes_on_while_garbage_is_collected() -> None:
+    # A process of its own: where this fails, no thread of it runs again.
+    words = [sys.executable, "-c", COLLECTING]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("done\n", "")
