@@ -14,6 +14,7 @@ from acestep.asked import asked
 from acestep.inference_types import GenerationConfig, GenerationParams
 from headroom.cli.generate import _request as request_of_line
 from headroom.cli.parser import spelt
+from headroom.models.acestep.family import FAMILY
 from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, request_from
 from headroom.models.acestep.requests.unread_names import UNREAD
 from headroom.params.describe import Param, union
@@ -88,7 +89,7 @@ def request(rng: Random) -> Any:
 
 def take_request(case: Any, folder: Path) -> None:
     if isinstance(case, str):
-        taken = request_of_line(case, "line 1")
+        taken = request_of_line(case, "line 1", FAMILY)
     else:
         taken = request_from(case) if isinstance(case, dict) else _union(case)
     _same(taken, request_from(json.loads(json.dumps(taken.model_dump(mode="json")))), "JSON")
