@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +33,7 @@ from headroom.models.acestep.text.prompts import PromptTokenizer
 from headroom.nn.norm import RMSNorm
 from headroom.nn.qwen3 import pack
 from latents import HOP, LATENT, WAVE, Analysis
+from loop import Loop
 from music.captions import prompts
 from music.piece import RATE, compose, facts
 from music.render import render
@@ -42,7 +41,6 @@ from vae import UNSEEN_FIRST
 
 NANO = Path(__file__).resolve().parent.parent / "src" / "headroom" / "models" / "acestep" / "nano"
 DIT, TEXT = "acestep-v15-nano", "Qwen3-Embedding-0.6B"
-AVERAGING = 0.999
 STRONGEST = 16  # latents whose error is told apart
 
 
@@ -79,12 +77,9 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A line of the curve."""
+class Figures:
+    """Mean squared errors of the velocity over unseen songs."""
 
-    step: int
-    cpu_seconds: float
-    loss: float | None
     strongest: float
     wave: float
     bands: float
@@ -242,61 +237,24 @@ def _kept(file: Path, analysis: Analysis, first: int, count: int, frames: int) -
     return torch.from_numpy(np.load(file))
 
 
-class Training:
-    """The networks, their optimizer and their averaged copy, at some step."""
+class Training(Loop[Recipe, Networks]):
+    """The training of the networks."""
 
     def __init__(self, recipe: Recipe, out: Path, device: str = "cpu") -> None:
-        self.recipe, self.out, self.device = recipe, out, torch.device(device)
-        self.step, self.spent = 0, 0.0
+        self.device = torch.device(device)
         torch.manual_seed(recipe.seed)
         self.networks = Networks(recipe).to(self.device)
-        self.averaged = Networks(recipe).to(self.device)
-        self.averaged.load_state_dict(self.networks.state_dict())
+        averaged = Networks(recipe).to(self.device)
         analysis = Analysis.survey(recipe.survey_songs, 8.0)
         self.songs = Songs(recipe, analysis, out / "songs")
         quiet = analysis.latents(np.zeros((2, HOP), dtype=np.float32)).T
         self.silence = torch.from_numpy(quiet)[None].to(self.device)  # [1, 1, 64]
-        self.optimizer = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             self.networks.parameters(), betas=(0.9, 0.98), weight_decay=0.01
         )
+        super().__init__(recipe, out, self.networks, averaged, optimizer)
 
-    def resume(self) -> None:
-        """Go on from `state.pt` where there is one. Raises ValueError at another recipe."""
-        file = self.out / "state.pt"
-        if not file.exists():
-            return
-        state = torch.load(file, weights_only=True, map_location=self.device)
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"{file} was trained with another recipe: {state['recipe']}")
-        self.networks.load_state_dict(state["networks"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent = state["step"], state["spent"]
-
-    def save(self) -> None:
-        """`state.pt`, replaced in one go, and the averaged weights."""
-        state = {
-            "recipe": asdict(self.recipe), "networks": self.networks.state_dict(),
-            "averaged": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "spent": self.spent,
-        }  # fmt: skip
-        torch.save(state, self.out / "state.new")
-        (self.out / "state.new").replace(self.out / "state.pt")
-        official = {"dit.": "decoder.", "times.": "decoder.", "conditioner.": ""}
-        weights: dict[str, dict[str, Tensor]] = {DIT: {}, TEXT: {}}
-        for name, tensor in self.averaged.state_dict().items():
-            kept = tensor.to("cpu", torch.bfloat16).contiguous()
-            if name.startswith("text."):
-                weights[TEXT][name.removeprefix("text.")] = kept
-            for ours, theirs in official.items():
-                if name.startswith(ours):
-                    weights[DIT][theirs + name.removeprefix(ours)] = kept
-        write_configs(Sizes.of(self.recipe), self.out)
-        for folder, tensors in weights.items():
-            save_file(tensors, self.out / folder / "model.safetensors", {"format": "pt"})
-
-    def advance(self) -> float:
-        """One step; its loss."""
+    def loss(self) -> Tensor:
         recipe = self.recipe
         draw = np.random.default_rng((recipe.seed, self.step))
         frames = recipe.lengths[int(draw.integers(len(recipe.lengths)))]
@@ -313,22 +271,21 @@ class Training:
         conditions = self.networks.rows(captions, lyrics, self.silence, drop)
         noisy = level * noise + (1 - level) * clean
         made = self.networks.velocity(noisy, times, self.silence, conditions)
-        loss = F.mse_loss(made, noise - clean)
-        rise = min(1.0, (self.step + 1) / max(1.0, 0.02 * recipe.steps))
-        fall = 0.5 + 0.5 * math.cos(math.pi * self.step / recipe.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate * rise * max(fall, 0.02)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        keep = min(AVERAGING, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            pairs = zip(self.averaged.parameters(), self.networks.parameters(), strict=True)
-            for mean, now in pairs:
-                mean.lerp_(now, 1 - keep)
-        return float(loss.detach())
+        return F.mse_loss(made, noise - clean)
+
+    def write(self) -> None:
+        official = {"dit.": "decoder.", "times.": "decoder.", "conditioner.": ""}
+        weights: dict[str, dict[str, Tensor]] = {DIT: {}, TEXT: {}}
+        for name, tensor in self.averaged.state_dict().items():
+            kept = tensor.to("cpu", torch.bfloat16).contiguous()
+            if name.startswith("text."):
+                weights[TEXT][name.removeprefix("text.")] = kept
+            for ours, theirs in official.items():
+                if name.startswith(ours):
+                    weights[DIT][theirs + name.removeprefix(ours)] = kept
+        write_configs(Sizes.of(self.recipe), self.out)
+        for folder, tensors in weights.items():
+            save_file(tensors, self.out / folder / "model.safetensors", {"format": "pt"})
 
     @torch.no_grad()
     def errors(self, exchanged: bool) -> Tensor:
@@ -350,31 +307,10 @@ class Training:
             total += (made - (noise - clean)).square().mean((0, 1)) / len(times)
         return total
 
-    def note(self, loss: float | None) -> None:
-        """Evaluate; a line of the curve."""
+    def figures(self) -> Figures:
         right, wrong = self.errors(False), self.errors(True)
         parts = (right[:STRONGEST], right[:WAVE], right[WAVE:], right, wrong)
-        means = [round(float(part.mean()), 4) for part in parts]
-        lost = None if loss is None else round(loss, 4)
-        line = json.dumps(asdict(Point(self.step, round(self.spent, 1), lost, *means)))
-        with (self.out / "curve.jsonl").open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
-        print(line, flush=True)
-
-    def run(self) -> None:
-        """To the recipe's last step."""
-        self.resume()
-        started, before = time.process_time(), self.spent
-        losses: list[float] = []
-        if self.step == 0:
-            self.note(None)
-        while self.step < self.recipe.steps:
-            losses.append(self.advance())
-            self.spent = before + time.process_time() - started
-            if self.step % self.recipe.every == 0 or self.step == self.recipe.steps:
-                self.note(float(np.mean(losses)))
-                losses = []
-                self.save()
+        return Figures(*(round(float(part.mean()), 4) for part in parts))
 
 
 def main(arguments: list[str] | None = None) -> int:

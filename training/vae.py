@@ -16,8 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,14 +27,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latents import HOP, LATENT, Analysis, Singles
+from loop import Loop
 from music.piece import compose
 from music.render import Stereo, render
 from oobleck import Decoder, nano_config, start_from_inverse
 
 UNSEEN_FIRST = 900_000_000  # seeds from here on are never trained on
 STFT_SIZES = (256, 512, 1024, 2048, 4096)
-AVERAGING = 0.999  # of the weights that are evaluated and written
-PEAK_SHARE = 0.02  # of the steps, until the rate is at its highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +63,11 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A line of the curve."""
+class Figures:
+    """Figures of unseen songs in dB."""
 
-    step: int
-    cpu_seconds: float
-    loss: float | None  # mean since the line before
-    distortion_db: float  # signal to distortion
-    spectral_db: float  # log-spectral distance
+    distortion_db: float
+    spectral_db: float
 
 
 def distance(made: Tensor, real: Tensor) -> Tensor:
@@ -142,94 +137,31 @@ def figures(decoder: Decoder, analysis: Analysis, recipe: Recipe) -> tuple[float
     return float(np.median(apart)), float(np.median(spectral))
 
 
-class Training:
-    """A decoder, its optimizer and its averaged copy, at some step."""
+class Training(Loop[Recipe, Decoder]):
+    """The training of a decoder."""
 
     def __init__(self, recipe: Recipe, out: Path) -> None:
-        self.recipe, self.out = recipe, out
-        self.step, self.spent = 0, 0.0
         torch.manual_seed(recipe.seed)
         self.analysis = Analysis.survey(recipe.survey_songs, recipe.song_seconds)
         self.decoder = Decoder(nano_config(recipe.width))
-        self.averaged = Decoder(nano_config(recipe.width))
+        averaged = Decoder(nano_config(recipe.width))
         if recipe.width >= 16:
             start_from_inverse(self.decoder, self.analysis, recipe.seed)
-        self.averaged.load_state_dict(self.decoder.state_dict())
-        self.optimizer = torch.optim.Adam(self.decoder.parameters(), betas=(0.8, 0.99))
+        optimizer = torch.optim.Adam(self.decoder.parameters(), betas=(0.8, 0.99))
+        super().__init__(recipe, out, self.decoder, averaged, optimizer)
         self.songs = Songs(recipe, self.analysis)
 
-    def resume(self) -> None:
-        """Go on from `state.pt` where there is one. Raises ValueError at another recipe."""
-        file = self.out / "state.pt"
-        if not file.exists():
-            return
-        state = torch.load(file, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"{file} was trained with another recipe: {state['recipe']}")
-        self.decoder.load_state_dict(state["decoder"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent = state["step"], state["spent"]
-
-    def save(self) -> None:
-        """`state.pt`, replaced in one go, and the weights as a folder."""
-        state = {
-            "recipe": asdict(self.recipe), "decoder": self.decoder.state_dict(),
-            "averaged": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "spent": self.spent,
-        }  # fmt: skip
-        torch.save(state, self.out / "state.new")
-        (self.out / "state.new").replace(self.out / "state.pt")
-        write(self.averaged, self.recipe, self.out / "vae")
-
-    def advance(self) -> float:
-        """One step; its loss."""
-        recipe = self.recipe
-        rise = min(1.0, (self.step + 1) / max(1, PEAK_SHARE * recipe.steps))
-        fall = 0.5 + 0.5 * math.cos(math.pi * self.step / recipe.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate * rise * max(fall, 0.02)
+    def loss(self) -> Tensor:
         latents, real = self.songs.crops(self.step)
-        edge = recipe.margin * HOP
-        made = self.decoder(latents)[..., edge:-edge]
-        loss = distance(made, real)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        keep = min(AVERAGING, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            pairs = zip(self.averaged.parameters(), self.decoder.parameters(), strict=True)
-            for mean, now in pairs:
-                mean.lerp_(now, 1 - keep)
-        return float(loss.detach())
+        edge = self.recipe.margin * HOP
+        return distance(self.decoder(latents)[..., edge:-edge], real)
 
-    def run(self) -> None:
-        """To the recipe's last step."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.resume()
-        started, before = time.process_time(), self.spent
-        losses: list[float] = []
-        if self.step == 0:
-            self.note(None)
-        while self.step < self.recipe.steps:
-            losses.append(self.advance())
-            self.spent = before + time.process_time() - started
-            if self.step % self.recipe.every == 0 or self.step == self.recipe.steps:
-                self.note(float(np.mean(losses)))
-                losses = []
-                self.save()
-
-    def note(self, loss: float | None) -> None:
-        """Evaluate; a line of the curve."""
+    def figures(self) -> Figures:
         distortion, spectral = figures(self.averaged, self.analysis, self.recipe)
-        spent, lost = round(self.spent, 1), None if loss is None else round(loss, 4)
-        point = Point(self.step, spent, lost, round(distortion, 3), round(spectral, 3))
-        line = json.dumps(asdict(point))
-        with (self.out / "curve.jsonl").open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
-        print(line, flush=True)
+        return Figures(round(distortion, 3), round(spectral, 3))
+
+    def write(self) -> None:
+        write(self.averaged, self.recipe, self.out / "vae")
 
 
 def write(decoder: Decoder, recipe: Recipe, folder: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
-from dit import DIT, NANO, TEXT, Networks, Point, Recipe, Sizes, Training, main
+from dit import DIT, NANO, TEXT, Figures, Networks, Recipe, Sizes, Training, main
 from headroom.models.acestep.networks.config import dit_config
 from headroom.models.acestep.networks.dit import DiT, TimePath
 from headroom.weights.checkpoint import Checkpoint
@@ -72,7 +73,10 @@ def test_every_weight_learns() -> None:
 @training
 def test_a_toy_run_writes_its_curve_and_official_names(toy: Path) -> None:
     rows = (toy / "curve.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [Point(**json.loads(row)).step for row in rows] == [0, 2, 4]
+    points = [json.loads(row) for row in rows]
+    assert [point["step"] for point in points] == [0, 2, 4]
+    shown = {"step", "cpu_seconds", "loss", *(field.name for field in fields(Figures))}
+    assert all(set(point) == shown for point in points)
     for name in (DIT, TEXT):
         ours, bundled = (Checkpoint.open(folder / name).stored for folder in (toy, NANO))
         assert set(ours) <= set(bundled)
