@@ -28,6 +28,8 @@ def test_it_is_written_as_it_was_trained() -> None:
     assert Sheet(timesignature="6").values() == {"timesignature": 6}
 
 
+UNSTATED = ("none", "n/a")
+
 sheets = st.builds(
     Sheet,
     bpm=st.none() | st.integers(30, 300),
@@ -35,7 +37,8 @@ sheets = st.builds(
     | st.text(st.characters(exclude_categories=("C", "Z")), min_size=1)
     .map(str.strip)
     .filter(
-        lambda text: not text.isdecimal()  # a number, in the form of the training text
+        # A number in the form of the training text; a word by which models say that there is none.
+        lambda text: not text.isdecimal() and text.lower() not in UNSTATED
     )
     | st.just(LONG)
     | st.sampled_from(["yes", "null", "1.5", "it's", "a: b", "'quoted'", "- x", "{a}", "no"]),
@@ -52,6 +55,13 @@ def test_what_is_written_is_read_back(sheet: Sheet) -> None:
     assert read(f"<think>\n{sheet.text()}") == sheet  # the turn ended instead
     if sheet.text():
         assert list(yaml.safe_load(sheet.text())) == [n for n in FIELDS if n in sheet.values()]
+
+
+@pytest.mark.parametrize("caption", ["none", "NONE", "N/a"])
+def test_a_given_caption_is_kept_whatever_is_read_of_it(caption: str) -> None:
+    given_sheet = Sheet(caption=caption)
+    back = read(given_sheet.text())
+    assert back == Sheet() and given_sheet.over(back) == given_sheet
 
 
 WORDS = (
