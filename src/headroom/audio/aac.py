@@ -68,5 +68,5 @@ def _as_oserror() -> Iterator[None]:
     try:
         yield
     except FFmpegError as error:
-        known = error.errno if error.errno in errno.errorcode else errno.EIO
-        raise OSError(known, error.strerror) from error
+        code = error.errno if error.errno in errno.errorcode else errno.EIO
+        raise OSError(code, error.strerror) from error

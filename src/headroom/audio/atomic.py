@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headroom.audio.claims import IN_USE, NEW_NAME, claim, sweep
+from headroom.audio.claims import IN_USE, NEW_NAME, reserve, sweep
 from headroom.errors import InvalidOutput
 from headroom.terminal import visible
 
@@ -22,7 +22,7 @@ def replacing(path: str | Path, field: str = "output", force: bool = True) -> It
     folder or a device or that another run is writing to, and, without `force`, for a `path` that
     already exists.
     """
-    held = claim(path, field)
+    held = reserve(path, field)
     if held is None:
         raise InvalidOutput(field, path, "is being written by another run", "another name")
     try:

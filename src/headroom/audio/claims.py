@@ -41,18 +41,18 @@ _PATIENCE = 0.1  # seconds; longer than another run holds a lock while it remove
 
 
 @dataclass(slots=True)
-class Claim:
+class ReservedName:
     """A file name that no other run can claim until it is released.
 
-    asked   the name as the user wrote it; `target`: the same with links followed
-    made    folders that were created for it, outermost first
+    path    the name as the user wrote it; `target`: the same with links followed
+    folders those that were created for it, outermost first
     """
 
-    asked: Path
+    path: Path
     target: Path
     field: str
     lock: BaseFileLock
-    made: list[Path]
+    folders: list[Path]
 
     @property
     def part(self) -> Path:
@@ -90,51 +90,53 @@ class Claim:
         with suppress(OSError):
             self.part.unlink(missing_ok=True)
         _let_go(self.lock)
-        remove_folders(self.made)
+        remove_folders(self.folders)
 
     def fault(self, error: OSError) -> InvalidOutput:
         """The exception to raise for an error during writing. Call it before `release`, while an
         incomplete part still fills the disk."""
         if isinstance(error, FileExistsError):
             why = "was written by somebody else in the meantime"
-            return InvalidOutput(self.field, self.asked, why, "a name that is not in use")
-        return InvalidOutput(self.field, self.asked, reason(error, self.target.parent), WRITABLE)
+            return InvalidOutput(self.field, self.path, why, "a name that is not in use")
+        return InvalidOutput(
+            self.field, self.path, failure_reason(error, self.target.parent), WRITABLE
+        )
 
 
-def claim(path: str | Path, field: str = "output") -> Claim | None:
+def reserve(path: str | Path, field: str = "output") -> ReservedName | None:
     """Claim a name; None if another run holds it. Missing folders are created.
 
     Raises InvalidOutput for a path that cannot be a file (a folder, a device, a pipe, a link to
     itself, a name that contains NUL or is too long) and for a folder that is not writable.
     """
-    target = resolved(path, field)
-    made: list[Path] = []
+    target = resolved_target(path, field)
+    folders: list[Path] = []
     try:
-        _make_folders(target.parent, made)
+        _make_folders(target.parent, folders)
         lock = _locked(target.with_name(_beside(target.name, LOCK)), _PATIENCE)
     except OSError as error:
-        remove_folders(made)
-        raise InvalidOutput(field, path, reason(error, target.parent), WRITABLE) from error
+        remove_folders(folders)
+        raise InvalidOutput(field, path, failure_reason(error, target.parent), WRITABLE) from error
     except BaseException:
-        remove_folders(made)
+        remove_folders(folders)
         raise
     if lock is None:
-        remove_folders(made)
+        remove_folders(folders)
         return None
-    return Claim(Path(path), target, field, lock, made)
+    return ReservedName(Path(path), target, field, lock, folders)
 
 
 @contextmanager
-def named(
+def reserved(
     path: Path, field: str, force: bool, ours: Callable[[Path], bool]
-) -> Iterator[tuple[Claim, bool]]:
+) -> Iterator[tuple[ReservedName, bool]]:
     """A single file named by the user: its claim, and whether it replaces an existing file.
 
     Without `force`, an existing file for which `ours` is true is kept, and the next free number is
-    used. Raises InvalidOutput for an existing file that is not ours, and as `claim` does.
+    used. Raises InvalidOutput for an existing file that is not ours, and as `reserve` does.
     """
     for number in count(1):
-        held = claim(numbered(path, number), field)
+        held = reserve(numbered_path(path, number), field)
         if held is None:
             continue
         try:
@@ -151,12 +153,12 @@ def named(
 
 def check_folder(folder: Path, field: str) -> None:
     """Raise InvalidOutput if the folder cannot be created or no file can be written in it."""
-    held = claim(folder / f"{PREFIX}probe", field)
+    held = reserve(folder / f"{PREFIX}probe", field)
     if held is not None:  # otherwise another run holds the same name, so the folder is writable
         held.release()
 
 
-def numbered(path: Path, number: int) -> Path:
+def numbered_path(path: Path, number: int) -> Path:
     """`name.wav` for 1, `name-2.wav`, …"""
     return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
@@ -165,10 +167,10 @@ def sweep(folder: Path) -> None:
     """Remove the parts and locks in a folder that were left by runs that ended without cleanup."""
     try:
         with os.scandir(folder) as entries:
-            found = [m for entry in entries if (m := _LEFT_BEHIND.fullmatch(entry.name))]
+            matches = [m for entry in entries if (m := _LEFT_BEHIND.fullmatch(entry.name))]
     except OSError:
         return
-    for mark in {match[1] for match in found}:
+    for mark in {match[1] for match in matches}:
         with suppress(OSError):
             lock = _locked(folder / f"{PREFIX}{mark}{LOCK}", 0)
             if lock is not None:
@@ -177,7 +179,7 @@ def sweep(folder: Path) -> None:
                 _let_go(lock)
 
 
-def resolved(path: str | Path, field: str) -> Path:
+def resolved_target(path: str | Path, field: str) -> Path:
     """The file that a path resolves to, which need not exist. Raises InvalidOutput."""
     try:
         target = Path(os.path.realpath(path))
@@ -193,7 +195,7 @@ def resolved(path: str | Path, field: str) -> Path:
     return target
 
 
-def reason(error: OSError, folder: Path) -> str:
+def failure_reason(error: OSError, folder: Path) -> str:
     """The reason in words. Codecs drop the error number, so the free disk space is checked too."""
     free = None
     with suppress(OSError):
@@ -204,9 +206,9 @@ def reason(error: OSError, folder: Path) -> str:
     return f"cannot be written ({error.strerror or error})"
 
 
-def remove_folders(made: list[Path]) -> None:
+def remove_folders(folders: list[Path]) -> None:
     """Remove newly created folders, innermost first, except those that are in use by now."""
-    for folder in reversed(made):
+    for folder in reversed(folders):
         with suppress(OSError):
             folder.rmdir()
 
@@ -239,13 +241,13 @@ def _beside(name: str, ending: str) -> str:
     return f"{PREFIX}{digest}{ending}"
 
 
-def _make_folders(folder: Path, made: list[Path]) -> None:
-    """Create `folder` and its missing parents; `made` collects the new ones, outermost first."""
+def _make_folders(folder: Path, created: list[Path]) -> None:
+    """Create `folder` and its missing parents; `created` collects the new ones, outermost first."""
     missing = [f for f in (folder, *folder.parents) if not os.path.lexists(f)]
     for step in reversed(missing):
         with suppress(FileExistsError):  # another run has just created it, and owns it
             step.mkdir()
-            made.append(step)
+            created.append(step)
 
 
 def _locked(path: Path, patience: float) -> BaseFileLock | None:

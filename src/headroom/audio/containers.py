@@ -88,13 +88,13 @@ def _of_chunks(file: BinaryIO, size: int, endian: str) -> Layout:
             mask = _wave_mask(file, chunk)
         if chunk.name not in _SOUND:
             continue
-        there = size - chunk.start
+        present = size - chunk.start
         if chunk.name == b"data" and not chunk.size and _is_sound(file, chunk.start, size, endian):
-            filled = struct.pack(f"{endian}I", min(there, _UNKNOWN - 1))
+            filled = struct.pack(f"{endian}I", min(present, _UNKNOWN - 1))
             parts = (Part(0, size, ((chunk.start - 4, filled),)),)
             remarks = ("was never closed by its recorder",)
-        elif there < chunk.size < _UNKNOWN:
-            remarks = (f"is cut short: {there} of {chunk.size} bytes of sound are there",)
+        elif present < chunk.size < _UNKNOWN:
+            remarks = (f"is cut short: {present} of {chunk.size} bytes of sound are there",)
         break
     return Layout(parts, remarks=remarks, mask=mask)
 
@@ -120,8 +120,8 @@ def _wave_mask(file: BinaryIO, chunk: _Chunk) -> int:
 
 def _flac_mask(file: BinaryIO) -> int:
     file.seek(0)
-    found = _MASK_TAG.search(file.read(_HEAD))
-    return int(found.group(1), 16) if found else 0
+    match = _MASK_TAG.search(file.read(_HEAD))
+    return int(match.group(1), 16) if match else 0
 
 
 def _mp3_has_length(file: BinaryIO) -> bool:

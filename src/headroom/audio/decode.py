@@ -15,7 +15,7 @@ from headroom.audio.containers import Part
 from headroom.audio.formats import READABLE
 from headroom.audio.layout import vorbis_places, wave_places
 from headroom.audio.media import is_media, open_media
-from headroom.audio.sound import Block, Sound
+from headroom.audio.sound import Block, OpenSound
 from headroom.errors import InvalidFile, InvalidSource
 from headroom.files import open_regular
 
@@ -30,7 +30,7 @@ _FLOATING = ("FLOAT", "DOUBLE")
 
 
 @contextmanager
-def opened(path: str | Path, field: str) -> Iterator[Sound]:
+def open_sound(path: str | Path, field: str) -> Iterator[OpenSound]:
     """The file, from its first sample.
 
     Raises InvalidSource for faults that the header shows: not a regular file, empty, no audio, a
@@ -70,11 +70,11 @@ def _regular(path: str | Path, field: str) -> BufferedReader:
 
 
 def _stamp(file: BufferedReader) -> tuple[int, int]:
-    found = os.fstat(file.fileno())
-    return found.st_size, found.st_mtime_ns
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
-class Window:
+class PartOfFile:
     """A part of a file, presented as a file of its own with some bytes replaced."""
 
     def __init__(self, file: BufferedReader, part: Part) -> None:
@@ -109,7 +109,9 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _through_sndfile(file: BufferedReader, path: str | Path, field: str, stack: ExitStack) -> Sound:
+def _through_sndfile(
+    file: BufferedReader, path: str | Path, field: str, stack: ExitStack
+) -> OpenSound:
     layout = containers.layout(file)
     if layout.torn:
         raise InvalidSource(field, path, layout.torn, READABLE)
@@ -117,9 +119,9 @@ def _through_sndfile(file: BufferedReader, path: str | Path, field: str, stack: 
     remarks = layout.remarks
     for part in layout.parts:
         try:
-            stream = stack.enter_context(_Stream(Window(file, part)))
+            stream = stack.enter_context(_Stream(PartOfFile(file, part)))
         except (soundfile.LibsndfileError, TypeError) as error:
-            why = f"cannot be read as audio ({words(error)})"
+            why = f"cannot be read as audio ({codec_message(error)})"
             raise InvalidSource(field, path, why, READABLE) from error
         if streams and _shape(stream) != _shape(streams[0]):
             remarks += ("a later stream has another rate or number of channels and is left out",)
@@ -130,11 +132,11 @@ def _through_sndfile(file: BufferedReader, path: str | Path, field: str, stack: 
     places = vorbis_places(first.channels)
     if first.format != "OGG":
         places = wave_places(first.channels, layout.mask)
-    known = all(_length_is_known(s, layout.has_length) for s in streams)
-    return Sound(
+    length_known = all(_length_is_known(s, layout.has_length) for s in streams)
+    return OpenSound(
         rate=first.samplerate,
         places=places,
-        promised=sum(s.frames for s in streams) if known else None,
+        promised=sum(s.frames for s in streams) if length_known else None,
         slack=_SLACK.get(first.format, 0) * len(streams),
         floating=first.subtype in _FLOATING,
         whole=not lossy and first.subtype not in _FLOATING,
@@ -148,18 +150,18 @@ def _shape(stream: _Stream) -> tuple[int, int]:
 
 
 def _blocks(streams: list[_Stream], path: str | Path, field: str) -> Iterator[Block]:
-    done = 0
+    count = 0
     frames = max(1, min(BLOCK, _MOST_BLOCK // streams[0].channels))
     for stream in streams:
         while True:
             try:
                 block: Block = stream.read(frames, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                why = f"is cut short or damaged after {done} samples ({words(error)})"
+                why = f"is cut short or damaged after {count} samples ({codec_message(error)})"
                 raise InvalidSource(field, path, why, READABLE) from error
             if not len(block):
                 break
-            done += len(block)
+            count += len(block)
             yield block
 
 
@@ -167,7 +169,7 @@ def _length_is_known(stream: _Stream, has_length: bool) -> bool:
     return has_length if stream.format == "MP3" else 0 <= int(stream.frames) < _UNKNOWN
 
 
-def words(error: Exception) -> str:
+def codec_message(error: Exception) -> str:
     """The codec library's message, without the name of our file object."""
     text = getattr(error, "error_string", None) or str(error)
     return str(text).rstrip(". ")

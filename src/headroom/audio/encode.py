@@ -20,7 +20,7 @@ from headroom.errors import HeadroomError, InvalidOutput
 if TYPE_CHECKING:
     from headroom.audio.wave import Audio
 
-__all__ = ["FORMATS", "Format", "format_of", "write"]
+__all__ = ["FORMATS", "Format", "format_of", "write_audio"]
 
 BLOCK = 1 << 16  # frames per call; the Vorbis encoder crashes when it gets a whole song at once
 _MP3_FRAME = 1152
@@ -35,7 +35,7 @@ def format_of(path: str | Path, field: str = "output") -> Format:
     return ENDINGS[ending]
 
 
-def write(
+def write_audio(
     path: str | Path,
     audio: Audio,
     format: Format | None = None,
@@ -78,7 +78,7 @@ def write(
     return Path(path)
 
 
-def finite(audio: Audio, what: str = "the audio") -> Audio:
+def finite(audio: Audio, label: str = "the audio") -> Audio:
     """The same audio. Raises HeadroomError, with the count, if samples are NaN or infinite."""
     import torch
 
@@ -87,7 +87,7 @@ def finite(audio: Audio, what: str = "the audio") -> Audio:
     if count:
         first = int(bad.any(dim=0).int().argmax()) / audio.rate
         raise HeadroomError(
-            f"{what}: {count} of {audio.samples.numel()} samples are not finite numbers, "
+            f"{label}: {count} of {audio.samples.numel()} samples are not finite numbers, "
             f"the first at {first:.3f} s."
         )
     return audio
@@ -113,9 +113,9 @@ def _check_holds(kind: Kind, audio: Audio, path: str | Path, field: str) -> None
 
 
 def _encode(path: Path, audio: Audio, kind: Kind, bitrate: int | None) -> None:
-    asked = bitrate or kind.bitrate
-    if kind.media and asked is not None:
-        encode_aac(path, audio, asked)
+    bits_per_second = bitrate or kind.bitrate
+    if kind.media and bits_per_second is not None:
+        encode_aac(path, audio, bits_per_second)
         return
     compression, mode = _compression(kind, audio, bitrate)
     with soundfile.SoundFile(
@@ -155,12 +155,12 @@ def _compression(
         return 1 - kind.quality, None
     if kind.bitrate is None:
         return None, None
-    asked = bitrate or kind.bitrate
+    bits_per_second = bitrate or kind.bitrate
     if kind.container == "MP3":
         least, most = (32, 320) if audio.rate >= 32_000 else (8, 160)
         # The encoder refuses exactly 1, so stay just below; it picks the nearest available rate.
-        return min(max((most - asked) / (most - least), 0.0), 0.9999), "CONSTANT"
-    each = asked / audio.channels  # Opus: 6 to 256 kbit/s per channel
+        return min(max((most - bits_per_second) / (most - least), 0.0), 0.9999), "CONSTANT"
+    each = bits_per_second / audio.channels  # Opus: 6 to 256 kbit/s per channel
     return min(max((256 - each) / 250, 0.0), 1.0), None
 
 
@@ -168,13 +168,13 @@ def _check_written(path: Path, audio: Audio, kind: Kind) -> None:
     """Raise OSError for a truncated file: encoders report no error when closing fails."""
     slack = 3 * _MP3_FRAME if kind.container == "MP3" else 0  # low bit rates have no length tag
     if kind.media:
-        if (found := frames_written(path)) < audio.frames:
-            raise OSError(errno.EIO, f"{found} of {audio.frames} samples arrived")
+        if (frames := frames_written(path)) < audio.frames:
+            raise OSError(errno.EIO, f"{frames} of {audio.frames} samples arrived")
         return
     with soundfile.SoundFile(str(path)) as file:
         if audio.frames <= file.frames <= audio.frames + slack:
             file.seek(audio.frames - 1)
             if len(file.read(1)) == 1:
                 return
-        found = file.frames
-    raise OSError(errno.EIO, f"{found} of {audio.frames} samples arrived")
+        frames = file.frames
+    raise OSError(errno.EIO, f"{frames} of {audio.frames} samples arrived")

@@ -16,21 +16,21 @@ import numpy as np
 import soxr
 
 from headroom.audio.atomic import write_json
-from headroom.audio.decode import opened
-from headroom.audio.encode import FORMATS, Format, format_of, write
+from headroom.audio.decode import open_sound
+from headroom.audio.encode import FORMATS, Format, format_of, write_audio
 from headroom.audio.formats import READABLE
 from headroom.audio.layout import to_stereo
-from headroom.audio.sound import Block, Sound
+from headroom.audio.sound import Block, OpenSound
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidSource
 
 __all__ = [
-    "FORMATS", "Format", "Info", "format_of", "loudest", "probe", "read", "read_stereo", "write",
-    "write_json",
+    "FORMATS", "Format", "Info", "format_of", "loudest", "probe_audio", "read_audio",
+    "read_stereo", "write_audio", "write_json",
 ]  # fmt: skip
 
 MOST_SAMPLES = 1 << 28
-"""What `read` decodes at most, over all channels: 1 GiB of float32, 46 min of stereo at 48 kHz."""
+"""The most that `read_audio` decodes, all channels: 1 GiB in float32, 46 min of 48 kHz stereo."""
 # Lossy coding alone can overshoot full scale by this factor: such peaks are clipped, as usual.
 _OVERSHOOT = sqrt(2.0)
 
@@ -54,15 +54,15 @@ class Info:
         return self.frames / self.rate
 
 
-def probe(path: str | Path, field: str = "source_audio", most: float = inf) -> Info:
+def probe_audio(path: str | Path, field: str = "source_audio", most: float = inf) -> Info:
     """The properties of a file, from its header; it is decoded only if the header lacks the length.
 
     That is the case for an mp3 without a length tag and for a FLAC that was written to a pipe;
     counting then stops shortly after `most` seconds. `field` names the request's field in errors.
-    Raises InvalidSource as `read` does, except for faults that only decoding shows: NaN, and a
-    truncated FLAC or mp3.
+    Raises InvalidSource as `read_audio` does, except for faults that only decoding shows: NaN, and
+    a truncated FLAC or mp3.
     """
-    with opened(path, field) as sound:
+    with open_sound(path, field) as sound:
         frames = sound.promised
         if frames is None:
             frames = 0
@@ -76,7 +76,7 @@ def probe(path: str | Path, field: str = "source_audio", most: float = inf) -> I
         return Info(sound.rate, len(sound.places), frames, sound.remarks, sound.floating)
 
 
-def read(path: str | Path, field: str = "source_audio") -> Audio:
+def read_audio(path: str | Path, field: str = "source_audio") -> Audio:
     """The whole file as float32, at its own rate, all channels; integers are divided by 2^(bits−1).
 
     `field` names the request's field in errors. Raises InvalidSource for a file that is missing, a
@@ -85,7 +85,7 @@ def read(path: str | Path, field: str = "source_audio") -> Audio:
     """
     import torch
 
-    with opened(path, field) as sound:
+    with open_sound(path, field) as sound:
         channels = len(sound.places)
         most = MOST_SAMPLES // channels
         if sound.promised is not None and sound.promised > most:
@@ -114,24 +114,24 @@ def read_stereo(path: str | Path, field: str, rate: int, seconds: float) -> Audi
     The file is decoded, mixed down and resampled block by block, so only the result is held in
     memory. More than two channels are mixed by ITU-R BS.775. If the mix or a floating-point source
     exceeds full scale, or a lossy source exceeds it by more than 3 dB, the result is divided by its
-    peak. Raises InvalidSource as `read` does.
+    peak. Raises InvalidSource as `read_audio` does.
     """
     import torch
 
-    with opened(path, field) as sound:
-        wanted = ceil(seconds * sound.rate)
-        expected = wanted if sound.promised is None else min(wanted, sound.promised)
+    with open_sound(path, field) as sound:
+        most_frames = ceil(seconds * sound.rate)
+        expected = most_frames if sound.promised is None else min(most_frames, sound.promised)
         out = np.zeros((2, round(expected * rate / sound.rate)), dtype=np.float32)
         count, filled, peak = 0, 0, 0.0
         stream = soxr.ResampleStream(sound.rate, rate, 2, dtype="float32", quality="VHQ")
-        with closing(_stereo(sound, path, field, wanted)) as blocks:
+        with closing(_stereo(sound, path, field, most_frames)) as blocks:
             for block in blocks:
                 count += len(block)
                 peak = max(peak, float(np.abs(block).max()))
                 filled = _put(out, filled, stream.resample_chunk(block))
         _put(out, filled, stream.resample_chunk(np.zeros((0, 2), np.float32), last=True))
         if sound.promised is not None:
-            _check_arrived(sound, count, path, field, wanted)
+            _check_arrived(sound, count, path, field, most_frames)
         if count < 1:
             raise InvalidSource(field, path, "holds no sound (0 samples)", READABLE)
         out = out[:, : round(count * rate / sound.rate)]
@@ -144,14 +144,14 @@ def read_stereo(path: str | Path, field: str, rate: int, seconds: float) -> Audi
 def loudest(path: str | Path, field: str, seconds: float) -> float:
     """The peak of the first `seconds` in two channels, 1 being full scale; 0 if the samples cannot
     exceed it, or are lossy, so that only decoding would show it. Raises InvalidSource."""
-    with opened(path, field) as sound:
+    with open_sound(path, field) as sound:
         if not sound.floating:
             return 0.0
         with closing(_stereo(sound, path, field, ceil(seconds * sound.rate))) as blocks:
             return max((float(np.abs(block).max()) for block in blocks), default=0.0)
 
 
-def _most_peak(sound: Sound) -> float:
+def _most_peak(sound: OpenSound) -> float:
     exact = sound.floating or sound.whole or len(sound.places) > 2
     return 1.0 if exact else _OVERSHOOT
 
@@ -163,34 +163,34 @@ def _put(out: Block, at: int, block: Block) -> int:
     return end
 
 
-def _stereo(sound: Sound, path: str | Path, field: str, most: int) -> Generator[Block]:
+def _stereo(sound: OpenSound, path: str | Path, field: str, most: int) -> Generator[Block]:
     """The first `most` frames, in blocks [n, 2]. No block beyond them is decoded."""
-    matrix, done = to_stereo(sound.places), 0
+    matrix, count = to_stereo(sound.places), 0
     with closing(_finite(sound, path, field)) as blocks:
-        while done < most:
+        while count < most:
             block = next(blocks, None)
             if block is None:
                 return
-            block = block[: most - done]
-            done += len(block)
+            block = block[: most - count]
+            count += len(block)
             yield np.ascontiguousarray(block if len(matrix) == 2 else block @ matrix)
 
 
-def _finite(sound: Sound, path: str | Path, field: str) -> Generator[Block]:
+def _finite(sound: OpenSound, path: str | Path, field: str) -> Generator[Block]:
     """The rest of the file, block by block. Raises InvalidSource for NaN."""
-    done = 0
+    count = 0
     for block in sound.blocks():
         bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
-            at = (done + int(bad.argmax())) / sound.rate
+            at = (count + int(bad.argmax())) / sound.rate
             why = f"holds samples that are not finite numbers, the first at {at:.3f} s"
             raise InvalidSource(field, path, why, "finite samples")
-        done += len(block)
+        count += len(block)
         yield block
 
 
 def _check_arrived(
-    sound: Sound, count: int, path: str | Path, field: str, most: int | None = None
+    sound: OpenSound, count: int, path: str | Path, field: str, most: int | None = None
 ) -> None:
     """Raise InvalidSource if no samples arrived, or fewer than the header promised."""
     promised = count if sound.promised is None else sound.promised
@@ -202,9 +202,9 @@ def _check_arrived(
         raise InvalidSource(field, path, "holds no sound (0 samples)", READABLE)
 
 
-def _too_long(sound: Sound, path: str | Path, field: str, most: int) -> InvalidSource:
-    there = "more" if sound.promised is None else f"{sound.promised / sound.rate:.0f} s"
-    why = f"is too long to be read whole ({there})"
+def _too_long(sound: OpenSound, path: str | Path, field: str, most: int) -> InvalidSource:
+    length = "more" if sound.promised is None else f"{sound.promised / sound.rate:.0f} s"
+    why = f"is too long to be read whole ({length})"
     channels = len(sound.places)
     allowed = f"at most {most / sound.rate:.0f} s of {channels} channels at {sound.rate} Hz"
     return InvalidSource(field, path, why, allowed)

@@ -82,3 +82,8 @@ def has_media() -> bool:
         return find_spec(MEDIA) is not None
     except ValueError:  # marked as absent in sys.modules
         return False
+
+
+def container(format: Format) -> Format:
+    """The format's file extension: the three kinds of wav share one."""
+    return "wav" if format.startswith("wav") else format

@@ -11,7 +11,7 @@ ENDING = ".lrc"
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedText:
     """A piece of text, and when it is sung, in seconds from the start of the song."""
 
     text: str
@@ -19,7 +19,7 @@ class Timed:
     end: float
 
 
-def lrc(lines: Iterable[Timed]) -> str:
+def lrc(lines: Iterable[TimedText]) -> str:
     """One line `[mm:ss.xx]text` per item, control characters escaped; empty without items."""
     return "".join(f"{stamp(line.start)}{visible(line.text)}\n" for line in lines)
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from headroom.audio.formats import GET_MEDIA, READABLE, has_media
 from headroom.audio.layout import Places, wave_places
-from headroom.audio.sound import Block, Sound
+from headroom.audio.sound import Block, OpenSound
 from headroom.errors import InvalidSource
 
 SECONDS = 120.0  # for a whole file; ten minutes of sound take a few seconds
@@ -53,7 +53,7 @@ def _demuxer(file: BufferedReader) -> str | None:
 
 
 @contextmanager
-def open_media(file: BufferedReader, path: str | Path, field: str) -> Iterator[Sound]:
+def open_media(file: BufferedReader, path: str | Path, field: str) -> Iterator[OpenSound]:
     """The file, from its first sample. Raises InvalidSource, also if PyAV is not installed."""
     if not has_media():
         why = f"is read through PyAV, which is not installed here ({GET_MEDIA})"
@@ -61,7 +61,7 @@ def open_media(file: BufferedReader, path: str | Path, field: str) -> Iterator[S
     child = _Child(file, path, field)
     try:
         header = child.header()
-        yield Sound(
+        yield OpenSound(
             rate=header.rate,
             places=header.places,
             promised=header.frames,
@@ -79,14 +79,14 @@ class _Header:
     """The child's first message: the properties of the file. Raises ValueError if malformed."""
 
     def __init__(self, text: bytes) -> None:
-        said: dict[str, Any] = json.loads(text)
-        self.rate = int(said["rate"])
-        names = [str(name) for name in said["places"]]
+        fields: dict[str, Any] = json.loads(text)
+        self.rate = int(fields["rate"])
+        names = [str(name) for name in fields["places"]]
         if len(names) not in _CHANNELS or self.rate < 1:
             raise ValueError(f"{len(names)} channels at {self.rate} Hz")
-        known: Places = tuple(names)
-        self.places = known if all(known) else wave_places(len(names))
-        self.frames = None if said["frames"] is None else int(said["frames"])
+        places: Places = tuple(names)
+        self.places = places if all(places) else wave_places(len(names))
+        self.frames = None if fields["frames"] is None else int(fields["frames"])
 
 
 class _Child:

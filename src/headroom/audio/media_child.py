@@ -16,13 +16,13 @@ _MEMORY = 2 << 30  # address space, most of it used by the libraries
 _MOST = 1 << 22  # bytes per message
 
 
-def limit(seconds: int) -> None:
-    """Limit memory and time, where the system supports it."""
+def limit(seconds: int, memory: int = _MEMORY) -> None:
+    """Limit time and memory (bytes), where the system supports it."""
     if sys.platform == "win32":
         return
     import resource
 
-    for kind, most in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CPU, seconds)):
+    for kind, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds)):
         try:
             resource.setrlimit(kind, (most, most))
         except (OSError, ValueError):  # macOS refuses the first
@@ -50,7 +50,7 @@ def header(stream: Any, container: Any) -> dict[str, object]:
     return {"rate": context.sample_rate, "places": names, "frames": frames}
 
 
-def decode(file: IO[bytes], out: IO[bytes], demuxer: str) -> None:
+def decode_media(file: IO[bytes], out: IO[bytes], demuxer: str) -> None:
     import av
 
     options = {"protocol_whitelist": "", "format_whitelist": "mov,mp4,matroska,webm,aac"}
@@ -60,15 +60,15 @@ def decode(file: IO[bytes], out: IO[bytes], demuxer: str) -> None:
             raise ValueError("it has no sound")
         stream = container.streams.audio[0]
         stream.codec_context.thread_count = 1
-        told = header(stream, container)
-        send(out, b"H", json.dumps(told).encode())
+        fields = header(stream, container)
+        send(out, b"H", json.dumps(fields).encode())
         context = stream.codec_context
         packed = av.AudioResampler(format="flt", layout=context.layout, rate=context.sample_rate)
         for frame in container.decode(stream):
-            for made in packed.resample(frame):
-                put(out, made)
-        for made in packed.resample(None):
-            put(out, made)
+            for resampled in packed.resample(frame):
+                put(out, resampled)
+        for resampled in packed.resample(None):
+            put(out, resampled)
     send(out, b"D")
 
 
@@ -85,7 +85,7 @@ def main() -> int:
     limit(int(sys.argv[2]))
     out = sys.stdout.buffer
     try:
-        decode(sys.stdin.buffer, out, sys.argv[1])
+        decode_media(sys.stdin.buffer, out, sys.argv[1])
     except BrokenPipeError:
         return 1
     except (OSError, ValueError, MemoryError, AttributeError, TypeError, RuntimeError) as error:

@@ -27,6 +27,6 @@ def resample(audio: Audio, rate: int) -> Audio:
     length = resampled_frames(audio.frames, audio.rate, rate)
     out = np.zeros((audio.channels, length), dtype=np.float32)
     for row, channel in zip(out, audio.samples.numpy(), strict=True):
-        got = soxr.resample(np.ascontiguousarray(channel), audio.rate, rate, quality="VHQ")
-        row[: len(got)] = got[:length]
+        resampled = soxr.resample(np.ascontiguousarray(channel), audio.rate, rate, quality="VHQ")
+        row[: len(resampled)] = resampled[:length]
     return Audio(torch.from_numpy(out), rate)

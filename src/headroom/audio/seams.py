@@ -82,7 +82,7 @@ def splice(
     start_sample: int,
     stop_sample: int,
     fade_seconds: float,
-    known: tuple[int, int] | None = None,
+    recorded: tuple[int, int] | None = None,
 ) -> Audio:
     """`generated` inside [start_sample, stop_sample), and `source`, bit for bit, outside of it.
 
@@ -91,16 +91,16 @@ def splice(
     inner edge). There is no fade where the region touches an end of the song; with 0 s the cut is
     hard.
 
-    known: the samples [first, last) of `source` that belong to the recording; the rest is padding
-    for outpainting. None: all of them. If the recording stops at the edge of the region, there is
-    nothing to fade from: `generated` then starts from the recording's last value, and the step
-    between the two decays over the fade instead of dipping into silence.
+    recorded: the samples [first, last) of `source` that belong to the recording; the rest is
+    padding for outpainting. None: all of them. If the recording stops at the edge of the region,
+    there is nothing to fade from: `generated` then starts from the recording's last value, and the
+    step between the two decays over the fade instead of dipping into silence.
 
     Raises ValueError if rates, channels, lengths and the region do not match.
     Source: ACE-Step 1.5, waveform splice; the shape of the fade is our own.
     """
     total = generated.frames
-    first, last = known or (0, source.frames)
+    first, last = recorded or (0, source.frames)
     if (source.rate, source.channels, source.frames) != (generated.rate, generated.channels, total):
         raise ValueError("generated and source differ in rate, channels or length")
     if not 0 <= start_sample < stop_sample <= total or not fade_seconds >= 0:
@@ -109,23 +109,25 @@ def splice(
     covered = (first == 0 and last >= start_sample) or not head
     if not covered or (tail and not (first <= stop_sample and last == total)):
         raise ValueError(f"the recording [{first}, {last}) leaves gaps outside the region")
-    made = generated.samples
-    kept = _continued(made, source.samples, first, last)
+    samples = generated.samples
+    original = _continued(samples, source.samples, first, last)
     room = (stop_sample - start_sample) // (2 if head and tail else 1)
     n = min(round(fade_seconds * generated.rate), room)
-    whole = made[:, start_sample:stop_sample]
+    whole = samples[:, start_sample:stop_sample]
     if head:
-        whole = crossfade(kept[:, : start_sample + n], whole, n)
+        whole = crossfade(original[:, : start_sample + n], whole, n)
     if tail:
-        whole = crossfade(whole, kept[:, stop_sample - n :], n)
+        whole = crossfade(whole, original[:, stop_sample - n :], n)
     return Audio(whole, generated.rate)
 
 
-def _continued(made: Tensor, kept: Tensor, first: int, last: int) -> Tensor:
-    """`kept`, with `made` before and after the recording, shifted to join it without a step."""
-    if (first, last) == (0, kept.shape[1]) or first >= last:
-        return kept
-    out = kept.clone()
-    out[:, last:] = made[:, last:] + (kept[:, last - 1 : last] - made[:, last - 1 : last])
-    out[:, :first] = made[:, :first] + (kept[:, first : first + 1] - made[:, first : first + 1])
+def _continued(samples: Tensor, original: Tensor, first: int, last: int) -> Tensor:
+    """`original` with `samples` before and after the recording, shifted to join without a step."""
+    if (first, last) == (0, original.shape[1]) or first >= last:
+        return original
+    out = original.clone()
+    out[:, last:] = samples[:, last:] + (original[:, last - 1 : last] - samples[:, last - 1 : last])
+    out[:, :first] = samples[:, :first] + (
+        original[:, first : first + 1] - samples[:, first : first + 1]
+    )
     return out

@@ -15,7 +15,7 @@ Block: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class OpenSound:
     """An open audio file.
 
     rate      Hz

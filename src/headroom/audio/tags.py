@@ -126,28 +126,28 @@ def _put(tags: Any, name: str, value: str) -> None:
 
 
 def _of_id3(tags: Any) -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     named = [(name, frame) for name, kind in _FRAMES.items() for frame in tags.getall(kind)]
     named += [(frame.desc.upper(), frame) for frame in tags.getall("TXXX")]
     for name, frame in named:
-        found.setdefault(name, str(frame.text[0]) if frame.text else "")
-    return found
+        texts.setdefault(name, str(frame.text[0]) if frame.text else "")
+    return texts
 
 
 def _of_mp4(tags: Any) -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, atom in _ATOMS.items():
         if tags.get(atom):
-            found[name] = str(tags[atom][0])
+            texts[name] = str(tags[atom][0])
     for key, values in tags.items():
         if key.startswith(_FREE) and values:
-            found[key.removeprefix(_FREE).upper()] = bytes(values[0]).decode("utf-8", "replace")
-    return found
+            texts[key.removeprefix(_FREE).upper()] = bytes(values[0]).decode("utf-8", "replace")
+    return texts
 
 
 def _of_vorbis(tags: Any) -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in tags:
         name = name.lower() if name.lower() in _FRAMES else name.upper()
-        found.setdefault(name, value)
-    return found
+        texts.setdefault(name, value)
+    return texts

@@ -66,9 +66,22 @@ class Audio:
 
         With `force` an existing file is replaced; without it, InvalidOutput is raised.
         """
-        from headroom.audio.encode import write
+        from headroom.audio.encode import write_audio
 
-        return write(path, self, format, bitrate, tags, force=force)
+        return write_audio(path, self, format, bitrate, tags, force=force)
+
+    def write_to(
+        self,
+        path: Path,
+        format: Format,
+        bitrate: int | None,
+        tags: Mapping[str, str],
+        field: str,
+    ) -> None:
+        """Write to a reserved file; `field` names it in errors. Raises InvalidOutput, OSError."""
+        from headroom.audio.encode import write_audio
+
+        write_audio(path, self, format, bitrate, tags, field)
 
 
 def stereo(audio: Audio) -> Audio:

@@ -8,12 +8,13 @@ from headroom.device.base import Device, Event, Graph, Kind, Stream
 from headroom.device.open import (
     AUTO,
     SIMULATED_BYTES,
+    built_for_cards,
     cards,
     open_device,
     prepare_allocator,
     present,
 )
-from headroom.device.upload import upload
+from headroom.device.upload import upload_tensor
 
 __all__ = [
     "AUTO",
@@ -23,9 +24,10 @@ __all__ = [
     "Graph",
     "Kind",
     "Stream",
+    "built_for_cards",
     "cards",
     "open_device",
     "prepare_allocator",
     "present",
-    "upload",
+    "upload_tensor",
 ]

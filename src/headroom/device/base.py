@@ -54,6 +54,10 @@ class Device(Protocol):
         """The name given by its manufacturer."""
 
     @property
+    def identity(self) -> str | None:
+        """Names the same card in all processes; None: no other process can use it."""
+
+    @property
     def torch(self) -> torch.device:
         """The corresponding torch device."""
 

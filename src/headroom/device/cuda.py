@@ -63,6 +63,8 @@ class CudaDevice:
     def __init__(self, index: int = 0, spills: bool = False) -> None:
         self.torch = torch.device("cuda", index)
         self.name = torch.cuda.get_device_name(index)
+        properties = torch.cuda.get_device_properties(index)
+        self.identity: str | None = f"cuda {getattr(properties, 'uuid', index)}"
         self.cap: int | None = None
         self._spills = spills
         if spills:
@@ -73,12 +75,12 @@ class CudaDevice:
         if torch.version.hip is not None:
             return frozenset({"float16", "bfloat16", "flash"})
         capability = torch.cuda.get_device_capability(self.torch)
-        found = {"float16"}
+        features = {"float16"}
         if capability >= (8, 0):
-            found |= {"bfloat16", "flash"}
+            features |= {"bfloat16", "flash"}
         if capability >= (8, 9):
-            found |= {"fp8"}
-        return frozenset(found)
+            features |= {"fp8"}
+        return frozenset(features)
 
     def synchronize(self) -> None:
         """Wait for every stream of the card."""
@@ -161,10 +163,10 @@ class CudaDevice:
         with torch.cuda.device(self.torch):
             x = torch.empty(shape, dtype=getattr(torch, dtype), device=self.torch)
         backends = torch.backends.cuda
-        asked = backends.SDPAParams(x, x, x, None, 0.0, False, False)
-        if backends.can_use_flash_attention(asked):
+        parameters = backends.SDPAParams(x, x, x, None, 0.0, False, False)
+        if backends.can_use_flash_attention(parameters):
             return "flash attention"
-        if backends.can_use_efficient_attention(asked):
+        if backends.can_use_efficient_attention(parameters):
             return "memory-efficient attention"
         return "plain attention, which writes out its scores"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import torch
 
 from headroom.device.base import Kind
 from headroom.device.plain import OneQueue
+from headroom.processor import cpu_name
 
 SAMPLE_SECONDS = 0.02
 ISA = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
@@ -103,15 +101,6 @@ class Peak:
             self._largest = max(self._largest, self._read())
 
 
-def cpu_name() -> str:
-    """The processor's model name, if the system reports it."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine() or "CPU"
-
-
 def cpu_features() -> frozenset[str]:
     """The vector extensions that determine which types are fast, under torch's names for them.
 
@@ -119,6 +108,6 @@ def cpu_features() -> frozenset[str]:
     so bfloat16 counts as fast only with AMX or AVX512-BF16.
     """
     ask = getattr(torch.cpu, "get_capabilities", None)  # not in every version of torch
-    found = {name for name, there in ask().items() if there is True} if ask else set()
-    isa = frozenset(found & set(ISA))
+    names = {name for name, supported in ask().items() if supported is True} if ask else set()
+    isa = frozenset(names & set(ISA))
     return isa | {"bfloat16"} if isa & FAST_BFLOAT16 else isa

@@ -6,8 +6,9 @@ import psutil
 import torch
 
 from headroom.device.base import Kind
-from headroom.device.host import Peak, cpu_name
+from headroom.device.host import Peak
 from headroom.device.plain import OneQueue
+from headroom.processor import cpu_name
 
 
 class MpsDevice(OneQueue):
@@ -17,6 +18,7 @@ class MpsDevice(OneQueue):
 
     def __init__(self) -> None:
         self.torch = torch.device("mps")
+        self.identity = "mps"
         self.name = cpu_name()
         self._peak = Peak(self.memory_allocated)
 
@@ -72,11 +74,13 @@ class XpuDevice(OneQueue):
     def __init__(self, index: int = 0) -> None:
         self.torch = torch.device("xpu", index)
         self.name = torch.xpu.get_device_name(index)
+        properties = torch.xpu.get_device_properties(index)
+        self.identity = f"xpu {getattr(properties, 'uuid', index)}"
 
     def features(self) -> frozenset[str]:
         """float16, and bfloat16 if the driver reports support."""
-        found = {"float16"}
-        return frozenset(found | {"bfloat16"} if torch.xpu.is_bf16_supported() else found)
+        features = {"float16"}
+        return frozenset(features | {"bfloat16"} if torch.xpu.is_bf16_supported() else features)
 
     def synchronize(self) -> None:
         """Wait for every stream of the device."""

@@ -42,6 +42,7 @@ class Plain:
     """A device without page-locked memory or graphs, whose allocations are not rounded."""
 
     cap: int | None = None
+    identity: str | None = None
 
     def pin(self, tensor: Tensor) -> Tensor:
         """The tensor itself: nothing is page-locked."""

@@ -30,7 +30,7 @@ from headroom.device.simulated_tensor import Inside, torch_device
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LoggedWork:
     """A kernel or a copy on a queue, with its start and end in simulated seconds."""
 
     queue: str
@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class SimulatedRates:
     """Speed of a simulated card: operations per second, bytes per second of memory and link."""
 
     matrix: float
@@ -49,7 +49,7 @@ class Rates:
     link: float
 
 
-class Queue:
+class SimulatedQueue:
     """A stream of a simulated device; its clock tells when all its work will be done."""
 
     def __init__(self, device: SimulatedDevice, name: str) -> None:
@@ -100,29 +100,29 @@ class SimulatedDevice(Plain):
         *,
         fake: bool = False,
         fragmentation: float = 0.0,
-        rates: Rates | None = None,
+        rates: SimulatedRates | None = None,
     ) -> None:
         self.torch = torch_device()
         self.name = "a simulated card"
         self.fake, self.fragmentation, self.rates = fake, fragmentation, rates
-        self.log: list[Entry] = []
+        self.log: list[LoggedWork] = []
         self.allocations = 0
         self.fail_at: int | None = None
         self.trace: list[int] | None = None  # live bytes after each allocation, if set
         self.bytes_to_device = self.bytes_to_host = 0
         self._total, self._allocated, self._peak = total, 0, 0
         self._live: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
-        self._main = Queue(self, "main")
+        self._main = SimulatedQueue(self, "main")
         self._local = threading.local()
         self._queues = 0
 
     # --- accounting --------------------------------------------------------------------
 
-    def made(self, storage: torch.UntypedStorage) -> None:
+    def allocate(self, storage: torch.UntypedStorage) -> None:
         """Count a storage once, until it is freed."""
         key, size = storage._cdata, storage.nbytes()
-        known = self._live.get(key)
-        if size == 0 or (known is not None and known[1]() is not None):
+        entry = self._live.get(key)
+        if size == 0 or (entry is not None and entry[1]() is not None):
             return
         self.allocations += 1
         if self.fail_at is not None and self.allocations == self.fail_at:
@@ -136,9 +136,9 @@ class SimulatedDevice(Plain):
             self.trace.append(self._allocated)
 
     def _died(self, key: int, storage: weakref.ref[torch.UntypedStorage]) -> None:
-        known = self._live.pop(key, None)
-        if known is not None:
-            self._allocated -= known[0]
+        entry = self._live.pop(key, None)
+        if entry is not None:
+            self._allocated -= entry[0]
 
     def _count(self) -> int:
         """Recount the live bytes."""
@@ -168,8 +168,8 @@ class SimulatedDevice(Plain):
 
     def worked(self, function: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Advance the clock of the current queue by the time of a kernel, the longer of its
-        operations and its memory traffic."""
-        if self.rates is None or not outputs:
+        operations and its memory traffic. A view of a tensor takes none."""
+        if self.rates is None or not outputs or function.is_view:
             return
         name = function.overloadpacket.__name__
         touched = sum(x.numel() * x.element_size() for x in (*inputs, *outputs))
@@ -178,9 +178,9 @@ class SimulatedDevice(Plain):
         )
         self._spend(name, took, touched)
 
-    def _spend(self, what: str, seconds: float, size: int) -> None:
+    def _spend(self, operation: str, seconds: float, size: int) -> None:
         queue = self._current()
-        self.log.append(Entry(queue.name, what, queue.now, queue.now + seconds, size))
+        self.log.append(LoggedWork(queue.name, operation, queue.now, queue.now + seconds, size))
         queue.now += seconds
 
     # --- the interface of Device --------------------------------------------------------
@@ -231,7 +231,7 @@ class SimulatedDevice(Plain):
     def stream(self) -> Stream:
         """A new queue with its own clock."""
         self._queues += 1
-        return Queue(self, f"queue {self._queues}")
+        return SimulatedQueue(self, f"queue {self._queues}")
 
     def current_stream(self) -> Stream:
         """The current queue."""
@@ -241,15 +241,15 @@ class SimulatedDevice(Plain):
         """A new event."""
         return Mark()
 
-    def _current(self) -> Queue:
-        queue: Queue = getattr(self._local, "queue", self._main)
+    def _current(self) -> SimulatedQueue:
+        queue: SimulatedQueue = getattr(self._local, "queue", self._main)
         return queue
 
 
 class _Using:
     """A context whose work goes into a queue."""
 
-    def __init__(self, device: SimulatedDevice, queue: Queue) -> None:
+    def __init__(self, device: SimulatedDevice, queue: SimulatedQueue) -> None:
         self._local, self._queue, self._before = device._local, queue, device._current()
 
     def __enter__(self) -> None:
@@ -259,8 +259,8 @@ class _Using:
         self._local.queue = self._before
 
 
-def _queue(stream: Stream) -> Queue:
-    if not isinstance(stream, Queue):
+def _queue(stream: Stream) -> SimulatedQueue:
+    if not isinstance(stream, SimulatedQueue):
         raise TypeError(f"a simulated event on a {type(stream).__name__}")
     return stream
 

@@ -36,7 +36,7 @@ class Card(Protocol):
     def fake(self) -> bool:
         """Whether tensors have shapes only."""
 
-    def made(self, storage: torch.UntypedStorage) -> None:
+    def allocate(self, storage: torch.UntypedStorage) -> None:
         """A storage was allocated; raises torch.OutOfMemoryError if there is no room."""
 
     def moved(self, tensor: Tensor, to_device: bool) -> None:
@@ -66,7 +66,7 @@ class SimulatedTensor(Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor, card: Card) -> SimulatedTensor:
-        made = torch.Tensor._make_wrapper_subclass(
+        wrapper = torch.Tensor._make_wrapper_subclass(
             cls,
             inner.shape,
             strides=inner.stride(),
@@ -75,9 +75,9 @@ class SimulatedTensor(Tensor):
             device=torch_device(),
             requires_grad=False,
         )
-        made.held, made.card = inner, card
-        card.made(inner.untyped_storage())
-        result: SimulatedTensor = made
+        wrapper.held, wrapper.card = inner, card
+        card.allocate(inner.untyped_storage())
+        result: SimulatedTensor = wrapper
         return result
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
@@ -166,16 +166,16 @@ def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     different devices."""
     leaves = [*_leaves(args), *_leaves(kwargs)]
     tensors = [x for x in leaves if isinstance(x, Tensor)]
-    here = any(isinstance(x, SimulatedTensor) for x in tensors)
+    on_card = any(isinstance(x, SimulatedTensor) for x in tensors)
     target = next((x.type for x in leaves if isinstance(x, torch.device)), None)
     if func is _aten._to_copy.default:
         return _copied(card, args[0], target, kwargs)
     if func is _aten.copy_.default:
         return _written(card, *args[:2])
-    if (here or target == TYPE) and _is_compound(func):
+    if (on_card or target == TYPE) and _is_compound(func):
         with Inside(card):
             return func.decompose(*args, **kwargs)
-    if here or target == TYPE:
+    if on_card or target == TYPE:
         return _on_device(card, func, args, kwargs, tensors, target)
     if card.fake and any(x.is_meta for x in tensors):
         # Weights on the host without values: results computed from them have no values either.
@@ -207,7 +207,7 @@ def _on_device(
     if strangers and name not in _INDEXING:
         where = {str(x.device) for x in tensors if x.dim()}
         raise RuntimeError(f"{name}: its tensors are apart, on {sorted(where)}")
-    known = {id(x.held): x for x in tensors if isinstance(x, SimulatedTensor)}
+    wrappers = {id(x.held): x for x in tensors if isinstance(x, SimulatedTensor)}
     if target is not None:
         place = "meta" if card.fake and target == TYPE else "cpu"
         kwargs = {**kwargs, "device": torch.device(place)}
@@ -226,7 +226,7 @@ def _on_device(
     def wrapped(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
-        return known[id(x)] if id(x) in known else SimulatedTensor(x, card)
+        return wrappers[id(x)] if id(x) in wrappers else SimulatedTensor(x, card)
 
     whole = _mapped(wrapped, result)
     card.worked(func, tensors, list(_tensors(whole)))
@@ -261,24 +261,24 @@ def _is_in_order(x: Tensor) -> bool:
 
 def _copied(card: Card, source: Tensor, target: str | None, kwargs: dict[str, Any]) -> Tensor:
     """`aten::_to_copy`: a change of type, and of device if one is given."""
-    here = isinstance(source, SimulatedTensor)
+    on_card = isinstance(source, SimulatedTensor)
     inner = source.held if isinstance(source, SimulatedTensor) else source
-    to_device = here if target is None else target == TYPE
+    to_device = on_card if target is None else target == TYPE
     rest = {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking")}
-    if not to_device and here and inner.is_meta:
+    if not to_device and on_card and inner.is_meta:
         dtype = rest.get("dtype") or inner.dtype
         card.moved(source, to_device=False)
         return torch.full(inner.shape, UNKNOWN if dtype.is_floating_point else 0, dtype=dtype)
     if card.fake and to_device and not inner.is_meta:
         inner = torch.empty_like(inner, device="meta")
     place = {} if target is None or inner.is_meta else {"device": torch.device("cpu")}
-    made: Tensor = _aten._to_copy.default(inner, **rest, **place)
-    if here != to_device:
+    copy: Tensor = _aten._to_copy.default(inner, **rest, **place)
+    if on_card != to_device:
         card.moved(source, to_device=to_device)
     if not to_device:
-        return made
-    result = SimulatedTensor(made, card)
-    if here:
+        return copy
+    result = SimulatedTensor(copy, card)
+    if on_card:
         card.worked(_aten._to_copy.default, [source], [result])
     return result
 
@@ -286,13 +286,13 @@ def _copied(card: Card, source: Tensor, target: str | None, kwargs: dict[str, An
 def _written(card: Card, target: Tensor, source: Tensor) -> Tensor:
     """`aten::copy_`, also between the host and the device."""
     to = target.held if isinstance(target, SimulatedTensor) else target
-    of = source.held if isinstance(source, SimulatedTensor) else source
+    values = source.held if isinstance(source, SimulatedTensor) else source
     crosses = isinstance(target, SimulatedTensor) != isinstance(source, SimulatedTensor)
-    if to.is_meta or of.is_meta:
-        if to.shape != torch.broadcast_shapes(to.shape, of.shape):
-            raise RuntimeError(f"copy_: {tuple(of.shape)} does not go into {tuple(to.shape)}")
+    if to.is_meta or values.is_meta:
+        if to.shape != torch.broadcast_shapes(to.shape, values.shape):
+            raise RuntimeError(f"copy_: {tuple(values.shape)} does not go into {tuple(to.shape)}")
     else:
-        to.copy_(of)
+        to.copy_(values)
     if crosses:
         card.moved(source, to_device=isinstance(target, SimulatedTensor))
     else:
@@ -324,22 +324,22 @@ _BRANCHING = (tuple, list, dict)
 
 
 def _leaves(tree: Any) -> list[Any]:
-    found: list[Any] = []
+    leaves: list[Any] = []
     for branch in tree.values() if isinstance(tree, dict) else tree:
         if isinstance(branch, _BRANCHING):
-            found += _leaves(branch)
+            leaves += _leaves(branch)
         else:
-            found.append(branch)
-    return found
+            leaves.append(branch)
+    return leaves
 
 
 def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, dict):
         return {name: _mapped(function, branch) for name, branch in tree.items()}
     if isinstance(tree, _BRANCHING):
-        made = [
+        branches = [
             _mapped(function, branch) if isinstance(branch, _BRANCHING) else function(branch)
             for branch in tree
         ]
-        return tuple(made) if isinstance(tree, tuple) else made
+        return tuple(branches) if isinstance(tree, tuple) else branches
     return function(tree)

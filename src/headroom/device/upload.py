@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def upload(tensor: Tensor, device: torch.device) -> Tensor:
+def upload_tensor(tensor: Tensor, device: torch.device) -> Tensor:
     """A copy of a host tensor on `device`.
 
     A copy to a CUDA device goes through page-locked memory, so the host continues at once instead

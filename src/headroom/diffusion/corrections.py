@@ -18,7 +18,7 @@ from headroom.diffusion.schedule import Schedule
 from headroom.diffusion.wavelets import HAAR, Filters, filters
 from headroom.errors import InvalidRequest
 
-Region = tuple[int, int]
+FrameRange = tuple[int, int]
 """Frames [start, end) of one item that are made anew; the rest is kept."""
 
 DcwMode = Literal["low", "high", "double", "pix"]
@@ -30,7 +30,7 @@ def frame_mask(lengths: Sequence[int], frames: int, device: torch.device | None 
 
 
 def soft_mask(
-    regions: Sequence[Region],
+    regions: Sequence[FrameRange],
     lengths: Sequence[int],
     frames: int,
     ramp: int,
@@ -110,7 +110,7 @@ def dcw(
         low, high = haar(d) if taps is None else analysed(d, taps)
         low, high = t * gains[0] * low, (1 - t) * gains[1] * high
         frames = d.shape[1]
-        push = unhaar(low, high, frames) if taps is None else joined(low, high, taps, frames)
+        push = unhaar(low, high, frames) if taps is None else synthesised(low, high, taps, frames)
         return after + (push if valid is None else push * valid)
 
     return correct
@@ -150,7 +150,7 @@ def analysed(x: Tensor, taps: Filters) -> tuple[Tensor, Tensor]:
     return bands[0], bands[1]
 
 
-def joined(low: Tensor, high: Tensor, taps: Filters, frames: int) -> Tensor:
+def synthesised(low: Tensor, high: Tensor, taps: Filters, frames: int) -> Tensor:
     """The inverse of `analysed`, cut to `frames`."""
     count = low.shape[1]
     out = low.new_zeros(low.shape[0], 2 * count + taps.taps, low.shape[2])
@@ -179,7 +179,7 @@ def _gains(mode: DcwMode, scale: float, high_scale: float) -> tuple[float, float
     raise InvalidRequest("dcw_mode", mode, "low, high, double, pix")
 
 
-def _ramped(region: Region, length: int, frames: int, ramp: int) -> list[float]:
+def _ramped(region: FrameRange, length: int, frames: int, ramp: int) -> list[float]:
     start, end = region
     if not 0 <= start <= end <= length <= frames:
         raise ValueError(f"region {region} does not lie in {length} of {frames} frames")

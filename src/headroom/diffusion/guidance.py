@@ -19,7 +19,7 @@ from headroom.diffusion.samplers import Velocity
 from headroom.diffusion.schedule import Schedule
 from headroom.errors import InvalidRequest
 
-Pair: TypeAlias = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+VelocityPair: TypeAlias = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """(x, index into schedule.times) -> (v with the condition, v without), each [B, T, C]."""
 
 _TINY = 1e-12
@@ -42,7 +42,7 @@ class GuidanceName(StrEnum):
 
 
 def guide(
-    pair: Pair,
+    pair: VelocityPair,
     single: Velocity,
     rule: GuidanceRule,
     scale: float,
@@ -66,7 +66,7 @@ def guide(
     return velocity
 
 
-def choose(name: str, like: Tensor) -> GuidanceRule:
+def guidance_rule(name: str, like: Tensor) -> GuidanceRule:
     """A rule with fresh state for one run, over latents with the shape and device of `like`."""
     match name:
         case GuidanceName.APG:

@@ -33,7 +33,7 @@ _LN_2 = 0.6931471805599453
 _HALF_PI = 1.5707963267948966
 
 
-class Stream(IntEnum):
+class NoiseStream(IntEnum):
     """What a stream is for. The numbers are part of the key: never renumber."""
 
     NOISE = 0  # the start of a run
@@ -43,13 +43,14 @@ class Stream(IntEnum):
     RETAKE = 4  # the second noise of a retake (keyed by the retake seed)
     SHEET = 5  # uniforms of the language model: text
     CODES = 6  # … and audio codes
+    SOURCE = 7  # the noise in the source of a vocoder
 
 
-def draw(
+def draw_noise(
     seeds: Sequence[int],
     lengths: Sequence[int],
     channels: int,
-    stream: Stream = Stream.NOISE,
+    stream: NoiseStream = NoiseStream.NOISE,
     step: int = 0,
 ) -> Tensor:
     """Standard normal noise [B, T, C], fp32 on the host, T = max(lengths), zero past each length.
@@ -65,10 +66,10 @@ def draw(
     return out
 
 
-def uniforms(seeds: Sequence[int], count: int, stream: Stream, step: int = 0) -> Tensor:
+def uniforms(seeds: Sequence[int], count: int, stream: NoiseStream, step: int = 0) -> Tensor:
     """Uniform values [B, count] in [0, 1), fp32 on the host; a shorter row is a prefix of a longer.
 
-    `step` distinguishes the streams of one use. Raises InvalidRequest as `draw` does.
+    `step` distinguishes the streams of one use. Raises InvalidRequest as `draw_noise` does.
     """
     out = torch.empty(len(seeds), count)
     for row, seed in zip(out, seeds, strict=True):
@@ -91,7 +92,7 @@ def official(
     return noise.float()
 
 
-def _key(seed: int, stream: Stream, step: int) -> tuple[int, int]:
+def _key(seed: int, stream: NoiseStream, step: int) -> tuple[int, int]:
     if not 0 <= seed < _SEEDS:
         raise InvalidRequest("seed", seed, f"a whole number from 0 to {_SEEDS - 1}")
     if not 0 <= step < 1 << 32:

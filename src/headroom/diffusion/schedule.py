@@ -115,7 +115,7 @@ def cover_switch(schedule: Schedule, strength: float) -> int:
     return int(schedule.steps * strength)
 
 
-def guided(schedule: Schedule, start: float, end: float) -> tuple[bool, ...]:
+def guided_times(schedule: Schedule, start: float, end: float) -> tuple[bool, ...]:
     """Whether guidance applies at each of the N + 1 times: start <= t <= end, in terms of t.
 
     t runs from 1 to 0, so [0, 0.5] is the *second* half of a run. The flag of the end point is for
@@ -134,7 +134,7 @@ def _bend(u: float, shift: float) -> float:
 
 
 def _nearest(t: float) -> float:
-    return min(reversed(TURBO_TIMES), key=lambda known: abs(known - t))
+    return min(reversed(TURBO_TIMES), key=lambda time: abs(time - t))
 
 
 def _check_steps(steps: int, shift: float) -> None:

@@ -51,33 +51,33 @@ def measured(device: Device, folder: Path | None) -> Rates:
     Without a folder nothing is cached.
     """
     if folder is None:
-        return measure(device)
+        return measure_rates(device)
     path = folder / FILE
     key = f"{device.name}, torch {torch.__version__}"
-    known = _read(path)
-    before = _rates(known.get(key))
+    cache = _read(path)
+    before = _rates(cache.get(key))
     if before is not None:
         return before
-    found = measure(device)
-    log.debug("measured %s: %s", key, found)
+    rates = measure_rates(device)
+    log.debug("measured %s: %s", key, rates)
     try:
-        write_json(path, {**known, key: asdict(found)}, "cache_dir")
+        write_json(path, {**cache, key: asdict(rates)}, "cache_dir")
     except InvalidOutput as error:  # without a writable cache, the next run measures again
         log.debug("rates are not remembered: %s", error)
-    return found
+    return rates
 
 
-def measure(device: Device) -> Rates:
+def measure_rates(device: Device) -> Rates:
     """Time a copy from page-locked memory, a copy on the device, and a matrix product in its fast
     type; the best of three runs each."""
     fast = torch.bfloat16 if "bfloat16" in device.features() else torch.float32
     with device.inside(), torch.inference_mode():
         host = device.pin(torch.empty(COPY, dtype=torch.uint8))
-        there = torch.empty(COPY, dtype=torch.uint8, device=device.torch)
-        twin = torch.empty_like(there)
+        target = torch.empty(COPY, dtype=torch.uint8, device=device.torch)
+        twin = torch.empty_like(target)
         a = torch.ones(MATRIX, MATRIX, dtype=fast, device=device.torch)
-        copy = _best(device, lambda: there.copy_(host, non_blocking=True))
-        memory = _best(device, lambda: twin.copy_(there))
+        copy = _best(device, lambda: target.copy_(host, non_blocking=True))
+        memory = _best(device, lambda: twin.copy_(target))
         product = _best(device, lambda: a @ a)
     return Rates(COPY / copy, 2 * COPY / memory, 2.0 * MATRIX**3 / product)
 
@@ -106,7 +106,7 @@ def _rates(value: object) -> Rates | None:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        found = read_json(path)
+        content = read_json(path)
     except InvalidFile:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

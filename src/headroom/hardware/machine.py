@@ -101,8 +101,8 @@ class Machine:
         The half GiB is the driver's context, which an accelerator allocates before the first
         tensor; a host has none. Memory is held back only here.
         """
-        taken = CONTEXT if self.accelerated else 0
-        usable = min(self.limit - taken, self.free)
+        context = CONTEXT if self.accelerated else 0
+        usable = min(self.limit - context, self.free)
         return max(0, usable - max(LEAST_RESERVE, int(usable * RESERVE)))
 
     def describe(self) -> str:
@@ -146,6 +146,14 @@ def card(gibibytes: float, host: Machine | None = None) -> Machine:
         host_memory_rate=HOST_MEMORY_RATE,
         features=Features(bfloat16=True, float16=True, flash=True),
     )
+
+
+def with_reserve(size: int) -> int:
+    """The bytes that a plan of this peak keeps others from taking: what is held back included.
+
+    It is at most what the budget of such a plan was made from.
+    """
+    return size + max(LEAST_RESERVE, int(size * RESERVE))
 
 
 def fast_dtype(machine: Machine) -> DType:

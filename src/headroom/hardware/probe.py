@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from headroom.device import AUTO, SIMULATED_BYTES, Device, open_device, prepare_allocator
+from headroom.device import (
+    AUTO,
+    SIMULATED_BYTES,
+    Device,
+    built_for_cards,
+    open_device,
+    prepare_allocator,
+)
 from headroom.hardware.bandwidth import assumed, measured
-from headroom.hardware.machine import HOST_MEMORY_RATE, HOST_RATE, Features, Machine
+from headroom.hardware.host import (
+    Processor,
+    cores,
+    features_of,
+    host_machine,
+    remember,
+    standing_for,
+)
+from headroom.hardware.machine import HOST_MEMORY_RATE, HOST_RATE, DType, Machine
 from headroom.settings import Settings
 from headroom.units import GIB
 
-KNOWN = frozenset({"bfloat16", "float16", "fp8", "flash"})
 
-
-def opened(settings: Settings, word: str = AUTO) -> Device:
+def open_probed(settings: Settings, word: str = AUTO) -> Device:
     """The device named by `word`, or else by the settings, with the cap set for its kind.
 
     Raises the errors of `open_device`.
@@ -26,6 +38,7 @@ def opened(settings: Settings, word: str = AUTO) -> Device:
     device = open_device(
         settings.device if word == AUTO else word,
         SIMULATED_BYTES if size is None else int(size * GIB),
+        settings.accounts,
     )
     cap = settings.vram_for(device.kind)
     if cap is not None:
@@ -34,16 +47,23 @@ def opened(settings: Settings, word: str = AUTO) -> Device:
 
 
 def machine_of(device: Device, settings: Settings) -> Machine:
-    """The machine of a device that `opened` returned, including the card named in the settings."""
-    found = probe(device, settings.cache_dir)
-    named = None if found.accelerated else settings.vram_for("simulated")
-    return found if named is None else replace(found, stands_for=int(named * GIB))
+    """The machine of a device from `open_probed`, including the card named in the settings."""
+    return standing_for(probe_device(device, settings.cache_dir), settings)
 
 
-def probe(device: Device, cache_dir: Path | None = None) -> Machine:
-    """The current state of a device and its host; its rates are cached in `cache_dir`, if given."""
+def probe_device(device: Device, cache_dir: Path | None = None) -> Machine:
+    """The current state of a device and its host.
+
+    What is slow to learn is kept in `cache_dir`, if given: a card's rates, and what torch tells of
+    the processor where it can use no card.
+    """
+    if device.kind == "cpu":
+        dtype: DType = "bfloat16" if "bfloat16" in device.features() else "float32"
+        seen = Processor(device.name, tuple(sorted(device.features())), device.attention(dtype))
+        if cache_dir is not None and not built_for_cards():
+            remember(seen, cache_dir)
+        return host_machine(seen, device.cap)
     memory = psutil.virtual_memory()
-    found = device.features()
     rates = measured(device, cache_dir) if device.kind == "cuda" else assumed(device)
     return Machine(
         name=device.name,
@@ -52,18 +72,12 @@ def probe(device: Device, cache_dir: Path | None = None) -> Machine:
         free=device.free_memory(),
         host_total=int(memory.total),
         host_free=int(memory.available),
-        cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        cores=cores(),
         cap=device.cap,
         copy_rate=rates.copy,
         memory_rate=rates.memory,
         matrix_rate=rates.matrix,
-        host_rate=HOST_RATE if device.kind != "cpu" else None,
-        host_memory_rate=HOST_MEMORY_RATE if device.kind != "cpu" else None,
-        features=Features(
-            bfloat16="bfloat16" in found,
-            float16="float16" in found,
-            fp8="fp8" in found,
-            flash="flash" in found,
-            isa=tuple(sorted(found - KNOWN)),
-        ),
+        host_rate=HOST_RATE,
+        host_memory_rate=HOST_MEMORY_RATE,
+        features=features_of(device.features()),
     )

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from headroom.reasons import Reason, reason
+
 MLX_KINDS = ("cpu", "mps")  # devices mlx computes on, besides those it shares with torch's CUDA
 HOW = "`pip install headroom-audio[mlx]` brings it"
 
@@ -21,25 +23,25 @@ class Choice:
     """A backend, and why it differs from the one requested; None: it does not."""
 
     backend: str
-    why: str | None = None
+    why: Reason | None = None
 
 
-def choose(requested: str, kind: str, captures: bool, mlx: bool) -> Choice:
+def choose_backend(requested: str, kind: str, captures: bool, mlx: bool) -> Choice:
     """The backend to use for `requested` on a device of that kind.
 
     captures  whether the device can capture graphs
     mlx       whether mlx-lm is installed
     """
-    there = mlx and kind in MLX_KINDS
-    if requested == "mlx" and not there:
-        why = f"mlx-lm is not installed: {HOW}"
+    available = mlx and kind in MLX_KINDS
+    if requested == "mlx" and not available:
+        why = reason("mlx_not_installed", how=HOW)
         if kind not in MLX_KINDS:
-            why = f"mlx-lm computes on {' and '.join(MLX_KINDS)} here, not on {kind}"
+            why = reason("mlx_not_on_device", devices=" and ".join(MLX_KINDS), device=kind)
         return Choice("vllm" if captures else "pt", why)
     if requested == "vllm" and not captures:
         # On Apple's cards this name has always meant mlx-lm where that is installed.
-        instead = "mlx" if there and kind == "mps" else "pt"
-        return Choice(instead, f"it records the loop in graphs, and {kind} records none")
+        instead = "mlx" if available and kind == "mps" else "pt"
+        return Choice(instead, reason("no_graphs", device=kind))
     return Choice(requested)
 
 

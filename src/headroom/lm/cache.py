@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from headroom.lm.cost import capacity
-from headroom.nn.causal import CausalLM, Past
+from headroom.nn.causal import CachedLM, Past
 
 
 class Cache:
@@ -16,7 +16,7 @@ class Cache:
     lengths  tokens each row holds
     """
 
-    def __init__(self, model: CausalLM, rows: int, tokens: int, device: torch.device) -> None:
+    def __init__(self, model: CachedLM, rows: int, tokens: int, device: torch.device) -> None:
         self.capacity = capacity(tokens)
         sizes = model.sizes
         # Zeros: unwritten positions are multiplied by a zero weight, so they must be finite.

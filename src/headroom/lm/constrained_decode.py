@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from headroom.lm.constraint import Constraint
-from headroom.lm.decode import TOLD_EVERY, ReadBefore, Rows
-from headroom.lm.sample import NONE, Sampling, draw, penalised
+from headroom.lm.decode import TOLD_EVERY, CachedRows, ReadBefore
+from headroom.lm.sample import NONE, Sampling, draw_tokens, penalised
 from headroom.lm.token_timing import TimedGrammar, TokenStopwatch, TokenTiming
-from headroom.nn.causal import CausalLM
+from headroom.nn.causal import CachedLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class DecodedText:
 
 
 def constrained_decode(
-    model: CausalLM,
+    model: CachedLM,
     prompt: tuple[int, ...],
     grammar: Constraint,
     words: slice,
@@ -46,13 +46,13 @@ def constrained_decode(
     """
     stopwatch = TokenStopwatch()
     grammar = TimedGrammar(grammar, stopwatch)
-    rows = Rows(model, (prompt,), most + 1, device)
+    rows = CachedRows(model, (prompt,), most + 1, device)
     waiting, written = list(prompt), list[int]()
-    there: dict[int, tuple[Tensor, Tensor]] = {}  # sets kept alive: ids stay unique
+    on_device: dict[int, tuple[Tensor, Tensor]] = {}  # sets kept alive: ids stay unique
     failed, drawn, before = False, 0, 0  # tokens sampled, and written before the first
-    seen, marked = None, 0
+    used, marked = None, 0
     if sampling.penalty != 1:
-        seen = torch.zeros(model.embed_tokens.num_embeddings, dtype=torch.bool, device=device)
+        used = torch.zeros(model.embed_tokens.num_embeddings, dtype=torch.bool, device=device)
     while len(written) < most:
         forced = grammar.forced()[: most - len(written)]
         waiting += forced
@@ -65,16 +65,16 @@ def constrained_decode(
         else:
             hidden = rows.extend(waiting)
             waiting = []
-            if id(allowed) not in there:
-                there[id(allowed)] = allowed, allowed.to(device)
-            ids = there[id(allowed)][1]
+            if id(allowed) not in on_device:
+                on_device[id(allowed)] = allowed, allowed.to(device)
+            ids = on_device[id(allowed)][1]
             logits = model.logits(hidden, words).float()[:, ids - words.start]
-            if seen is not None:
-                seen[torch.tensor(written[marked:], dtype=torch.long, device=device)] = True
+            if used is not None:
+                used[torch.tensor(written[marked:], dtype=torch.long, device=device)] = True
                 marked = len(written)
-                logits = penalised(logits, seen[ids], sampling.penalty)
+                logits = penalised(logits, used[ids], sampling.penalty)
             chance = torch.tensor([next(uniforms)], device=device)
-            number = _value(draw(logits, chance, sampling))
+            number = _value(draw_tokens(logits, chance, sampling))
             if not drawn:
                 stopwatch.read()
                 before = len(written)

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from headroom.lm.cache import Cache
-from headroom.lm.sample import Sampling, draw, guided, penalised
-from headroom.nn.causal import HIDDEN, CausalLM, Place
+from headroom.lm.sample import Sampling, draw_tokens, guided, penalised
+from headroom.nn.causal import HIDDEN, CachedLM, CachePosition, CausalLM
 from headroom.nn.rope import Rope
 
 TOLD_EVERY = 16  # tokens between two progress reports
 SEEN = 64  # the span of attention grows in steps of so many positions
 
 Ids: TypeAlias = Sequence[int]
-Progress: TypeAlias = Callable[[int, int], None]
+DecodeProgress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ class ReadBefore:
         return max(0, min(same, len(prompt) - 1, self.cache.lengths[0]))
 
 
-def write(
+def generate(
     model: CausalLM,
     writing: Writing,
     uniforms: Tensor,
     device: torch.device,
-    progress: Progress,
+    progress: DecodeProgress,
     before: ReadBefore | None = None,
 ) -> Tensor:
     """Token ids [songs, count], on the host. `uniforms` [songs, count] in [0, 1) decide.
@@ -111,7 +111,7 @@ def next_token(
     logits = logits.float() if writing.against is None else guided(logits, writing.scale)
     if seen is not None:
         logits = penalised(logits, seen, writing.sampling.penalty)
-    token = draw(logits, chances, writing.sampling)
+    token = draw_tokens(logits, chances, writing.sampling)
     if seen is not None:
         seen.scatter_(1, token.clamp(min=0).unsqueeze(1), True)
     return token.add(writing.words.start)
@@ -137,7 +137,7 @@ class _Loop:
         before: ReadBefore | None,
     ) -> None:
         self._model, self._writing = model, writing
-        self._rows = Rows(model, writing.sequences, writing.count, device)
+        self._rows = CachedRows(model, writing.sequences, writing.count, device)
         self._hidden = self._rows.read(writing.sequences, before)
         self._uniforms = uniforms.to(device)
         self.drawn = torch.empty(uniforms.shape, dtype=torch.long, device=device)
@@ -153,11 +153,11 @@ class _Loop:
             self._hidden = self._rows.feed(token if writing.against is None else token.repeat(2))
 
 
-class Rows:
+class CachedRows:
     """The rows of a cache as they grow: `read` the prompts, then `feed` a token at a time."""
 
     def __init__(
-        self, model: CausalLM, prompts: Sequence[Ids], count: int, device: torch.device
+        self, model: CachedLM, prompts: Sequence[Ids], count: int, device: torch.device
     ) -> None:
         self._model = model
         self.cache = Cache(model, len(prompts), max(map(len, prompts)) + count, device)
@@ -184,11 +184,11 @@ class Rows:
         """Cosines and sines of every position."""
         return self._rope
 
-    def place(self, masks: tuple[Tensor, ...]) -> Place:
+    def place(self, masks: tuple[Tensor, ...]) -> CachePosition:
         """The position of one more token of every row, itself visible."""
         self._mask[:, 0, 0].scatter_(1, self._at.unsqueeze(1), 0)
         rope = Rope(self._rope.cos[self._at], self._rope.sin[self._at])
-        return Place(self._numbers, self._at, rope, masks)
+        return CachePosition(self._numbers, self._at, rope, masks)
 
     def feed(self, tokens: Tensor) -> Tensor:
         """Add a token [rows] to every row → hidden states [rows, width]."""
@@ -225,8 +225,8 @@ class Rows:
         if len(ids) == 1 and start:
             self._at = torch.tensor([start], device=device)
             return self.feed(torch.tensor(ids, device=device))
-        given = torch.tensor(ids, device=device)
-        read = self._model.prefill(given, self.cache.past, 0, start, self._rope)
+        tokens = torch.tensor(ids, device=device)
+        read = self._model.prefill(tokens, self.cache.past, 0, start, self._rope)
         self._mask[..., start:stop] = 0
         self.cache.lengths[0] = stop
         return read[-1:].clone()

@@ -168,7 +168,7 @@ class Fused:
                 num_warps=shape.warps, **self._launch,
             )  # fmt: skip
         else:
-            self._kernels.product[grid](
+            self._kernels.product_kernel[grid](
                 x, norm, weight, scale, y, rows, eps, **fixed, ROWS=self._tile,
                 BLOCK_N=shape.block_n, BLOCK_K=at_once, STAGES=shape.stages,
                 num_warps=shape.warps, **self._launch,
@@ -177,7 +177,7 @@ class Fused:
     def _attend(self, layer: Layer, keys: Tensor, values: Tensor, at: Tensor) -> None:
         s, attention = self._model.sizes, layer.self_attn
         group = s.heads // s.kv_heads
-        self._kernels.attend[(len(self._x) * s.kv_heads, self._splits)](
+        self._kernels.attend_kernel[(len(self._x) * s.kv_heads, self._splits)](
             self._qkv, attention.q_norm.weight, attention.k_norm.weight, self._cos, self._sin, at,
             keys, values, self._seen, self._partial, self._sizes, self._done, s.eps,
             self._cache.capacity, self._splits,

@@ -17,9 +17,9 @@ from torch import Tensor
 from headroom.device import Graph
 from headroom.lm.decode import (
     TOLD_EVERY,
-    Progress,
+    CachedRows,
+    DecodeProgress,
     ReadBefore,
-    Rows,
     Writing,
     next_token,
     nothing_seen,
@@ -44,7 +44,7 @@ def write_graphed(
     writing: Writing,
     uniforms: Tensor,
     device: torch.device,
-    progress: Progress,
+    progress: DecodeProgress,
     record: Recorder,
     before: ReadBefore | None = None,
 ) -> Tensor:
@@ -74,14 +74,14 @@ def write_graphed(
 
 def _recorded(loop: _Turns, record: Recorder) -> Graph | None:
     """A graph of a turn, the loop's state restored; None where capturing fails."""
-    kept = [(tensor, tensor.clone()) for tensor in loop.state]
+    saved = [(tensor, tensor.clone()) for tensor in loop.state]
     try:
         return record(loop.turn)
     except RuntimeError as error:
         log.warning("graphs: recording failed, so the loop runs as it is (%s)", error)
         return None
     finally:
-        for tensor, before in kept:
+        for tensor, before in saved:
             tensor.copy_(before)
 
 
@@ -97,7 +97,7 @@ class _Turns:
         before: ReadBefore | None,
     ) -> None:
         self._model, self._writing = model, writing
-        rows = Rows(model, writing.sequences, writing.count, device)
+        rows = CachedRows(model, writing.sequences, writing.count, device)
         self._hidden = rows.read(writing.sequences, before)
         self._rows = rows
         self._at, self._mask = rows.places()
@@ -119,14 +119,14 @@ class _Turns:
         expected = self._plain(ids).float()
         try:
             fused = Fused(self._model, self._rows.cache, self._rows.rope)
-            got = fused.step(ids, self._at).float()
+            logits = fused.step(ids, self._at).float()
         except faults() as error:
             reason = f"{type(error).__name__}: {error}"
             log.warning(
                 "graphs: kernels of our own cannot be made, so torch's are taken (%s)", reason
             )
             return None
-        gap = float((got - expected).norm() / expected.norm())
+        gap = float((logits - expected).norm() / expected.norm())
         if gap <= NEAR:
             return fused
         log.warning("graphs: kernels of our own are off by %.3g here, so torch's are taken", gap)

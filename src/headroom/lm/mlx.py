@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from headroom.lm.cost import MLX_READS, MLX_SPARE
-from headroom.lm.decode import TOLD_EVERY, Ids, Progress, ReadBefore, Writing
+from headroom.lm.decode import TOLD_EVERY, DecodeProgress, Ids, ReadBefore, Writing
 from headroom.lm.sample import NONE, Sampling
 from headroom.nn.causal import HIDDEN, CausalLM
 
@@ -37,7 +37,7 @@ def write_mlx(
     writing: Writing,
     uniforms: Tensor,
     device: torch.device,
-    progress: Progress,
+    progress: DecodeProgress,
     before: ReadBefore | None = None,
 ) -> Tensor:
     """As `decode.write`: token ids [songs, count], on the host. `device` is the CPU or MPS."""
@@ -101,10 +101,10 @@ class _Loop:
         writing = self._writing
         logits = (self._hidden @ self._head).astype(mx.float32)
         if writing.against is not None:
-            logits = guided(logits, writing.scale)
+            logits = mlx_guided(logits, writing.scale)
         if writing.sampling.penalty != 1:
-            logits = penalised(logits, self._seen, writing.sampling.penalty)
-        token = draw(logits, self._chances[:, number], writing.sampling)
+            logits = mlx_penalised(logits, self._seen, writing.sampling.penalty)
+        token = mlx_draw_tokens(logits, self._chances[:, number], writing.sampling)
         if writing.sampling.penalty != 1:
             self._seen[self._songs, token] = True
         token = token + writing.words.start
@@ -191,13 +191,13 @@ def array(tensor: Tensor) -> Array:
     """A copy for mlx; numpy, which it reads, has no bfloat16."""
     import mlx.core as mx
 
-    there = tensor.detach().cpu()
-    if there.dtype == torch.bfloat16:
-        return mx.array(there.view(torch.uint16).numpy()).view(mx.bfloat16)
-    return mx.array(there.numpy())
+    values = tensor.detach().cpu()
+    if values.dtype == torch.bfloat16:
+        return mx.array(values.view(torch.uint16).numpy()).view(mx.bfloat16)
+    return mx.array(values.numpy())
 
 
-def guided(logits: Array, scale: float) -> Array:
+def mlx_guided(logits: Array, scale: float) -> Array:
     """As `sample.guided`: fp32 logits [2·S, n] → [S, n]."""
     import mlx.core as mx
 
@@ -205,7 +205,7 @@ def guided(logits: Array, scale: float) -> Array:
     return conditional - (conditional - unconditional) * (1 - scale)
 
 
-def penalised(logits: Array, drawn: Array, penalty: float) -> Array:
+def mlx_penalised(logits: Array, drawn: Array, penalty: float) -> Array:
     """As `sample.penalised`."""
     import mlx.core as mx
 
@@ -213,7 +213,7 @@ def penalised(logits: Array, drawn: Array, penalty: float) -> Array:
     return mx.where(drawn, lower, logits)
 
 
-def draw(logits: Array, chances: Array, sampling: Sampling) -> Array:
+def mlx_draw_tokens(logits: Array, chances: Array, sampling: Sampling) -> Array:
     """As `sample.draw`: token numbers [S] for fp32 logits [S, n] and uniforms [S], or NONE."""
     import mlx.core as mx
 
@@ -227,10 +227,10 @@ def draw(logits: Array, chances: Array, sampling: Sampling) -> Array:
     if sampling.top_p < 1:
         odds = _nucleus(odds, sampling.top_p)
     sums = odds.cumsum(-1)
-    whole = sums[:, -1:]
-    below = (whole.view(mx.int32) - 1).view(mx.float32)  # the next number down
-    wanted = mx.minimum(chances[:, None] * whole, below)
-    return mx.where(whole[:, 0] > 0, (sums <= wanted).sum(-1), NONE)
+    total = sums[:, -1:]
+    below = (total.view(mx.int32) - 1).view(mx.float32)  # the next number down
+    thresholds = mx.minimum(chances[:, None] * total, below)
+    return mx.where(total[:, 0] > 0, (sums <= thresholds).sum(-1), NONE)
 
 
 def _nucleus(odds: Array, share: float) -> Array:

@@ -48,7 +48,7 @@ def penalised(logits: Tensor, drawn: Tensor, penalty: float) -> Tensor:
     return torch.where(drawn, lower, logits)
 
 
-def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
+def draw_tokens(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
     """Token numbers [S] for fp32 logits [S, n] and uniforms [S] in [0, 1); NONE where the logits
     are NaN, which is detected without waiting for the device."""
     if sampling.temperature == 0:
@@ -62,12 +62,12 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
     if sampling.top_p < 1:
         odds = _nucleus(odds, sampling.top_p)
     sums = odds.cumsum(-1)
-    whole = sums[:, -1:]
-    below = torch.nextafter(whole, torch.zeros_like(whole))  # so that some sum lies above
-    wanted = torch.minimum(uniforms.unsqueeze(1) * whole, below)
-    tokens = torch.searchsorted(sums, wanted, right=True)
-    del below, wanted  # so that what follows needs no more memory
-    return tokens.masked_fill_((whole > 0).logical_not_(), NONE).squeeze(1)
+    total = sums[:, -1:]
+    below = torch.nextafter(total, torch.zeros_like(total))  # so that some sum lies above
+    thresholds = torch.minimum(uniforms.unsqueeze(1) * total, below)
+    tokens = torch.searchsorted(sums, thresholds, right=True)
+    del below, thresholds  # so that what follows needs no more memory
+    return tokens.masked_fill_((total > 0).logical_not_(), NONE).squeeze(1)
 
 
 def _nucleus(odds: Tensor, share: float) -> Tensor:

@@ -53,35 +53,35 @@ class Alternative:
 
 
 def alternatives(
-    footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
+    footprint: Footprint, machine: Machine, wishes: Wishes, current: Plan
 ) -> tuple[Alternative, ...]:
     """The nearest plans above and below, at least two if two exist.
 
     Above: the next two faster plans, with exactly the bytes they lack, or a line that there is
     none. Below: what the plan would become with less memory than it needs.
     """
-    above = list(islice(_above(footprint, machine, wishes, found), 2))
-    below = list(islice(_below(footprint, machine, wishes, found), max(1, 2 - len(above))))
-    if not above and found.seconds:
+    above = list(islice(_above(footprint, machine, wishes, current), 2))
+    below = list(islice(_below(footprint, machine, wishes, current), max(1, 2 - len(above))))
+    if not above and current.seconds:
         above = [Alternative(0, 0.0, NOTHING)]
     return (*above, *below)
 
 
-def explain(found: Plan, others: Sequence[Alternative] = ()) -> str:
+def explain(current: Plan, others: Sequence[Alternative] = ()) -> str:
     """Parts, stages with the owner of every byte, and the alternatives."""
-    width = max((len(p.component) for p in found.placements), default=0)
+    width = max((len(p.component) for p in current.placements), default=0)
     lines = ["parts"]
-    for p in found.placements:
+    for p in current.placements:
         lines.append(f"  {p.component:<{width}}  {gib(p.bytes):>9}  {p.precision:<8}  {_place(p)}")
     lines.append("stages")
-    for stage in found.stages:
-        lines.append(f"  {_stage(stage, is_timed(found))}")
+    for stage in current.stages:
+        lines.append(f"  {_stage(stage, is_timed(current))}")
         lines += [f"    {gib(share.bytes):>9}  {share.owner}" for share in stage.shares]
-    budget, left = gib(found.budget), gib(found.budget - found.peak)
+    budget, left = gib(current.budget), gib(current.budget - current.peak)
     lines.append(
-        f"peak {gib(found.peak)} of {budget}, {left} to spare; "
-        f"{_seconds(found.seconds) if is_timed(found) else UNTIMED}; "
-        f"{gib(found.copied)} copied to the device; {gib(found.host_peak)} of host memory"
+        f"peak {gib(current.peak)} of {budget}, {left} to spare; "
+        f"{_seconds(current.seconds) if is_timed(current) else UNTIMED}; "
+        f"{gib(current.copied)} copied to the device; {gib(current.host_peak)} of host memory"
     )
     return "\n".join([*lines, *(other.sentence() for other in others)])
 
@@ -91,21 +91,21 @@ def _place(p: Placement) -> str:
     return _WHERE[p.residency] + kept
 
 
-def is_timed(found: Plan) -> bool:
+def is_timed(current: Plan) -> bool:
     """Whether it is known how long a plan takes: the device's rates of computing and reading were
     measured or assumed."""
-    return found.seconds > 0
+    return current.seconds > 0
 
 
 def _stage(stage: StagePlan, timed: bool) -> str:
-    said = [f"{stage.stage}: {gib(stage.peak)}", _seconds(stage.seconds) if timed else UNTIMED]
+    words = [f"{stage.stage}: {gib(stage.peak)}", _seconds(stage.seconds) if timed else UNTIMED]
     if stage.pieces > 1:
-        said.append(f"in {stage.pieces} pieces")
+        words.append(f"in {stage.pieces} pieces")
     if stage.tile is not None:
-        said.append(f"in tiles of {stage.tile}")
+        words.append(f"in tiles of {stage.tile}")
     if stage.host:
-        said.append("on the host")
-    return ", ".join(said)
+        words.append("on the host")
+    return ", ".join(words)
 
 
 def _seconds(seconds: float) -> str:
@@ -117,13 +117,13 @@ def _seconds(seconds: float) -> str:
 def _with(machine: Machine, budget: int) -> Machine:
     """The machine with a budget of `budget` bytes; the reserve is added on top."""
     size = budget + (machine.limit - machine.budget) * 2 + GIB
-    wanted = replace(machine, total=size, free=size, cap=None)
-    surplus = wanted.budget - budget  # the reserve is a share of the size, so remove the excess
+    resized = replace(machine, total=size, free=size, cap=None)
+    surplus = resized.budget - budget  # the reserve is a share of the size, so remove the excess
     while surplus:
         size -= surplus
-        wanted = replace(machine, total=max(size, 0), free=max(size, 0), cap=None)
-        surplus = wanted.budget - budget
-    return wanted
+        resized = replace(machine, total=max(size, 0), free=max(size, 0), cap=None)
+        surplus = resized.budget - budget
+    return resized
 
 
 def _try(footprint: Footprint, machine: Machine, wishes: Wishes, budget: int) -> Plan | None:
@@ -136,33 +136,33 @@ def _try(footprint: Footprint, machine: Machine, wishes: Wishes, budget: int) ->
 
 
 def _above(
-    footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
+    footprint: Footprint, machine: Machine, wishes: Wishes, current: Plan
 ) -> Iterator[Alternative]:
-    now = found
+    now = current
     for step in STEPS:
-        other = _try(footprint, machine, wishes, found.budget + step)
+        other = _try(footprint, machine, wishes, current.budget + step)
         if other is None or other.seconds >= now.seconds - NOTICED:
             continue
         # The plan may need less than was offered.
         other = _smallest(footprint, machine, wishes, other)
-        lacks = max(1, other.peak - found.budget)
-        yield Alternative(lacks, other.seconds - found.seconds, _changes(found, other))
+        lacks = max(1, other.peak - current.budget)
+        yield Alternative(lacks, other.seconds - current.seconds, _changes(current, other))
         now = other
 
 
-def _smallest(footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan) -> Plan:
+def _smallest(footprint: Footprint, machine: Machine, wishes: Wishes, current: Plan) -> Plan:
     """The plan with the smallest peak that is as fast."""
     while True:
-        other = _try(footprint, machine, wishes, found.peak - 1)
-        if other is None or other.seconds > found.seconds + 1e-9:
-            return found
-        found = other
+        other = _try(footprint, machine, wishes, current.peak - 1)
+        if other is None or other.seconds > current.seconds + 1e-9:
+            return current
+        current = other
 
 
 def _below(
-    footprint: Footprint, machine: Machine, wishes: Wishes, found: Plan
+    footprint: Footprint, machine: Machine, wishes: Wishes, current: Plan
 ) -> Iterator[Alternative]:
-    now = found
+    now = current
     for _ in range(3):
         # A plan that is as fast with less memory is not a different plan to the user.
         other = _try(
@@ -171,14 +171,14 @@ def _below(
         if other is None:
             return
         now = _smallest(footprint, machine, wishes, other)
-        lacks = now.peak - found.budget
-        more = now.seconds - found.seconds
-        yield Alternative(lacks, more, _changes(found, now), timed=is_timed(found))
+        lacks = now.peak - current.budget
+        more = now.seconds - current.seconds
+        yield Alternative(lacks, more, _changes(current, now), timed=is_timed(current))
 
 
 def _changes(before: Plan, after: Plan) -> str:
     """The differences between two plans, in words."""
-    said = []
+    changes = []
     for old in before.placements:
         new = after.placement(old.component)
         if (old.residency, old.kept, old.precision) == (new.residency, new.kept, new.precision):
@@ -186,28 +186,28 @@ def _changes(before: Plan, after: Plan) -> str:
         words = _place(new)
         if old.precision != new.precision:
             words += f" in {new.precision}"
-        said.append(f"the {old.component} {words}")
+        changes.append(f"the {old.component} {words}")
     for stage in before.stages:
         now = after.stage(stage.stage)
         if (stage.pieces, stage.tile) != (now.pieces, now.tile):
             cut = f"tiles of {now.tile}" if now.tile is not None else f"{now.pieces} pieces"
-            said.append(f"{stage.stage} in {cut}")
+            changes.append(f"{stage.stage} in {cut}")
         if stage.leaves != now.leaves:
             how = "leave as they are made" if now.leaves else "stay until it ends"
-            said.append(f"results of {stage.stage} {how}")
-    return ", ".join(said) or "the same plan"
+            changes.append(f"results of {stage.stage} {how}")
+    return ", ".join(changes) or "the same plan"
 
 
-def faster(found: Plan, other: Plan) -> str | None:
+def faster(current: Plan, other: Plan) -> str | None:
     """What another plan does better, in words; None if it is not clearly faster."""
-    if other.seconds <= 0 or found.seconds < WORTH * other.seconds:
+    if other.seconds <= 0 or current.seconds < WORTH * other.seconds:
         return None
-    times = found.seconds / other.seconds
-    took = f"{_seconds(other.seconds)} instead of {_seconds(found.seconds)}"
-    return f"{took}, {times:.1f}x faster: {_changes(found, other)}"
+    times = current.seconds / other.seconds
+    took = f"{_seconds(other.seconds)} instead of {_seconds(current.seconds)}"
+    return f"{took}, {times:.1f}x faster: {_changes(current, other)}"
 
 
 def say(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> str:
     """The plan of a footprint on a machine, with its alternatives, as text."""
-    found = plan(footprint, machine, wishes)
-    return explain(found, alternatives(footprint, machine, wishes, found))
+    current = plan(footprint, machine, wishes)
+    return explain(current, alternatives(footprint, machine, wishes, current))

@@ -148,19 +148,19 @@ class Footprint:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        known = _once("component", [c.name for c in self.components])
+        components = _once("component", [c.name for c in self.components])
         names = [s.name for s in self.stages]
         _once("stage", names)
         for index, stage in enumerate(self.stages):
-            if missing := set(stage.uses) - known:
+            if missing := set(stage.uses) - components:
                 raise ValueError(f"stage {stage.name!r} uses unknown {sorted(missing)}")
             if stage.until is not None and stage.until not in names[index:]:
                 raise ValueError(f"stage {stage.name!r} keeps its result until {stage.until!r}")
 
     def then(self, other: Footprint) -> Footprint:
         """This act followed by another, as one; components with the same name are shared."""
-        known = {c.name for c in self.components}
-        more = tuple(c for c in other.components if c.name not in known)
+        names = {c.name for c in self.components}
+        more = tuple(c for c in other.components if c.name not in names)
         return Footprint((*self.components, *more), (*self.stages, *other.stages))
 
     def used_by(self, stage: Stage) -> tuple[Component, ...]:
@@ -188,7 +188,7 @@ class Footprint:
 
 
 def _once(what: str, names: Sequence[str]) -> set[str]:
-    found = set(names)
-    if len(found) != len(names):
+    unique = set(names)
+    if len(unique) != len(names):
         raise ValueError(f"a {what} is named twice in {list(names)}")
-    return found
+    return unique

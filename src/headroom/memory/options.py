@@ -128,18 +128,18 @@ def ways_of(
     """
     kinds = [f for c, f in zip(components, forms, strict=True) if c.others] or list(forms)
     names = {f.precision for f in kinds if not _is_exact(f)} or {f.precision for f in kinds}
-    found = [
+    candidates = [
         (index, way)
         for index, way in enumerate(stage.ways)
         if way.precision is None or way.precision in names
     ]
     cut = wishes.cut(stage.name)
     if cut is not None:
-        found = [pair for pair in found if meets(pair[1], cut)] or found
+        candidates = [pair for pair in candidates if meets(pair[1], cut)] or candidates
     if wishes.whole:
-        found = [pair for pair in found if pair[1].pieces == 1] or found
+        candidates = [pair for pair in candidates if pair[1].pieces == 1] or candidates
     kept: list[tuple[int, Way]] = []
-    for pair in found:
+    for pair in candidates:
         if not any(_beats(before, pair[1]) for _, before in kept):
             kept.append(pair)
     return kept
@@ -162,7 +162,7 @@ def parts_of(
 
     counted  whether the stage counts the simplicity part of their cost
     """
-    found: list[Part] = []
+    parts: list[Part] = []
     size, streams = form.bytes, component.streams and bool(form.blocks)
 
     def cost(how: Residency) -> int:
@@ -170,16 +170,16 @@ def parts_of(
 
     if Residency.SWAPPED in allowed or (Residency.STREAMED in allowed and not streams):
         swapped = form, Residency.SWAPPED, 0
-        found.append(Part(swapped, size, size, 0, cost(Residency.SWAPPED)))
+        parts.append(Part(swapped, size, size, 0, cost(Residency.SWAPPED)))
     if Residency.STREAMED in allowed and streams:
         passing, each = sum(form.blocks), cost(Residency.STREAMED)
         for kept, block in enumerate(form.blocks):
             mode, held = (form, Residency.STREAMED, kept), form.window(kept, SLOTS)
-            found.append(Part(mode, held, size - passing, passing, each))
+            parts.append(Part(mode, held, size - passing, passing, each))
             passing -= block
     if Residency.HOST in allowed:
-        found.append(Part((form, Residency.HOST, 0), 0, 0, 0, cost(Residency.HOST)))
-    return tuple(found)
+        parts.append(Part((form, Residency.HOST, 0), 0, 0, 0, cost(Residency.HOST)))
+    return tuple(parts)
 
 
 def mode_cost(mode: Mode) -> int:
@@ -209,12 +209,12 @@ def placings(
         by_form.append(forms)
     for choices in product(*(forms.values() for forms in by_form)):
         if len(choices) == 1:
-            made = [Placing((part.mode,), *part[1:]) for part in choices[0]]
+            placings = [Placing((part.mode,), *part[1:]) for part in choices[0]]
         else:
             many = prod(len(one) for one in choices) > PAIRS
-            made = [_placed(c) for c in (_one_keeps(choices) if many else product(*choices))]
-        made.sort(key=_falling)
-        yield tuple(one[0].mode[0] for one in choices), made
+            placings = [_placed(c) for c in (_one_keeps(choices) if many else product(*choices))]
+        placings.sort(key=_falling)
+        yield tuple(one[0].mode[0] for one in choices), placings
 
 
 def _placed(chosen: Sequence[Part]) -> Placing:
@@ -257,10 +257,10 @@ def device_options(
     """
     to_device = 1e9 / machine.copy_rate if machine.copy_rate else 0.0  # ns per byte
     points: list[tuple[int, int, int, int, int]] = []
-    made: list[Placing] = []
+    placings: list[Placing] = []
     for placed, ways in groups:
-        first = len(made)
-        made += placed
+        first = len(placings)
+        placings += placed
         for place, way, compute in ways:
             each = to_device * stage.passes * way.pieces
             simple = way.pieces * PIECE + place * EARLIER
@@ -285,7 +285,7 @@ def device_options(
         if options and (nanoseconds, simple) >= best:
             continue
         best = nanoseconds, simple
-        placing, way = made[number], stage.ways[place]
+        placing, way = placings[number], stage.ways[place]
         copied = placing.before + placing.passing * stage.passes * way.pieces
         cost = nanoseconds * NANOSECOND + simple
         options.append(Option(size, cost, placing.modes, way, copied))

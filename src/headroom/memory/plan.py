@@ -13,12 +13,25 @@ SLOTS = 3  # in the ring for streamed blocks: one computing, one full, one filli
 
 
 class Residency(Enum):
-    """Where a component's weights are; the value ends the sentence "the dit …"."""
+    """Where a component's weights are."""
 
-    RESIDENT = "stays on the device from run to run"
-    SWAPPED = "is on the device while a stage uses it"
-    STREAMED = "passes through the device block by block"
-    HOST = "stays in host memory, where it computes"
+    RESIDENT = "resident"
+    SWAPPED = "swapped"
+    STREAMED = "streamed"
+    HOST = "host"
+
+    @property
+    def words(self) -> str:
+        """The end of the sentence "the dit …"."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Residency.RESIDENT: "stays on the device from run to run",
+    Residency.SWAPPED: "is on the device while a stage uses it",
+    Residency.STREAMED: "passes through the device block by block",
+    Residency.HOST: "stays in host memory, where it computes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,11 @@ class Plan:
     def copied(self) -> int:
         """Bytes of weights copied to the device in a run."""
         return sum(s.copied for s in self.stages)
+
+    @property
+    def residents(self) -> list[str]:
+        """The components that stay on the device from run to run."""
+        return [p.component for p in self.placements if p.residency is Residency.RESIDENT]
 
     def stage(self, name: str) -> StagePlan:
         """The plan of one stage. Raises KeyError that lists the known names."""
@@ -176,7 +194,7 @@ def meets(way: Way, cut: Cut) -> bool:
 def _where(placement: Placement) -> str:
     kept = f", {placement.kept} blocks of it staying" if placement.kept else ""
     size = f" ({gib(placement.bytes)}, {placement.precision})"
-    return f"{placement.component} {placement.residency.value}{kept}{size}."
+    return f"{placement.component} {placement.residency.words}{kept}{size}."
 
 
 def _how(stage: StagePlan) -> str:

@@ -67,8 +67,8 @@ class Search:
         self.held = [footprint.held_during(i) for i in range(len(self.stages))]
         places = {c.name: i for i, c in enumerate(self.components)}
         self.uses = [tuple(places[name] for name in stage.uses) for stage in self.stages]
-        every = [index for uses in self.uses for index in uses]
-        self.count = [every.count(index) for index in range(len(self.components))]
+        used = [index for uses in self.uses for index in uses]
+        self.count = [used.count(index) for index in range(len(self.components))]
         self.offered = [self._decisions(i) for i in range(len(self.components))]
         self._made: dict[tuple[int, tuple[int, ...]], Frontier] = {}
         self._times: dict[tuple[int, tuple[str, ...]], list[Timed]] = {}
@@ -109,7 +109,7 @@ class Search:
 
         None if the wishes contradict each other.
         """
-        found: tuple[int, str] | None = None
+        largest: tuple[int, str] | None = None
         for numbers in product(*(self._smallest(i) for i in range(len(self.components)))):
             chosen = [self.offered[i][number] for i, number in enumerate(numbers)]
             always = sum(decision.size for decision in chosen) + self.machine.libraries
@@ -120,8 +120,8 @@ class Search:
                     break
                 worst = max(worst, (always + self.held[index] + least, stage.name))
             else:
-                found = worst if found is None else min(found, worst)
-        return found
+                largest = worst if largest is None else min(largest, worst)
+        return largest
 
     # --- decisions ------------------------------------------------------------------------
 
@@ -130,16 +130,16 @@ class Search:
         allowed = _allowed(component, self.wishes)
         forms = forms_of(component, self.wishes, self.machine)
         away = [p for f in forms for p in parts_of(component, f, allowed, not shared)]
-        found: list[Decision] = []
+        decisions: list[Decision] = []
         if shared:
-            found = [Decision((part,), 0, mode_cost(part.mode)) for part in away]
+            decisions = [Decision((part,), 0, mode_cost(part.mode)) for part in away]
         elif away:
-            found = [Decision(tuple(away), 0, 0)]
-        if Residency.RESIDENT in allowed and (self.count[index] or not found):
+            decisions = [Decision(tuple(away), 0, 0)]
+        if Residency.RESIDENT in allowed and (self.count[index] or not decisions):
             for form in forms:
                 part = resident(form)
-                found.append(Decision((part,), form.bytes, mode_cost(part.mode)))
-        return found
+                decisions.append(Decision((part,), form.bytes, mode_cost(part.mode)))
+        return decisions
 
     def _smallest(self, index: int) -> list[int]:
         """The decisions that can need least: to leave if allowed, and to keep no blocks."""
@@ -165,11 +165,11 @@ class Search:
     def _frontier(self, index: int, numbers: tuple[int, ...]) -> Frontier:
         """The frontier of one stage, its components as decided by `numbers`, or open."""
         key = index, numbers
-        made = self._made.get(key)
-        if made is None:
-            made = self._undecided(*key) if _OPEN in numbers else self._decided(*key)
-            self._made[key] = made
-        return made
+        frontier = self._made.get(key)
+        if frontier is None:
+            frontier = self._undecided(*key) if _OPEN in numbers else self._decided(*key)
+            self._made[key] = frontier
+        return frontier
 
     def _undecided(self, index: int, numbers: tuple[int, ...]) -> Frontier:
         at = numbers.index(_OPEN)
@@ -177,9 +177,11 @@ class Search:
         shared = self.count[who] > 1  # its cost would be counted by several stages
         points: list[tuple[int, int]] = []
         for number, decision in enumerate(self.offered[who]):
-            made = self._frontier(index, (*numbers[:at], number, *numbers[at + 1 :]))
+            frontier = self._frontier(index, (*numbers[:at], number, *numbers[at + 1 :]))
             size, cost = decision.size, 0 if shared else decision.cost
-            points += [(a + size, b + cost) for a, b in zip(made.sizes, made.costs, strict=True)]
+            points += [
+                (a + size, b + cost) for a, b in zip(frontier.sizes, frontier.costs, strict=True)
+            ]
         return envelope(points)
 
     def _decided(self, index: int, numbers: tuple[int, ...]) -> Frontier:
@@ -201,12 +203,12 @@ class Search:
     def _hosted(self, index: int, decisions: Sequence[Decision]) -> Option | None:
         """The stage on the host, if everything it uses may be there."""
         on_host = [[p for p in d.parts if p.mode[1] is Residency.HOST] for d in decisions]
-        found = []
+        options = []
         for parts in product(*on_host) if decisions else ():
             ways = self._ways(index, [part.mode[0] for part in parts])
             if ways:
-                found.append(host_option(self.stages[index], parts, ways, self.machine))
-        return min(found, key=lambda option: option.cost, default=None)
+                options.append(host_option(self.stages[index], parts, ways, self.machine))
+        return min(options, key=lambda option: option.cost, default=None)
 
     def _least(self, index: int, decisions: Sequence[Decision]) -> int | None:
         """The fewest bytes a stage can be done with, without what stays on the device."""
@@ -225,14 +227,14 @@ class Search:
 
     def _timed(self, index: int, forms: Sequence[Form]) -> list[Timed]:
         key = index, tuple([form.precision for form in forms])
-        made = self._times.get(key)
-        if made is None:
+        timed = self._times.get(key)
+        if timed is None:
             stage = self.stages[index]
-            made = self._times[key] = [
+            timed = self._times[key] = [
                 Timed(place, way, 1e9 * compute_seconds(stage, forms, way, self.machine))
                 for place, way in self._ways(index, forms)
             ]
-        return made
+        return timed
 
     def _found(self, numbers: tuple[int, ...]) -> Found:
         decisions = tuple(self.offered[i][number] for i, number in enumerate(numbers))
@@ -247,16 +249,16 @@ class Search:
 def forms_of(component: Component, wishes: Wishes, machine: Machine) -> tuple[Form, ...]:
     """The forms a component may have: those wished for, else all that are not opt-in."""
     wish = wishes.wish(component.name)
-    wanted = wish.precisions if wish is not None and wish.precisions else ()
-    if not wanted and wishes.precision is not None:
-        wanted = (wishes.precision,)
-    found = tuple(f for f in component.forms if f.precision in wanted)
-    if found:
-        return found
-    own = component.forms[0]
-    if wanted or not machine.accelerated:
-        return (own,)
-    return tuple(f for f in component.forms if f is own or _offered(f, machine))
+    precisions = wish.precisions if wish is not None and wish.precisions else ()
+    if not precisions and wishes.precision is not None:
+        precisions = (wishes.precision,)
+    allowed = tuple(f for f in component.forms if f.precision in precisions)
+    if allowed:
+        return allowed
+    released = component.forms[0]
+    if precisions or not machine.accelerated:
+        return (released,)
+    return tuple(f for f in component.forms if f is released or _offered(f, machine))
 
 
 def _allowed(component: Component, wishes: Wishes) -> tuple[Residency, ...]:

@@ -1,26 +1,23 @@
-"""List the published tiers: the limits and defaults promised for each class of card. No torch.
-
-Source: ACE-Step 1.5's guide to GPU compatibility, 2026-02-10. GB there means GiB. Real cards report
-slightly less than their nominal size, so each upper class begins half a GiB early; 4 and 6 belong
-to the lower class, as in the guide's own examples.
+"""What a family's published tiers are: the limits and defaults promised for each class of card. No
+torch.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 Offload = Literal["cpu+dit", "cpu", "none"]
-LM_SIZES = ("0.6B", "1.7B", "4B")
-LM_NAMES = tuple(f"acestep-5Hz-lm-{size}" for size in LM_SIZES)
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
     """One row of the table.
 
-    upto         cards below this many GiB belong here (tiers 1 and 2: up to and including it)
+    upto         cards below this many GiB belong here; `closed`: up to and including it
     lower        its smallest card, in GiB, as named in the table
     lms          sizes of the language models it may load
     recommended  the size it offers by default
@@ -41,6 +38,7 @@ class Tier:
     offload: Offload
     quantization: str | None
     compile: bool = True
+    closed: bool = False
 
     @property
     def init_lm(self) -> bool:
@@ -53,39 +51,38 @@ class Tier:
         return self.name.replace("tier", "tier ") if self.name != "unlimited" else "unlimited"
 
 
-_PT, _ALL = "pt_mlx_only", "all"
-_SMALL, _MIDDLE = LM_SIZES[:1], LM_SIZES[:2]
-TIERS: tuple[Tier, ...] = (
-    Tier("tier1", 4, 4, (), None, "pt", _PT, (240, 360), (1, 1), "cpu+dit", "int8"),
-    Tier("tier2", 6, 6, (), None, "pt", _PT, (480, 600), (1, 1), "cpu+dit", "int8"),
-    Tier("tier3", 6.5, 7.5, _SMALL, "0.6B", "pt", _PT, (480, 600), (1, 2), "cpu+dit", "int8"),
-    Tier("tier4", 8, 11.5, _SMALL, "0.6B", "vllm", _ALL, (480, 600), (2, 4), "cpu+dit", "int8"),
-    Tier("tier5", 12, 15.5, _MIDDLE, "1.7B", "vllm", _ALL, (480, 600), (2, 4), "cpu", "int8"),
-    Tier("tier6a", 16, 19.5, _MIDDLE, "1.7B", "vllm", _ALL, (480, 600), (4, 8), "cpu", "int8"),
-    Tier("tier6b", 20, 23.5, LM_SIZES, "1.7B", "vllm", _ALL, (480, 480), (4, 8), "none", None),
-    Tier("unlimited", 24, math.inf, LM_SIZES, "4B", "vllm", _ALL, (600, 600), (8, 8), "none", None),
-)
-ALIASES = {"tier6": "tier6b"}
-_CLOSED = ("tier1", "tier2")  # their upper edge belongs to them
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The tiers that a family publishes, of the smallest cards first, and its language models.
+
+    lm_sizes  the sizes of its language models, as their names state them, the smallest first
+    older     older names of tiers
+
+    A family that publishes none has no `rows`, and one without language models no `lm_sizes`.
+    """
+
+    rows: tuple[Tier, ...] = ()
+    lm_sizes: tuple[str, ...] = ()
+    older: Mapping[str, str] = field(default_factory=lambda: _NO_NAMES)
+
+    def of(self, gibibytes: float) -> Tier | None:
+        """The tier of a card of that size; None: none is published."""
+        for tier in self.rows:
+            if gibibytes < tier.upto or (tier.closed and gibibytes == tier.upto):
+                return tier
+        return self.rows[-1] if self.rows else None
+
+    def named(self, name: str) -> Tier:
+        """A tier by its name, older names included. Raises KeyError that lists the known names."""
+        current = self.older.get(name, name)
+        for tier in self.rows:
+            if tier.name == current:
+                return tier
+        raise KeyError(f"no tier {name!r} in {[tier.name for tier in self.rows]}")
+
+    def lm_size(self, name: str) -> str | None:
+        """The size stated in a language model's name: `acestep-5Hz-lm-1.7B` → `1.7B`."""
+        return next((size for size in self.lm_sizes if size.lower() in name.lower()), None)
 
 
-def tier_of(gibibytes: float) -> Tier:
-    """The tier of a card of that size; without a card, the first tier."""
-    for tier in TIERS:
-        if gibibytes < tier.upto or (tier.name in _CLOSED and gibibytes == tier.upto):
-            return tier
-    return TIERS[-1]
-
-
-def tier_named(name: str) -> Tier:
-    """A tier by its name, older names included. Raises KeyError that lists the known names."""
-    wanted = ALIASES.get(name, name)
-    for tier in TIERS:
-        if tier.name == wanted:
-            return tier
-    raise KeyError(f"no tier {name!r} in {[tier.name for tier in TIERS]}")
-
-
-def lm_size(name: str) -> str | None:
-    """The size stated in a language model's name: `acestep-5Hz-lm-1.7B` → `1.7B`."""
-    return next((size for size in LM_SIZES if size.lower() in name.lower()), None)
+NO_TIERS = Tiers()

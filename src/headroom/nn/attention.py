@@ -22,6 +22,7 @@ from headroom.nn.attention_layout import DENSE_WINDOWS, MASK_STRIDE
 from headroom.nn.library import attend
 from headroom.nn.linear import Linear, product
 from headroom.nn.norm import RMSNorm
+from headroom.nn.projections import Projections
 from headroom.nn.rope import Rope
 
 
@@ -69,9 +70,9 @@ def make_bands(
     window = next((w for w in windows if w is not None), None)
     if window is None or not lengths or device.type == "cpu":
         return None
-    made = {n: window_mask(n, window, dtype, device) for n in set(lengths) if n > window + 1}
+    masks = {n: window_mask(n, window, dtype, device) for n in set(lengths) if n > window + 1}
     each = lengths[:1] if len(set(lengths)) == 1 else lengths
-    return Bands(window, tuple(made.get(n) for n in each))
+    return Bands(window, tuple(masks.get(n) for n in each))
 
 
 def spans(lengths: Sequence[int]) -> list[tuple[int, int]]:
@@ -274,33 +275,15 @@ def _windowed_fold(
     return out.reshape(batch, heads, -1, size)[:, :, :length]
 
 
-class Attention(nn.Module):
-    """Projections with per-head RMS norms on query and key, no biases (the Qwen3 form).
-
-    Keys: q_proj, k_proj, v_proj, o_proj, q_norm, k_norm. If `qkv` is filled, the three input
-    projections are one product; see `joined`.
+class Attention(Projections):
+    """`Projections` with per-head RMS norms on query and key (the Qwen3 form). Keys: those, q_norm,
+    k_norm.
     """
 
-    joined: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-        {
-            "qkv": ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
-            "qkv_scale": ("q_proj.scale", "k_proj.scale", "v_proj.scale"),
-        }
-    )
-
     def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, eps: float) -> None:
-        super().__init__()
-        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
-        self.q_proj = Linear(width, heads * head_dim)
-        self.k_proj = Linear(width, kv_heads * head_dim)
-        self.v_proj = Linear(width, kv_heads * head_dim)
-        self.o_proj = Linear(heads * head_dim, width)
+        super().__init__(width, heads, kv_heads, head_dim)
         self.q_norm = RMSNorm(head_dim, eps)
         self.k_norm = RMSNorm(head_dim, eps)
-        self.qkv: nn.Parameter | None
-        self.qkv_scale: nn.Parameter | None
-        self.register_parameter("qkv", None)
-        self.register_parameter("qkv_scale", None)
 
     def query(self, x: Tensor) -> Tensor:
         """x [N, width] → normalised queries [N, Hq, D]."""
@@ -318,24 +301,8 @@ class Attention(nn.Module):
 
     def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [N, width] → normalised queries, normalised keys, values."""
-        joined = self._joined(x, slice(None))
-        if joined is None:
-            return (self.query(x), *self.key_value(x))
-        rows = joined.unflatten(-1, (-1, self.head_dim))
-        q, k, v = rows.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
+        q, k, v = self.split(x)
         return self.q_norm(q), self.k_norm(k), v
-
-    def _joined(self, x: Tensor, rows: slice) -> Tensor | None:
-        """The product with some rows of the joined projections; None if they are separate."""
-        if self.qkv is None:
-            return None
-        scale = None if self.qkv_scale is None else self.qkv_scale[rows]
-        return product(x, self.qkv[rows], scale, self.q_proj.dynamic)
-
-    def output(self, attended: Tensor) -> Tensor:
-        """Output projection, [N, Hq, D] → [N, width]."""
-        y: Tensor = self.o_proj(attended.flatten(-2))
-        return y
 
     def forward(
         self,

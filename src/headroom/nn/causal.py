@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headroom.nn.blocks import Blocks
 from headroom.nn.library import attend
+from headroom.nn.norm import RMSNorm
 from headroom.nn.qwen3 import Layer, Qwen3
 from headroom.nn.rope import Rope, rope_table
 
@@ -30,7 +33,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CachePosition:
     """The cache positions of one token per row.
 
     rows, at  [R] each: the row in the cache, and the position in it
@@ -43,6 +46,50 @@ class Place:
     at: Tensor
     rope: Rope
     masks: tuple[Tensor, ...]
+
+
+class KeyHeads(Protocol):
+    """Sizes that a cache of keys and values depends on."""
+
+    @property
+    def kv_heads(self) -> int: ...
+
+    @property
+    def head_dim(self) -> int: ...
+
+
+class CachedLM(Protocol):
+    """A causal language model over a cache, as the loops of `headroom.lm` see it."""
+
+    @property
+    def sizes(self) -> KeyHeads:
+        """Sizes of its layers."""
+
+    @property
+    def layers(self) -> Blocks:
+        """Its layers; each has its own keys and values."""
+
+    @property
+    def norm(self) -> RMSNorm:
+        """The last norm, in the dtype of the whole network."""
+
+    @property
+    def embed_tokens(self) -> nn.Embedding:
+        """The table of its vocabulary."""
+
+    def rope(self, capacity: int, device: torch.device) -> Rope:
+        """Cosines and sines of every position of a cache; of no width if nothing is rotated."""
+
+    def prefill(
+        self, ids: Tensor, past: Sequence[Past], row: int, start: int, rope: Rope
+    ) -> Tensor:
+        """As `CausalLM.prefill`."""
+
+    def step(self, ids: Tensor, past: Sequence[Past], place: CachePosition) -> Tensor:
+        """As `CausalLM.step`."""
+
+    def logits(self, hidden: Tensor, words: slice) -> Tensor:
+        """As `CausalLM.logits`."""
 
 
 class CausalLM(Qwen3):
@@ -61,20 +108,20 @@ class CausalLM(Qwen3):
         They attend to what the row holds before `start`; their keys and values are written.
         """
         x, stop = self.embed(ids), start + ids.shape[0]
-        here = Rope(rope.cos[start:stop], rope.sin[start:stop])
+        positions = Rope(rope.cos[start:stop], rope.sin[start:stop])
         mask = None if start == 0 else _staircase(ids.shape[0], start, x)
-        for layer, own in zip(self.layers.through(), past, strict=True):
+        for layer, layer_cache in zip(self.layers.through(), past, strict=True):
             assert isinstance(layer, Layer)
-            x = _layer(layer, x, here, own, _Run(row, start, stop, mask))
+            x = _layer(layer, x, positions, layer_cache, _Run(row, start, stop, mask))
         y: Tensor = self.norm(x)
         return y
 
-    def step(self, ids: Tensor, past: Sequence[Past], place: Place) -> Tensor:
+    def step(self, ids: Tensor, past: Sequence[Past], place: CachePosition) -> Tensor:
         """One token [R] of every row → final-norm hidden states [R, width]."""
         x = self.embed(ids)
-        for layer, own in zip(self.layers.through(), past, strict=True):
+        for layer, layer_cache in zip(self.layers.through(), past, strict=True):
             assert isinstance(layer, Layer)
-            x = _layer(layer, x, place.rope, own, place)
+            x = _layer(layer, x, place.rope, layer_cache, place)
         y: Tensor = self.norm(x)
         return y
 
@@ -93,12 +140,14 @@ class _Run:
     mask: Tensor | None
 
 
-def _layer(layer: Layer, x: Tensor, rope: Rope, past: Past, where: Place | _Run) -> Tensor:
+def _layer(layer: Layer, x: Tensor, rope: Rope, past: Past, where: CachePosition | _Run) -> Tensor:
     attention = layer.self_attn
     q, k, v = attention.query_key_value(layer.input_layernorm(x))
     q, k = rope.rotate(q), rope.rotate(k)
-    seen = _many(q, k, v, past, where) if isinstance(where, _Run) else _one(q, k, v, past, where)
-    x = x + attention.output(seen)
+    attended = (
+        _many(q, k, v, past, where) if isinstance(where, _Run) else attend_one(q, k, v, past, where)
+    )
+    x = x + attention.output(attended)
     y: Tensor = x + layer.mlp(layer.post_attention_layernorm(x))
     return y
 
@@ -119,24 +168,25 @@ def _many(q: Tensor, k: Tensor, v: Tensor, past: Past, run: _Run) -> Tensor:
     return out[0].transpose(0, 1)
 
 
-def _one(q: Tensor, k: Tensor, v: Tensor, past: Past, place: Place) -> Tensor:
+def attend_one(q: Tensor, k: Tensor, v: Tensor, past: Past, place: CachePosition) -> Tensor:
     """Write one token per row to the cache; it attends to its row; [R, Hq, D].
 
-    The query heads of a key head form one longer query, so each key is read once.
+    The query heads of a key head form one longer query, so each key is read once. Masks may differ
+    between heads, as [r, Hkv, Hq / Hkv, seen].
     """
     past.keys[place.rows, :, place.at] = k
     past.values[place.rows, :, place.at] = v
     rows, heads, size = q.shape
-    groups, first, found = k.shape[1], 0, []
+    groups, first, results = k.shape[1], 0, []
     folded = q.view(rows, groups, heads // groups, size)
     for mask in place.masks:  # the rows of a batch are the first ones of the cache
-        count, seen = mask.shape[0], mask.shape[-1]
-        here = slice(first, first + count)
-        keys, values = past.keys[here, :, :seen], past.values[here, :, :seen]
-        wide = mask.expand(count, groups, heads // groups, seen)
-        found.append(attend(folded[here], keys, values, wide, False))
+        count, used = mask.shape[0], mask.shape[-1]
+        group = slice(first, first + count)
+        keys, values = past.keys[group, :, :used], past.values[group, :, :used]
+        wide = mask.expand(count, groups, heads // groups, used)
+        results.append(attend(folded[group], keys, values, wide, False))
         first += count
-    out = found[0] if len(found) == 1 else torch.cat(found)
+    out = results[0] if len(results) == 1 else torch.cat(results)
     return out.reshape(rows, heads, size)
 
 

@@ -93,20 +93,20 @@ class ConfigFields:
         """A list of 1 to 16 whole numbers from `least` to `most`."""
         value = self.raw.get(name, default)
         if isinstance(value, (list, tuple)) and 1 <= len(value) <= LIST_LENGTH:
-            found = tuple(n for n in map(_whole, value) if n is not None and least <= n <= most)
-            if len(found) == len(value):
-                return found
+            sizes = tuple(n for n in map(_whole, value) if n is not None and least <= n <= most)
+            if len(sizes) == len(value):
+                return sizes
         self._fault(name, f"a list of 1 to {LIST_LENGTH} whole numbers from {least} to {most}")
         return (least,)
 
-    def words(self, name: str, known: tuple[str, ...], most: int) -> tuple[str, ...]:
-        """A list of 1 to `most` known words; () if the field is absent."""
+    def words(self, name: str, allowed: tuple[str, ...], most: int) -> tuple[str, ...]:
+        """A list of 1 to `most` of the `allowed` words; () if the field is absent."""
         if name not in self:
             return ()
         value = self.raw[name]
-        if isinstance(value, list) and 1 <= len(value) <= most and all(w in known for w in value):
+        if isinstance(value, list) and 1 <= len(value) <= most and all(w in allowed for w in value):
             return tuple(value)
-        self._fault(name, f"a list of 1 to {most} of {', '.join(known)}")
+        self._fault(name, f"a list of 1 to {most} of {', '.join(allowed)}")
         return ()
 
     def fault(self, sentence: str) -> None:

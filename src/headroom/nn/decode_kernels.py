@@ -15,7 +15,7 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
-def product(
+def product_kernel(
     x, norm, weight, scale, y, rows, eps,
     WIDTH: tl.constexpr, OUTPUTS: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
@@ -36,23 +36,23 @@ def product(
         gdc_launch_dependents()
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     m = tl.arange(0, ROWS)
-    there = (m < rows)[:, None]
+    valid = (m < rows)[:, None]
     sums = tl.zeros((ROWS, BLOCK_N), tl.float32)
     others = tl.zeros((ROWS, BLOCK_N), tl.float32)
     squares = tl.zeros((ROWS,), tl.float32)
     for start in tl.range(0, WIDTH, BLOCK_K, num_stages=STAGES):
         k = start + tl.arange(0, BLOCK_K)
-        tile = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=there, other=0.0)
+        tile = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=valid, other=0.0)
         if NORMED:
             wide = tile.to(tl.float32)
             squares += tl.sum(wide * wide, 1)
             gain = tl.load(norm + k).to(tl.float32)
             tile = (wide * gain[None, :]).to(tile.dtype)
-        here = weight + n[:, None].to(tl.int64) * WIDTH + k[None, :]
-        w = tl.load(here, eviction_policy="evict_first")
+        pointers = weight + n[:, None].to(tl.int64) * WIDTH + k[None, :]
+        w = tl.load(pointers, eviction_policy="evict_first")
         sums = tl.dot(tile, tl.trans(w.to(tile.dtype)), sums, input_precision="ieee")
         if GATED:
-            w = tl.load(here + OUTPUTS * WIDTH, eviction_policy="evict_first")
+            w = tl.load(pointers + OUTPUTS * WIDTH, eviction_policy="evict_first")
             others = tl.dot(tile, tl.trans(w.to(tile.dtype)), others, input_precision="ieee")
     _finish(
         sums, others, squares, m, n, scale, y, rows, eps,
@@ -68,7 +68,7 @@ def product_few(
     ROWS: tl.constexpr, PADDED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Like `product`, for so few ROWS that reading the weights takes longer than the arithmetic.
+    """Like `product_kernel`, for so few ROWS that reading weights takes longer than arithmetic.
 
     A program reads BLOCK_N rows of the weight, BLOCK_K columns at a time. Small programs are best,
     with many running at once: see `docs/log.md` for what else was tried.
@@ -84,10 +84,10 @@ def product_few(
     squares = tl.zeros((PADDED,), tl.float32)
     for part in tl.static_range(WIDTH // BLOCK_K):
         k = part * BLOCK_K + tl.arange(0, BLOCK_K)
-        here = weight + n[:, None].to(tl.int64) * WIDTH + k[None, :]
-        w = tl.load(here, eviction_policy="evict_first")
+        pointers = weight + n[:, None].to(tl.int64) * WIDTH + k[None, :]
+        w = tl.load(pointers, eviction_policy="evict_first")
         if GATED:
-            u = tl.load(here + OUTPUTS * WIDTH, eviction_policy="evict_first")
+            u = tl.load(pointers + OUTPUTS * WIDTH, eviction_policy="evict_first")
         if NORMED:
             gain = tl.load(norm + k).to(tl.float32)
         if EARLY and part == 0:
@@ -99,16 +99,16 @@ def product_few(
         if GATED:
             u = u.to(kind).to(tl.float32)
         for row in tl.static_range(ROWS):
-            one = tl.load(x + row * WIDTH + k).to(tl.float32)
+            values = tl.load(x + row * WIDTH + k).to(tl.float32)
             mine = m == row
             if NORMED:
-                squares = tl.where(mine, squares + tl.sum(one * one, 0), squares)
-                one = one * gain
-            found = tl.sum(w * one[None, :], 1)
-            sums = tl.where(mine[:, None], sums + found[None, :], sums)
+                squares = tl.where(mine, squares + tl.sum(values * values, 0), squares)
+                values = values * gain
+            partial = tl.sum(w * values[None, :], 1)
+            sums = tl.where(mine[:, None], sums + partial[None, :], sums)
             if GATED:
-                found = tl.sum(u * one[None, :], 1)
-                others = tl.where(mine[:, None], others + found[None, :], others)
+                partial = tl.sum(u * values[None, :], 1)
+                others = tl.where(mine[:, None], others + partial[None, :], others)
     _finish(
         sums, others, squares, m, n, scale, y, ROWS, eps,
         WIDTH, OUTPUTS, NORMED, GATED, ADDED, SCALED,
@@ -122,7 +122,7 @@ def _finish(
     NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr, SCALED: tl.constexpr,
 ):  # fmt: skip
     """Apply what follows the sums of a product, and write the result."""
-    there = (m < rows)[:, None]
+    valid = (m < rows)[:, None]
     if NORMED:
         each = tl.rsqrt(squares / WIDTH + eps)[:, None]
         sums *= each
@@ -135,13 +135,13 @@ def _finish(
         sums = sums * tl.sigmoid(sums) * others
     out = y + m[:, None] * OUTPUTS + n[None, :]
     if ADDED:
-        sums += tl.load(out, mask=there, other=0.0).to(tl.float32)
-    tl.store(out, sums.to(y.dtype.element_ty), mask=there)
+        sums += tl.load(out, mask=valid, other=0.0).to(tl.float32)
+    tl.store(out, sums.to(y.dtype.element_ty), mask=valid)
 
 
 @triton.jit
-def attend(
-    qkv, q_norm, k_norm, cosines, sines, at, keys, values, out, partial, sizes, done, eps,
+def attend_kernel(
+    qkv, q_norm, k_norm, cosines, sines, at, keys, values, out, partial, sizes, finished, eps,
     capacity, splits,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, HALF: tl.constexpr, GROUP: tl.constexpr,
     QUERIES: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
@@ -154,7 +154,7 @@ def attend(
     out              [rows, HEADS, 2 · HALF]
     partial, sizes   fp32 [rows, HEADS, splits, 2 · HALF] and [rows, HEADS, splits, 2]: the result
                      of each split, its largest score and the sum of its weights
-    done             int32 [rows, KV_HEADS], zeros before and after: number of finished splits
+    finished         int32 [rows, KV_HEADS], zeros before and after: number of finished splits
 
     A program is one split (CHUNK positions) of one key head; the last one to finish joins them.
     QUERIES is GROUP (query heads per key head) rounded up to what a matrix product accepts.
@@ -164,15 +164,15 @@ def attend(
     if EARLY:
         gdc_wait()
         gdc_launch_dependents()
-    here = tl.load(at + row).to(tl.int32)
-    used = here // CHUNK + 1
+    position = tl.load(at + row).to(tl.int32)
+    used = position // CHUNK + 1
     if split < used:
         g, d, n = tl.arange(0, QUERIES), tl.arange(0, HALF), tl.arange(0, 2 * HALF)
         real = (g < GROUP)[:, None]
         width: tl.constexpr = 2 * HALF
         scale = 1.0 / tl.sqrt(width * 1.0)
-        cos = tl.load(cosines + here * HALF + d).to(tl.float32)
-        sin = tl.load(sines + here * HALF + d).to(tl.float32)
+        cos = tl.load(cosines + position * HALF + d).to(tl.float32)
+        sin = tl.load(sines + position * HALF + d).to(tl.float32)
         base = qkv + row * (HEADS + 2 * KV_HEADS) * width
         place = base + (head * GROUP + g)[:, None] * width + d[None, :]
         first = tl.load(place, mask=real, other=0.0).to(tl.float32)
@@ -189,7 +189,7 @@ def attend(
         sums = tl.zeros((QUERIES, width), tl.float32)
         if split == used - 1:  # the token itself is in the last split
             at_key = base + (HEADS + head) * width
-            spot = cache + here * width
+            spot = cache + position * width
             score, value = _own(
                 at_key, at_key + KV_HEADS * width, k_norm, keys + spot, values + spot,
                 q_low, q_high, cos, sin, eps, HALF,
@@ -198,7 +198,7 @@ def attend(
             total += 1.0
             sums += value[None, :]
         top, total, sums = _seen(
-            keys + cache, values + cache, split * CHUNK, tl.minimum(here, (split + 1) * CHUNK),
+            keys + cache, values + cache, split * CHUNK, tl.minimum(position, (split + 1) * CHUNK),
             q_low, q_high, scale, top, total, sums, HALF, CHUNK, BLOCK,
         )  # fmt: skip
         heads = row * HEADS + head * GROUP + g
@@ -211,7 +211,7 @@ def attend(
             tl.store(sizes + slot * 2, top, mask=g < GROUP)
             tl.store(sizes + slot * 2 + 1, total, mask=g < GROUP)
             tl.debug_barrier()  # the whole program has stored before it is counted
-            counter = done + row * KV_HEADS + head
+            counter = finished + row * KV_HEADS + head
             if tl.atomic_add(counter, 1, sem="acq_rel") == used - 1:
                 whole = _joined(partial, sizes, heads * splits, used, g < GROUP, QUERIES, HALF)
                 tl.store(target, whole.to(out.dtype.element_ty), mask=real)
@@ -231,13 +231,13 @@ def _own(
     one = one * size * tl.load(k_norm + d).to(tl.float32)
     two = two * size * tl.load(k_norm + HALF + d).to(tl.float32)
     low, high = (one * cos - two * sin).to(kind), (two * cos + one * sin).to(kind)
-    own = tl.load(value + n)
+    written = tl.load(value + n)
     tl.store(to_key + d, low)
     tl.store(to_key + HALF + d, high)
-    tl.store(to_value + n, own)
+    tl.store(to_value + n, written)
     score = tl.sum(q_low.to(tl.float32) * low.to(tl.float32)[None, :], 1)
     score += tl.sum(q_high.to(tl.float32) * high.to(tl.float32)[None, :], 1)
-    return score, own.to(tl.float32)
+    return score, written.to(tl.float32)
 
 
 @triton.jit

@@ -96,10 +96,10 @@ class TransposedConv(nn.Module):
             y = F.pad(rows @ now, (0, 0, 0, 1)) + F.pad(rows @ before, (0, 0, 1, 0))
         else:
             y = rows.new_empty(batch, length + 1, self.weight.shape[0])
-            for own, made in zip(rows, y, strict=True):
-                torch.mm(own, now, out=made[:-1])
-                made[-1].zero_()
-                made[1:].addmm_(own, before)
+            for part, target in zip(rows, y, strict=True):
+                torch.mm(part, now, out=target[:-1])
+                target[-1].zero_()
+                target[1:].addmm_(part, before)
         y = y.view(batch, -1, self.bias.shape[0])
         half = self.stride // 2
         return _columns(_plus(y[:, half:-half], self.bias))

@@ -29,8 +29,8 @@ def decode_bytes(
     tile = min(frames, core + 2 * config.decode_halo)
     rows = tile * config.deep_rate
     if wide_frames is None:  # what a tile at an end keeps, plus its wide halo
-        kept = (core + config.decode_halo) * config.deep_rate + config.wide_halo
-        cut = rows if tile == frames else min(rows, kept)
+        core_rows = (core + config.decode_halo) * config.deep_rate + config.wide_halo
+        cut = rows if tile == frames else min(rows, core_rows)
     else:
         cut = min(rows, wide_frames * config.deep_rate + 2 * config.wide_halo)
     widths, strides = config.decoder_widths, config.strides
@@ -88,13 +88,13 @@ def _up(
     for index in range(first, last):
         before, after, stride = widths[index], widths[index + 1], strides[index]
         # x, its Snake, and the upsampled rows: one input row too many; the first unit has a view.
-        made = (rows + 1) * stride * after
-        peak = max(peak, 2 * rows * before + made)
+        held = (rows + 1) * stride * after
+        peak = max(peak, 2 * rows * before + held)
         rows *= stride
         for dilation in DILATIONS:
             unit = after * unit_rows(rows, after, dilation, minimal_from)
-            peak = max(peak, unit - after * rows + made)
-            made = after * rows
+            peak = max(peak, unit - after * rows + held)
+            held = after * rows
     return peak
 
 

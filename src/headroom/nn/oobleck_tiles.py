@@ -9,19 +9,18 @@ All windows of a song have the same length; the last is moved left instead of be
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from headroom.host_compiler import host_compiler
 from headroom.log import log
 from headroom.nn.oobleck import Decoder, Encoder, filter_minimally, memory_format
 from headroom.nn.oobleck_layout import OobleckConfig, spread
 
-Progress = Callable[[int, int], None]  # latent frames done, and total; raise to cancel
+TileProgress = Callable[[int, int], None]  # latent frames done, and total; raise to cancel
 Wide = Callable[[Tensor], Tensor]
 
 # From partial measurements on two loaded AVX-512 cores; `vae_decode.py --tiles` is still to run.
@@ -48,7 +47,7 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Tile:
     """Compute [start, stop), keep [first, last) of it."""
 
     start: int
@@ -59,7 +58,7 @@ class Window:
 
 def windows(
     length: int, core: int, halo: int, first: int = 0, last: int | None = None
-) -> Iterator[Window]:
+) -> Iterator[Tile]:
     """Cover [first, last) of [0, length) by windows of core + 2 · halo (or of `length`).
 
     Every kept position lies `halo` from its window's ends, except at the ends of [0, length).
@@ -72,7 +71,7 @@ def windows(
         start = max(0, min(first - halo, length - size))
         stop = start + size
         until = last if stop == length else min(last, stop - halo)
-        yield Window(start, stop, first, until)
+        yield Tile(start, stop, first, until)
         first = until
 
 
@@ -85,7 +84,7 @@ def prepare(decoder: Decoder, *, compiled: bool) -> Pieces:
     """
     weight = decoder.conv1.weight
     on_cpu, minimal_from = weight.device.type == "cpu", None
-    if compiled and on_cpu and not has_compiler():
+    if compiled and on_cpu and host_compiler() is None:
         log.warning("VAE decode runs uncompiled: no C++ compiler was found")
         compiled = False
     if on_cpu and weight.dtype == torch.float32:
@@ -107,12 +106,6 @@ def piece_frames(like: Tensor) -> int | None:
     return max(1, EAGER_PIECE * torch.float32.itemsize // like.dtype.itemsize)
 
 
-def has_compiler() -> bool:
-    """Whether there is a C++ compiler that Inductor would call."""
-    names = (os.environ.get("CXX"), "g++", "clang++", "cl")
-    return any(name and shutil.which(name) for name in names)
-
-
 def decode_tiled(
     decoder: Decoder,
     latents: Tensor,
@@ -121,7 +114,7 @@ def decode_tiled(
     halo: int | None = None,
     pieces: Pieces | None = None,
     out: Tensor | None = None,
-    progress: Progress | None = None,
+    progress: TileProgress | None = None,
 ) -> Tensor:
     """Latents [B, 64, T] → audio [B, 2, 1920 · T], equal to `decoder(latents)`.
 
@@ -155,19 +148,19 @@ def decode_tiled(
 
 def _cuts(
     length: int, frames: int | None, config: OobleckConfig, first: int, last: int
-) -> Iterator[tuple[Window, bool]]:
+) -> Iterator[tuple[Tile, bool]]:
     """The windows of a tile's rows that the wide blocks process, and whether each is a full piece:
     pieces of `frames`, all of one size, or the kept part of the tile at once."""
     halo = config.wide_halo
     if frames is None:
-        yield Window(max(0, first - halo), min(length, last + halo), first, last), True
+        yield Tile(max(0, first - halo), min(length, last + halo), first, last), True
         return
     core = frames * config.deep_rate
     for cut in windows(length, core, halo, first, last):
         yield cut, cut.stop - cut.start == core + 2 * halo
 
 
-def _write(target: Tensor, wide: Wide, rows: Tensor, cut: Window, hop: int) -> None:
+def _write(target: Tensor, wide: Wide, rows: Tensor, cut: Tile, hop: int) -> None:
     """Run the wide blocks on one piece and write its result into `target`."""
     # A copy: compiled code assumes one set of strides, and a slice keeps its parent's.
     piece = rows[..., cut.start : cut.stop].clone(memory_format=memory_format(rows.device))
@@ -182,7 +175,7 @@ def encode_tiled(
     *,
     halo: int | None = None,
     out: tuple[Tensor, Tensor] | None = None,
-    progress: Progress | None = None,
+    progress: TileProgress | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Audio [B, 2, n] → mean and std [B, 64, floor(n / 1920)], equal to `encoder(audio)`.
 
@@ -201,8 +194,8 @@ def encode_tiled(
         stop = None if tile.stop == frames else tile.stop * config.hop
         piece = audio[..., tile.start * config.hop : stop].to(where, dtype)
         for target, result in zip(out, encoder(piece), strict=True):
-            kept = result[..., tile.first - tile.start : tile.last - tile.start]
-            target[..., tile.first : tile.last].copy_(kept)
+            core = result[..., tile.first - tile.start : tile.last - tile.start]
+            target[..., tile.first : tile.last].copy_(core)
         if progress is not None:
             progress(tile.last, frames)
     return out

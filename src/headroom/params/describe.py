@@ -7,17 +7,17 @@ generated from what `describe` returns.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from headroom.params.knob import Choices, Knob, Limit, Many, metadata
+from headroom.params.knob import Choices, Knob, Limit, Many, Role, metadata
 
 TASK = "task"  # the field that identifies the kind of request; not a parameter
 
@@ -89,7 +89,8 @@ class Param:
 @cache
 def describe(model: type[BaseModel]) -> tuple[Param, ...]:
     """The parameters of a request in the order of declaration, group by group."""
-    params = [_param(n, f) for n, f in model.model_fields.items() if n != TASK]
+    wording = getattr(model, "wording", {})
+    params = [_param(n, f, wording.get(n, {})) for n, f in model.model_fields.items() if n != TASK]
     return _in_order(params, getattr(model, "groups", ()))
 
 
@@ -110,6 +111,26 @@ def groups(params: Sequence[Param]) -> dict[str, tuple[Param, ...]]:
     return {name: tuple(p for p in params if p.knob.group == name) for name in names}
 
 
+@cache
+def in_role(model: type[BaseModel], role: Role) -> Param | None:
+    """The parameter of a request that has this role; None: it has none."""
+    return next((param for param in describe(model) if param.knob.role == role), None)
+
+
+def value_in_role(request: BaseModel, role: Role) -> Any:
+    """The value of that parameter; None where there is none."""
+    param = in_role(type(request), role)
+    return None if param is None else getattr(request, param.name)
+
+
+def written_in_role(request: BaseModel, **values: object) -> dict[str, Any]:
+    """The values by role, as an update of the request's fields; a role that it lacks is left
+    out.
+    """
+    found = ((in_role(type(request), cast("Role", role)), value) for role, value in values.items())
+    return {param.name: value for param, value in found if param is not None}
+
+
 def task_of(request: BaseModel) -> str:
     """The task of a request: the word that identifies its kind within its family."""
     return str(getattr(request, TASK))
@@ -120,7 +141,7 @@ def stand_in(model: type[BaseModel], name: str) -> float | str | None:
     return next(p for p in describe(model) if p.name == name).knob.stand_in
 
 
-def _param(name: str, field: FieldInfo) -> Param:
+def _param(name: str, field: FieldInfo, wording: Mapping[str, Any]) -> Param:
     inner, optional = _without_none(field.annotation)
     many = get_origin(inner) is tuple
     if many:
@@ -146,7 +167,7 @@ def _param(name: str, field: FieldInfo) -> Param:
         split=split.at if split else "",
         limit=metadata(field.metadata, Limit),
         choices=listed.values if listed else literal,
-        knob=knob,
+        knob=replace(knob, **wording),
     )
 
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+Role: TypeAlias = Literal["seconds", "count", "words"]
+ROLES: tuple[Role, ...] = get_args(Role)
 _DIGITS = 10**18  # bound on integers: more than anything that is counted here
 
 
@@ -57,6 +59,9 @@ class Knob:
     open_values numbers and words that mean "decide for me", under any name of the field; a field
               that may be None, or whose choices are words, also accepts `words.OPEN`
     idle      values that other programs send with tasks that do not have this field
+    role      what the field means to the engine: `seconds` is the length of a song, `count` the
+              number of songs at once, `words` what is wanted; at most one field of a request has
+              each
     units     words that may follow a number, lower case
     old_words (other word, the word of the choice), ignoring case; spaces equal hyphens
     old_switches (old boolean field, the choice it selects)
@@ -76,16 +81,22 @@ class Knob:
     old: tuple[str, ...] = ()
     open_values: tuple[float | str, ...] = ()
     idle: tuple[float | str, ...] = ()
+    role: Role | None = None
     units: tuple[str, ...] = ()
     old_words: tuple[tuple[str, str], ...] = ()
     old_switches: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def about(self) -> str:
+        """The help text and the unit, as a description."""
+        return f"{self.help} Unit: {self.unit}." if self.unit else self.help
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """The schema, with the help text as its description."""
         shown = handler(schema)
-        shown["description"] = f"{self.help} Unit: {self.unit}." if self.unit else self.help
+        shown["description"] = self.about
         return shown
 
 

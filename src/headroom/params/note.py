@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headroom.errors import one_line, written
+from headroom.reasons import Reason, reason_of
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A requested value, the value used instead, and why. `used` is None if none is used."""
+    """A requested value, the value used instead, and why. `used` is None if none is used.
+
+    `why` may be a `Reason`, with a code and values by which the note can be translated.
+    """
 
     field: str
     asked: object
     used: object
     why: str
+
+    @property
+    def reason(self) -> Reason:
+        """`why` with its code and values."""
+        return reason_of(self.why)
 
     def sentence(self) -> str:
         """A one-line message for the user."""

@@ -20,12 +20,13 @@ def validate(model: type[R], given: Mapping[str, object]) -> R:
 
 
 def read(family: Family, given: Mapping[str, object], usual: str) -> Request:
-    """The request of a family (task -> model) for the task `given["task"]`, by default `usual`.
+    """The request of a family (task -> model) for the task `given["task"]`; None means `usual`.
 
     Raises InvalidRequest, also for a field that only other tasks have: the message names them.
     """
     rest = {written(name): value for name, value in given.items()}
-    task = rest.pop(TASK, usual)
+    task = rest.pop(TASK, None)
+    task = usual if task is None else task
     model = family.get(task) if isinstance(task, str) else None
     if model is None:
         raise InvalidRequest(TASK, task, "one of " + ", ".join(family))

@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationError,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from headroom.errors import InvalidRequest, written
@@ -30,6 +32,7 @@ from headroom.terminal import visible
 
 _ON, _OFF = ("1", "true", "yes", "y", "on"), ("0", "false", "no", "n", "off", "")
 _SWITCH = (*_ON, *_OFF)
+SONGS = "songs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,22 @@ class Unread:
             return True
         return isinstance(value, str) and not is_open_word(value) and folded(value) not in _SWITCH
 
+    def asks(self, value: object) -> bool:
+        """Whether the value asks for something."""
+        return value is not None and not any(_equal(value, one) for one in (*self.usual, ""))
+
+    def note(self, name: str, value: object) -> Note:
+        """What is said of a value that asks for something."""
+        return Note(name, value, None, self.why)
+
     def answer(self, name: str, value: object) -> None:
         """Log a warning if the value asks for something."""
-        if value is not None and not any(_equal(value, one) for one in (*self.usual, "")):
-            log.warning(Note(name, value, None, self.why).sentence())
+        if self.asks(value):
+            log.warning(self.note(name, value).sentence())
+
+
+Wording: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Attributes of `Knob` that a request words otherwise, by field."""
 
 
 class Request(BaseModel):
@@ -68,6 +83,10 @@ class Request(BaseModel):
 
     groups: ClassVar[tuple[str, ...]] = ()  # the order of the headings, where it matters
     unread: ClassVar[Mapping[str, Unread]] = {}  # names that are ignored, in snake case
+    wording: ClassVar[Wording] = {}  # of fields that are declared for several requests
+    makes: ClassVar[str] = SONGS  # the kind of its output, see `models.outputs`
+    uses_language_model: ClassVar[bool] = False  # whether a language model answers it
+    clamps: ClassVar[bool] = True  # whether a number beyond its limit is clamped; else refused
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -81,6 +100,17 @@ class Request(BaseModel):
     ) -> CoreSchema:
         """The usual schema with all validators, wrapped so that it raises our errors."""
         return core_schema.no_info_wrap_validator_function(cls._in_our_words, handler(source))
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The usual schema, with the help texts of this request."""
+        shown = handler(schema)
+        properties = handler.resolve_ref_schema(shown).get("properties", {})
+        for param in describe(cls) if cls.wording else ():
+            properties[param.name]["description"] = param.knob.about
+        return shown
 
     @classmethod
     def _in_our_words(
@@ -201,7 +231,7 @@ def _place(model: type[BaseModel], spelt: str, value: object) -> tuple[str, obje
         return "", None
     switch = _switches(model).get(name)
     if switch is not None:
-        return switch if _is_on(spelt, value) else ("", None)
+        return switch if is_on(spelt, value) else ("", None)
     field = spellings(model).get(name)
     if field is None:
         raise refuse(nearest(model, name), field=visible(spelt), value=value)
@@ -286,7 +316,9 @@ def _word_of_one(param: Param, value: object) -> object:
     return _words(param).get(folded(written(value)), value)
 
 
-def _is_on(name: str, value: object) -> bool:
+def is_on(name: str, value: object) -> bool:
+    """Whether a value switches something on, in any of the words that programs send. Raises a
+    validation error for any other value."""
     if value is None:
         return False
     word = written(int(value) if isinstance(value, bool) else value).strip().casefold()
@@ -297,11 +329,17 @@ def _is_on(name: str, value: object) -> bool:
 
 def nearest(model: type[BaseModel], name: str) -> str:
     """The end of the message about an unknown name: the closest known name, or all names."""
+    close = closest(model, name)
+    if close is not None:
+        return f"a known field (did you mean {close!r}?)"
+    return "the fields of this request: " + ", ".join(n for n in model.model_fields)
+
+
+def closest(model: type[BaseModel], name: str) -> str | None:
+    """The field, or the old switch, whose name is most like an unknown one; None: none is."""
     known = spellings(model)
     close = get_close_matches(snake(name), [*known, *_switches(model)], n=1, cutoff=0.6)
-    if close:
-        return f"a known field (did you mean {known.get(close[0], close[0])!r}?)"
-    return "the fields of this request: " + ", ".join(n for n in model.model_fields)
+    return known.get(close[0], close[0]) if close else None
 
 
 def _fault(model: type[BaseModel], detail: ErrorDetails) -> InvalidRequest:

@@ -20,10 +20,10 @@ from dotenv.parser import Binding, parse_stream
 
 from headroom.errors import InvalidFile, one_line
 from headroom.files import ENV_BYTES, open_regular
+from headroom.settings.declaration import PREFIX
 from headroom.units import gib
 
 ENVIRONMENT, FILE = "environment", ".env"
-PREFIX = "HEADROOM_"
 _FAMILIES = ("ACESTEP_", "MAX_", "GPU_IDLE_")  # beginnings of the older names
 _OURS = 0.0
 _MOST_NAMES, _LONGEST_NAME = 200, 80  # compared names: bounds the time
@@ -54,16 +54,16 @@ class EnvFile:
     remarks: tuple[str, ...] = ()
 
 
-def misspelt(names: Iterable[str], place: str, every: Sequence[str]) -> Iterator[str]:
+def misspelt(names: Iterable[str], place: str, names_known: Sequence[str]) -> Iterator[str]:
     """A sentence for each name that is meant for us but is no setting, with the nearest of `every`.
 
     A name that begins with HEADROOM_ is ours everywhere, and in a `.env` so is one that begins with
     ACESTEP_. Other names belong to other programs, unless they differ by a letter or two from ours.
     """
-    others = (n for n in sorted(names) if n not in every and _NAME.fullmatch(n))
-    asked = ((n, _likeness(n, place)) for n in others if len(n) <= _LONGEST_NAME)
-    for name, likeness in islice((one for one in asked if one[1] <= 1), _MOST_NAMES):
-        near = get_close_matches(name.upper(), every, n=1, cutoff=max(likeness, 0.6))
+    others = (n for n in sorted(names) if n not in names_known and _NAME.fullmatch(n))
+    rated = ((n, _likeness(n, place)) for n in others if len(n) <= _LONGEST_NAME)
+    for name, likeness in islice((one for one in rated if one[1] <= 1), _MOST_NAMES):
+        near = get_close_matches(name.upper(), names_known, n=1, cutoff=max(likeness, 0.6))
         if near or likeness == _OURS:
             hint = f", did you mean {near[0]}?" if near else ""
             yield f"{name} ({place}) is no setting{hint}"

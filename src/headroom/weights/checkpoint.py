@@ -38,7 +38,7 @@ _DTYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredTensor:
     """One tensor of a checkpoint as its header states it; `start` is its first byte in `file`."""
 
     shape: tuple[int, ...]
@@ -55,9 +55,9 @@ class Checkpoint:
     and `model.` if all names start with it (except a language model's `lm_head.`).
     """
 
-    def __init__(self, folder: Path, stored: Mapping[str, Stored]) -> None:
+    def __init__(self, folder: Path, stored: Mapping[str, StoredTensor]) -> None:
         self.folder = folder
-        self.stored: Mapping[str, Stored] = MappingProxyType(dict(stored))
+        self.stored: Mapping[str, StoredTensor] = MappingProxyType(dict(stored))
         self._maps: dict[str, mmap.mmap] = {}
 
     @classmethod
@@ -92,10 +92,10 @@ class Checkpoint:
         try:
             with (self.folder / stored.file).open("rb") as file:
                 file.seek(stored.start)
-                got = file.readinto(raw.numpy().data) if stored.nbytes else 0
+                count = file.readinto(raw.numpy().data) if stored.nbytes else 0
         except OSError as error:
             raise InvalidCheckpoint(self.folder, [f"{stored.file}: {error}"]) from error
-        if got < stored.nbytes:
+        if count < stored.nbytes:
             raise self._shorter(stored)
         return raw.view(stored.dtype).view(stored.shape)
 
@@ -121,13 +121,13 @@ class Checkpoint:
         """Release the files. Tensors already taken keep their own mapping."""
         self._maps.clear()
 
-    def _known(self, key: str) -> Stored:
+    def _known(self, key: str) -> StoredTensor:
         stored = self.stored.get(key)
         if stored is None:
             raise InvalidCheckpoint(self.folder, [f"{name_of(key)}: missing"])
         return stored
 
-    def _shorter(self, stored: Stored) -> InvalidCheckpoint:
+    def _shorter(self, stored: StoredTensor) -> InvalidCheckpoint:
         """The error for a file that became shorter after its header was read."""
         return InvalidCheckpoint(self.folder, [f"{stored.file}: has become shorter"])
 
@@ -143,23 +143,23 @@ class Checkpoint:
 
 
 def mismatch(
-    key: str, found: Stored, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+    key: str, stored: StoredTensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
 ) -> str | None:
     """Why a stored tensor does not have this shape and dtype's kind of numbers; None: it has."""
-    if found.shape != shape:
-        return f"{name_of(key)}: {list(found.shape)} in the file, the network wants {list(shape)}"
-    return wrong_kind(key, found, dtype)
+    if stored.shape != shape:
+        return f"{name_of(key)}: {list(stored.shape)} in the file, the network wants {list(shape)}"
+    return wrong_kind(key, stored, dtype)
 
 
-def wrong_kind(key: str, found: Stored, dtype: torch.dtype) -> str | None:
+def wrong_kind(key: str, stored: StoredTensor, dtype: torch.dtype) -> str | None:
     """The fault of a stored tensor whose kind of numbers differs from dtype's; else None."""
-    has, wants = kind_of(found.dtype), kind_of(dtype)
+    has, wants = number_kind(stored.dtype), number_kind(dtype)
     if has == wants:
         return None
     return f"{name_of(key)}: {has} in the file, the network wants {wants}"
 
 
-def kind_of(dtype: torch.dtype) -> str:
+def number_kind(dtype: torch.dtype) -> str:
     """The kind of numbers a dtype holds, in words."""
     if dtype.is_floating_point:
         return "floating-point numbers"
@@ -168,7 +168,7 @@ def kind_of(dtype: torch.dtype) -> str:
     return "booleans" if dtype is torch.bool else "whole numbers"
 
 
-def _view(mapped: mmap.mmap, stored: Stored) -> Tensor:
+def _view(mapped: mmap.mmap, stored: StoredTensor) -> Tensor:
     """A tensor over its bytes of the file, with its own storage that keeps the mapping alive.
 
     The mapping is never closed explicitly: torch would not notice.
@@ -183,21 +183,21 @@ def _view(mapped: mmap.mmap, stored: Stored) -> Tensor:
     return flat.view(stored.shape)
 
 
-def _read(folder: Path) -> dict[str, Stored]:
+def _read(folder: Path) -> dict[str, StoredTensor]:
     for name in SINGLE:
         if paths.is_file(folder / name):
             return _stored(name, _header(folder, name))
     for name in INDEX:
         if paths.is_file(folder / name):
             return _read_shards(folder, name)
-    found = _read_numbered(folder)
-    if not found:
-        wanted = ", ".join((*SINGLE, *INDEX))
-        raise InvalidCheckpoint(folder, [f"holds no weights; one of {wanted} is needed"])
-    return found
+    tensors = _read_numbered(folder)
+    if not tensors:
+        files = ", ".join((*SINGLE, *INDEX))
+        raise InvalidCheckpoint(folder, [f"holds no weights; one of {files} is needed"])
+    return tensors
 
 
-def _read_shards(folder: Path, index: str) -> dict[str, Stored]:
+def _read_shards(folder: Path, index: str) -> dict[str, StoredTensor]:
     try:
         shards = read_index(folder / index)
     except TornFile as error:
@@ -217,7 +217,7 @@ def _read_shards(folder: Path, index: str) -> dict[str, Stored]:
     return everything | {key: held[shard][key] for key, shard in shards.items()}
 
 
-def _read_numbered(folder: Path) -> dict[str, Stored]:
+def _read_numbered(folder: Path) -> dict[str, StoredTensor]:
     """The tensors of a full set of shards without an index; {} if there are none."""
     try:
         names = shards_without_index(folder)
@@ -226,15 +226,15 @@ def _read_numbered(folder: Path) -> dict[str, Stored]:
     absent = [f"{name}: missing" for name in names if not paths.is_file(folder / name)]
     if absent:
         raise InvalidCheckpoint(folder, absent)
-    found: dict[str, Stored] = {}
+    tensors: dict[str, StoredTensor] = {}
     for name in names:
         part = _stored(name, _header(folder, name))
-        twice = sorted(found.keys() & part.keys())
+        twice = sorted(tensors.keys() & part.keys())
         if twice:
-            faults = [f"{name_of(key)}: in {found[key].file} and in {name}" for key in twice]
+            faults = [f"{name_of(key)}: in {tensors[key].file} and in {name}" for key in twice]
             raise InvalidCheckpoint(folder, faults)
-        found |= part
-    return found
+        tensors |= part
+    return tensors
 
 
 def _header(folder: Path, name: str) -> Header:
@@ -244,28 +244,28 @@ def _header(folder: Path, name: str) -> Header:
         raise InvalidCheckpoint(folder, [str(error)]) from error
 
 
-def _stored(file: str, header: Header) -> dict[str, Stored]:
+def _stored(file: str, header: Header) -> dict[str, StoredTensor]:
     return {
-        key: Stored(entry.shape, _DTYPES[entry.dtype], entry.start, entry.nbytes, file)
+        key: StoredTensor(entry.shape, _DTYPES[entry.dtype], entry.start, entry.nbytes, file)
         for key, entry in header.entries.items()
     }
 
 
-def _plain_names(folder: Path, stored: dict[str, Stored]) -> dict[str, Stored]:
+def _plain_names(folder: Path, stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     """The tensors under the network's own names."""
-    found: dict[str, Stored] = {}
+    renamed: dict[str, StoredTensor] = {}
     twice = []
     for key, value in stored.items():
         name = _unwrapped(key)
-        if name in found:
+        if name in renamed:
             twice.append(f"{name_of(name)}: there twice, as {name_of(key)} too")
-        found[name] = value
+        renamed[name] = value
     if twice:
         raise InvalidCheckpoint(folder, twice)
-    wrapped = [key for key in found if not key.startswith("lm_head.")]
+    wrapped = [key for key in renamed if not key.startswith("lm_head.")]
     if not wrapped or not all(key.startswith("model.") for key in wrapped):
-        return found
-    return {key.removeprefix("model."): value for key, value in found.items()}
+        return renamed
+    return {key.removeprefix("model."): value for key, value in renamed.items()}
 
 
 def _unwrapped(key: str) -> str:

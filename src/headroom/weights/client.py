@@ -37,13 +37,13 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds to wait: `first` before the second try (doubled each time up to `most`), `asked` at
-    most at a server's request, `sign` for a source's first response, `byte` for a file's next byte.
-    """
+    """Seconds to wait: `first` before the second try (doubled each time up to `most`), up to
+    `most_requested` if the server asks for a wait, `sign` for a source's first response, `byte` for
+    a file's next byte."""
 
     first: float = 1.0
     most: float = 30.0
-    asked: float = 300.0
+    most_requested: float = 300.0
     sign: float = 10.0
     byte: float = 30.0
 
@@ -95,7 +95,7 @@ class Client:
 
     def pause(self, failures: int, broken: Broken) -> None:
         """Wait before the next try: longer each time, or as long as the server asked."""
-        if broken.wait > self.patience.asked:
+        if broken.wait > self.patience.most_requested:
             raise DownloadFailed(f"{broken}, and the server asks to wait {broken.wait:.0f} s.")
         time.sleep(max(min(self.patience.first * 2**failures, self.patience.most), broken.wait))
 

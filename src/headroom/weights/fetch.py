@@ -17,17 +17,18 @@ from urllib.request import getproxies
 from filelock import FileLock, Timeout
 
 from headroom import paths
-from headroom.errors import DownloadFailed, InvalidFile, InvalidOutput, InvalidRequest
+from headroom.errors import DownloadFailed, InvalidFile, InvalidOutput
 from headroom.units import MIB, gib
-from headroom.weights.catalog import MODELS, Model
+from headroom.weights.catalog import ReleasedModel
 from headroom.weights.header import SINGLE
 from headroom.weights.manifest import Kept, Manifest, read_manifest, sha256_of, write_manifest
 from headroom.weights.names import is_file_name, same_file
-from headroom.weights.sources import Listing, Source
+from headroom.weights.sources import Listing, ModelSource
 from headroom.weights.transfer import Count, Remote, fetch, unwritable
 
-_WANTED = (".safetensors", ".json", ".jinja")  # the files of a folder, besides two names
-_WANTED_NAMES = ("merges.txt", "silence_latent.pt")
+# The files of a folder, besides those that its kind must have.
+_WANTED = (".safetensors", ".json", ".jinja")
+_WANTED_NAMES = ("merges.txt",)
 _MARGIN = 64 * MIB  # left free on the disk
 _LOCK = ".headroom-lock"
 
@@ -56,15 +57,15 @@ class Downloaded:
 
 
 Show = Callable[[Transfer], None]
-Say = Callable[[str], None]  # takes a sentence for the user
+Report = Callable[[str], None]  # takes a sentence for the user
 
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
     """One model as offered by one source."""
 
-    model: Model
-    source: Source
+    model: ReleasedModel
+    source: ModelSource
     listing: Listing
     files: tuple[Remote, ...]
 
@@ -77,44 +78,43 @@ class _Offer:
 class _Order:
     """One model to download: its folder, the offers to try, and why earlier ones failed."""
 
-    model: Model
+    model: ReleasedModel
     folder: Path
     offers: Iterator[_Offer]
     refusals: list[str] = field(default_factory=list)
 
 
 def download(
-    names: Sequence[str],
+    models: Sequence[ReleasedModel],
     into: Path,
-    sources: Sequence[Source],
+    sources: Sequence[ModelSource],
     *,
     force: bool = False,
     dry: bool = False,
     show: Show = lambda transfer: None,
-    say: Say = lambda sentence: None,
+    report: Report = lambda sentence: None,
 ) -> list[Downloaded]:
     """Download models into folders below `into`, from the first source that delivers.
 
-    Raises InvalidRequest for a name that is not in the catalog or not published, InvalidOutput if
-    the folder cannot be written, DownloadFailed if no source delivers (partial files are kept and
-    resumed by the next call). `force` also fetches files that are present; `dry` only reports how
-    much there is to fetch.
+    Raises InvalidOutput if the folder cannot be written, DownloadFailed if no source delivers
+    (partial files are kept and resumed by the next call). `force` also fetches files that are
+    present; `dry` only reports how much there is to fetch.
     """
     listings: dict[tuple[str, str], Listing] = {}
-    orders = [_order(name, into, sources, listings, say) for name in names]
+    orders = [_order(model, into, sources, listings, report) for model in models]
     offers = [next(order.offers) for order in orders]
     coming = [_missing(offer, into, force) for offer in offers]
     for offer, size in zip(offers, coming, strict=True):
         have = f"{gib(offer.nbytes)} in {len(offer.files)} files, {gib(size)} to come"
-        say(f"{offer.model.name}: {have} from {offer.source.name}.")
+        report(f"{offer.model.name}: {have} from {offer.source.name}.")
     if len(offers) > 1:
-        say(f"in all {gib(sum(offer.nbytes for offer in offers))}, {gib(sum(coming))} to come.")
+        report(f"in all {gib(sum(offer.nbytes for offer in offers))}, {gib(sum(coming))} to come.")
     if dry:
         return []
     _room(into, sum(coming))
     counter = _Counter(sum(offer.nbytes for offer in offers), show)
     return [
-        _bring(order, offer, counter, force, say)
+        _bring(order, offer, counter, force, report)
         for order, offer in zip(orders, offers, strict=True)
     ]
 
@@ -137,22 +137,22 @@ class _Counter:
 
 
 def _order(
-    name: str,
+    model: ReleasedModel,
     into: Path,
-    sources: Sequence[Source],
+    sources: Sequence[ModelSource],
     listings: dict[tuple[str, str], Listing],
-    say: Say,
+    report: Report,
 ) -> _Order:
-    model = MODELS.get(name)
-    if model is None or not model.repo:
-        raise InvalidRequest("model", name, ", ".join(m.name for m in MODELS.values() if m.repo))
-    order = _Order(model, into / name, iter(()))
-    order.offers = _offers(order, sources, listings, say)
+    order = _Order(model, into / model.name, iter(()))
+    order.offers = _offers(order, sources, listings, report)
     return order
 
 
 def _offers(
-    order: _Order, sources: Sequence[Source], listings: dict[tuple[str, str], Listing], say: Say
+    order: _Order,
+    sources: Sequence[ModelSource],
+    listings: dict[tuple[str, str], Listing],
+    report: Report,
 ) -> Iterator[_Offer]:
     """The model as offered by each source; sources are asked one after the other."""
     model = order.model
@@ -161,35 +161,35 @@ def _offers(
             key = (source.name, model.repo)
             if key not in listings:
                 listings[key] = source.listing(model.repo)
-            files = _wanted(model, listings[key].files, say)
+            files = _wanted(model, listings[key].files, report)
             _check(model, files)
         except DownloadFailed as error:
             order.refusals.append(f"{source.name}: {error}")
-            say(f"{model.name}: {source.name} does not deliver ({error})")
+            report(f"{model.name}: {source.name} does not deliver ({error})")
             continue
         yield _Offer(model, source, listings[key], files)
     raise DownloadFailed(_give_up(order, sources))
 
 
-def _wanted(model: Model, files: Sequence[Remote], say: Say) -> tuple[Remote, ...]:
+def _wanted(model: ReleasedModel, files: Sequence[Remote], report: Report) -> tuple[Remote, ...]:
     """The files of one model that we read: directly in its folder, and no code."""
     prefix = f"{model.inside}/" if model.inside else ""
-    wanted = []
+    chosen = []
     for remote in files:
         name = remote.path.removeprefix(prefix)
-        read = name.endswith(_WANTED) or name in _WANTED_NAMES
+        read = name.endswith(_WANTED) or name in (*_WANTED_NAMES, *model.kind.files)
         if not remote.path.startswith(prefix) or not read:
             continue
         if is_file_name(name):
-            wanted.append(remote)
+            chosen.append(remote)
         elif ".." in name or "\\" in name or ":" in name:
-            say(f"{model.name}: left out {remote.path!r}, no file of its folder.")
-    return tuple(wanted)
+            report(f"{model.name}: left out {remote.path!r}, no file of its folder.")
+    return tuple(chosen)
 
 
-def _check(model: Model, files: Sequence[Remote]) -> None:
+def _check(model: ReleasedModel, files: Sequence[Remote]) -> None:
     names = {remote.name for remote in files}
-    absent = [name for name in model.files if name not in names]
+    absent = [name for name in model.kind.files if name not in names]
     if not any(name.endswith(".safetensors") for name in names):
         absent.append(SINGLE[0])
     if absent:
@@ -199,19 +199,19 @@ def _check(model: Model, files: Sequence[Remote]) -> None:
         raise DownloadFailed(f"{model.repo} holds {same[0]!r} and {same[1]!r}, one name twice.")
 
 
-def _give_up(order: _Order, sources: Sequence[Source]) -> str:
+def _give_up(order: _Order, sources: Sequence[ModelSource]) -> str:
     """What failed, and what the user can do: check network and proxy, or download by hand."""
     # The text before an @ is a user name and a password.
     proxies = sorted((kind, url.rpartition("@")[2]) for kind, url in getproxies().items())
-    seen = ", ".join(f"{kind} {place}" for kind, place in proxies if kind != "no")
+    shown = ", ".join(f"{kind} {place}" for kind, place in proxies if kind != "no")
     inside = f", folder {order.model.inside}" if order.model.inside else ""
     pages = " or ".join(source.page(order.model.repo) for source in sources)
-    names = ", ".join(order.model.files)
+    names = ", ".join(order.model.kind.files)
     return (
         f"{order.model.name} could not be downloaded. {' '.join(order.refusals)}\n"
         "  network: is it there, and does it reach these hosts? What has come is kept: the same "
         "command continues it.\n"
-        f"  proxy: {seen or 'none is set'} (HTTPS_PROXY, ALL_PROXY, NO_PROXY); a mirror is named "
+        f"  proxy: {shown or 'none is set'} (HTTPS_PROXY, ALL_PROXY, NO_PROXY); a mirror is named "
         "by HF_ENDPOINT, the other source by --source.\n"
         f"  by hand: put {names} and all .safetensors and .json files of {pages}{inside} into "
         f"{order.folder}, then run `acestep models verify {order.model.name}`."
@@ -226,8 +226,8 @@ def _missing(offer: _Offer, into: Path, force: bool) -> int:
     needed = 0
     for remote in offer.files:
         target = into / offer.model.name / remote.name
-        there = [remote.part(target), *([] if force else [target])]
-        have = max((path.stat().st_size for path in there if paths.is_file(path)), default=0)
+        candidates = [remote.part(target), *([] if force else [target])]
+        have = max((path.stat().st_size for path in candidates if paths.is_file(path)), default=0)
         needed += max(remote.size - have, 0)
     return needed
 
@@ -255,15 +255,17 @@ def _present(path: Path, remote: Remote) -> str | None:
 # --- downloading -----------------------------------------------------------------------------
 
 
-def _bring(order: _Order, offer: _Offer, counter: _Counter, force: bool, say: Say) -> Downloaded:
+def _bring(
+    order: _Order, offer: _Offer, counter: _Counter, force: bool, report: Report
+) -> Downloaded:
     """Download the model, from this offer or the ones after it."""
     while True:
         before = counter.done
         try:
-            return _bring_from(offer, order.folder, counter, force, say)
+            return _bring_from(offer, order.folder, counter, force, report)
         except DownloadFailed as error:
             order.refusals.append(f"{offer.source.name}: {error}")
-            say(f"{order.model.name}: {offer.source.name} broke off ({error})")
+            report(f"{order.model.name}: {offer.source.name} broke off ({error})")
             counter.done = before
             after = next(order.offers)
             counter.total += after.nbytes - offer.nbytes
@@ -271,10 +273,10 @@ def _bring(order: _Order, offer: _Offer, counter: _Counter, force: bool, say: Sa
 
 
 def _bring_from(
-    offer: _Offer, folder: Path, counter: _Counter, force: bool, say: Say
+    offer: _Offer, folder: Path, counter: _Counter, force: bool, report: Report
 ) -> Downloaded:
-    with _alone(folder, offer.model.name, say):
-        kept, fetched = _known(folder, offer), 0
+    with _alone(folder, offer.model.name, report):
+        files, fetched = _known(folder, offer), 0
         for remote in offer.files:
             count = counter.of(offer.model.name, remote.name)
             target = folder / remote.name
@@ -287,10 +289,10 @@ def _bring_from(
                 url = offer.source.url(offer.listing, remote)
                 sha256 = fetch(offer.source.client, url, remote, target, count)
                 fetched += max(remote.size - had, 0)
-            kept[remote.name] = Kept(remote.size, sha256)
+            files[remote.name] = Kept(remote.size, sha256)
             # Written after each file, so that checked files stay known if the next one fails.
             listing = offer.listing
-            manifest = Manifest(offer.source.name, listing.repo, listing.revision, kept)
+            manifest = Manifest(offer.source.name, listing.repo, listing.revision, files)
             write_manifest(folder, manifest)
     return Downloaded(
         offer.model.name, folder, offer.source.name, offer.listing.revision,
@@ -305,25 +307,25 @@ def _known(folder: Path, offer: _Offer) -> dict[str, Kept]:
     except InvalidFile:
         old = None  # the manifest only saves work, and is written again
     names = {remote.name for remote in offer.files}
-    return {name: one for name, one in old.files.items() if name in names} if old else {}
+    return {name: entry for name, entry in old.files.items() if name in names} if old else {}
 
 
 def _linked(offer: _Offer, remote: Remote, target: Path) -> str | None:
     """Hard-link a file that the source's own tools fetched; None if it has no matching one."""
-    found = offer.source.cached(offer.listing, remote)
-    sha256 = _present(found, remote) if found is not None else None
-    if found is None or sha256 is None:
+    cached = offer.source.cached(offer.listing, remote)
+    sha256 = _present(cached, remote) if cached is not None else None
+    if cached is None or sha256 is None:
         return None
     try:
         target.unlink(missing_ok=True)
-        target.hardlink_to(paths.resolved(found))
+        target.hardlink_to(paths.resolved(cached))
     except OSError:
         return None  # another disk, or no links: fetching it always works
     return sha256
 
 
 @contextmanager
-def _alone(folder: Path, model: str, say: Say) -> Iterator[None]:
+def _alone(folder: Path, model: str, report: Report) -> Iterator[None]:
     """Create the folder and lock out other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -331,7 +333,7 @@ def _alone(folder: Path, model: str, say: Say) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"{model}: another process is downloading it; waiting for that one.")
+            report(f"{model}: another process is downloading it; waiting for that one.")
             lock.acquire()
         try:
             yield

@@ -43,7 +43,7 @@ class TornFile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TensorEntry:
     """One tensor of a file: its shape, the format's name for its dtype, where its bytes are.
 
     `start` counts from the beginning of the file.
@@ -59,7 +59,7 @@ class Entry:
 class Header:
     """The contents a file declares. `file_bytes` is the size it must have to hold them."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TensorEntry]
     file_bytes: int
 
 
@@ -128,16 +128,16 @@ def shards_without_index(folder: Path) -> tuple[str, ...]:
     Raises TornFile if there is more than one set.
     """
     try:
-        found = [m for m in map(_SHARD.fullmatch, sorted(p.name for p in folder.iterdir())) if m]
+        matches = [m for m in map(_SHARD.fullmatch, sorted(p.name for p in folder.iterdir())) if m]
     except OSError as error:
         raise TornFile(f"{folder.name}: {error.strerror or error}") from error
-    sets = sorted({(m[1], int(m[3])) for m in found})
+    sets = sorted({(m[1], int(m[3])) for m in matches})
     if not sets:
         return ()
     stem, count = sets[0]
     if len(sets) > 1 or not 1 <= count <= _MOST_SHARDS:
-        said = ", ".join(m[0] for m in found[:3])
-        raise TornFile(f"{said}: not one set of up to {_MOST_SHARDS} shards, and no index")
+        examples = ", ".join(m[0] for m in matches[:3])
+        raise TornFile(f"{examples}: not one set of up to {_MOST_SHARDS} shards, and no index")
     return tuple(f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1))
 
 
@@ -165,14 +165,14 @@ def _raw_header(name: str, file: BinaryIO, size: int) -> bytes:
     return file.read(length)
 
 
-def _parse(name: str, raw: bytes, data: int) -> tuple[dict[str, Entry], int]:
+def _parse(name: str, raw: bytes, data: int) -> tuple[dict[str, TensorEntry], int]:
     try:
         table = parse_json(raw)
     except ValueError as error:
         raise TornFile(f"{name}: header is not JSON ({error})") from error
     if not isinstance(table, dict):
         raise TornFile(f"{name}: header holds no object")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TensorEntry] = {}
     spans: list[tuple[int, int]] = []
     for key, value in table.items():
         if key != "__metadata__":
@@ -186,13 +186,13 @@ def _parse(name: str, raw: bytes, data: int) -> tuple[dict[str, Entry], int]:
     return entries, end
 
 
-def _entry(name: str, key: str, value: object, data: int) -> tuple[Entry, tuple[int, int]]:
+def _entry(name: str, key: str, value: object, data: int) -> tuple[TensorEntry, tuple[int, int]]:
     if isinstance(value, dict):
         dtype, shape, span = value.get("dtype"), value.get("shape"), value.get("data_offsets")
         if isinstance(dtype, str) and dtype in _BITS and _counts(shape) and _counts(span):
             start, stop = span if len(span) == 2 else (0, -1)
             if stop - start == prod(shape) * _BITS[dtype] // 8:
-                return Entry(tuple(shape), dtype, data + start, stop - start), (start, stop)
+                return TensorEntry(tuple(shape), dtype, data + start, stop - start), (start, stop)
     raise TornFile(f"{name}: header describes {shown(key)} as {shown(value)}, which cannot be")
 
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint
 from headroom.weights.checkpoint import Checkpoint as Checkpoint
-from headroom.weights.checkpoint import Stored
+from headroom.weights.checkpoint import StoredTensor
 from headroom.weights.match import Recipe as Recipe
 from headroom.weights.match import Recipes, compare, unexpected
 from headroom.weights.match import check_complete as check_complete
 
 
-def load(
+def load_weights(
     module: nn.Module,
     checkpoint: Checkpoint,
     *,
@@ -87,7 +87,7 @@ class _Source:
             return self.checkpoint.tensor(key)
         return read(key, self.room)
 
-    def _kept(self, stored: Stored) -> bool:
+    def _kept(self, stored: StoredTensor) -> bool:
         return self.dtype in (None, stored.dtype) or not stored.dtype.is_floating_point
 
 

@@ -64,8 +64,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest atomically."""
     rows = [
-        {"file": name, "size": kept.size, "sha256": kept.sha256}
-        for name, kept in sorted(manifest.files.items())
+        {"file": name, "size": file.size, "sha256": file.sha256}
+        for name, file in sorted(manifest.files.items())
     ]
     source, repo, revision = manifest.source, manifest.repo, manifest.revision
     value = {"source": source, "repo": repo, "revision": revision, "files": rows}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint
-from headroom.weights.checkpoint import Checkpoint, Stored, mismatch, wrong_kind
+from headroom.weights.checkpoint import Checkpoint, StoredTensor, mismatch, wrong_kind
 from headroom.weights.header import name_of
 from headroom.weights.meta_modules import shapes_only
 
@@ -52,8 +52,8 @@ def check_complete(
     faults: list[str] = []
     used = set(unused)
     for prefix, module in modules.items():
-        found, keys = compare(module, checkpoint, prefix, recipes.get(prefix))
-        faults += found
+        problems, keys = compare(module, checkpoint, prefix, recipes.get(prefix))
+        faults += problems
         used |= keys
     for key, shape in tensors.items():
         stored = checkpoint.stored.get(key)
@@ -82,29 +82,29 @@ def compare(
         shape = tuple(parameter.shape)
         absent = [key for key in keys if key not in checkpoint.stored]
         if absent:
-            wanted = None if recipe else shape
-            faults += [_missing(key, wanted) for key in absent]
+            expected = None if recipe else shape
+            faults += [_missing(key, expected) for key in absent]
             continue
-        found = {key: checkpoint.stored[key] for key in keys}
+        tensors = {key: checkpoint.stored[key] for key in keys}
         if recipe is None:
-            fault = mismatch(keys[0], found[keys[0]], shape, parameter.dtype)
+            fault = mismatch(keys[0], tensors[keys[0]], shape, parameter.dtype)
             faults += [fault] if fault else []
         else:
-            faults += _recipe_faults(prefix + name, found, parameter, recipe)
+            faults += _recipe_faults(prefix + name, tensors, parameter, recipe)
     return faults, used
 
 
 def _recipe_faults(
-    name: str, found: Mapping[str, Stored], parameter: Tensor, recipe: Recipe
+    name: str, tensors: Mapping[str, StoredTensor], parameter: Tensor, recipe: Recipe
 ) -> list[str]:
-    kinds = [wrong_kind(key, stored, parameter.dtype) for key, stored in found.items()]
+    kinds = [wrong_kind(key, stored, parameter.dtype) for key, stored in tensors.items()]
     if any(kinds):
         return [fault for fault in kinds if fault]
     shape = tuple(parameter.shape)
-    parts = ", ".join(f"{k} {list(s.shape)}" for k, s in found.items())
+    parts = ", ".join(f"{k} {list(s.shape)}" for k, s in tensors.items())
     try:
         with shapes_only():
-            built = recipe.build(*(torch.empty(s.shape, dtype=s.dtype) for s in found.values()))
+            built = recipe.build(*(torch.empty(s.shape, dtype=s.dtype) for s in tensors.values()))
     except (RuntimeError, IndexError, ValueError):  # incompatible shapes
         return [f"{name}: cannot be made from {parts}; the network wants {list(shape)}"]
     if tuple(built.shape) == shape:
@@ -127,10 +127,10 @@ def _scaled(checkpoint: Checkpoint, used: Collection[str], spare: Collection[str
     ]
 
 
-def _is_8_bit(stored: Stored | None) -> bool:
+def _is_8_bit(stored: StoredTensor | None) -> bool:
     return stored is not None and stored.dtype.is_floating_point and stored.dtype.itemsize == 1
 
 
 def _missing(key: str, shape: tuple[int, ...] | None) -> str:
-    wanted = f", the network wants {list(shape)}" if shape is not None else ""
-    return f"{name_of(key)}: missing{wanted}"
+    needed = f", the network wants {list(shape)}" if shape is not None else ""
+    return f"{name_of(key)}: missing{needed}"

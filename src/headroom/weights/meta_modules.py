@@ -68,13 +68,13 @@ def _elementwise(tensors: Sequence[Tensor]) -> Tensor:
 def _broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
     """Same as torch.broadcast_shapes, which imports a computer algebra system."""
     rows = zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
-    found = []
+    result = []
     for sizes in rows:
         wide = {n for n in sizes if n != 1}
         if len(wide) > 1:
             raise RuntimeError(f"shapes {[list(shape) for shape in shapes]} do not go together")
-        found.append(wide.pop() if wide else 1)
-    return tuple(reversed(found))
+        result.append(wide.pop() if wide else 1)
+    return tuple(reversed(result))
 
 
 def _norm(tensor: Tensor, named: Mapping[str, object]) -> Tensor | None:

@@ -28,10 +28,10 @@ def is_file_name(name: str) -> bool:
 
 def same_file(names: Iterable[str]) -> tuple[str, str] | None:
     """The first two names that a file system may treat as the same; None: all differ."""
-    seen: dict[str, str] = {}
+    by_folded: dict[str, str] = {}
     for name in names:
         folded = unicodedata.normalize("NFC", name).casefold()
-        if folded in seen:
-            return seen[folded], name
-        seen[folded] = name
+        if folded in by_folded:
+            return by_folded[folded], name
+        by_folded[folded] = name
     return None

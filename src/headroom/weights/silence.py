@@ -26,7 +26,7 @@ _LARGEST_PICKLE = 64 * KIB
 _MOST_ENTRIES = 64
 _ENTRY = b"PK\1\2"  # begins each entry of a zip file's directory
 # Which error torch's reader raises for a damaged file depends on where the damage is.
-_TORN = (
+TORN = (
     RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
     ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
@@ -47,7 +47,7 @@ def load_silence(folder: str | Path, channels: int = _CHANNELS) -> Tensor:
     except pickle.UnpicklingError as error:
         why = "holds more than plain tensors, or is no torch file"
         raise InvalidCheckpoint(folder, [f"{FILE}: {why}"]) from error
-    except _TORN as error:
+    except TORN as error:
         first = str(error).partition("\n")[0][:120]
         raise InvalidCheckpoint(folder, [f"{FILE}: cannot be read ({first})"]) from error
     return _rows(value, folder, channels)
@@ -60,7 +60,7 @@ def silence_frames(silence: Tensor, frames: int) -> Tensor:
 
 
 def _check_container(data: bytes) -> None:
-    """Raise an error from `_TORN` unless this is a torch file no larger unpacked than on disk.
+    """Raise an error from `TORN` unless this is a torch file no larger unpacked than on disk.
 
     torch decompresses entries of any size; files it writes itself are not compressed.
     """
@@ -76,11 +76,11 @@ def _check_container(data: bytes) -> None:
 
 
 def _rows(value: object, folder: str | Path, channels: int) -> Tensor:
-    wanted = f"[1, {channels}, frames]"
+    needed = f"[1, {channels}, frames]"
     if not isinstance(value, Tensor):
         fault = f"holds a {type(value).__name__}, not a tensor"
     elif value.ndim != 3 or value.shape[:2] != (1, channels) or value.shape[2] == 0:
-        fault = f"{list(value.shape)} in the file, {wanted} is needed"
+        fault = f"{list(value.shape)} in the file, {needed} is needed"
     elif value.layout is not torch.strided or not value.is_floating_point() or value.is_meta:
         where = "numbers without values" if value.is_meta else f"{value.layout} {value.dtype}"
         fault = f"holds {where}, plain floating-point numbers are needed"

@@ -43,7 +43,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Source(ABC):
+class ModelSource(ABC):
     """A service that publishes models."""
 
     endpoint: str
@@ -66,7 +66,7 @@ class Source(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class HuggingFace(Source):
+class HuggingFace(ModelSource):
     """huggingface.co, or the mirror that HF_ENDPOINT names; the revision is pinned to a commit."""
 
     cache: Path | None = None
@@ -98,10 +98,10 @@ class HuggingFace(Source):
     def cached(self, listing: Listing, remote: Remote) -> Path | None:
         if self.cache is None:
             return None
-        found = try_to_load_from_cache(
+        path = try_to_load_from_cache(
             listing.repo, remote.path, cache_dir=self.cache, revision=listing.revision
         )
-        return Path(found) if isinstance(found, str) else None
+        return Path(path) if isinstance(path, str) else None
 
     def _same_host(self, page: str, following: str) -> str:
         if following.startswith(f"{_HUGGING_FACE}/"):  # as a mirror passes it on
@@ -117,7 +117,7 @@ class HuggingFace(Source):
         return str(target)
 
 
-class ModelScope(Source):
+class ModelScope(ModelSource):
     """modelscope.cn. It accepts no token of another service."""
 
     name = "ModelScope"
@@ -141,7 +141,7 @@ class ModelScope(Source):
         return f"{self.endpoint}/api/v1/models/{quote(listing.repo)}/repo?{query}"
 
 
-def sources(preference: str = "auto", token: str | None = None) -> tuple[Source, ...]:
+def sources(preference: str = "auto", token: str | None = None) -> tuple[ModelSource, ...]:
     """The sources to try, in order. Raises DownloadFailed if HF_HUB_OFFLINE is set."""
     if constants.is_offline_mode():
         raise DownloadFailed("HF_HUB_OFFLINE is set: nothing is downloaded.")

@@ -166,8 +166,8 @@ def _begins(response: httpx2.Response) -> int:
         return 0
     unit, _, span = response.headers.get("Content-Range", "").partition(" ")
     start = span.partition("-")[0]
-    known = response.status_code == 206 and unit == "bytes" and start.isdecimal()
-    return int(start[:18]) if known else -1
+    partial = response.status_code == 206 and unit == "bytes" and start.isdecimal()
+    return int(start[:18]) if partial else -1
 
 
 def unwritable(target: Path, error: OSError) -> InvalidOutput:

@@ -30,22 +30,22 @@ def verify(folder: Path, kind: Kind, count: Callable[[int], None] = lambda n: No
     file outside the folder is opened.
     """
     faults: list[str] = []
-    kept: dict[str, Kept] = {}
+    recorded: dict[str, Kept] = {}
     try:
         manifest = read_manifest(folder)
-        kept = dict(manifest.files) if manifest else {}
+        recorded = dict(manifest.files) if manifest else {}
     except InvalidFile as error:
         faults.append(f"{NAME}: {error.why}")
-    for name, one in kept.items():
+    for name, entry in recorded.items():
         path = folder / name
         if not paths.is_file(path):
             faults.append(f"{name}: missing")
-        elif path.stat().st_size != one.size:
-            faults.append(f"{name}: {path.stat().st_size} bytes instead of {one.size}")
-        elif (found := sha256_of(path, count)) != one.sha256:
-            faults.append(f"{name}: SHA-256 is {found}, it was {one.sha256}")
+        elif path.stat().st_size != entry.size:
+            faults.append(f"{name}: {path.stat().st_size} bytes instead of {entry.size}")
+        elif (digest := sha256_of(path, count)) != entry.sha256:
+            faults.append(f"{name}: SHA-256 is {digest}, it was {entry.sha256}")
     named = {fault.partition(":")[0] for fault in faults}
     faults += [fault for fault in inspect(folder, kind) if fault.partition(":")[0] not in named]
     files = [path for path in folder.glob("[!.]*") if paths.is_file(path)]
     size = sum(path.stat().st_size for path in files)
-    return Verified(folder, len(files), len(kept), size, tuple(faults))
+    return Verified(folder, len(files), len(recorded), size, tuple(faults))
