@@ -20,6 +20,9 @@ from tempfile import TemporaryDirectory
 from headroom.cli.model import check_model, open_engine
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.errors import InvalidRequest
+from headroom.models.family import Family
+from headroom.models.registry import family_named
+from headroom.params.describe import describe, in_role
 from headroom.params.words import seconds_of
 from headroom.settings import load
 
@@ -32,35 +35,39 @@ _HELP = ("-h", "--help")
 
 def parser() -> Parser:
     """All flags of `acestep compile`."""
-    made = _own_parser()
-    add_engine_flags(made)
-    return made
+    parser = _own_parser()
+    add_engine_flags(parser)
+    return parser
 
 
 def _own_parser() -> Parser:
     """The flags of this command alone."""
-    made = Parser("acestep compile", USAGE, "Compile what runs often, and see if it pays here.")
-    made.allow_abbrev = False
-    made.add_argument("--duration", default=f"{SECONDS:g}", help="of the song, s")
-    made.add_argument("--rounds", default=str(ROUNDS), help="songs with and without")
-    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    return made
+    parser = Parser("acestep compile", USAGE, "Compile what runs often, and see if it pays here.")
+    parser.allow_abbrev = False
+    parser.add_argument("--duration", default=f"{SECONDS:g}", help="of the song, s")
+    parser.add_argument("--rounds", default=str(ROUNDS), help="songs with and without")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return parser
 
 
 def run(words: Sequence[str]) -> int:
     """Run `acestep compile …`; returns the exit code. Raises HeadroomError."""
     words = spelt(words)
-    own, others = _own_parser().parse_known_args([word for word in words if word not in _HELP])
+    options, others = _own_parser().parse_known_args([word for word in words if word not in _HELP])
     args = parser().parse_args(words)
     flags = engine_flags(args)
     if flags.compile is not None:
         raise InvalidRequest("compile", flags.compile, "no --compile here: both are tried")
-    clock = seconds_of(own.duration)
-    length = own.duration if clock is None else f"{clock:g}"
-    duration = _number("duration", length, 10, 600)
-    rounds = round(_number("rounds", own.rounds, 1, MOST_ROUNDS))
+    clock = seconds_of(options.duration)
+    length = options.duration if clock is None else f"{clock:g}"
+    family = family_named(flags.family)
+    param = in_role(family.usual_request, "seconds")
+    if param is None or param.limit is None:
+        raise InvalidRequest("family", family.name, "a family whose songs have a length")
+    duration = _number("duration", length, param.limit.minimum, param.limit.maximum)
+    rounds = round(_number("rounds", options.rounds, 1, MOST_ROUNDS))
     settings = load()
-    check_model(flags.model, flags.checkpoint_dir, settings)
+    check_model(flags.model, flags.checkpoint_dir, settings, family)
     engine = open_engine(flags, settings)
 
     from headroom.runtime import compile_choice
@@ -72,12 +79,13 @@ def run(words: Sequence[str]) -> int:
     name = compile_choice.key(engine.device, engine.model.name, engine.model.numerics().dtype)
     sys.stderr.write("compiling (the first time takes a minute or more) …\n")
     times: dict[bool, list[float]] = {False: [], True: []}
+    song = [*others, *song_words(family, duration)]
     with TemporaryDirectory() as folder:
-        code, _ = _song(others, duration, True, Path(folder))
+        code, _ = _song(song, True, Path(folder))
         for number in range(rounds):
             for compiled in (False, True):
                 code, seconds = (code, 0.0) if code else _song(
-                    others, duration, compiled, Path(folder)
+                    song, compiled, Path(folder)
                 )  # fmt: skip
                 if code:
                     return code
@@ -87,7 +95,7 @@ def run(words: Sequence[str]) -> int:
         statistics.median(times[False]), statistics.median(times[True]), duration
     )
     compile_choice.remember(settings.cache_dir, name, pair)
-    if own.json:
+    if options.json:
         sys.stdout.write(json.dumps({**asdict(pair), "pays": pair.pays, "for": name}) + "\n")
     else:
         kept = "later runs compile" if pair.pays else "later runs do not compile"
@@ -95,13 +103,21 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _song(words: Sequence[str], duration: float, compiled: bool, folder: Path) -> tuple[int, float]:
+def song_words(family: Family, duration: float) -> list[str]:
+    """The arguments of `acestep generate` for a song of the family."""
+    kind = family.usual_request
+    params = {param.name: param for param in describe(kind)}
+    length = in_role(kind, "seconds")
+    words = [] if family.words is None else [f"--{params[family.words].flag}", "a song"]
+    return words if length is None else [*words, f"--{length.flag}", f"{duration:g}"]
+
+
+def _song(words: Sequence[str], compiled: bool, folder: Path) -> tuple[int, float]:
     """Make a song in a separate process → its exit code, and its total seconds."""
     how = "--compile" if compiled else "--no-compile"
     command = [
         sys.executable, "-m", "headroom", "generate", *words, how,
-        "--caption", "a song", "--duration", f"{duration:g}", "--seed", "0",
-        "--output", str(folder / f"{time.monotonic_ns()}.wav"), "--quiet",
+        "--seed", "0", "--output", str(folder / f"{time.monotonic_ns()}.wav"), "--quiet",
     ]  # fmt: skip
     began = time.perf_counter()
     code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode

@@ -10,10 +10,24 @@ from types import MappingProxyType
 import shtab
 
 from headroom.cli import compile as compile_command
-from headroom.cli import doctor, generate, models, plan, profile, settings, sheet_flags, wizard
+from headroom.cli import (
+    doctor,
+    four_gb,
+    generate,
+    mcp,
+    models,
+    plan,
+    profile,
+    serve,
+    settings,
+    sheet_flags,
+    ui,
+    wizard,
+)
 from headroom.cli.parser import Parser
 from headroom.errors import InvalidRequest
-from headroom.models.registry import family_named
+from headroom.models.family import Family
+from headroom.models.registry import USUAL, family_named
 from headroom.params.describe import union
 
 SHELLS: tuple[str, ...] = tuple(shtab.SUPPORTED_SHELLS)
@@ -27,32 +41,39 @@ _HOW = """Where the script goes:
 
 def parser() -> Parser:
     """The flags of `acestep completion`."""
-    made = Parser(
+    parser = Parser(
         "acestep completion",
         description="Print a script that lets a shell complete what is typed.",
         epilog=_HOW,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("shell", nargs="?", metavar="|".join(SHELLS), help="the shell")
-    return made
+    parser.add_argument("shell", nargs="?", metavar="|".join(SHELLS), help="the shell")
+    parser.add_argument("--family", default=USUAL, metavar="NAME", help="family of models")
+    return parser
 
 
 # The commands' own parsers; `models` has subcommands and adds itself.
-PARSERS: Mapping[str, Callable[[], Parser] | None] = MappingProxyType(
+PARSERS: Mapping[str, Callable[[Family], Parser] | None] = MappingProxyType(
     {
         "generate": generate.whole_parser,
-        "compose": lambda: sheet_flags.parser(sheet_flags.COMPOSE),
-        "understand": lambda: sheet_flags.parser(sheet_flags.UNDERSTAND),
-        "score": lambda: sheet_flags.parser(sheet_flags.SCORE),
+        "compose": lambda family: sheet_flags.parser(sheet_flags.COMPOSE),
+        "understand": lambda family: sheet_flags.parser(sheet_flags.UNDERSTAND),
+        "score": lambda family: sheet_flags.parser(sheet_flags.SCORE),
+        "encode": lambda family: sheet_flags.parser(sheet_flags.ENCODE),
+        "align": lambda family: sheet_flags.parser(sheet_flags.ALIGN),
+        "serve": lambda family: serve.parser(),
+        "ui": lambda family: ui.parser(),
+        "4gb": lambda family: four_gb.parser(),
+        "mcp": lambda family: mcp.parser(),
         "profile": profile.whole_parser,
         "plan": plan.parser,
-        "compile": compile_command.parser,
+        "compile": lambda family: compile_command.parser(),
         "models": None,
-        "settings": settings.parser,
-        "doctor": doctor.parser,
-        "wizard": wizard.parser,
-        "completion": parser,
+        "settings": lambda family: settings.parser(),
+        "doctor": lambda family: doctor.parser(),
+        "wizard": lambda family: wizard.parser(),
+        "completion": lambda family: parser(),
     }
 )
 
@@ -61,21 +82,26 @@ def run(words: Sequence[str]) -> int:
     """Run `acestep completion SHELL`; returns the exit code. Raises InvalidRequest."""
     from headroom.cli.main import program_name
 
-    shell = parser().parse_args(words).shell
+    args = parser().parse_args(words)
+    shell, family = args.shell, family_named(args.family)
     if shell not in SHELLS:
         raise InvalidRequest("shell", shell or "", "one of " + ", ".join(SHELLS))
-    sys.stdout.write(shtab.complete(whole(program_name()), shell) + "\n")
+    sys.stdout.write(shtab.complete(whole(program_name(), family), shell) + "\n")
     return 0
 
 
-def whole(name: str) -> Parser:
-    """A parser of the whole program with all its commands, and the possible values of each flag."""
+def whole(name: str, family: Family | None = None) -> Parser:
+    """A parser of the whole program with all its commands, and the possible values of each flag,
+    for the default family unless one is given.
+    """
     from headroom.cli.main import COMMANDS
 
-    made = Parser(name)
-    made.add_argument("-V", "--version", action="store_true", help="the version")
-    made.add_argument("-v", "--verbose", action="store_true", help="say more")
-    commands: argparse._SubParsersAction[argparse.ArgumentParser] = made.add_subparsers(
+    family = family or family_named()
+
+    parser = Parser(name)
+    parser.add_argument("-V", "--version", action="store_true", help="the version")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more")
+    commands: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(
         dest="command", parser_class=Parser
     )
     for command, (_, about) in COMMANDS.items():
@@ -83,20 +109,20 @@ def whole(name: str) -> Parser:
         if build is None:
             models.add_parser(commands)
         else:
-            commands.add_parser(command, help=about, parents=[build()], add_help=False)
-    _add_values(made)
-    return made
+            commands.add_parser(command, help=about, parents=[build(family)], add_help=False)
+    choices = {param.name: param.choices for param in union(family.requests.values())}
+    _add_values(parser, choices)
+    return parser
 
 
-def _add_values(parser: argparse.ArgumentParser) -> None:
+def _add_values(parser: argparse.ArgumentParser, choices: Mapping[str, Sequence[str]]) -> None:
     """Set the possible values of each flag: words, a file, a folder."""
-    known = {param.name: param.choices for param in union(family_named().requests.values())}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
-                _add_values(below)
+                _add_values(below, choices)
         elif action.nargs != 0 and action.choices is None:
-            _add_value(action, known.get(action.dest, ()))
+            _add_value(action, choices.get(action.dest, ()))
 
 
 def _add_value(action: argparse.Action, choices: Sequence[str]) -> None:

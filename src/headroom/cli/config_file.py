@@ -39,15 +39,6 @@ _OTHER_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
 _FOLDER = "save_dir"
 _IDLE = ("project_root", "log_level", "use_flash_attention")  # only meaningful in ACE-Step
 _PLANNED = "generate"  # as lyrics in such a file: a language model writes them
-# Flags of the command line, and keys of the file that would contradict them.
-_CONTRADICTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "seed": ("seeds",),
-        "seeds": ("seed", "batch_size"),
-        "batch_size": ("seeds",),
-        "output": ("audio_format",),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +51,13 @@ class ConfigFile:
     folder: Path | None = None
     family: Family = field(default_factory=family_named, compare=False)
 
-    def under(self, said: Mapping[str, object], output: object) -> dict[str, object]:
+    def under(self, flags: Mapping[str, object], output: object) -> dict[str, object]:
         """The fields of the file, overridden by the command line's. `output` is that of `-o`."""
         of = self.family
-        names = {_field(name, of) for name in said} | ({"output"} if output is not None else set())
-        gone = names | {other for name in names for other in _CONTRADICTED.get(name, ())}
+        names = {_field(name, of) for name in flags} | ({"output"} if output is not None else set())
+        gone = names | {other for name in names for other in _contradicted(of).get(name, ())}
         kept = {name: value for name, value in self.fields.items() if _field(name, of) not in gone}
-        return {**kept, **said}
+        return {**kept, **flags}
 
 
 def read(path: Path, parser: argparse.ArgumentParser, family: Family | None = None) -> ConfigFile:
@@ -77,12 +68,12 @@ def read(path: Path, parser: argparse.ArgumentParser, family: Family | None = No
     flags = {key: action for action in parser._actions for key in _keys(action)}
     family = family or family_named()
     names = _names(family)
-    found = _toml(path)
-    task = str(next((found[k] for k in found if names.get(snake(k)) == TASK), ""))
+    document = _toml(path)
+    task = str(next((document[k] for k in document if names.get(snake(k)) == TASK), ""))
     fields: dict[str, object] = {}
     values: dict[str, object] = {}
     folder: Path | None = None
-    for key, value in found.items():
+    for key, value in document.items():
         name, of = _OTHER_NAMES.get(snake(key), (snake(key), ""))
         if isinstance(value, dict):
             raise InvalidRequest(key, value, "a value: keys of a configuration are flat")
@@ -126,12 +117,12 @@ def _keys(action: argparse.Action) -> list[str]:
 
 def _names(family: Family) -> dict[str, str]:
     """Every name of a field of any request, including old names and old switches -> the field."""
-    found: dict[str, str] = {}
-    for model in family.requests.values():
-        found |= spellings(model)
-    for param in union(family.requests.values()):
-        found |= {old: param.name for old, _ in param.knob.old_switches}
-    return {**found, TASK: TASK, "task_type": TASK}
+    names: dict[str, str] = {}
+    for model in family.songs.values():
+        names |= spellings(model)
+    for param in union(family.songs.values()):
+        names |= {old: param.name for old, _ in param.knob.old_switches}
+    return {**names, TASK: TASK, "task_type": TASK}
 
 
 def _field(spelling: str, family: Family) -> str:
@@ -157,17 +148,17 @@ def _as_flag(key: str, value: object, action: argparse.Action) -> object:
 def _with_texts(fields: Mapping[str, object], path: Path, family: Family) -> dict[str, object]:
     """The fields with the texts of files: those named after an `@`, and lyrics that name a file
     relative to the configuration or to the working folder."""
-    files = {param.name for param in union(family.requests.values()) if param.knob.file}
-    found = dict(fields)
+    files = {param.name for param in union(family.songs.values()) if param.knob.file}
+    texts = dict(fields)
     for name, value in fields.items():
         if _field(name, family) not in files or not isinstance(value, str):
             continue
         if value == _PLANNED:
             log.warning("%s: lyrics are never planned with the song", name)
-            found[name] = ""
+            texts[name] = ""
         else:
-            found[name] = text_of(name, _beside(name, value, path))
-    return found
+            texts[name] = text_of(name, _beside(name, value, path))
+    return texts
 
 
 def _beside(name: str, text: str, path: Path) -> str:
@@ -185,10 +176,18 @@ def _agreed(fields: dict[str, object], family: Family) -> dict[str, object]:
     """Individual seeds decide the number of songs, and override one seed for all."""
     if not fields.get("seeds"):
         return fields
-    return {n: v for n, v in fields.items() if _field(n, family) not in ("seed", "batch_size")}
+    gone = _contradicted(family)["seeds"]
+    return {name: value for name, value in fields.items() if _field(name, family) not in gone}
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1)
+def _contradicted(family: Family) -> dict[str, tuple[str, ...]]:
+    """Flags of the command line, and the keys of a file that would contradict each."""
+    count = tuple(family.fields_for("count"))
+    with_seeds = dict.fromkeys(("seed", *count), ("seeds",))
+    return {**with_seeds, "seeds": ("seed", *count), "output": ("audio_format",)}
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = get_close_matches(name, list(names), n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"a name of a flag of `acestep generate`, or of a field of a request{hint}"

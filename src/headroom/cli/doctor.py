@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,18 +13,20 @@ from pathlib import Path
 
 from headroom.cli.output import check_folder
 from headroom.cli.parser import Parser
-from headroom.engine.terms import NO_CHOICES, choices_of, terms_in_force
+from headroom.engine.policy import policy_in_force
 from headroom.errors import InvalidOutput, InvalidRequest
-from headroom.hardware.machine import fast_dtype
+from headroom.hardware.here import host_without_torch, machine_here
+from headroom.hardware.holders import Holder, gpu_processes
+from headroom.hardware.machine import Machine, fast_dtype
+from headroom.host_compiler import host_compiler
 from headroom.models.family import Family
 from headroom.models.registry import USUAL, family_named
+from headroom.runtime.arbiter.processes import OnCard, on_all_cards
 from headroom.settings import Settings, load
 from headroom.units import gib
-from headroom.weights.catalog import MAIN, best, checkpoint_dirs, installed
+from headroom.weights.catalog import MAIN, checkpoint_dirs
 
 DISTRIBUTION = "headroom-audio"
-COMPILERS = ("c++", "g++", "clang++", "cl")
-GPU_QUERY = ("--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader,nounits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +84,9 @@ class ModelHere:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """A process with memory on a GPU. `megabytes` is None where the driver does not say."""
-
-    pid: int
-    name: str
-    megabytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Examined:
-    """The whole report. `problems` keep a song from being made; `remarks` are worth knowing."""
+    """The whole report. `problems` keep a song from being made; `remarks` are worth knowing.
+    `gpu_processes` are those that a driver lists, `sharing` those that keep accounts of cards."""
 
     python: str
     system: str
@@ -106,6 +97,7 @@ class Examined:
     compiler: str | None
     output_dir: str
     gpu_processes: tuple[Holder, ...] | None
+    sharing: tuple[OnCard, ...] = ()
     problems: tuple[str, ...] = field(default=())
     remarks: tuple[str, ...] = field(default=())
 
@@ -135,9 +127,9 @@ def examine(settings: Settings, folder: Path | None = None, family: str = USUAL)
     remarks = list(settings.warnings)
     packages = dict(_packages())
     problems += [f"{name} is not installed" for name, there in packages.items() if there is None]
-    device = _device(settings, problems)
+    device = _device(known, settings, problems)
     models, model = _models(known, settings, folder, problems, remarks)
-    compiler = _compiler()
+    compiler = host_compiler()
     if compiler is None:
         remarks.append("no C++ compiler was found; nothing will be compiled, which is slower")
     try:
@@ -154,6 +146,7 @@ def examine(settings: Settings, folder: Path | None = None, family: str = USUAL)
         compiler=compiler,
         output_dir=str(settings.output_dir.absolute()),
         gpu_processes=gpu_processes(),
+        sharing=on_all_cards(settings.accounts),
         problems=tuple(problems),
         remarks=tuple(remarks),
     )
@@ -174,21 +167,38 @@ def _packages() -> Iterator[tuple[str, str | None]]:
                 yield name[0], None
 
 
-def _device(settings: Settings, problems: list[str]) -> Device | None:
+def _device(family: Family, settings: Settings, problems: list[str]) -> Device | None:
+    processor = host_without_torch(settings)
+    if processor is not None:
+        machine = machine_here(settings)
+        return _seen(family, settings, machine, processor.attention, False, ("cpu",), ())
     try:
         from headroom.device import cards, present
-        from headroom.hardware.probe import machine_of, opened
+        from headroom.hardware.probe import machine_of, open_probed
     except ImportError as error:
         problems.append(f"torch cannot be loaded: {error}")
         return None
     try:
-        device = opened(settings)
+        device = open_probed(settings)
     except InvalidRequest as error:
         problems.append(str(error))
         return None
     machine = machine_of(device, settings)
-    said = choices_of(NO_CHOICES, settings)
-    terms = terms_in_force(machine, settings.policy, said, settings, device.can_capture())
+    attention = device.attention(fast_dtype(machine))
+    here = tuple(CardHere(*one) for one in cards())
+    return _seen(family, settings, machine, attention, device.can_capture(), present(), here)
+
+
+def _seen(
+    family: Family,
+    settings: Settings,
+    machine: Machine,
+    attention: str,
+    captures: bool,
+    kinds: tuple[str, ...],
+    cards: tuple[CardHere, ...],
+) -> Device:
+    policy = policy_in_force(machine, settings, captures, family.tiers)
     on = ("bfloat16", "float16", "fp8", "flash")
     words = tuple(name for name in on if getattr(machine.features, name))
     return Device(
@@ -201,12 +211,12 @@ def _device(settings: Settings, problems: list[str]) -> Device | None:
         host_free=machine.host_free,
         cores=machine.cores,
         features=(*words, *machine.features.isa),
-        kinds=present(),
-        tier=None if terms.tier is None else terms.tier.label,
-        notes=tuple(note.sentence() for note in terms.notes),
-        attention=device.attention(fast_dtype(machine)),
+        kinds=kinds,
+        tier=None if policy.tier is None else policy.tier.label,
+        notes=tuple(note.sentence() for note in policy.notes),
+        attention=attention,
         rates=Rates(machine.copy_rate, machine.memory_rate, machine.matrix_rate),
-        cards=tuple(CardHere(*one) for one in cards()),
+        cards=cards,
     )
 
 
@@ -219,11 +229,12 @@ def _models(
 ) -> tuple[tuple[ModelHere, ...], str | None]:
     if family.folders is None:
         return (), family.name
-    items = installed(checkpoint_dirs(settings, folder), family.folders.bundled)
+    catalogue = family.folders.catalogue
+    items = catalogue.installed(checkpoint_dirs(settings, folder))
     here = tuple(
         ModelHere(
             name=item.name,
-            kind=item.kind,
+            kind=item.kind.name,
             folder=str(item.folder),
             ready=item.ready,
             bundled=item.bundled,
@@ -232,8 +243,9 @@ def _models(
         for item in items
     )
     remarks += [f"{m.folder}: {fault}" for m in here for fault in m.faults]
-    chosen = best(items)
-    named = [m for m in here if m.name == settings.model and m.kind == "dit" and m.ready]
+    chosen = catalogue.best(items)
+    core = catalogue.core.name
+    named = [m for m in here if m.name == settings.model and m.kind == core and m.ready]
     if settings.model is not None and not named:
         problems.append(f"HEADROOM_MODEL is {settings.model}, which is not here, or not whole")
         return here, None
@@ -247,37 +259,6 @@ def _models(
             f"fetch a real one with `acestep models download {MAIN}`"
         )
     return here, name
-
-
-def _compiler() -> str | None:
-    """The C++ compiler torch would find: CXX, or a common name on PATH."""
-    names = (os.environ.get("CXX", ""), *COMPILERS)
-    return next((path for name in names if name and (path := shutil.which(name))), None)
-
-
-def gpu_processes(program: str = "nvidia-smi") -> tuple[Holder, ...] | None:
-    """The processes that hold memory on NVIDIA cards; None if their driver is not installed."""
-    found = shutil.which(program)
-    if found is None:
-        return None
-    try:
-        done = subprocess.run(
-            [found, *GPU_QUERY], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode:
-        return None
-    return tuple(_holders(done.stdout))
-
-
-def _holders(table: str) -> Iterator[Holder]:
-    for line in table.splitlines():
-        pid, comma, rest = line.partition(",")
-        name, _, size = rest.rpartition(",")
-        if comma and pid.strip().isdecimal():
-            used = int(size) if size.strip().isdecimal() else None
-            yield Holder(int(pid), name.strip(), used)
 
 
 # --- texts -------------------------------------------------------------------------------
@@ -295,6 +276,7 @@ def _text(found: Examined) -> str:
     lines.append(f"in use     {found.model or 'none'}")
     lines.append(f"songs go   {found.output_dir}")
     lines.append("ffmpeg     not needed")
+    lines += [_about_member(one) for one in found.sharing]
     if found.gpu_processes is not None:
         lines += [_about(holder) for holder in found.gpu_processes] or ["GPU        held by nobody"]
     lines += [f"remark     {sentence}" for sentence in found.remarks]
@@ -335,6 +317,16 @@ def _about_rates(rates: Rates | None) -> Iterator[str]:
     said = [f"{rate / unit:.3g} {words}" for rate, unit, words in known if rate is not None]
     if said:
         yield f"rates      {', '.join(said)}"
+
+
+def _about_member(one: OnCard) -> str:
+    parts = [f"{gib(one.leased)} at work"] if one.leased else []
+    if one.idle:
+        since = "" if one.idle_seconds is None else f" for {one.idle_seconds:.0f} s"
+        parts.append(f"{gib(one.idle)} idle{since}")
+    parts += [f"waits for {gib(one.needs)}"] if one.needs else []
+    who = f"{one.name} (process {one.pid} of {one.host})"
+    return f"shared     {one.card}: {who}, {', '.join(parts) or 'holds nothing'}"
 
 
 def _about(holder: Holder) -> str:

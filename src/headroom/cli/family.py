@@ -13,5 +13,5 @@ def family_in(words: Sequence[str]) -> Family:
     """The family that the arguments name, else the default. Raises InvalidRequest."""
     quick = Parser("acestep", add_help=False, allow_abbrev=False)
     quick.add_argument("--family", default=USUAL)
-    known, _ = quick.parse_known_args(words)
-    return family_named(known.family)
+    args, _ = quick.parse_known_args(words)
+    return family_named(args.family)

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ from headroom.cli import replay
 from headroom.cli.config_file import ConfigFile
 from headroom.cli.config_file import read as read_config_file
 from headroom.cli.family import family_in
-from headroom.cli.model import check_model, offer_in_use, open_engine
+from headroom.cli.far import add_remote_flag, only_here, opened, under_flag
+from headroom.cli.model import check_model, offer_in_use
 from headroom.cli.orders import Order, order, orders_for, place_of
 from headroom.cli.output import (
     Latents,
@@ -58,7 +59,7 @@ from headroom.settings import Settings
 from headroom.settings import load as load_settings
 
 if TYPE_CHECKING:
-    from headroom.engine.result import Result
+    from headroom.engine.result import SongResult
 
 MOST_LINES = 10_000  # of a file of requests
 USAGE = "acestep generate [CAPTION] [FLAGS]"
@@ -97,15 +98,18 @@ def run(words: Sequence[str]) -> int:
         parser.set_defaults(**file.flags)
         args, rest = parser.parse_known_args(words)
         fields = file.under(_fields(args, rest, parser, family), args.output)
-        settings = replace(settings, output_dir=file.folder or settings.output_dir)
+        settings = settings.model_copy(update={"output_dir": file.folder or settings.output_dir})
     flags = engine_flags(args)
+    settings = under_flag(settings, args)
+    here = ("save_latents", "lrc", "replay")  # these need tensors that stay where they are made
+    only_here(settings, **{name: getattr(args, name) for name in here})
     player = find_player() if args.play else None
     files = Files(check_latents(args.save_latents), args.lrc, args.force, player)
-    told = Told(args.json, args.quiet or args.json, not settings.no_progress)
+    console = Told(args.json, args.quiet or args.json, not settings.no_progress)
     if args.replay is not None:
-        return _replay(args, fields, flags, files, settings, told)
+        return _replay(args, fields, flags, files, settings, console)
     if args.requests is not None:
-        return _several(args, fields, flags, files, settings, told)
+        return _several(args, fields, flags, files, settings, console)
     if not fields and family.words is not None:
         allowed = 'words, as in `acestep generate "slow bossa nova"`'
         raise InvalidRequest(family.words, "", allowed)
@@ -114,16 +118,16 @@ def run(words: Sequence[str]) -> int:
     orders = orders_for(family, wished, args.output, settings, args.force)
     if len(orders) > 1 and files.latents is not None:
         raise InvalidRequest("save_latents", args.save_latents, "with one request only")
-    return _make(tuple((one,) for one in orders), files, flags, settings, told)
+    return _make(tuple((one,) for one in orders), files, flags, settings, console)
 
 
 # --- arguments --------------------------------------------------------------------------
 
 
-def whole_parser() -> Parser:
-    """All flags of `acestep generate` for the default family."""
-    family = family_named()
-    return _parser(union(family.requests.values()), family.requests, family)
+def whole_parser(family: Family | None = None) -> Parser:
+    """All flags of `acestep generate`, for the default family unless one is given."""
+    family = family or family_named()
+    return _parser(union(family.songs.values()), family.songs, family)
 
 
 def _filled(family: Family, fields: Mapping[str, object], example: str) -> dict[str, object]:
@@ -166,6 +170,7 @@ def _parser(params: Sequence[Param], tasks: Tasks, family: Family) -> Parser:
     basic = ("output", "force", "play", "lrc", "replay", "example", "config", "json", "quiet")
     mark_basic(*(action for action in files._group_actions if action.dest in basic))
     add_engine_flags(parser)
+    add_remote_flag(parser)
     add_flags(parser, params, tasks)
     parser.in_layers()
     return parser
@@ -178,22 +183,22 @@ def _fields(
     unknown = next((word for word in rest if word.startswith("-") and word != "--"), None)
     if unknown is not None:
         raise parser.unknown(unknown)
-    found = given(args, union(family.requests.values()))
+    fields = given(args, union(family.songs.values()))
     if args.example is not None:
-        found["example"] = args.example
+        fields["example"] = args.example
     captions = [word for word in rest if word != "--"]
     if captions:
         field = family.words_of(captions)
         if len(captions) > 1:
             raise InvalidRequest(field, " ".join(captions), "one text: put it into quotes")
         names = spellings(family.usual_request)
-        if any(names.get(spelling) == field for spelling in found):
+        if any(names.get(spelling) == field for spelling in fields):
             raise InvalidRequest(field, captions[0], f"one {field}, not two")
-        found[field] = captions[0]
-    for name, value in found.items():
+        fields[field] = captions[0]
+    for name, value in fields.items():
         if isinstance(value, str) and not value.isascii() and _torn(value):
             raise InvalidRequest(name, value, "text in the terminal's own encoding")
-    return found
+    return fields
 
 
 def _torn(text: str) -> bool:
@@ -203,12 +208,12 @@ def _torn(text: str) -> bool:
 
 def _shown(family: Family, words: Sequence[str], settings: Settings) -> Parser:
     """All flags; for the help, only those of the model in use, with its limits."""
-    everything = union(family.requests.values())
+    everything = union(family.songs.values())
     offer = None
     if {"-h", "--help", "--help-all"} & {*words}:
         offer = offer_in_use(family, words, settings)
     if offer is None:
-        return _parser(everything, family.requests, family)
+        return _parser(everything, family.songs, family)
     shown = tuple(offer.fields[p.name] for p in everything if p.name in offer.fields)
     return _parser(shown, offer.tasks, family)
 
@@ -222,7 +227,7 @@ def _several(
     flags: EngineOptions,
     files: Files,
     settings: Settings,
-    told: Told,
+    console: Told,
 ) -> int:
     """Make every line of a file as one request, all of them in as few passes as possible."""
     if "example" in fields:
@@ -236,11 +241,11 @@ def _several(
     family = family_named(flags.family)
     requests = read_requests(Path(args.requests), family)
     folder = settings.output_dir if args.output is None else paths.expanded(args.output, "output")
-    places = replace(settings, output_dir=folder)
+    places = settings.model_copy(update={"output_dir": folder})
     orders = tuple(
         order(family, one, place_of(one, None, places, False), settings) for one in requests
     )
-    return _make((orders,), files, flags, settings, told)
+    return _make((orders,), files, flags, settings, console)
 
 
 def read_requests(path: Path, family: Family | None = None) -> tuple[Request, ...]:
@@ -258,13 +263,13 @@ def read_requests(path: Path, family: Family | None = None) -> tuple[Request, ..
     if len(lines) > MOST_LINES:
         allowed = f"a file of at most {MOST_LINES} lines (it has {len(lines)})"
         raise InvalidRequest("requests", str(path), allowed)
-    found = []
+    requests = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            found.append(_request(line, f"{path.name} line {number}", family))
-    if not found:
+            requests.append(_request(line, f"{path.name} line {number}", family))
+    if not requests:
         raise InvalidRequest("requests", str(path), "a file with at least one request in it")
-    return tuple(found)
+    return tuple(requests)
 
 
 def _request(line: str, where: str, family: Family) -> Request:
@@ -275,7 +280,7 @@ def _request(line: str, where: str, family: Family) -> Request:
     if not isinstance(value, dict):
         raise InvalidRequest(where, line, 'a JSON object, as in {"caption": "…"}')
     try:
-        return family.request(value)
+        return family.song(value)
     except InvalidRequest as error:
         raise InvalidRequest(f"{where}, {error.field}", error.value, error.allowed) from error
 
@@ -285,42 +290,42 @@ def _make(
     files: Files,
     flags: EngineOptions,
     settings: Settings,
-    told: Told,
+    console: Told,
 ) -> int:
     """Make the songs of each group in one pass, and write them before the next group."""
-    known: set[str] = set()
+    shown_notes: set[str] = set()
     saved: list[Saved] = []
     spare = (settings.output_dir,)
-    with ExitStack() as held, _always_told(saved, told, known), stoppable() as stop:
+    with ExitStack() as held, _always_told(saved, console, shown_notes), stoppable() as stop:
         names = [[held.enter_context(one.names(files.lrc)) for one in group] for group in groups]
         inputs = inputs_of(groups[0][0].request)
         latents = held.enter_context(held_latents(files.latents, inputs, files.force))
-        check_model(flags.model, flags.checkpoint_dir, settings, family_named(flags.family))
-        engine = open_engine(flags, settings)
-        if not told.quiet:
-            tell_notes(engine.notes, known)
+        engine = held.enter_context(opened(flags, settings))
+        if not console.quiet:
+            tell_notes(engine.notes, shown_notes)
         for group, places in zip(groups, names, strict=True):
-            with shown(told.quiet, told.bars) as tell:
-                results = engine.generate_batch([one.request for one in group], tell, stop)
+            with shown(console.quiet, console.bars) as tell:
+                requests = [one.as_stored() if settings.remote else one.request for one in group]
+                results = engine.generate_batch(requests, tell, stop)
                 if files.lrc:
                     results = tuple(engine.timed(result, tell, stop) for result in results)
             if stop():
                 raise Cancelled("stopped before the songs were written")
-            made = [one.as_asked(result) for one, result in zip(group, results, strict=True)]
+            songs = [one.as_asked(result) for one, result in zip(group, results, strict=True)]
             formats = [one.place.format for one in group]
-            _save_all(list(zip(made, places, formats, strict=True)), latents, spare, saved)
-    return _told(saved, told, known, files.player)
+            _save_all(list(zip(songs, places, formats, strict=True)), latents, spare, saved)
+    return _told(saved, console, shown_notes, files.player)
 
 
 def _save_all(
-    made: Sequence[tuple[Result, Names, Format]],
+    songs: Sequence[tuple[SongResult, Names, Format]],
     latents: Latents | None,
     spare: Sequence[Path],
     saved: list[Saved],
 ) -> None:
     """Write every result, even after one that cannot be written. Raises InvalidOutput."""
     failed: list[InvalidOutput] = []
-    for result, names, format in made:
+    for result, names, format in songs:
         try:
             saved.append(save(result, names, format, latents, spare))
         except InvalidOutput as error:
@@ -335,47 +340,51 @@ def _replay(
     flags: EngineOptions,
     files: Files,
     settings: Settings,
-    told: Told,
+    console: Told,
 ) -> int:
     replay.check_alone(fields, flags, args.requests)
     path = paths.expanded(args.replay, "replay")
     song = replay.find(path, args.output, settings.output_dir, args.force)
-    known: set[str] = set()
+    shown_notes: set[str] = set()
     saved: list[Saved] = []
     with ExitStack() as held, stoppable() as stop:
-        wanted = song.place.wanted(f"{song.name} again", song.provenance.seed, files.lrc)
-        names = held.enter_context(Names(wanted))
+        destination = song.place.wanted(f"{song.name} again", song.provenance.seed, files.lrc)
+        names = held.enter_context(Names(destination))
         names.hold(1)
         latents = held.enter_context(held_latents(files.latents, {"replay": (path,)}, files.force))
         made_by = family_named(song.provenance.family)
         check_model(song.provenance.model, flags.checkpoint_dir, settings, made_by)
-        with shown(told.quiet, told.bars) as tell:
+        with shown(console.quiet, console.bars) as tell:
             result = replay.again(song, flags, tell, stop, files.lrc)
-        made = [(result, names, song.place.format)]
-        _save_all(made, latents, (settings.output_dir,), saved)
-    return _told(saved, told, known, files.player)
+        songs = [(result, names, song.place.format)]
+        _save_all(songs, latents, (settings.output_dir,), saved)
+    return _told(saved, console, shown_notes, files.player)
 
 
 @contextmanager
-def _always_told(saved: Sequence[Saved], told: Told, known: set[str]) -> Iterator[None]:
+def _always_told(saved: Sequence[Saved], console: Told, shown_notes: set[str]) -> Iterator[None]:
     """Report what was written, even if an error or Ctrl-C ends the rest."""
     try:
         yield
     except (HeadroomError, KeyboardInterrupt):
         if saved:
-            _told(saved, told, known)
+            _told(saved, console, shown_notes)
         raise
 
 
-def _told(saved: Sequence[Saved], told: Told, known: set[str], player: Player | None = None) -> int:
-    if told.json:
+def _told(
+    saved: Sequence[Saved], console: Told, shown_notes: set[str], player: Player | None = None
+) -> int:
+    if console.json:
         tell_json(saved)
     else:
         for one in saved:
-            said = () if told.quiet else one.result.notes
-            tell_notes((*said, *(one.notes if one.rescued or not told.quiet else ())), known)
-        if not told.quiet:
-            tell_report(reports(saved), stages=has_bars(told.bars))
+            notes = () if console.quiet else one.result.notes
+            tell_notes(
+                (*notes, *(one.notes if one.rescued or not console.quiet else ())), shown_notes
+            )
+        if not console.quiet:
+            tell_report(reports(saved), stages=has_bars(console.bars))
         tell_songs(saved)
     if player is not None:
         sys.stdout.flush()

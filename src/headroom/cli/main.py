@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -22,10 +23,10 @@ import headroom
 from headroom import terminal
 from headroom.errors import Cancelled, HeadroomError, InvalidRequest
 from headroom.log import log, show
-from headroom.settings import load
 
 PROGRAM = "acestep"
 STOPPED = 130
+_PAGE = "ui"  # the command that no command means
 VERBOSE = ("--verbose", "-v")
 Run = Callable[[Sequence[str]], int]
 
@@ -35,6 +36,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "compose": ("headroom.cli.sheets:compose", "a song sheet out of a line of text"),
         "understand": ("headroom.cli.sheets:understand", "what a recording is, as a song sheet"),
         "score": ("headroom.cli.sheets:score", "how well a recording fits words"),
+        "encode": ("headroom.cli.sheets:encode", "the audio codes of a recording"),
+        "align": ("headroom.cli.sheets:align", "when words are sung in a recording"),
+        "ui": ("headroom.cli.ui:run", "the page in a browser; what no command means"),
+        "serve": ("headroom.cli.serve:run", "the service: jobs over HTTP, on every card"),
+        "4gb": ("headroom.cli.four_gb:run", "page and API within 4 GB, from a menu"),
+        "mcp": ("headroom.cli.mcp:run", "tools for agents: the same jobs, by the protocol MCP"),
         "profile": ("headroom.cli.profile:run", "where the time and the memory of a run go"),
         "plan": ("headroom.cli.plan:run", "what a song would take, on this card or on any"),
         "compile": ("headroom.cli.compile:run", "compile what runs often, and see if it pays"),
@@ -49,19 +56,21 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program: `argv` without its name; returns the exit code. Raises only on bugs."""
-    said = list(sys.argv[1:] if argv is None else argv)
-    words = [word for word in said if word not in VERBOSE]
-    quiet = words == said
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in arguments if word not in VERBOSE]
+    quiet = words == arguments
     _forgive_old_terminals()
     with terminal.guarded():
-        if not words or words in (["-h"], ["--help"], ["help"]):
+        if words in (["-h"], ["--help"], ["help"]) or not (words or find_spec("gradio")):
             sys.stdout.write(help_text(program_name()))
             return 0
-        if words[0] in ("--version", "-V"):
+        if words[:1] in (["--version"], ["-V"]):
             sys.stdout.write(f"{program_name()} {headroom.__version__}\n")
             return 0
-        if words[0] in ("help", "-h", "--help"):  # of a command
+        if words[:1] in (["help"], ["-h"], ["--help"]):  # of a command
             words = [*words[1:], "--help"]
+        elif not words or words[0].startswith("--"):
+            words = [_PAGE, *words]
         return _guarded(lambda: _run(words), quiet, argv is None)
 
 
@@ -115,6 +124,8 @@ def _run(words: Sequence[str]) -> int:
 
 def _warn_about_settings() -> None:
     """Warn about settings that are not used."""
+    from headroom.settings import load  # with pydantic, which `--help` does without
+
     with suppress(InvalidRequest):  # a bad value is reported by the command that needs it
         for sentence in load().warnings:
             log.warning(sentence)

@@ -10,21 +10,13 @@ from headroom.cli.parser import Parser
 from headroom.engine.opening import Opening
 from headroom.engine.options import EngineOptions
 from headroom.errors import InvalidCheckpoint
-from headroom.models.family import Family, ModelFolders, Offer
+from headroom.models.family import Family, Offer
 from headroom.models.registry import family_named
 from headroom.settings import Settings
-from headroom.weights.catalog import (
-    Installed,
-    best,
-    check_named,
-    checkpoint_dirs,
-    installed,
-)
+from headroom.weights.catalog import Installed, checkpoint_dirs
 
 if TYPE_CHECKING:
     from headroom.engine.engine import Engine
-
-_DIT = "dit"
 
 
 def check_model(
@@ -39,18 +31,19 @@ def check_model(
     folders = (family or family_named()).folders
     if folders is None:
         return
-    items = _items(folder, settings, folders)
+    catalogue = folders.catalogue
+    items = catalogue.installed(checkpoint_dirs(settings, folder))
     name = name or settings.model
-    chosen = best(items)
+    chosen = catalogue.best(items)
     if not any(item.name == name for item in items):
-        check_named(folder, settings, chosen if name is None else None)
+        catalogue.check_named(folder, settings, chosen if name is None else None)
     if name is None and chosen is not None and not chosen.bundled:
         folders.check(chosen)
         return
-    dits = [item for item in items if item.kind == _DIT and not item.bundled]
-    broken = [item for item in dits if not item.ready and name in (None, item.name)]
+    cores = [item for item in items if item.kind == catalogue.core and not item.bundled]
+    broken = [item for item in cores if not item.ready and name in (None, item.name)]
     if not broken:
-        for item in dits:
+        for item in cores:
             if item.name == name:
                 folders.check(item)
         return
@@ -66,24 +59,21 @@ def offer_in_use(family: Family, words: Sequence[str], settings: Settings) -> Of
     quick.add_argument("--model", default=settings.model)
     quick.add_argument("--checkpoint-dir", type=Path)
     args, _ = quick.parse_known_args(words)
-    items = _items(args.checkpoint_dir, settings, family.folders)
-    named = [item for item in items if item.name == args.model and item.kind == _DIT]
-    item = best(named if args.model else items)
+    catalogue = family.folders.catalogue
+    items = catalogue.installed(checkpoint_dirs(settings, args.checkpoint_dir))
+    named = [item for item in items if item.name == args.model and item.kind == catalogue.core]
+    item = catalogue.best(named if args.model else items)
     return None if item is None else family.folders.offer(item)
 
 
 def opening(flags: EngineOptions, settings: Settings) -> Opening:
     """How to open an engine according to the flags."""
-    return Opening(flags.settings_with(settings), flags)
+    return Opening(settings.under(flags), flags)
 
 
 def open_engine(flags: EngineOptions, settings: Settings) -> Engine:
     """Open the engine according to the flags. Raises HeadroomError; torch is imported here."""
     return opening(flags, settings).open()
-
-
-def _items(folder: Path | None, settings: Settings, folders: ModelFolders) -> list[Installed]:
-    return installed(checkpoint_dirs(settings, folder), folders.bundled)
 
 
 def _faults(item: Installed) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -21,34 +21,22 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 
-from headroom import paths, terminal
 from headroom import settings as environment
+from headroom import terminal
+from headroom.cli.far import add_remote_flag, only_here, under_flag
+from headroom.cli.model_table import print_of_service, print_table, row_of, usual
 from headroom.errors import HeadroomError, InvalidRequest, WeightsMissing
 from headroom.models.registry import USUAL, family_named
 from headroom.settings import Settings
+from headroom.settings.fields import SOURCES
 from headroom.units import gib
-from headroom.weights import catalog
-from headroom.weights.catalog import (
-    BUNDLE,
-    MAIN,
-    MODELS,
-    Installed,
-    Model,
-    check_place,
-    checkpoint_dirs,
-)
+from headroom.weights.catalog import MAIN, Catalogue, Installed, checkpoint_dirs
+from headroom.weights.order import company, elsewhere, named
 from headroom.weights.verify import Verified, verify
 
 if TYPE_CHECKING:
     from headroom.weights.fetch import Downloaded, Transfer
-
-_SOURCES = ("auto", "huggingface", "modelscope")
-_SUMS: tuple[tuple[str, Callable[[Model], bool]], ...] = (
-    (f"`{MAIN}` ({BUNDLE})", lambda model: model.repo == BUNDLE),
-    ("--all", lambda model: model.official),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +63,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     acts = parser.add_subparsers(dest="act", required=True, metavar="list | download | verify")
     listing = acts.add_parser("list", help="what there is and what is installed")
+    add_remote_flag(listing)
     fetching = acts.add_parser("download", help="fetch models, resumed and checked")
     fetching.add_argument("names", nargs="*", metavar="NAME", help="as `models list` shows them")
     fetching.add_argument("--all", action="store_true", help="every released model")
     fetching.add_argument("--force", action="store_true", help="fetch also what is there")
     fetching.add_argument("--dry-run", action="store_true", help="say what would come, and end")
-    fetching.add_argument("--source", choices=_SOURCES, help="auto: Hugging Face, then ModelScope")
+    fetching.add_argument("--source", choices=SOURCES, help="auto: Hugging Face, then ModelScope")
     fetching.add_argument(
         "--token", help="for Hugging Face; better said in HF_TOKEN, where no one reads along"
     )
@@ -115,7 +104,12 @@ def run(args: argparse.Namespace) -> int:
         json=getattr(args, "json", False),
         family=getattr(args, "family", USUAL),
     )
-    return carry_out(wish, environment.load())
+    settings = environment.load()
+    if args.act == "list":
+        settings = under_flag(settings, args)
+        if settings.remote is not None:
+            return _list_elsewhere(wish, settings)
+    return carry_out(wish, settings)
 
 
 def download_main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +126,7 @@ def download_main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--source",
         "--download-source",
-        choices=_SOURCES,
+        choices=SOURCES,
         help="auto: Hugging Face, then ModelScope",
     )
     parser.add_argument("--token", "-t", help="for Hugging Face")
@@ -166,14 +160,43 @@ def carry_out(wish: Wish, settings: Settings) -> int:
     if folders is None:
         return _without_folders(wish)
     dirs = checkpoint_dirs(settings, wish.folder)
-    items = catalog.installed(dirs, folders.bundled)
+    present = _Here(folders.catalogue, dirs, folders.catalogue.installed(dirs))
     match wish.act:
         case "list":
-            return _list(wish, dirs, items)
+            return _list(wish, present)
         case "verify":
-            return _verify(wish, settings, dirs, items)
+            return _verify(wish, settings, present)
         case _:
-            return _download(wish, settings, dirs, items)
+            return _download(wish, settings, present)
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """A family's released models, the folders that are searched, and what is in them."""
+
+    catalogue: Catalogue
+    dirs: Sequence[Path]
+    items: Sequence[Installed]
+
+    @property
+    def by_name(self) -> dict[str, Installed]:
+        """Models by name. A bundled part never stands for the released one of the same name."""
+        models = self.catalogue.models
+        return {i.name: i for i in self.items if not (i.bundled and i.name in models)}
+
+
+def _list_elsewhere(wish: Wish, settings: Settings) -> int:
+    """The models of a service elsewhere."""
+    from headroom.client import Client
+
+    only_here(settings, checkpoint_dir=wish.folder)
+    with Client(family=wish.family, settings=settings) as client:
+        told = client.models()
+    if wish.json:
+        _out(told)
+    else:
+        print_of_service(terminal.console(sys.stdout), told)
+    return 0
 
 
 def _without_folders(wish: Wish) -> int:
@@ -187,77 +210,51 @@ def _without_folders(wish: Wish) -> int:
     return 0
 
 
-def _list(wish: Wish, dirs: Sequence[Path], items: Sequence[Installed]) -> int:
-    here = _by_name(items)
-    best = catalog.best(items)
-    rows = [_row(name, here.get(name)) for name in dict.fromkeys((*MODELS, *here))]
+def _list(wish: Wish, local: _Here) -> int:
+    released, installed = local.catalogue.models, local.by_name
+    best = local.catalogue.best(local.items)
+    names = dict.fromkeys((*released, *installed))
+    rows = [row_of(name, released.get(name), installed.get(name)) for name in names]
     if wish.json:
         _out({
             "best": best.name if best else None,
-            "folders": [str(place) for place in dirs],
+            "folders": [str(place) for place in local.dirs],
             "models": rows,
         })  # fmt: skip
         return 0
-    table = Table(box=None, pad_edge=False)
-    for title in ("model", "size", "here", "about"):
-        side: Literal["left", "right"] = "right" if title == "size" else "left"
-        table.add_column(title, justify=side, no_wrap=title != "about")
-    for row in rows:
-        size = row["bytes"]
-        assert isinstance(size, int)
-        shown = gib(size) if size else "-"
-        table.add_row(str(row["name"]), shown, str(row["state"]), str(row["about"]))
     console = terminal.console(sys.stdout)
-    console.print(table)
-    for item in items:
+    print_table(console, rows)
+    for item in local.items:
         lacks = f"cannot be used without {' and '.join(item.lacks)}" if item.lacks else ""
         for fault in filter(None, (*item.faults, lacks)):
             console.print(f"{item.folder}: {fault}", markup=False, soft_wrap=True)
-    sizes = {name: sum(m.nbytes for m in MODELS.values() if test(m)) for name, test in _SUMS}
+    groups = {
+        f"`{MAIN}` ({local.catalogue.main})": local.catalogue.of_main,
+        "--all": local.catalogue.official,
+    }
+    sizes = {name: sum(model.nbytes for model in group) for name, group in groups.items()}
     console.print("to download: " + ", ".join(f"{name} {gib(n)}" for name, n in sizes.items()))
-    console.print(f"looked in: {', '.join(map(str, dirs))}", markup=False, soft_wrap=True)
-    console.print(f"used where none is named: {best.name if best else 'none, there is none'}")
+    console.print(f"looked in: {', '.join(map(str, local.dirs))}", markup=False, soft_wrap=True)
+    console.print(usual(best.name if best else None))
     return 0
 
 
-def _row(name: str, item: Installed | None) -> dict[str, object]:
-    model = MODELS.get(name)
-    state = "no" if model is None or model.repo else "unpublished"
-    if item is not None:
-        state = "incomplete" if item.faults else "bundled" if item.bundled else "yes"
-        if item.whole and item.lacks:
-            state = "lacking"
-    return {
-        "name": name,
-        "kind": model.kind if model else item.kind if item else None,
-        "state": state,
-        "ready": bool(item and item.ready),
-        "bytes": item.nbytes if item and item.whole else model.nbytes if model else 0,
-        "folder": str(item.folder) if item else None,
-        "faults": list(item.faults) if item else [],
-        "lacks": list(item.lacks) if item else [],
-        "repo": model.repo if model else None,
-        "about": model.about if model else "",
-    }
-
-
-def _download(
-    wish: Wish, settings: Settings, dirs: Sequence[Path], items: Sequence[Installed]
-) -> int:
-    said: list[str] = []
-    names = _asked(wish)
+def _download(wish: Wish, settings: Settings, local: _Here) -> int:
+    notes: list[str] = []
+    models, into = local.catalogue.models, local.dirs[0]
+    names = _asked(wish, local)
     if wish.company:
-        names += _company(names, items)
-    elsewhere = {} if wish.folder or wish.force else _elsewhere(names, dirs[0], items)
-    names = [name for name in names if name not in elsewhere]
-    said += [f"{name}: is already in {folder}." for name, folder in elsewhere.items()]
+        names += company(local.catalogue, names, local.items)
+    there = {} if wish.folder or wish.force else elsewhere(names, into, local.items)
+    names = [name for name in names if name not in there]
+    notes += [f"{name}: is already in {folder}." for name, folder in there.items()]
     if names:  # offline, installed models suffice
         from headroom.weights.fetch import download
         from headroom.weights.sources import sources
 
         places = sources(wish.source or settings.download_source, wish.token or settings.hf_token)
     with _bar(wish, settings) as progress:
-        for sentence in said:
+        for sentence in notes:
             progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
         task = progress.add_task("", total=None)
 
@@ -266,16 +263,17 @@ def _download(
             progress.update(task, description=words, completed=at.done, total=at.total)
 
         def say(sentence: str) -> None:
-            said.append(sentence)
+            notes.append(sentence)
             progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
+        chosen = [models[name] for name in names]
         results = (
-            download(names, dirs[0], places, force=wish.force, dry=wish.dry, show=show, say=say)
-            if names
+            download(chosen, into, places, force=wish.force, dry=wish.dry, show=show, report=say)
+            if chosen
             else []
         )
     if wish.json:
-        _out({"downloaded": [_told(result) for result in results], "notes": said})
+        _out({"downloaded": [_told(result) for result in results], "notes": notes})
         return 0
     for result in results:
         came = f"{gib(result.fetched)} from {result.source}" if result.fetched else "was all there"
@@ -283,53 +281,26 @@ def _download(
     return 0
 
 
-def _asked(wish: Wish) -> list[str]:
-    main = [name for name, model in MODELS.items() if model.repo == BUNDLE]
-    published = [name for name, model in MODELS.items() if model.repo]
+def _asked(wish: Wish, local: _Here) -> list[str]:
     if wish.all:
-        return [name for name, model in MODELS.items() if model.official]
+        return [model.name for model in local.catalogue.official]
     if not wish.names:
+        published = [model.name for model in local.catalogue.published]
         raise InvalidRequest("NAME", "", f"--all, {MAIN}, {', '.join(published)}")
-    asked: list[str] = []
-    for name in wish.names:
-        if name != MAIN and name not in published:
-            raise InvalidRequest("NAME", name, f"{MAIN}, {', '.join(published)}")
-        asked += main if name == MAIN else [name]
-    return list(dict.fromkeys(asked))
+    return named(local.catalogue, wish.names, "NAME")
 
 
-def _company(names: Sequence[str], items: Sequence[Installed]) -> list[str]:
-    """The models that the named ones need and that are neither named nor complete anywhere."""
-    whole = {item.name for item in items if item.whole and not item.bundled}
-    needed = dict.fromkeys(other for name in names for other in MODELS[name].beside)
-    return [name for name in needed if name not in whole and name not in names]
-
-
-def _elsewhere(names: Sequence[str], into: Path, items: Sequence[Installed]) -> dict[str, Path]:
-    """Models that are complete in a folder other than the one downloads go to."""
-    return {
-        item.name: item.folder
-        for item in items
-        if item.name in names
-        and item.whole
-        and not item.bundled
-        and paths.resolved(item.folder.parent) != paths.resolved(into)
-    }
-
-
-def _verify(
-    wish: Wish, settings: Settings, dirs: Sequence[Path], items: Sequence[Installed]
-) -> int:
-    here = _by_name(items)
+def _verify(wish: Wish, settings: Settings, local: _Here) -> int:
+    installed, released = local.by_name, local.catalogue.models
     if wish.folder is not None:
-        check_place(wish.folder)
+        local.catalogue.check_place(wish.folder)
     for name in wish.names:
-        if name not in here:
-            if name not in MODELS:
-                raise InvalidRequest("NAME", name, ", ".join(dict.fromkeys((*here, *MODELS))))
+        if name not in installed:
+            if name not in released:
+                raise InvalidRequest("NAME", name, ", ".join({**installed, **released}))
             how = f"fetch it with `acestep models download {name}`"
-            raise WeightsMissing(name, [str(place) for place in dirs], how)
-    chosen = [here[name] for name in wish.names] if wish.names else list(items)
+            raise WeightsMissing(name, [str(place) for place in local.dirs], how)
+    chosen = [installed[name] for name in wish.names] if wish.names else list(local.items)
     results: list[tuple[str, Verified]] = []
     with _bar(wish, settings) as progress:
         task = progress.add_task("", total=sum(item.nbytes for item in chosen))
@@ -345,15 +316,15 @@ def _verify(
         })  # fmt: skip
     else:
         for name, result in results:
-            sys.stdout.write(_verdict(name, result))
+            sys.stdout.write(_verdict(name, result, name in released))
     return 1 if any(result.faults for _, result in results) else 0
 
 
-def _verdict(name: str, result: Verified) -> str:
+def _verdict(name: str, result: Verified, released: bool) -> str:
     if result.faults:
         lines = "".join(f"  {fault}\n" for fault in result.faults)
         return f"{name}: damaged, {result.folder}\n{lines}" + (
-            f"  repair it with `acestep models download {name}`\n" if name in MODELS else ""
+            f"  repair it with `acestep models download {name}`\n" if released else ""
         )
     how = f"{result.hashed} of {result.files} files held against their checksums"
     if not result.hashed:
@@ -364,11 +335,6 @@ def _verdict(name: str, result: Verified) -> str:
 def _told(result: Downloaded | Verified) -> dict[str, object]:
     value = asdict(result)
     return {"bytes": value.pop("nbytes"), **value}
-
-
-def _by_name(items: Sequence[Installed]) -> dict[str, Installed]:
-    """Models by name. A bundled part never stands for the released one of the same name."""
-    return {item.name: item for item in items if not (item.bundled and item.name in MODELS)}
 
 
 def _people() -> Console:
@@ -396,5 +362,5 @@ def _advance(progress: Progress, task: TaskID) -> Callable[[int], None]:
     return lambda count: progress.advance(task, count)
 
 
-def _out(value: dict[str, object]) -> None:
+def _out(value: Mapping[str, object]) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")

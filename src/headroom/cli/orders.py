@@ -8,23 +8,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from headroom.audio.encode import Format
-from headroom.audio.files import probe
+from headroom.audio.files import probe_audio
 from headroom.cli.output import Place, place
 from headroom.engine.limits import batch_default
-from headroom.engine.names import Names, inputs_of
+from headroom.engine.names import FORMAT, Names, inputs_of, usual_format
 from headroom.engine.seeds import DRAWN_BITS, check_agreement
 from headroom.models.base import Seeded
 from headroom.models.family import Family
-from headroom.params.describe import describe, stand_in, task_of, union
+from headroom.params.describe import in_role, task_of, union
 from headroom.params.request import Request, snake
 from headroom.settings import Settings
 
 if TYPE_CHECKING:
-    from headroom.engine.result import Result
+    from headroom.engine.result import SongResult
 
 EVERY_TRACK = "all"
-SOURCE, FORMAT = "source_audio", "audio_format"  # field names, in families that have them
-USUAL_FORMAT: Format = "flac"  # where a family's requests have no format
+SOURCE = "source_audio"  # the name of a field, in families that have it
 _TRACK = ("track", "track_name")
 
 
@@ -45,8 +44,8 @@ class Order:
         """Reserve the names of its songs. Raises InvalidOutput."""
         request = self.request
         seed = _seed(request)
-        wanted = self.place.wanted(self.words, seed or 0, lrc, inputs_of(request))
-        names = Names(wanted)
+        destination = self.place.wanted(self.words, seed or 0, lrc, inputs_of(request))
+        names = Names(destination)
         try:
             names.hold(_songs(request))
         except BaseException:
@@ -54,7 +53,13 @@ class Order:
             raise
         return names
 
-    def as_asked(self, result: Result) -> Result:
+    def as_stored(self) -> Request:
+        """The request for a service elsewhere, which stores songs in the format of the place."""
+        if FORMAT not in type(self.request).model_fields:
+            return self.request
+        return self.request.model_copy(update={FORMAT: self.place.format})
+
+    def as_asked(self, result: SongResult) -> SongResult:
         """The result without notes about seeds that the user did not set."""
         if not self.drawn:
             return result
@@ -68,15 +73,15 @@ def order(family: Family, request: Request, where: Place, settings: Settings) ->
     """
     check_agreement(request)
     check_sources(family, request)
-    said = "" if family.words is None else str(getattr(request, family.words))
-    words = said or task_of(request)
-    asked = batch_default(request, settings)
-    if where.named is not None or _seed(asked) is not None:
-        return Order(asked, where, words)
-    songs = _songs(asked)
+    text = "" if family.words is None else str(getattr(request, family.words))
+    words = text or task_of(request)
+    sized = batch_default(request, settings)
+    if where.named is not None or _seed(sized) is not None:
+        return Order(sized, where, words)
+    songs = _songs(sized)
     seeds = tuple(secrets.randbits(DRAWN_BITS) for _ in range(songs))
     update: dict[str, object] = {"seed": seeds[0]} if songs == 1 else {"seeds": seeds}
-    return Order(asked.model_copy(update=update), where, words, drawn=True)
+    return Order(sized.model_copy(update=update), where, words, drawn=True)
 
 
 def orders_for(
@@ -87,47 +92,43 @@ def orders_for(
     force: bool,
 ) -> tuple[Order, ...]:
     """The order for these fields; with `track` set to all, one for every track."""
-    every = next((name for name in fields if snake(name) in _TRACK and _is_every(fields[name])), "")
-    if not every:
-        request = family.request(fields)
+    field = next((name for name in fields if snake(name) in _TRACK and _is_every(fields[name])), "")
+    if not field:
+        request = family.song(fields)
         check_agreement(request, usual=None)
         return (order(family, request, place_of(request, named, settings, force), settings),)
-    made = []
-    tracks = next(p.choices for p in union(family.requests.values()) if p.name == _TRACK[0])
+    orders = []
+    tracks = next(p.choices for p in union(family.songs.values()) if p.name == _TRACK[0])
     for track in tracks:
-        request = family.request({**fields, every: track})
+        request = family.song({**fields, field: track})
         where = replace(place_of(request, named, settings, force), suffix=track.replace("_", "-"))
-        made.append(order(family, request, where, settings))
-    return tuple(made)
+        orders.append(order(family, request, where, settings))
+    return tuple(orders)
 
 
 def place_of(request: Request, named: str | None, settings: Settings, force: bool) -> Place:
     """Where the songs of a request go. Raises InvalidOutput."""
-    asked = cast("Format | None", getattr(request, FORMAT, None))
-    return place(named, asked, usual_format(type(request)), settings.output_dir, force)
-
-
-def usual_format(kind: type[Request]) -> Format:
-    """The format of a song whose name was not given."""
-    known = FORMAT in kind.model_fields
-    return cast("Format", stand_in(kind, FORMAT)) if known else USUAL_FORMAT
+    format = cast("Format | None", getattr(request, FORMAT, None))
+    return place(named, format, usual_format(type(request)), settings.output_dir, force)
 
 
 def check_sources(family: Family, request: Request) -> None:
     """Raise InvalidSource for a recording that does not exist or cannot be opened, and
     InvalidRequest for a region outside the recording."""
-    found = {
-        name: [probe(path, name) for path in files] for name, files in inputs_of(request).items()
+    sources = {
+        name: [probe_audio(path, name) for path in files]
+        for name, files in inputs_of(request).items()
     }
-    if family.source_check is not None and SOURCE in found:
-        family.source_check(request, found[SOURCE][0].seconds)
+    if family.source_check is not None and SOURCE in sources:
+        family.source_check(request, sources[SOURCE][0].seconds)
 
 
 def _songs(request: Request) -> int:
     """The largest number of songs that the request makes."""
-    limit = next(p.limit for p in describe(type(request)) if p.name == "batch_size")
+    param = in_role(type(request), "count")
     count = request.songs if isinstance(request, Seeded) else 1
-    return min(count, round(limit.maximum)) if limit is not None else count
+    most = None if param is None else param.maximum
+    return count if most is None else min(count, round(most))
 
 
 def _seed(request: Request) -> int | None:

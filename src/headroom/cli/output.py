@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headroom import paths
-from headroom.audio.claims import WRITABLE, Claim, named, resolved
+from headroom.audio.claims import WRITABLE, ReservedName, reserved, resolved_target
 from headroom.audio.encode import Format, check_codec, format_of
+from headroom.audio.formats import container
 from headroom.audio.lrc import ENDING as LRC
 from headroom.cli.progress import memory
 from headroom.engine.names import NOTHING_READ, Inputs, Names, Wanted, check_inputs
@@ -24,7 +25,8 @@ from headroom.params.clamp import Note
 from headroom.units import clock
 
 if TYPE_CHECKING:
-    from headroom.engine.result import Report, Result, StageReport
+    from headroom.engine.report import Report, StageReport
+    from headroom.engine.result import SongResult
 
 LATENTS = ".safetensors"
 _MADE_BY = "headroom"
@@ -62,7 +64,7 @@ class Saved:
     """A result and the file of each of its songs. `rescued`: they were written to another place;
     the notes say where and why."""
 
-    result: Result
+    result: SongResult
     paths: tuple[Path, ...]
     notes: tuple[Note, ...] = ()
     rescued: bool = False
@@ -77,17 +79,12 @@ class Saved:
 class Latents:
     """The reserved file for latents; `replaces`: the existing file of that name."""
 
-    claim: Claim
+    claim: ReservedName
     replaces: bool
 
 
-def container(format: Format) -> Format:
-    """The format's file extension: the three kinds of wav share one."""
-    return "wav" if format.startswith("wav") else format
-
-
 def place(
-    name: str | None, asked: Format | None, usual: Format, folder: Path, force: bool = False
+    name: str | None, requested: Format | None, usual: Format, folder: Path, force: bool = False
 ) -> Place:
     """Where to write, checked by a trial write: the user's `name`, else a new one in `folder`.
 
@@ -95,17 +92,17 @@ def place(
     InvalidOutput and InvalidRequest; leaves nothing behind.
     """
     if name is None:
-        check_codec(asked or usual, "audio_format", asked or usual)
+        check_codec(requested or usual, "audio_format", requested or usual)
         check_folder(folder, folder, "output folder")
-        return Place(asked or usual, folder)
+        return Place(requested or usual, folder)
     path = paths.expanded(name, "output")
     check_file(path, "output")
     ending = format_of(path)
     check_codec(ending, "output", path)
-    if asked is not None and container(asked) != ending:
+    if requested is not None and container(requested) != ending:
         allowed = f"{ending}, as the name {path.name!r} ends, or another name"
-        raise InvalidRequest("audio_format", asked, allowed)
-    return Place(asked or ending, path.parent, path, force)
+        raise InvalidRequest("audio_format", requested, allowed)
+    return Place(requested or ending, path.parent, path, force)
 
 
 def check_latents(name: str | None) -> Path | None:
@@ -127,16 +124,16 @@ def held_latents(path: Path | None, inputs: Inputs, force: bool) -> Iterator[Lat
         yield None
         return
     check_inputs(path, Wanted(path, force=force, inputs=inputs, field="save_latents"))
-    with named(path, "save_latents", force, _is_latents) as (held, replaces):
+    with reserved(path, "save_latents", force, _is_latents) as (held, replaces):
         yield Latents(held, replaces)
 
 
 def check_file(path: Path, field: str) -> None:
     """Raise InvalidOutput if no file can be written under this name."""
-    check_folder(resolved(path, field).parent, path, field)
+    check_folder(resolved_target(path, field).parent, path, field)
 
 
-def check_folder(folder: Path, asked: Path, field: str) -> None:
+def check_folder(folder: Path, path: Path, field: str) -> None:
     """Raise InvalidOutput if the folder cannot be created, or no file can be created in it."""
     try:
         steps = (folder, *folder.absolute().parents)
@@ -147,7 +144,7 @@ def check_folder(folder: Path, asked: Path, field: str) -> None:
         why = f"cannot be written ({getattr(error, 'strerror', None) or error})"
         if isinstance(error, NotADirectoryError):
             why = f"cannot be written ({there} is no folder)"
-        raise InvalidOutput(field, asked, why, WRITABLE) from error
+        raise InvalidOutput(field, path, why, WRITABLE) from error
 
 
 def slug(words: str) -> str:
@@ -159,7 +156,7 @@ def slug(words: str) -> str:
 
 
 def save(
-    result: Result, names: Names, format: Format, latents: Latents | None, spare: Sequence[Path]
+    result: SongResult, names: Names, format: Format, latents: Latents | None, spare: Sequence[Path]
 ) -> Saved:
     """Write the songs under their reserved names, and the latents if requested.
 
@@ -169,17 +166,17 @@ def save(
     """
     from headroom.engine.save import rescue
 
-    wanted = names.wanted
+    destination = names.wanted
 
     def to(path: Path) -> tuple[Path, ...]:
-        with Names(replace(wanted, path=path, given=False)) as others:
+        with Names(replace(destination, path=path, given=False)) as others:
             return result.save_as(others, format)
 
     try:
         songs, notes, rescued = result.save_as(names, format), names.notes, False
     except InvalidOutput as error:
         names.close()
-        songs, where = rescue(wanted.path, spare, error, to)
+        songs, where = rescue(destination.path, spare, error, to)
         notes, rescued = (where,), True
     note = None if latents is None else _save_latents(result, latents, spare)
     if note is not None:
@@ -187,13 +184,13 @@ def save(
     return Saved(result, songs, notes, rescued)
 
 
-def _save_latents(result: Result, latents: Latents, spare: Sequence[Path]) -> Note | None:
+def _save_latents(result: SongResult, latents: Latents, spare: Sequence[Path]) -> Note | None:
     """Write the latents; returns a note if they went to another place."""
     from headroom.engine.save import rescue
 
     held, content = latents.claim, _latents(result)
 
-    def write(held: Claim, replaces: bool) -> None:
+    def write(held: ReservedName, replaces: bool) -> None:
         try:
             held.begin().write_bytes(content)
             held.publish(replaces)
@@ -201,19 +198,19 @@ def _save_latents(result: Result, latents: Latents, spare: Sequence[Path]) -> No
             raise held.fault(error) from error
 
     def to(path: Path) -> tuple[Path, ...]:
-        with named(path, held.field, False, lambda there: True) as (other, _):
+        with reserved(path, held.field, False, lambda there: True) as (other, _):
             write(other, False)
-            return (other.asked,)
+            return (other.path,)
 
     try:
         write(held, latents.replaces)
     except InvalidOutput as error:
         held.release()
-        return rescue(held.asked, spare, error, to)[1]
+        return rescue(held.path, spare, error, to)[1]
     return None
 
 
-def _latents(result: Result) -> bytes:
+def _latents(result: SongResult) -> bytes:
     """`noise` and `latents` [B, T, 64], fp32; T is the longest song's."""
     from safetensors.torch import save as pack
 
@@ -233,12 +230,12 @@ def _is_latents(path: Path) -> bool:
 # --- texts -------------------------------------------------------------------------------
 
 
-def tell_notes(notes: Iterable[Note], known: set[str]) -> None:
+def tell_notes(notes: Iterable[Note], shown_notes: set[str]) -> None:
     """Print each note once, on standard error."""
     for note in notes:
         sentence = note.sentence()
-        if sentence not in known:
-            known.add(sentence)
+        if sentence not in shown_notes:
+            shown_notes.add(sentence)
             sys.stderr.write(f"note: {sentence}\n")
     sys.stderr.flush()
 
@@ -276,7 +273,7 @@ def tell_json(saved: Sequence[Saved]) -> None:
 
 def as_json(saved: Sequence[Saved]) -> dict[str, object]:
     """What `--json` prints: outputs, report, notes. `request` counts the requests from 0."""
-    from headroom.engine.save import note_json
+    from headroom.engine.wire import note_json
 
     outputs: list[dict[str, object]] = []
     notes = []
@@ -288,8 +285,8 @@ def as_json(saved: Sequence[Saved]) -> dict[str, object]:
                 {"path": str(path), "seed": seed, "duration": audio.seconds, **lines}
                 | {"request": index}
             )
-        said = (*one.result.notes, *one.notes)
-        notes += [{**_object(note_json(note)), "request": index} for note in said]
+        shown = (*one.result.notes, *one.notes)
+        notes += [{**note_json(note), "request": index} for note in shown]
     return {"outputs": outputs, "report": _report(reports(saved)), "notes": notes}
 
 
@@ -297,10 +294,6 @@ def reports(saved: Sequence[Saved]) -> list[Report]:
     """The reports of all planning and of all passes, in this order; one pass has one report."""
     thoughts = [one.result.thought for one in saved if one.result.thought is not None]
     return [*thoughts, *{id(one.result.report): one.result.report for one in saved}.values()]
-
-
-def _object(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {"sentence": value}
 
 
 def _report(passes: Sequence[Report]) -> dict[str, object]:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from headroom import paths
-from headroom.engine.options import (
-    GROUP,
-    MOST_THREADS,
-    EngineOptions,
-    Option,
-    check_threads,
-    options,
-)
+from headroom.engine.options import EngineOptions
 from headroom.errors import InvalidRequest, UnreadableFile, one_line
 from headroom.params.flags import is_basic, mark_basic
-from headroom.settings.declaration import maybe
+from headroom.settings import GROUP, Setting, settings_of
+from headroom.settings.declaration import FOLDER, MAYBE, NAME
 
 _LONG = 400  # characters above which the short help shortens a flag's help
 _MESSAGE = 600  # characters of an argparse message, including the arguments it quotes
@@ -125,22 +119,9 @@ def add_engine_flags(parser: argparse.ArgumentParser, older_shown: bool = False)
     """Add the flags of every command that runs a model; `older_shown`: the help also lists
     ACE-Step's names for some of them."""
     group = parser.add_argument_group(GROUP)
-    for option in options():
-        flag, metavar = _spelt(option.dest), option.flag.metavar
-        if not metavar:
-            action = group.add_argument(
-                flag, *map(_spelt, option.knob.old), action=argparse.BooleanOptionalAction,
-                default=None, help=option.help,
-            )  # fmt: skip
-        elif option.flag.bare:
-            action = group.add_argument(
-                flag, nargs="?", const=option.flag.bare, metavar=metavar, help=option.help
-            )
-        else:
-            action = group.add_argument(
-                flag, default=option.default, metavar=metavar, help=option.help
-            )
-        if option.knob.basic:
+    for option in settings_of(EngineOptions).values():
+        action = group.add_argument(_spelt(option.dest), *_same(option), **_form(option))
+        if option.basic:
             mark_basic(action)
     _add_older_flags(parser, older_shown)
 
@@ -149,46 +130,55 @@ def _spelt(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def _same(option: Setting) -> Iterable[str]:
+    """The older names of a switch; those of other flags have a group of their own."""
+    return () if option.metavar else map(_spelt, option.old)
+
+
+def _form(option: Setting) -> dict[str, Any]:
+    """How argparse reads a flag, and its help."""
+    words = f"{option.help} (left open: {option.left_open})" if option.left_open else option.help
+    if not option.metavar:
+        return {"action": argparse.BooleanOptionalAction, "default": None, "help": words}
+    bare = {"nargs": "?", "const": option.bare} if option.bare else {}
+    return {"metavar": option.metavar, "help": words, **bare}
+
+
 def _add_older_flags(parser: argparse.ArgumentParser, shown: bool) -> None:
     group = parser.add_argument_group(f"{GROUP}, as they were called")
-    named = [option for option in options() if option.flag.metavar and option.knob.old]
-    for option in sorted(named, key=lambda option: bool(option.flag.bare)):
-        same = _spelt(option.dest)
-        words = same if shown and option.name != "lm_model" else argparse.SUPPRESS
-        for old in map(_spelt, option.knob.old):
-            if option.flag.bare:
+    named = [one for one in settings_of(EngineOptions).values() if one.metavar and one.old]
+    for option in sorted(named, key=lambda option: bool(option.bare)):
+        words = _spelt(option.dest) if shown and option.field != "lm_model" else argparse.SUPPRESS
+        for old in map(_spelt, option.old):
+            if option.bare:
                 group.add_argument(
-                    old, dest=option.dest, action="store_const", const=option.flag.bare, help=words
+                    old, dest=option.dest, action="store_const", const=option.bare, help=words
                 )
             else:
-                group.add_argument(old, dest=option.dest, metavar=option.flag.metavar, help=words)
+                group.add_argument(old, dest=option.dest, metavar=option.metavar, help=words)
 
 
 def engine_flags(args: argparse.Namespace) -> EngineOptions:
     """Read these flags. Raises InvalidRequest for errors that can be found without torch."""
-    said = {option.name: _read(option, getattr(args, option.dest)) for option in options()}
+    options = settings_of(EngineOptions)
+    words = {name: getattr(args, one.dest) for name, one in options.items()}
+    said = {name: _read(options[name], word) for name, word in words.items() if word is not None}
     return EngineOptions.model_validate(said)
 
 
-def _read(option: Option, text: str | bool | None) -> object:
+def _read(option: Setting, text: str | bool) -> object:
     """The value of an option from its text on the command line; a switch already has its value."""
-    if text is None or isinstance(text, bool):
+    if isinstance(text, bool):
         return text
-    if option.name == "checkpoint_dir":
-        return _folder(option.name, text)
-    if option.name == "threads":
-        return _threads(text)
-    if option.setting is None:
-        return text
+    if option.takes is FOLDER:
+        return _folder(option.field, text)
+    if text == "" and option.takes is NAME:
+        return None
     try:
-        value = option.setting.read(text)
+        return option.takes.read(text)
     except ValueError as error:
-        switch = option.setting.read is maybe
-        allowed = "auto, on or off" if switch else option.setting.allowed
-        raise InvalidRequest(option.name, text, allowed) from error
-    if option.name == "device":
-        return text  # as it was written
-    return None if value == "" and option.name == "model" else value
+        allowed = "auto, on or off" if option.takes is MAYBE else option.takes.allowed
+        raise InvalidRequest(option.field, text, allowed) from error
 
 
 def _folder(name: str, text: str) -> Path:
@@ -197,12 +187,3 @@ def _folder(name: str, text: str) -> Path:
         why = "is not a folder" if paths.exists(folder) else "is not there"
         raise UnreadableFile(name, text, why, "a folder that is there")
     return folder
-
-
-def _threads(text: str) -> int:
-    # No more digits than Python can parse, nor than the largest number has.
-    number = int(text) if text.isdecimal() and len(text) <= len(str(MOST_THREADS)) else None
-    if number is None or not 1 <= number <= MOST_THREADS:
-        check_threads(text)
-    assert number is not None
-    return number

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headroom import paths
-from headroom.audio.files import probe
+from headroom.audio.files import probe_audio
 from headroom.cli.family import family_in
 from headroom.cli.model import check_model, opening
 from headroom.cli.orders import check_sources
@@ -40,9 +40,9 @@ from headroom.profiler.options import (
     field_of,
 )
 from headroom.runtime.events import never
-from headroom.settings import Settings
+from headroom.settings import OF_TIER, Settings, settings_of
 from headroom.settings import load as load_settings
-from headroom.weights.catalog import USUAL_DIT, USUAL_LM, checkpoint_dirs, installed
+from headroom.weights.catalog import checkpoint_dirs
 
 USAGE = "acestep profile [--mode MODE] [FLAGS] | acestep profile compare A.json B.json"
 COMPARE = "compare"
@@ -71,10 +71,8 @@ _RARE = ("family", "dtype", "compile", "init_lm", "enable_gpu_management", "gpu_
 _TEXTS: tuple[Mode, ...] = ("understand", "create_sample", "format_sample")
 _MATRIX: tuple[Mode, ...] = ("profile", "benchmark")
 # Flags of the engine that the tier decides in a tier test.
-_OF_TIER = (
-    "policy", "offload", "offload_dit", "quantization", "init_lm", "lm_model", "lm_backend",
-    "enable_gpu_management", "gpu_idle_timeout",
-)  # fmt: skip
+_OPTIONS = settings_of(EngineOptions)
+_OF_TIER = tuple(_OPTIONS[name].dest for name in OF_TIER)
 # Other flags, and the modes they have an effect in; flags not listed have one in all modes.
 FLAGS: dict[str, tuple[Mode, ...]] = {
     "no_warmup": (*_MATRIX, *_TEXTS),
@@ -93,37 +91,24 @@ FLAGS: dict[str, tuple[Mode, ...]] = {
 }
 
 
-_USUAL = family_named()
-EXAMPLE = "" if _USUAL.examples is None else _USUAL.examples.usual
+EXAMPLE = "" if (_examples := family_named().examples) is None else _examples.usual
 _EXAMPLE = "default: as the example says"
 # Defaults that differ from those of other commands, or stand for a rule, as --help shows them.
 DEFAULTS = {
-    "device": "default: auto",
-    "dtype": "default: auto",
+    **{one.dest: f"default: {one.usual}" for one in _OPTIONS.values()},
     "mode": f"default: {MODES[0]}",
-    "model": f"default: {USUAL_DIT} where it is installed, else the best that is",
-    "lm_model": f"default: {USUAL_LM} where it is installed, else as the policy says",
-    "lm_backend": "default: auto",
-    "offload": "default: as the policy says",
-    "offload_dit": "default: as the policy says",
-    "quantization": "default: as the policy says",
     "example": f"default: {EXAMPLE}",
     "sample_query": f"default: {QUERY!r}",
     "audio_codes": "default: those of a song that is planned first",
-    "caption": _EXAMPLE,
-    "lyrics": _EXAMPLE,
-    "vocal_language": _EXAMPLE,
-    "bpm": _EXAMPLE,
-    "keyscale": _EXAMPLE,
-    "timesignature": _EXAMPLE,
-    "duration": _EXAMPLE,
+    **dict.fromkeys(
+        ("caption", "lyrics", "vocal_language", "bpm", "keyscale", "timesignature", "duration"),
+        _EXAMPLE,
+    ),
     "batch_size": "default: as the example says, else 1",
     "inference_steps": "default: as the example says, else as the model variant has it",
     "seed": f"default: as the example says, else {SEED}",
     "guidance_scale": "default: 7.0 where the variant is guided; turbo variants are not",
-    "use_cot_metas": "default: off",
-    "use_cot_caption": "default: off",
-    "use_cot_language": "default: off",
+    **dict.fromkeys(("use_cot_metas", "use_cot_caption", "use_cot_language"), "default: off"),
 }
 
 
@@ -136,13 +121,13 @@ def run(words: Sequence[str]) -> int:
         return _compared(words[1:])
     settings = load_settings()
     options = parsed(words, settings)
-    from headroom.profiler.face import Face
+    from headroom.profiler.console import Console
     from headroom.profiler.main import run as measure
 
     # Ctrl-C ends the processes of a tier test directly.
     ends = nullcontext(never) if options.mode == "tier-test" else stoppable()
     with ends as stop, shown(False, not settings.no_progress) as tell:
-        outcome = measure(options, Face(tell, stop))
+        outcome = measure(options, Console(tell, stop))
     if outcome.stopped:
         raise Cancelled("stopped; what was measured by then was kept")
     return 0 if outcome.ok else 1
@@ -216,11 +201,11 @@ def _usual_example(family: Family) -> str | None:
 def whole_parser(family: Family | None = None) -> Parser:
     """All flags of `acestep profile`, for the default family unless one is given."""
     family = family or family_named()
-    return _explained(_parser(_params(family), family))
+    return _explained(_parser(_params(family), family), family)
 
 
 def _params(family: Family) -> tuple[Param, ...]:
-    return tuple(p for p in union(family.requests.values()) if p.name not in _OWN)
+    return tuple(p for p in union(family.songs.values()) if p.name not in _OWN)
 
 
 def _parser(params: Sequence[Param], family: Family | None = None) -> Parser:
@@ -261,19 +246,31 @@ def _parser(params: Sequence[Param], family: Family | None = None) -> Parser:
         group.add_argument(flag, action="store_true", help=words)
     add_engine_flags(parser, older_shown=True)
     mark_basic(*(action for action in parser._actions if action.dest not in _RARE))
-    add_flags(parser, params, family.requests)
+    add_flags(parser, params, family.songs)
     shown = frozenset(SHOWN).union(*FIELDS.values())
     mark_basic(*(action for action in parser._actions if action.dest in shown))
     parser.in_layers()
     return parser
 
 
-def _explained(parser: Parser) -> Parser:
+def _explained(parser: Parser, family: Family) -> Parser:
     """The parser with the defaults of this command in its help."""
+    defaults = DEFAULTS | _usual_models(family)
     for action in parser._actions:
-        if action.dest in DEFAULTS and action.help not in (None, argparse.SUPPRESS):
-            action.help = f"{_without_default(action.help or '')} ({DEFAULTS[action.dest]})"
+        if action.dest in defaults and action.help not in (None, argparse.SUPPRESS):
+            action.help = f"{_without_default(action.help or '')} ({defaults[action.dest]})"
     return parser
+
+
+def _usual_models(family: Family) -> dict[str, str]:
+    """The models that are used if none is named."""
+    if family.folders is None:
+        return {}
+    catalogue = family.folders.catalogue
+    usual = {"model": (catalogue.usual, "the best that is"),
+             "lm_model": (catalogue.usual_lm, "as the policy says")}  # fmt: skip
+    here = "where it is installed, else"
+    return {flag: f"default: {name} {here} {then}" for flag, (name, then) in usual.items() if name}
 
 
 def _without_default(text: str) -> str:
@@ -285,12 +282,14 @@ def _opening(flags: EngineOptions, settings: Settings, mode: Mode, family: Famil
     """How to open engines. A tier test leaves the language model to the tier."""
     check_model(flags.model, flags.checkpoint_dir, settings, family)
     made = opening(flags, settings)
-    if family.folders is None:
+    usual = None if family.folders is None else family.folders.catalogue.usual_lm
+    if family.folders is None or usual is None:
         return made
-    if mode != "tier-test" and flags.choices.lm is None and settings.lm_model is None:
-        here = installed(checkpoint_dirs(settings, flags.checkpoint_dir), family.folders.bundled)
-        if any(item.name == USUAL_LM and item.ready for item in here):
-            return replace(made, options=flags.model_copy(update={"lm_model": USUAL_LM}))
+    if mode != "tier-test" and flags.lm_model is None and settings.lm_model is None:
+        dirs = checkpoint_dirs(settings, flags.checkpoint_dir)
+        here = family.folders.catalogue.installed(dirs)
+        if any(item.name == usual and item.ready for item in here):
+            return replace(made, options=flags.model_copy(update={"lm_model": usual}))
     return made
 
 
@@ -302,7 +301,7 @@ def _mode(word: str, family: Family) -> Mode:
     found = next((mode for mode in MODES if mode.replace("-", "_") == plain), None)
     if found is None:
         raise InvalidRequest("mode", word, "one of " + ", ".join(MODES))
-    if found not in _MATRIX and family.codes is None:
+    if found not in _MATRIX and not (family.rehearses if found == "tier-test" else family.codes):
         allowed = f"{' or '.join(_MATRIX)}: {family.name} has no language model and no tiers"
         raise InvalidRequest("mode", word, allowed)
     return found
@@ -346,10 +345,10 @@ def _thinks(said: Mapping[str, object], family: Family) -> bool:
 
 def _tier_seconds(args: argparse.Namespace, said: dict[str, object], family: Family) -> str | None:
     """The song length of a tier test: its own flag, else the request's, removed from there."""
-    spelling = next((name for name in said if field_of(name, family) == "duration"), None)
+    fields = family.fields_for("seconds")
+    spelling = next((name for name in said if field_of(name, family) in fields), None)
     length = None if spelling is None else str(said.pop(spelling))
-    text: str | None = args.tier_duration
-    return length if text is None else text
+    return length if args.tier_duration is None else str(args.tier_duration)
 
 
 def _recording(said: dict[str, object], family: Family) -> Path | None:
@@ -358,7 +357,7 @@ def _recording(said: dict[str, object], family: Family) -> Path | None:
     if spelt is None:
         return None
     path = paths.expanded(str(said.pop(spelt)), "source_audio")
-    probe(path, "source_audio")
+    probe_audio(path, "source_audio")
     return path
 
 

@@ -1,7 +1,8 @@
 """Shows progress on standard error: a bar on a terminal, otherwise lines.
 
-There is one line for each stage, and one after every ten seconds without output. Everything shown
-comes from events. Nothing is shown unless it was requested.
+There is one line for each stage, one for each change of the position in a queue, and one after
+every ten seconds without output. Everything shown comes from events. Nothing is shown unless it was
+requested.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING
 from headroom import terminal
 from headroom.runtime.events import (
     Event,
+    Loading,
     Progress,
+    Queued,
     Replanned,
     StageDone,
     StageStarted,
@@ -56,8 +59,9 @@ def shown(quiet: bool, bars: bool = True) -> Iterator[Tell]:
 
 
 class Lines:
-    """A line for each stage that ended and for each that is tried again; and one after every ten
-    seconds without output, with the progress of the current stage."""
+    """A line for each stage that ended and for each that is tried again, and for each position in a
+    queue; and one after every ten seconds without output, with the progress of the current stage.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -68,13 +72,19 @@ class Lines:
         self._at: Progress | None = None
         self._first_at = now()
         self._stage: str | None = None
+        self._loading: Loading | None = None
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            if isinstance(event, StageStarted):
+            if isinstance(event, Queued):
+                self._say(_waits(event))
+            elif isinstance(event, StageStarted):
                 self._stage, self._began = event.stage, self._now()
-                self._first = self._at = None
+                self._first = self._at = self._loading = None
+            elif isinstance(event, Loading):
+                self._loading = event
             elif isinstance(event, Progress):
+                self._loading = None
                 if self._first is None or event.done < self._first.done:
                     self._first, self._first_at = event, self._now()
                 self._at = event
@@ -82,7 +92,7 @@ class Lines:
                 self._stage = None
                 self._say(_ended(event))
             elif isinstance(event, Replanned):
-                self._first = self._at = None
+                self._first = self._at = self._loading = None
                 self._say(_again(event))
             self._remind()
 
@@ -94,6 +104,8 @@ class Lines:
     def _remind(self) -> None:
         if self._stage is not None and self._now() - self._said >= EVERY:
             done = f" {self._at.done}/{self._at.total}" if self._at is not None else ""
+            if self._loading is not None:
+                done = f" {_loads(self._loading)}"
             self._say(
                 f"{self._stage}:{done} after {clock(self._now() - self._began)}{self._left()}"
             )
@@ -151,13 +163,25 @@ class Bar:
         self._task = progress.add_task("", total=None, steps="")
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, StageStarted):
+        if isinstance(event, Queued):
+            self._progress.reset(self._task, description=_waits(event), total=None, steps="")
+        elif isinstance(event, StageStarted):
             self._progress.reset(self._task, description=event.stage, total=None, steps="")
+        elif isinstance(event, Loading):
+            self._progress.update(self._task, steps=_loads(event))
         elif isinstance(event, Progress):
             steps = f"{event.done}/{event.total}"
             self._progress.update(self._task, completed=event.done, total=event.total, steps=steps)
         elif isinstance(event, Replanned):
             self._progress.console.print(_again(event), markup=False, highlight=False)
+
+
+def _waits(event: Queued) -> str:
+    return f"waiting: number {event.position} in the queue"
+
+
+def _loads(event: Loading) -> str:
+    return f"loading {event.part} ({gib(event.nbytes)})"
 
 
 def _again(event: Replanned) -> str:
@@ -197,19 +221,19 @@ def times(elapsed: float | None, remaining: float | None) -> str:
 @contextmanager
 def stoppable() -> Iterator[Stop]:
     """The stop function for the engine: whether Ctrl-C was pressed. A second one aborts at once."""
-    asked = threading.Event()
+    stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set  # signals come to the main thread only
+        yield stopped.is_set  # signals come to the main thread only
         return
 
     def pressed(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if stopped.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        stopped.set()
         sys.stderr.write("\nstopping after this step; Ctrl-C again stops at once.\n")
 
     before = signal.signal(signal.SIGINT, pressed)
     try:
-        yield asked.is_set
+        yield stopped.is_set
     finally:
         signal.signal(signal.SIGINT, before)

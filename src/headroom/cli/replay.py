@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from headroom import paths
 from headroom.audio.encode import FORMATS, Format, format_of
-from headroom.cli.orders import usual_format
-from headroom.cli.output import Place, container, place
-from headroom.engine.options import AUTO, EngineOptions
+from headroom.audio.formats import container
+from headroom.cli.output import Place, place
+from headroom.engine.names import SIDECAR, usual_format
+from headroom.engine.options import EngineOptions
 from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
 from headroom.models.registry import family_named
 from headroom.runtime.events import Stop, Tell
 
 if TYPE_CHECKING:
     from headroom.engine.provenance import Provenance
-    from headroom.engine.result import Result
-
-_SIDECAR = ".json"
+    from headroom.engine.result import SongResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,12 @@ class Again:
 
 def check_alone(fields: Mapping[str, object], flags: EngineOptions, requests: str | None) -> None:
     """Raise InvalidRequest for a flag that sets what the recorded song already fixes."""
-    said: dict[str, object] = dict(fields)
+    options: dict[str, object] = dict(fields)
     if requests is not None:
-        said["requests"] = requests
-    if flags.dtype != AUTO:
-        said["dtype"] = flags.dtype
-    for name in ("model", "compile", "threads"):
-        if getattr(flags, name) is not None:
-            said[name] = getattr(flags, name)
-    for name, value in said.items():
+        options["requests"] = requests
+    pinned = ("dtype", "model", "compile", "threads")
+    options |= {name: flags.given[name] for name in pinned if name in flags.given}
+    for name, value in options.items():
         raise InvalidRequest(name, value, "nothing with --replay, which takes it from the song")
 
 
@@ -61,7 +57,7 @@ def find(path: Path, output: str | None, folder: Path, force: bool = False) -> A
     return Again(provenance, path.stem, where)
 
 
-def again(song: Again, flags: EngineOptions, tell: Tell, stop: Stop, timed: bool) -> Result:
+def again(song: Again, flags: EngineOptions, tell: Tell, stop: Stop, timed: bool) -> SongResult:
     """Reproduce the song. Raises what `headroom.engine.replay` raises."""
     from headroom.engine.replay import replay
 
@@ -78,7 +74,7 @@ def _usual(provenance: Provenance) -> Format:
 
 def _recorded(provenance: Provenance) -> Format | None:
     """The format the song's request set; None where it left that to the name."""
-    values = {asked.values.get("audio_format") for asked in provenance.requests}
+    values = {recorded.values.get("audio_format") for recorded in provenance.requests}
     value = values.pop() if len(values) == 1 else None
     return cast("Format", value) if value in get_args(Format) else None
 
@@ -86,7 +82,7 @@ def _recorded(provenance: Provenance) -> Format | None:
 def _format_of_original(path: Path) -> Format | None:
     """The format by the name of the song, or of the song that a sidecar belongs to."""
     beside = [path.with_suffix(f".{format}") for format in FORMATS]
-    for song in beside if path.suffix.lower() == _SIDECAR else [path]:
+    for song in beside if path.suffix.lower() == SIDECAR else [path]:
         if paths.is_file(song):
             try:
                 return format_of(song)

@@ -13,9 +13,9 @@ from headroom.settings import DEFAULT, Row, load
 def parser() -> Parser:
     """The flags of `acestep settings`."""
     about = "Settings come from the environment, then from .env in this folder."
-    made = Parser("acestep settings", description=about, allow_abbrev=False)
-    made.add_argument("--json", action="store_true", help="one JSON object")
-    return made
+    parser = Parser("acestep settings", description=about, allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    return parser
 
 
 def run(words: Sequence[str]) -> int:

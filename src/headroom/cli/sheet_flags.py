@@ -1,128 +1,129 @@
-"""Flags of `compose`, `understand` and `score`, and the checks of their values before any work.
+"""The commands whose answer is no song: their flags, and the request that a command line makes.
 
-The flags are fields of a request, with the same names, limits and choices as in `generate`.
+The flags are the fields of the requests, with the same names, limits and choices as everywhere.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from headroom import paths
-from headroom.audio.files import probe
+from headroom.audio.files import probe_audio
+from headroom.cli.family import family_in
+from headroom.cli.far import add_remote_flag, under_flag
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.engine.options import EngineOptions
-from headroom.engine.seeds import DRAWN_BITS
 from headroom.errors import InvalidRequest, UnreadableFile
-from headroom.models.base import SheetWish
+from headroom.models.family import Family
 from headroom.models.registry import family_named
-from headroom.params.clamp import change
 from headroom.params.describe import Param, union
 from headroom.params.flags import add_flags, given, mark_basic, text_of
 from headroom.params.read import validate
 from headroom.params.request import Request, spellings
+from headroom.settings import Settings, load
 
-SAMPLING = (
-    "lm_temperature", "lm_top_k", "lm_top_p", "lm_repetition_penalty", "use_constrained_decoding",
-    "seed",
-)  # fmt: skip
-# Fields of a request that are also in a song sheet -> their names there.
-GIVEN: Mapping[str, str] = {
-    "bpm": "bpm",
-    "keyscale": "keyscale",
-    "timesignature": "timesignature",
-    "duration": "duration",
-    "vocal_language": "language",
-}
 SOURCE, CODES = "source_audio", "audio_codes"
-_LANGUAGE_MODEL = "Language model"
-_SOURCES = (SOURCE, CODES)
 _READ = "a recording, or audio codes"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The content of a command line.
+    """The content of a command line."""
 
-    heard  the recording whose codes are the wish's text
-    idle   fields that were given but have no effect in this command
-    """
-
-    wish: SheetWish
+    request: Request
     flags: EngineOptions
-    heard: Path | None
     json: bool
     quiet: bool
-    idle: tuple[str, ...] = ()
+    settings: Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One of the three commands.
+    """One of the commands.
 
-    fields     of a request that it shows
-    left_open  what decides the fields that are not given
-    calm       whether the default temperature is the family's low one, as for understanding
-    hidden     fields that are accepted but not shown
-    idle       whether nothing is sampled here, so that sampling flags lead to a note
+    tasks  of the requests it makes: the first, or the first one that has all given fields
+    words  the field of the words without a flag; SOURCE: the name of a recording, or codes
+    needs  what the words must be, where the field may not be empty
     """
 
     name: str
     usage: str
     about: str
-    fields: tuple[str, ...]
-    left_open: str = ""
-    calm: bool = False
-    hidden: tuple[str, ...] = ("lm_seed",)
-    idle: bool = False
+    tasks: tuple[str, ...]
+    words: str = SOURCE
+    needs: str = ""
+
+    def requests(self, family: Family) -> tuple[type[Request], ...]:
+        """The requests it makes. Raises InvalidRequest if the family has none of them."""
+        kinds = tuple(family.requests[task] for task in self.tasks if task in family.requests)
+        if not kinds:
+            makes = f"a family for `{self.name}`; {family.name} has nothing of the kind"
+            raise InvalidRequest("family", family.name, makes)
+        return kinds
 
 
 COMPOSE = Command(
     "acestep compose",
     'acestep compose "a line of text" [FLAGS]',
     "A song sheet out of a line of text.",
-    ("caption", "lyrics", "instrumental", *GIVEN, *SAMPLING),
-    "the language model decides",
+    ("create_sample", "format_sample"),
+    words="caption",
+    needs="something to make a song of",
 )
 UNDERSTAND = Command(
     "acestep understand",
     "acestep understand FILE-OR-CODES [FLAGS]",
     "What a recording or audio codes mean.",
-    (*_SOURCES, *SAMPLING),
-    calm=True,
+    ("understand",),
 )
 SCORE = Command(
     "acestep score",
     "acestep score FILE-OR-CODES --caption TEXT [FLAGS]",
     "How well a recording or audio codes fit words.",
-    (*_SOURCES, "caption", "lyrics", *GIVEN),
-    "it is not scored",
-    hidden=(*SAMPLING, "lm_seed"),
-    idle=True,
+    ("score",),
+)
+ENCODE = Command(
+    "acestep encode",
+    "acestep encode FILE [FLAGS]",
+    "The audio codes of a recording.",
+    ("encode_audio",),
+)
+ALIGN = Command(
+    "acestep align",
+    "acestep align FILE --lyrics TEXT [FLAGS]",
+    "When each line of the lyrics is sung in a recording, in the LRC format.",
+    ("align_lyrics",),
 )
 
 
-def parser(command: Command) -> Parser:
+def parser(command: Command, family: Family | None = None) -> Parser:
     """The flags of a command."""
-    made = Parser(command.name, command.usage, command.about, allow_abbrev=False)
-    group = made.add_argument_group("Output of the command")
+    parser = Parser(command.name, command.usage, command.about, allow_abbrev=False)
+    group = parser.add_argument_group("Output of the command")
     group.add_argument("--json", action="store_true", help="one JSON object on standard output")
     group.add_argument("-q", "--quiet", action="store_true", help="the answer alone")
-    add_flags(made, params(command))
-    mark_basic(*made._actions)
-    add_flags(made, params(command, command.hidden), shown=False)
-    add_engine_flags(made)
-    made.in_layers()
-    return made
+    add_flags(parser, params(command, family))
+    mark_basic(*parser._actions)
+    add_flags(parser, unread(command, family), shown=False)
+    add_engine_flags(parser)
+    add_remote_flag(parser)
+    parser.in_layers()
+    return parser
 
 
-def params(command: Command, names: Sequence[str] | None = None) -> tuple[Param, ...]:
-    """The command's fields (or the named ones), described by their effect in it."""
-    found = {param.name: param for param in union(family_named().requests.values())}
-    return tuple(_here(found[n], command) for n in (command.fields if names is None else names))
+def params(command: Command, family: Family | None = None) -> tuple[Param, ...]:
+    """The fields that a command takes."""
+    return union(command.requests(family or family_named()))
+
+
+def unread(command: Command, family: Family | None = None) -> tuple[Param, ...]:
+    """Fields of other requests that are accepted and have no effect, which a warning says."""
+    family = family or family_named()
+    kinds, accepted = command.requests(family), {param.name for param in params(command, family)}
+    named = {name for kind in kinds for name in kind.unread}
+    fields = union(family.requests.values())
+    return tuple(p for p in fields if p.name in named and p.name not in accepted)
 
 
 def asked(command: Command, words: Sequence[str]) -> Asked:
@@ -130,145 +131,73 @@ def asked(command: Command, words: Sequence[str]) -> Asked:
 
     Raises InvalidRequest, InvalidSource and UnreadableFile.
     """
-    made = parser(command)
-    args, rest = made.parse_known_args(spelt(words))
+    words = spelt(words)
+    family = family_in(words)
+    command_parser = parser(command, family)
+    args, rest = command_parser.parse_known_args(words)
     unknown = next((word for word in rest if word.startswith("-") and word != "--"), None)
     if unknown is not None:
-        raise made.unknown(unknown)
-    texts = " ".join(word for word in rest if word != "--")
-    said = _by_field(given(args, (*params(command), *params(command, command.hidden))))
-    heard, text = None, ""
-    if SOURCE in command.fields:
-        heard, text = _source(texts, said)
-    elif texts and "caption" in said:
-        raise InvalidRequest("caption", texts, "one caption, not two")
-    elif texts:
-        said["caption"] = texts
-    # Its fields by their names in song sheets.
-    request: Any = validate(family_named().usual_request, said)
-    told = request.model_fields_set
-    _check_limits(request, told, command)
-    if command is COMPOSE:
-        text = request.caption
-        if not text.strip():
-            raise InvalidRequest("caption", text, "something to make a song of")
-    values = {
-        ours: getattr(request, name) for name, ours in GIVEN.items() if _is_told(request, name)
-    }
-    if command is SCORE:
-        values |= {"caption": request.caption} if request.caption.strip() else {}
-        if not values and not request.lyrics.strip():
-            raise InvalidRequest(
-                "caption", "", "a caption, lyrics or other values to score against"
-            )
-    acts = {COMPOSE.name: "format" if "lyrics" in told else "inspire"}
-    wish = SheetWish(
-        acts.get(command.name, command.name.rpartition(" ")[2]),
-        text,
-        lyrics=request.lyrics,
-        instrumental=request.instrumental,
-        given=values,
-        **_sampling(request, told),
-    )
-    idle = tuple(n for n in command.hidden if n in told) if command.idle else ()
-    return Asked(wish, engine_flags(args), heard, args.json, args.quiet or args.json, idle)
+        raise command_parser.unknown(unknown)
+    text = " ".join(word for word in rest if word != "--")
+    fields = given(args, (*params(command, family), *unread(command, family)))
+    kinds = command.requests(family)
+    if command.words == SOURCE:
+        fields = _with_source(family, kinds[0], text, fields)
+    else:
+        fields = _with_words(command, kinds[0], text, fields)
+    request = validate(_kind_for(kinds, fields), fields)
+    if command.needs and not str(getattr(request, command.words)).strip():
+        raise InvalidRequest(command.words, text, command.needs)
+    settings = under_flag(load(), args)
+    return Asked(request, engine_flags(args), args.json, args.quiet or args.json, settings)
 
 
-def _here(param: Param, command: Command) -> Param:
-    """A field of a request, described by its effect in a command."""
-    knob = param.knob
-    if param.name in (*SAMPLING, "lm_seed"):
-        knob = replace(knob, group=_LANGUAGE_MODEL)
-    if param.name == "seed":
-        knob = replace(knob, help="The same seed writes the same.")
-    elif param.name == "lyrics" and command is COMPOSE:
-        knob = replace(knob, help="Put these and the text into the form of a song sheet.")
-    elif param.name in _SOURCES:
-        param = replace(param, required=False, default="")
-    elif param.name in GIVEN:
-        knob = replace(knob, left_open=command.left_open, stand_in=None)
-        param = replace(param, optional=True, default=None)
-    if param.name == "lm_temperature" and command.calm:
-        param = replace(param, default=family_named().calm)
-    return replace(param, knob=knob)
+def _kind_for(kinds: Sequence[type[Request]], fields: Mapping[str, object]) -> type[Request]:
+    """The first request that has all of these fields; else the first one, which refuses them."""
+    return next((kind for kind in kinds if fields.keys() <= _names(kind)), kinds[0])
 
 
-def _by_field(said: Mapping[str, object]) -> dict[str, object]:
-    """The given values by field name. Raises InvalidRequest for two values of one field."""
-    names = {
-        old: name
-        for model in family_named().requests.values()
-        for old, name in spellings(model).items()
-    }
-    found: dict[str, object] = {}
-    for spelling, value in said.items():
-        name = names[spelling]
-        if name in found and found[name] != value:
-            raise InvalidRequest(name, value, "one value for it, not two spellings that differ")
-        found[name] = value
-    return found
+def _names(kind: type[Request]) -> set[str]:
+    return {*spellings(kind), *kind.unread}
 
 
-def _source(texts: str, said: dict[str, object]) -> tuple[Path | None, str]:
-    """The recording to hear, or codes; removed from the given values."""
-    named = [(name, str(said.pop(name))) for name in _SOURCES if name in said]
-    if texts:
-        is_codes = texts.startswith("@") or bool(_read(texts))
-        named.append((CODES if is_codes else SOURCE, texts))
-    if not named:
-        raise InvalidRequest("source", "", _READ)
-    if len(named) > 1:
-        raise InvalidRequest("source", named[1][1], f"{_READ}, and one of them")
-    ((kind, text),) = named
-    if kind == CODES:
-        return None, _codes(text_of(CODES, text))
-    path = paths.expanded(text, "source")
+def _with_words(
+    command: Command, kind: type[Request], text: str, fields: Mapping[str, object]
+) -> dict[str, object]:
+    field = command.words
+    if not text:
+        return dict(fields)
+    if any(spellings(kind).get(name) == field for name in fields):
+        raise InvalidRequest(field, text, f"one {field}, not two")
+    return {**fields, field: text}
+
+
+def _with_source(
+    family: Family, kind: type[Request], text: str, fields: Mapping[str, object]
+) -> dict[str, object]:
+    """The fields, with the recording or the codes that the words or a flag name, checked."""
+    names = spellings(kind)
+    takes_codes = CODES in kind.model_fields
+    read = _READ if takes_codes else "a recording"
+    sources = [(names[n], str(v)) for n, v in fields.items() if names.get(n) in (SOURCE, CODES)]
+    if text:
+        is_codes = takes_codes and (text.startswith("@") or bool(_codes_in(family, text)))
+        sources.append((CODES if is_codes else SOURCE, text))
+    if not sources:
+        raise InvalidRequest("source", "", read)
+    if len(sources) > 1:
+        raise InvalidRequest("source", sources[1][1], f"{read}, and one of them")
+    ((field, value),) = sources
+    rest = {n: v for n, v in fields.items() if names.get(n) not in (SOURCE, CODES)}
+    if field == CODES:
+        return {**rest, CODES: text_of(CODES, value)}
+    path = paths.expanded(value, "source")
     if not paths.is_file(path):
         why = "is a folder" if paths.is_dir(path) else "is not there"
-        raise UnreadableFile("source", text, why, _READ)
-    probe(path, "source")
-    return path, text
+        raise UnreadableFile("source", value, why, read)
+    probe_audio(path, "source")
+    return {**rest, SOURCE: path}
 
 
-def _codes(text: str) -> str:
-    found = _read(text)
-    if not found:
-        allowed = "<|audio_code_N|> one after another, or numbers with commas"
-        raise InvalidRequest("codes", text[:60], allowed)
-    known = family_named().codes
-    if known is not None and max(found) >= known.count:
-        raise InvalidRequest("codes", max(found), f"codes from 0 to {known.count - 1}")
-    return text
-
-
-def _read(text: str) -> list[int]:
-    """The codes of a text."""
-    known = family_named().codes
-    return [] if known is None else known.read(text)
-
-
-def _check_limits(request: Request, told: set[str], command: Command) -> None:
-    """Raise InvalidRequest for a number beyond its limits if it is not clamped later: sampling
-    options, and everything that is scored."""
-    for param in params(command):
-        strict = command is SCORE or param.name in SAMPLING
-        if strict and param.name in told:
-            value = getattr(request, param.name)
-            if change(param, value) is not None:
-                raise InvalidRequest(param.name, value, param.allowed())
-
-
-def _is_told(request: Request, name: str) -> bool:
-    """Whether a value was given that does not leave the choice open."""
-    open_ = (None, type(request).model_fields[name].default)
-    return name in request.model_fields_set and getattr(request, name) not in open_
-
-
-def _sampling(request: Any, told: set[str]) -> dict[str, Any]:
-    """The sampling options by their names in a wish; those not given are left to the model."""
-    names = {"temperature": "lm_temperature", "top_k": "lm_top_k", "top_p": "lm_top_p",
-             "penalty": "lm_repetition_penalty"}  # fmt: skip
-    found: dict[str, Any] = {ours: getattr(request, n) for ours, n in names.items() if n in told}
-    seed = request.lm_seed if request.seed is None else request.seed
-    found["seed"] = secrets.randbits(DRAWN_BITS) if seed is None else seed
-    return {**found, "constrained": request.use_constrained_decoding}
+def _codes_in(family: Family, text: str) -> list[int]:
+    return [] if family.codes is None else family.codes.read(text)

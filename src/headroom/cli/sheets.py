@@ -1,103 +1,96 @@
-"""`acestep compose`, `understand` and `score`: run only the language model and print its answer."""
+"""The commands that print something other than songs: a song sheet, a score, codes, times."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from headroom.cli import sheet_flags
-from headroom.cli.model import check_model, open_engine
+from headroom.cli.far import opened
 from headroom.cli.output import tell_notes
 from headroom.cli.progress import shown, stoppable
-from headroom.cli.sheet_flags import COMPOSE, SCORE, UNDERSTAND, Asked, Command
-from headroom.models.base import Score, SheetWish, SongSheet
+from headroom.cli.sheet_flags import ALIGN, COMPOSE, ENCODE, SCORE, UNDERSTAND, Command
+from headroom.models.outputs import AudioCodes, FitScore, SongSheet, Timestamps
 from headroom.params.clamp import Note
-from headroom.runtime.events import Stop, Tell
-from headroom.settings import load as load_settings
+from headroom.params.request import Request
 
-if TYPE_CHECKING:
-    from headroom.engine.engine import Engine
-
-R = TypeVar("R")
-Work = Callable[["Engine", SheetWish, Tell, Stop], R]
 NO_LYRICS = "(no lyrics)"
+SEED = "seed"
 
 
 def compose(words: Sequence[str]) -> int:
     """`acestep compose …`: a song sheet from one line; with --lyrics, both rewritten."""
-    return _sheet(COMPOSE, words)
+    return _answer(COMPOSE, words)
 
 
 def understand(words: Sequence[str]) -> int:
     """`acestep understand …`: a description of a recording or of audio codes."""
-    return _sheet(UNDERSTAND, words)
+    return _answer(UNDERSTAND, words)
 
 
 def score(words: Sequence[str]) -> int:
     """`acestep score …`: how well a recording, or codes, fit their description."""
-    asked = sheet_flags.asked(SCORE, words)
-
-    def work(engine: Engine, wish: SheetWish, tell: Tell, stop: Stop) -> Score:
-        return engine.score(wish, tell, stop)
-
-    known: set[str] = set()
-    found = _worked(asked, work, known)
-    if asked.json:
-        whole = {**asdict(found), "notes": _as_json(found.notes)}
-        sys.stdout.write(json.dumps(whole, indent=1, default=str) + "\n")
-        return 0
-    tell_notes(found.notes, known)
-    lines = [f"{name:<14} {value:.3f}" for name, value in found.parts.items()]
-    sys.stdout.write("\n".join([*lines, f"{'reward':<14} {found.reward:.3f}"]) + "\n")
-    return 0
+    return _answer(SCORE, words)
 
 
-def _sheet(command: Command, words: Sequence[str]) -> int:
-    asked = sheet_flags.asked(command, words)
+def encode(words: Sequence[str]) -> int:
+    """`acestep encode …`: the audio codes of a recording."""
+    return _answer(ENCODE, words)
 
-    def work(engine: Engine, wish: SheetWish, tell: Tell, stop: Stop) -> SongSheet:
-        return engine.write(wish, tell, stop)
 
-    known: set[str] = set()
-    sheet = _worked(asked, work, known)
-    if asked.json:
-        song = {name: value for name, value in asdict(sheet).items() if name != "notes"}
-        whole = {"song": song, "seed": asked.wish.seed, "notes": _as_json(sheet.notes)}
+def align(words: Sequence[str]) -> int:
+    """`acestep align …`: when the lines of lyrics are sung in a recording."""
+    return _answer(ALIGN, words)
+
+
+def _answer(command: Command, words: Sequence[str]) -> int:
+    """Open an engine, perform the request, and print the answer."""
+    order = sheet_flags.asked(command, words)
+    shown_notes: set[str] = set()
+    with (
+        stoppable() as stop,
+        opened(order.flags, order.settings) as engine,
+        shown(order.quiet, not order.settings.no_progress) as tell,
+    ):
+        if not order.quiet:
+            tell_notes(engine.notes, shown_notes)
+        result = engine.perform(order.request, tell, stop)
+    if order.json:
+        whole = {**_as_json(result.output, result.request), "notes": _notes_json(result.notes)}
         sys.stdout.write(json.dumps(whole, indent=1, ensure_ascii=False, default=str) + "\n")
         return 0
-    tell_notes(sheet.notes, known)
-    sys.stdout.write(_words(sheet))
+    if not order.quiet:
+        tell_notes(result.notes, shown_notes)
+    sys.stdout.write(_as_text(result.output))
     return 0
 
 
-def _as_json(notes: Iterable[Note]) -> list[dict[str, object]]:
+def _notes_json(notes: Iterable[Note]) -> list[dict[str, object]]:
     return [{**asdict(note), "sentence": note.sentence()} for note in notes]
 
 
-def _worked(asked: Asked, work: Work[R], known: set[str]) -> R:
-    """Open an engine, hear the recording if one is named, and do the work. `known` holds the notes
-    that were already printed."""
-    settings = load_settings()
-    if not asked.quiet:
-        sys.stderr.writelines(f"{name}: not used: nothing is drawn here.\n" for name in asked.idle)
-    check_model(asked.flags.model, asked.flags.checkpoint_dir, settings)
-    wish = asked.wish
-    with stoppable() as stop, shown(asked.quiet, not settings.no_progress) as tell:
-        engine = open_engine(asked.flags, settings)
-        if not asked.quiet:
-            tell_notes((*engine.model.notes, *engine.terms.notes), known)
-        if asked.heard is not None:
-            wish = replace(wish, text=engine.hear(asked.heard, tell, stop))
-        return work(engine, wish, tell, stop)
+def _as_json(output: object, request: Request) -> dict[str, object]:
+    assert isinstance(output, SongSheet | FitScore | Timestamps | AudioCodes)
+    values = {name: value for name, value in asdict(output).items() if name != "notes"}
+    if isinstance(output, SongSheet):
+        return {"song": values, SEED: getattr(request, SEED)}
+    return values
 
 
-def _words(sheet: SongSheet) -> str:
-    named = ("bpm", "keyscale", "timesignature", "language", "duration", "genres")
-    lines = [f"caption        {sheet.caption}"]
-    for name in named:
-        value = getattr(sheet, name)
+def _as_text(output: object) -> str:
+    if isinstance(output, FitScore):
+        lines = [f"{name:<14} {value:.3f}" for name, value in output.parts.items()]
+        return "\n".join([*lines, f"{'reward':<14} {output.reward:.3f}"]) + "\n"
+    if isinstance(output, Timestamps):
+        return output.lrc
+    if isinstance(output, AudioCodes):
+        return output.text + "\n"
+    assert isinstance(output, SongSheet)
+    names = ("bpm", "keyscale", "timesignature", "language", "duration", "genres")
+    lines = [f"caption        {output.caption}"]
+    for name in names:
+        value = getattr(output, name)
         lines.append(f"{name:<14} {'–' if value is None else value}")
-    return "\n".join([*lines, "", sheet.lyrics or NO_LYRICS]) + "\n"
+    return "\n".join([*lines, "", output.lyrics or NO_LYRICS]) + "\n"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headroom.cli.parser import Parser
 from headroom.errors import Cancelled, InvalidRequest
-from headroom.models.registry import family_named
+from headroom.models.registry import USUAL, family_named
 from headroom.params.describe import TASK, stand_in
 from headroom.params.flags import argv_of, text_of
 from headroom.params.read import validate
@@ -25,17 +25,24 @@ Said = Mapping[str, object]
 def parser() -> Parser:
     """The flags of `acestep wizard`."""
     about = "Asks what the song should be, and prints the command that makes it."
-    return Parser("acestep wizard", description=about, allow_abbrev=False)
+    parser = Parser("acestep wizard", description=about, allow_abbrev=False)
+    parser.add_argument("--family", default=USUAL, metavar="NAME", help="family of models")
+    return parser
 
 
 def run(words: Sequence[str]) -> int:
-    """Run `acestep wizard`; returns the exit code. Raises Cancelled if there is no answer."""
-    parser().parse_args(words)
-    said: dict[str, object] = {}
-    ended = not all(_ask(said, question, read) for question, read in QUESTIONS)
-    if not said.get("caption") and not said.get("lyrics"):
+    """Run `acestep wizard`; returns the exit code. Raises Cancelled if there is no answer, and
+    InvalidRequest for a family that the questions do not suit.
+    """
+    family = family_named(parser().parse_args(words).family)
+    if not issubclass(family.usual_request, _REQUEST):
+        allowed = f"{USUAL}: the questions are for a song with a caption and lyrics"
+        raise InvalidRequest("family", family.name, allowed)
+    answers: dict[str, object] = {}
+    ended = not all(_ask(answers, question, read) for question, read in QUESTIONS)
+    if not answers.get("caption") and not answers.get("lyrics"):
         raise Cancelled("there were no answers")
-    command = words_of(said)
+    command = words_of(answers)
     sys.stdout.write(f"{line_of(['acestep', 'generate', *command])}\n")
     sys.stdout.flush()
     if ended or not _yes(_answer("Make it now? [y/N] ") or ""):
@@ -45,9 +52,9 @@ def run(words: Sequence[str]) -> int:
     return generate(command)
 
 
-def words_of(said: Said) -> list[str]:
+def words_of(answers: Said) -> list[str]:
     """The arguments of `acestep generate` that make the request; the caption comes first."""
-    request = validate(_REQUEST, said)
+    request = validate(_REQUEST, answers)
     flags = [word for word in argv_of(request) if not word.startswith((f"--{TASK}=", "--caption="))]
     caption = str(request.model_dump()["caption"])
     if not caption:
@@ -86,19 +93,19 @@ QUESTIONS: tuple[tuple[str, Callable[[str], Said]], ...] = (
 )
 
 
-def _ask(said: dict[str, object], question: str, read: Callable[[str], Said]) -> bool:
+def _ask(answers: dict[str, object], question: str, read: Callable[[str], Said]) -> bool:
     """Ask until the answer is valid for a request; False if there are no more answers."""
     while True:
         answer = _answer(question)
         if answer is None:
             return False
         try:
-            found = read(answer.strip())
-            validate(_REQUEST, {**said, **found})
+            values = read(answer.strip())
+            validate(_REQUEST, {**answers, **values})
         except InvalidRequest as error:
             sys.stderr.write(f"{error}\n")
             continue
-        said.update(found)
+        answers.update(values)
         return True
 
 

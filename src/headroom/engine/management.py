@@ -7,10 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from headroom.device import Device
-from headroom.engine.desk import Desk
+from headroom.engine.executor import Executor
+from headroom.errors import InvalidRequest
 from headroom.params.clamp import Note
+from headroom.reasons import reason
 from headroom.runtime.pool import PartStatus, Pool
 from headroom.settings import DEFAULT, Settings
+
+ENABLED = "🚀 GPU 管理已启用: memory is given back after each request"  # logs are searched for it
 
 
 class Managed:
@@ -19,11 +23,11 @@ class Managed:
 
     settings: Settings
     device: Device
-    _desk: Desk
+    _executor: Executor
 
     def __enter__(self) -> Self:
         """The engine, which is closed at the end of the block. Raises EngineClosed."""
-        self._desk.check()
+        self._executor.check()
         return self
 
     def __exit__(
@@ -36,7 +40,12 @@ class Managed:
 
     @property
     def _pool(self) -> Pool:
-        return self._desk.pool
+        return self._executor.pool
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the model was opened already: `status` would open it. Never blocks."""
+        return self._executor.has_pool
 
     def status(self) -> tuple[PartStatus, ...]:
         """Every part of the model: its place, its size and its users. Never blocks."""
@@ -50,21 +59,34 @@ class Managed:
         """Drop a part, or all of them, from the device and from host memory."""
         self._pool.release(part)
 
+    def set_idle_timeout(self, seconds: float) -> None:
+        """Let idle parts leave the device after so many seconds, under management.
+
+        Raises InvalidRequest for a number that is none, or where memory is not managed.
+        """
+        if not self.settings.gpu_management:
+            allowed = "with an engine that manages memory (gpu_management)"
+            raise InvalidRequest("gpu_idle_timeout", seconds, allowed)
+        self._executor.set_idle_timeout(seconds)
+        self.settings = self._executor.settings
+
     def close(self) -> None:
         """Release everything, and stop watching for idle parts; songs are refused from then on.
 
         May be called again. A call in progress is finished, and its memory is given back then.
         """
-        self._desk.close()
+        self._executor.close()
 
     def get_gpu_status(self) -> dict[str, object]:
-        """`status` as plain values for JSON, with the device memory in bytes; times in seconds."""
+        """`status` as plain values for JSON, with the device memory in bytes, and the processes
+        that share the card; times in seconds."""
         return {
             "device": self.device.name,
             "allocated_bytes": self.device.memory_allocated(),
             "free_bytes": self.device.free_memory(),
             "management": self.settings.gpu_management,
             "idle_timeout": self.settings.gpu_idle_timeout,
+            "processes": [asdict(one) for one in self._executor.card.processes()],
             "parts": [{**asdict(part), "state": part.state.value} for part in self.status()],
         }
 
@@ -83,7 +105,5 @@ def unused_timeout(settings: Settings) -> tuple[Note, ...]:
     """The warning for an idle timeout that was set although memory is not managed."""
     if settings.gpu_management or settings.source("gpu_idle_timeout") == DEFAULT:
         return ()
-    why = (
-        "memory is not managed: --enable-gpu-management or HEADROOM_GPU_MANAGEMENT=true turns it on"
-    )
+    why = reason("memory_not_managed")
     return (Note("gpu_idle_timeout", settings.gpu_idle_timeout, None, why),)

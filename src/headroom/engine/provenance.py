@@ -8,7 +8,7 @@ whole pass is recorded, since songs that are rendered together affect each other
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -25,6 +25,7 @@ from headroom.params.request import Request
 
 R = TypeVar("R", bound=Request)
 _MOST, _MOST_THREADS = (1 << 31) - 1, 4096  # of a count that a file states
+SIDECAR = ".json"  # the ending of the file beside a song
 WRITTEN_HERE = "a song or a sidecar that this program wrote"
 
 
@@ -38,6 +39,15 @@ class Asked(_Recorded):
     kind: str
     values: dict[str, JsonValue]
     set_fields: tuple[str, ...]
+
+
+def asked_of(request: Request) -> Asked:
+    """The record of a request."""
+    return Asked(
+        kind=type(request).__name__,
+        values=request.model_dump(mode="json"),
+        set_fields=tuple(sorted(request.model_fields_set)),
+    )
 
 
 class CutOf(_Recorded):
@@ -118,7 +128,15 @@ class Provenance(_Recorded):
 
 def requests_of(provenance: Provenance, model: AnyModel) -> tuple[Request, ...]:
     """The requests of the recorded pass. Raises InvalidRequest for a kind the model lacks."""
-    return tuple(_request(asked, model) for asked in provenance.requests)
+    return tuple(restored(recorded, model.requests) for recorded in provenance.requests)
+
+
+def restored(recorded: Asked, requests: Iterable[type[Request]], field: str = "replay") -> Request:
+    """The recorded request. Raises InvalidRequest for a kind that is not among `requests`."""
+    kinds = {kind.__name__: kind for kind in requests}
+    if recorded.kind not in kinds:
+        raise InvalidRequest(field, recorded.kind, "a request of " + ", ".join(kinds))
+    return _as_set(validate(kinds[recorded.kind], recorded.values), frozenset(recorded.set_fields))
 
 
 def check_sources(provenance: Provenance) -> None:
@@ -162,7 +180,7 @@ def read(path: str | Path, field: str = "replay") -> Provenance:
     Raises InvalidSource for a file that does not exist or does not contain it.
     """
     where = Path(path)
-    if where.suffix.lower() != ".json":
+    if where.suffix.lower() != SIDECAR:
         return _parse(read_tags(where, field).get(PROVENANCE, ""), where, field)
     try:
         text = read_text(where, JSON_BYTES)
@@ -176,21 +194,14 @@ def _parse(text: str, where: Path, field: str) -> Provenance:
     if not text:
         raise InvalidSource(field, where, "does not say how it was made", WRITTEN_HERE)
     try:
-        found = parse_json(text)
-        inner = found.get("provenance", found) if isinstance(found, dict) else found
+        document = parse_json(text)
+        inner = document.get("provenance", document) if isinstance(document, dict) else document
         return Provenance.model_validate(inner)
     except (ValueError, RecursionError) as error:  # not JSON, or not of this shape
         faults = error.error_count() if isinstance(error, ValidationError) else 0
         detail = f"{faults} fields are missing or wrong" if faults else "no JSON"
         why = f"does not say how it was made ({detail})"
         raise InvalidSource(field, where, why, WRITTEN_HERE) from error
-
-
-def _request(asked: Asked, model: AnyModel) -> Request:
-    kinds = {kind.__name__: kind for kind in model.requests}
-    if asked.kind not in kinds:
-        raise InvalidRequest("replay", asked.kind, "a request of " + ", ".join(kinds))
-    return _as_set(validate(kinds[asked.kind], asked.values), frozenset(asked.set_fields))
 
 
 def _as_set(request: R, names: frozenset[str]) -> R:

@@ -12,12 +12,12 @@ import torch
 from headroom import paths
 from headroom.device import Device
 from headroom.engine.provenance import (
-    Asked,
     CutOf,
     Pinned,
     Provenance,
     SourceFile,
     WeightFile,
+    asked_of,
     file_sha256,
 )
 from headroom.memory.plan import Plan, Residency, cuts
@@ -39,7 +39,7 @@ def record(
     return Provenance(
         family=family,
         model=model.name,
-        requests=tuple(_asked(r) for r in requests),
+        requests=tuple(asked_of(r) for r in requests),
         song=0,
         seed=0,
         numerics=Pinned(
@@ -72,26 +72,18 @@ def record(
 
 def versions() -> dict[str, str]:
     """The installed versions of every package that touches samples."""
-    found = {}
+    versions_by_name = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions_by_name[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions_by_name
 
 
 def isa() -> str:
     """The CPU instruction set torch chose its kernels by; it decides rounding on the host."""
     return str(torch.backends.cpu.get_cpu_capability())
-
-
-def _asked(request: Request) -> Asked:
-    return Asked(
-        kind=type(request).__name__,
-        values=request.model_dump(mode="json"),
-        set_fields=tuple(sorted(request.model_fields_set)),
-    )
 
 
 def _weights(folder: Path) -> Iterator[WeightFile]:

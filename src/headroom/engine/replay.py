@@ -9,13 +9,13 @@ from pathlib import Path
 from headroom.device import present
 from headroom.engine.engine import Engine
 from headroom.engine.provenance import Provenance, check_sources, differences, read, requests_of
-from headroom.engine.result import Result
+from headroom.engine.result import SongResult
 from headroom.errors import InvalidRequest
-from headroom.memory.limits import Choices
 from headroom.params.clamp import Note
-from headroom.runtime.events import Stop, Tell, never, tell_nobody
+from headroom.reasons import reason
+from headroom.runtime.events import Stop, Tell, never, numbered, tell_nobody
 
-WHY = "it cannot be put back here, so the samples may differ"
+WHY = reason("not_restored")
 
 
 def replay(
@@ -25,7 +25,7 @@ def replay(
     on_event: Tell = tell_nobody,
     cancel: Stop = never,
     timed: bool = False,
-) -> Result:
+) -> SongResult:
     """Reproduce a song from its file, its sidecar or its provenance.
 
     The whole recorded pass is rendered, and the result holds only the recorded song; `timed` adds
@@ -44,9 +44,10 @@ def replay(
         compile=provenance.numerics.compiled,
         threads=provenance.numerics.threads,
         wishes=provenance.wished(),
-        choices=Choices(quantization=provenance.numerics.converted.get("dit", "none")),
+        quantization=provenance.numerics.converted.get("dit", "none"),
     )
-    results = engine.generate_batch(requests_of(provenance, engine.model), on_event, cancel)
+    tell = numbered(on_event, {provenance.song: 0})
+    results = engine.generate_batch(requests_of(provenance, engine.model), tell, cancel)
     only = _only(results, provenance)
     return engine.timed(only, on_event, cancel) if timed else only
 
@@ -57,7 +58,7 @@ def _device(provenance: Provenance) -> str:
     return kind if kind in present() else "auto"
 
 
-def _only(results: Sequence[Result], provenance: Provenance) -> Result:
+def _only(results: Sequence[SongResult], provenance: Provenance) -> SongResult:
     """The result for the recorded song, with a note for everything that differed."""
     index = provenance.song
     for result in results:
@@ -65,15 +66,15 @@ def _only(results: Sequence[Result], provenance: Provenance) -> Result:
             break
         index -= len(result.songs)
     else:
-        made = sum(len(result.songs) for result in results)
-        raise InvalidRequest("replay", provenance.song, f"the number of one of {made} songs")
+        count = sum(len(result.songs) for result in results)
+        raise InvalidRequest("replay", provenance.song, f"the number of one of {count} songs")
     now = result.provenance[index]
     notes = tuple(Note(*change, WHY) for change in differences(provenance, now))
-    return replace(
-        result,
+    only = replace(
+        result.output,
         audios=(result.audios[index],),
         songs=(result.songs[index],),
         provenance=(now,),
-        notes=(*result.notes, *notes),
         kept={name: tensor[index : index + 1] for name, tensor in result.kept.items()},
     )
+    return replace(result, output=only, notes=(*result.notes, *notes))

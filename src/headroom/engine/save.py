@@ -11,13 +11,13 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from headroom.audio.claims import Claim
-from headroom.audio.files import Format, format_of, write
+from headroom.audio.claims import ReservedName
+from headroom.audio.files import Format, format_of
 from headroom.audio.tags import COMMENT, PROVENANCE, TITLE
 from headroom.audio.wave import Audio
 from headroom.engine.names import LRC_SHA256, Names, Spot, Wanted
@@ -25,6 +25,7 @@ from headroom.engine.provenance import Provenance
 from headroom.errors import InvalidOutput
 from headroom.log import log
 from headroom.params.clamp import Note
+from headroom.reasons import reason
 from headroom.terminal import visible
 
 
@@ -38,10 +39,22 @@ class Page:
     extras: Mapping[str, JsonValue]
     lrc: str = ""
 
+    @property
+    def title(self) -> str:
+        """The first caption of its pass; empty where there is none."""
+        captions = (asked.values.get("caption") for asked in self.provenance.requests)
+        return next((one for one in captions if isinstance(one, str) and one), "")
+
+    def asked(self, field: str) -> str:
+        """A text in the request of this song; empty where there is none."""
+        requests = self.provenance.requests
+        value = requests[min(self.provenance.song, len(requests) - 1)].values.get(field)
+        return value if isinstance(value, str) else ""
+
 
 def save(
     pages: Sequence[Page],
-    wanted: Wanted,
+    destination: Wanted,
     format: Format | None = None,
     bitrate: int | None = None,
 ) -> tuple[Path, ...]:
@@ -52,8 +65,8 @@ def save(
     sidecar. Missing folders are created. Returns the audio files. Raises InvalidOutput for a place
     or format that cannot be written, and where files of another program are in the way.
     """
-    kind = format_of(wanted.path, wanted.field) if format is None else format
-    with Names(wanted) as names:
+    kind = format_of(destination.path, destination.field) if format is None else format
+    with Names(destination) as names:
         paths = write_all(pages, names, kind, bitrate)
         for note in names.notes:
             log.warning(note.sentence())
@@ -66,11 +79,11 @@ def write_all(
     """The same under names that are already reserved."""
     spots = names.hold(len(pages))
     field = names.wanted.field
-    written: list[tuple[Claim, bool]] = []
+    written: list[tuple[ReservedName, bool]] = []
     for page, spot in zip(pages, spots, strict=True):
         written += _write(page, spot, format, bitrate, field)
     _publish(written)
-    return tuple(spot.song.asked for spot in spots)
+    return tuple(spot.song.path for spot in spots)
 
 
 def rescue(
@@ -87,34 +100,34 @@ def rescue(
     """
     for folder in (path.parent, *spare, Path(tempfile.gettempdir())):
         with suppress(InvalidOutput):
-            made = write(folder / path.name)
-            why = f"the file {error.why}; what was made is kept as {str(made[0].absolute())!r}"
-            return made, Note(error.field, str(path), str(made[0]), why)
+            paths = write(folder / path.name)
+            why = reason("kept_elsewhere", why=error.why, path=str(paths[0].absolute()))
+            return paths, Note(error.field, str(path), str(paths[0]), why)
     raise error
 
 
 def _write(
     page: Page, spot: Spot, format: Format, bitrate: int | None, field: str
-) -> list[tuple[Claim, bool]]:
+) -> list[tuple[ReservedName, bool]]:
     """Write the parts of one song; returns them, each with whether it may replace a file."""
-    texts = [(spot.sidecar, _sidecar(page))]
+    texts = [(spot.sidecar, sidecar(page))]
     if page.lrc and spot.lrc is not None:
         texts.append((spot.lrc, page.lrc))
     try:
-        write(spot.song.begin(), page.audio, format, bitrate, _tags(page.provenance), field)
+        page.audio.write_to(spot.song.begin(), format, bitrate, _tags(page), field)
         for beside, text in texts:
             beside.begin().write_bytes(text.encode("utf-8"))
     except InvalidOutput as error:  # about the part: name the requested file
-        raise InvalidOutput(field, spot.song.asked, error.why, error.allowed) from error
+        raise InvalidOutput(field, spot.song.path, error.why, error.allowed) from error
     except OSError as error:
         raise spot.song.fault(error) from error
     return [(one, one in spot.replaces) for one in (spot.song, *(beside for beside, _ in texts))]
 
 
-def _publish(written: Sequence[tuple[Claim, bool]]) -> None:
+def _publish(written: Sequence[tuple[ReservedName, bool]]) -> None:
     """Give all parts their final names, or none of them. A part that replaces a file comes last,
     because that cannot be undone."""
-    new: list[Claim] = []
+    new: list[ReservedName] = []
     try:
         for held, replaces in sorted(written, key=lambda one: one[1]):
             try:
@@ -129,37 +142,18 @@ def _publish(written: Sequence[tuple[Claim, bool]]) -> None:
         raise
 
 
-def note_json(note: Note) -> JsonValue:
-    """A note as JSON, with its sentence; a value that JSON cannot express becomes text."""
-    return plain({**asdict(note), "sentence": note.sentence()})
-
-
-def plain(value: object) -> JsonValue:
-    """Nested values as JSON; paths, infinity and other types JSON lacks become text."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and value - value == 0:  # finite
-        return value
-    return str(value)
-
-
-def _tags(made: Provenance) -> dict[str, str]:
-    title = next(
-        (c for a in made.requests if isinstance(c := a.values.get("caption"), str) and c), ""
-    )
+def _tags(page: Page) -> dict[str, str]:
+    provenance = page.provenance
     return {
-        **({TITLE: title} if title else {}),
-        COMMENT: f"made with headroom, {made.model}, seed {made.seed}",
-        "SEED": str(made.seed),
-        PROVENANCE: made.model_dump_json(),
+        **({TITLE: page.title} if page.title else {}),
+        COMMENT: f"made with headroom, {provenance.model}, seed {provenance.seed}",
+        "SEED": str(provenance.seed),
+        PROVENANCE: provenance.model_dump_json(),
     }
 
 
-def _sidecar(page: Page) -> str:
+def sidecar(page: Page) -> str:
+    """The JSON text of a song's sidecar."""
     value = {"provenance": page.provenance.model_dump(mode="json"), **page.extras}
     if page.lrc:
         value[LRC_SHA256] = hashlib.sha256(page.lrc.encode("utf-8")).hexdigest()

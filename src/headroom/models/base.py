@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from headroom.audio.lrc import Timed, lrc
-from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
 from headroom.memory.footprint import Footprint
+from headroom.models.outputs import Answer, Timestamps
 from headroom.params.clamp import Note
 from headroom.params.knob import Limit
 from headroom.params.request import Request
-from headroom.params.words import WHOLE, whole
 from headroom.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from headroom.audio.wave import Audio
     from headroom.device import Device
     from headroom.runtime.compile_choice import CompileChoice
+    from headroom.runtime.events import ActName
     from headroom.runtime.run import Run
 
 
@@ -51,12 +50,8 @@ class Seeded(Protocol):
         """One seed for each song, instead of `seed`."""
 
     @property
-    def batch_size(self) -> int:
-        """Number of songs requested."""
-
-    @property
     def songs(self) -> int:
-        """Number of songs that will be made: the batch size, or the number of seeds if larger."""
+        """Number of songs that will be made: that requested, or the number of seeds if larger."""
 
 
 @runtime_checkable
@@ -83,6 +78,7 @@ class OfUsualLength(Protocol):
 R = TypeVar("R", bound=Request, contravariant=True)
 S = TypeVar("S", bound=Song)
 T_co = TypeVar("T_co", bound=Song, covariant=True)
+O_co = TypeVar("O_co", covariant=True)
 Loader: TypeAlias = Callable[[], object]
 
 
@@ -111,7 +107,7 @@ class Setup:
     dtype       None: a type that is fast on this machine
     compile     decides whether to compile; None: never
     lm          the language model asked for by name; None: the first of `lms` that is installed
-    lm_backend  the loop that writes its codes, as named by `headroom.lm.backend`
+    lm_loop  the loop that writes its codes, as named by `headroom.lm.backend`
     settings    those in force; a family never reads the environment itself
     """
 
@@ -123,7 +119,7 @@ class Setup:
     compile: CompileChoice | None = None
     lm: str | None = None
     lms: tuple[str, ...] = ()
-    lm_backend: str = "pt"
+    lm_loop: str = "pt"
     settings: Settings = field(default_factory=Settings)
 
 
@@ -189,100 +185,44 @@ class Thought:
     notes: tuple[Note, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SheetWish:
-    """A text that a language model is asked to write.
-
-    act    understand (codes), inspire (a line of text), or format (a caption and lyrics)
-    text   the codes, the line, or the caption
-    given  values that it must contain, by the field names of a song sheet
-    penalty      makes tokens that were already written less likely; 1: no effect
-    constrained  whether the output is kept to the form of a song sheet
-
-    Sampling options that are None take the family's defaults.
-    """
-
-    act: str
-    text: str
-    lyrics: str = ""
-    instrumental: bool = False
-    given: Mapping[str, object] = field(default_factory=dict)
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 0
-    penalty: float | None = None
-    constrained: bool = True
-
-    def __post_init__(self) -> None:
-        """Raise InvalidRequest for a text with half a character in it, which no tokenizer takes."""
-        for name, value in {"text": self.text, "lyrics": self.lyrics, **self.given}.items():
-            if isinstance(value, str) and whole(value) != value:
-                raise InvalidRequest(name, value, WHOLE)
-
-
-@dataclass(frozen=True, slots=True)
-class SongSheet:
-    """A language model's description of a song; None: the field is not known."""
-
-    caption: str
-    lyrics: str
-    bpm: int | None
-    keyscale: str | None
-    timesignature: str | None
-    language: str | None
-    duration: int | None
-    genres: str | None
-    instrumental: bool
-    notes: tuple[Note, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How well codes fit what was asked, from 0 to 1: each part, and their weighted mean.
-
-    information  nats per token that the codes tell about a text
-    notes        what differs from the request
-    """
-
-    parts: Mapping[str, float]
-    reward: float
-    information: Mapping[str, float]
-    notes: tuple[Note, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Timestamps:
-    """When each line of a song, and each token of its lyrics, is sung, in order.
-
-    score  how well the attention follows the words, 0 to 1; only if the score alone was asked for
-    """
-
-    lines: tuple[Timed, ...]
-    tokens: tuple[Timed, ...] = ()
-    notes: tuple[Note, ...] = ()
-    score: float | None = None
+class Act(Protocol[O_co]):
+    """Work that is fully specified: a frozen value of the family's own type."""
 
     @property
-    def lrc(self) -> str:
-        """The lines in the LRC format of music players; empty if there are no sung lines."""
-        return lrc(self.lines)
+    def name(self) -> ActName:
+        """What it is, for those who are told of its start."""
+
+    @property
+    def footprint(self) -> Footprint:
+        """What it needs."""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What differs from the request."""
+
+    @property
+    def language(self) -> str | None:
+        """The language model that does it; None: none."""
+
+    @property
+    def replaces(self) -> tuple[str, ...]:
+        """Components whose place its own components take; they are released before it."""
+
+    def run(self, run: Run) -> O_co:
+        """Do the work. All use of components is inside `run.stage`."""
 
 
-class Task(Protocol):
-    """Work for a language model: a frozen value of the family's own type."""
+class PlanningAct(Act[Thought], Protocol):
+    """The work of a language model that plans songs."""
 
     @property
     def longest(self) -> Request:
         """The request for the longest song that this work may lead to."""
 
 
-T = TypeVar("T", bound=Task)
-
-
 @runtime_checkable
-class Speaker(Protocol):
-    """A model with language models, one of which is in use at a time."""
+class Planner(Protocol):
+    """A model whose language models can plan a song before it is rendered."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -290,61 +230,31 @@ class Speaker(Protocol):
         one asked for is not installed, and InvalidCheckpoint.
         """
 
-    def replaced_by(self, language: str) -> tuple[str, ...]:
-        """The parts that must be reloaded before this one is used. Changes nothing."""
-
-    def use(self, language: str) -> None:
-        """Use this language model from now on, and release what it replaces."""
-
-
-@runtime_checkable
-class Thinker(Speaker, Protocol[T]):
-    """A model whose language model plans a song before it is rendered."""
-
-    def task(
+    def planning(
         self, request: Request, seeds: tuple[int, ...], most_seconds: float, language: str
-    ) -> tuple[Footprint, T]:
-        """What a request that asks for a language model needs, and the work itself."""
-
-    def think(self, task: T, run: Run) -> Thought:
-        """Do the work. All of it runs inside `run.stage`."""
-
-
-A = TypeVar("A")
+    ) -> PlanningAct:
+        """The work for a request that asks for it, done by this language model."""
 
 
 @runtime_checkable
-class Writer(Speaker, Protocol[A]):
-    """A model whose language model writes song sheets."""
+class Answers(Protocol):
+    """A model that answers requests for something other than songs."""
 
-    def writing(self, wish: SheetWish, most_seconds: float, language: str) -> tuple[Footprint, A]:
-        """What a wish needs, and the work itself. Raises InvalidRequest and WeightsMissing."""
+    def alternatives(self, request: Request) -> tuple[str, ...]:
+        """Names of the ways to answer it, the preferred one first: the language models that can, or
+        one name for the only way. Raises WeightsMissing and InvalidCheckpoint.
+        """
 
-    def write(self, wish: SheetWish, asked: A, run: Run) -> SongSheet:
-        """Do the work. All of it runs inside `run.stage`."""
+    def act(self, request: Request, most_seconds: float, alternative: str) -> Act[Answer]:
+        """The work, done this way. `most_seconds`: the longest song allowed here.
 
-    def scoring(self, wish: SheetWish, language: str) -> tuple[Footprint, object]:
-        """What scoring codes (`text`) against lyrics and `given` needs, and the work itself."""
-
-    def score(self, task: object, run: Run) -> Score:
-        """Do the work."""
-
-    def hearing(self, path: Path) -> tuple[Footprint, tuple[Song, ...]]:
-        """What turning a recording into codes needs, and the songs that stand for the recording."""
-
-    def hear(self, songs: tuple[Song, ...], run: Run) -> str:
-        """The codes of a recording, as text."""
+        Raises InvalidRequest and InvalidSource.
+        """
 
 
 @runtime_checkable
-class Timer(Protocol[A]):
+class Timer(Protocol):
     """A model that can tell when the words of a song it made are sung."""
 
-    def timing(self, song: Song, kept: Mapping[str, Tensor]) -> A:
-        """The work for a song; `kept` holds what rendering kept for this song."""
-
-    def timing_footprint(self, asked: A) -> Footprint:
-        """What the work needs."""
-
-    def time(self, asked: A, run: Run) -> Timestamps:
-        """Do the work. All use of parts is inside `run.stage`."""
+    def timing(self, song: Song, tensors: Mapping[str, Tensor]) -> Act[Timestamps]:
+        """The work for a song; `tensors` holds what rendering kept for this song."""

@@ -16,20 +16,22 @@ from typing import Protocol, TypeAlias, cast
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType, Machine
 from headroom.memory.footprint import Footprint
+from headroom.memory.tiers import NO_TIERS, Tiers
 from headroom.models.base import AnyModel, Setup, Song
-from headroom.params.describe import Param
-from headroom.params.knob import Limit
+from headroom.params.describe import TASK, Param, in_role, task_of
+from headroom.params.knob import Limit, Role
+from headroom.params.note import Note
 from headroom.params.read import read
-from headroom.params.request import Request, Unread
+from headroom.params.request import SONGS, Request, Unread
 from headroom.settings import Settings
-from headroom.weights.catalog import Installed
+from headroom.weights.catalog import Catalogue, Installed
 
 Given: TypeAlias = Mapping[str, object]
 Tasks: TypeAlias = Mapping[str, type[Request]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ModelChoice:
     """The model asked for: its name, where model folders are, and the settings in force."""
 
     model: str | None
@@ -124,12 +126,12 @@ class Examples(Protocol):
     def fields(self, example: str | Path) -> dict[str, object]:
         """The task and the checked fields of an example. Raises InvalidRequest."""
 
-    def filled(self, said: Given, example: str | Path) -> dict[str, object]:
+    def filled(self, values: Given, example: str | Path) -> dict[str, object]:
         """The given fields, with the example's values for all others. Raises InvalidRequest."""
 
 
 @dataclass(frozen=True, slots=True)
-class AudioCodes:
+class CodesFormat:
     """Audio codes as text: parse them, write them, how many different codes there are, and the
     codes of a song.
     """
@@ -152,14 +154,88 @@ class Offer:
 class ModelFolders:
     """The model folders of a family that has weights.
 
-    bundled   the folder of models that come with the program
+    catalogue the released models, and how folders are recognised
     check     raises InvalidCheckpoint if a model states impossible sizes
     offer     what the model in a folder accepts
     """
 
-    bundled: Path
+    catalogue: Catalogue
     check: Callable[[Installed], None]
     offer: Callable[[Installed], Offer]
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a tier test needs to know of a family that publishes tiers.
+
+    published  its tiers, typed in independently of `Family.tiers`, which they are to check
+    stand_in   a model of released sizes in place of one that is not installed, as
+               `module:function`: (name, Setup, with random weights) -> Model
+    lm_name    the name of the language model of a size
+    texts      the fields of the request that the test takes over
+    planned    the fields by which a request has a language model plan its songs, in few words
+    core       the part that the tiers convert, and that leaves the card separately
+    needed     the parts that every song needs
+    exact      the stages whose bytes the plan states exactly, for the songs that `is_exact` accepts
+    frames     the length of a song in the model's own frames
+    """
+
+    published: Tiers
+    stand_in: str
+    lm_name: Callable[[str], str]
+    texts: tuple[str, ...]
+    planned: Given
+    core: str
+    needed: frozenset[str]
+    exact: tuple[str, ...]
+    is_exact: Callable[[tuple[Song, ...]], bool]
+    frames: Callable[[Song], int]
+
+    def model(self, name: str, setup: Setup, drawn: bool) -> AnyModel:
+        """The model in place of one that is not installed; `drawn`: with random weights.
+
+        Raises InvalidRequest for a name that is not released.
+        """
+        make = cast("Callable[[str, Setup, bool], AnyModel]", import_named(self.stand_in))
+        return make(name, setup, drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class OldOrder:
+    """What a body of an older REST interface asks for.
+
+    request  a task and fields; `first`: a request for a song sheet that fills what it leaves open
+    model    the name of a model; None: the usual one
+    notes    values that are not used
+    """
+
+    request: Given
+    first: Given | None = None
+    model: str | None = None
+    notes: tuple[Note, ...] = ()
+
+
+class OldRest(Protocol):
+    """Reads the bodies of an older REST interface: names and values in any of its spellings.
+
+    Every method raises InvalidRequest.
+    """
+
+    def song(self, body: Given, batch_size: int | None) -> OldOrder:
+        """The order in a body that asks for songs; `batch_size`: how many, where the server says
+        that, and the body does not."""
+
+    def sheet(self, task: str, body: Given) -> OldOrder:
+        """The order in a body that asks for a song sheet, by the task that answers it."""
+
+    def file_field(self, name: str) -> str | None:
+        """The field for a file that comes under this name, and its kind; None: there is none."""
+
+    def properties(self) -> Mapping[str, dict[str, object]]:
+        """The JSON schema of each name in a body that asks for songs."""
+
+    def examples(self) -> tuple[Given, ...]:
+        """The examples, with the names that the interface has for them."""
 
 
 LanguageSize: TypeAlias = Callable[[str, Settings, Path | None], str | None]
@@ -173,14 +249,16 @@ class Family:
 
     requests  the requests it answers, by task; `usual`: the task if none is named
     opens     how to open a model, as `module:function`: (Setup) -> Model
-    plans     how to plan a model that may not be installed: (Wanted) -> Unopened
+    plans     how to plan a model that may not be installed: (ModelChoice) -> Unopened
     reads     how to make a request from a mapping, if it accepts more spellings than the fields do
     words     the field that takes command-line words without a flag
     source_check  raises InvalidRequest for a request that does not suit a source of so many seconds
     language_fields  the fields of its requests that concern the language model
-    calm      the temperature a language model samples with when it describes codes
     steps_field  the field with the number of denoising steps; `steps_of`: the steps of a song
+    tiers     the tiers it publishes; without any, the policy `published` is as `adaptive`
+    rehearses what a tier test needs to know of it, as `module:name` of a Rehearsal
     unread    names that other programs send and that match no field
+    old_rest  how to read an older REST interface, as `module:name` of an OldRest
     """
 
     name: str
@@ -192,46 +270,74 @@ class Family:
     words: str | None = None
     examples: Examples | None = None
     folders: ModelFolders | None = None
-    codes: AudioCodes | None = None
+    codes: CodesFormat | None = None
     language_size: LanguageSize | None = None
     source_check: SourceCheck | None = None
     language_fields: tuple[str, ...] = ()
-    calm: float | None = None
     steps_field: str | None = None
     steps_of: Callable[[Song], int] | None = None
+    tiers: Tiers = NO_TIERS
+    rehearses: str | None = None
     unread: Mapping[str, Unread] = field(default_factory=lambda: _NO_FIELDS)
+    old_rest: str | None = None
+
+    @property
+    def songs(self) -> Tasks:
+        """Those of its requests that are answered with songs."""
+        return {task: kind for task, kind in self.requests.items() if kind.makes == SONGS}
 
     @property
     def usual_request(self) -> type[Request]:
         """The request type of the task used if none is named."""
         return self.requests[self.usual]
 
-    def request(self, given: Given) -> Request:
+    def request(self, values: Given) -> Request:
         """Make a request from what the user wrote. Raises InvalidRequest."""
         if self.reads is not None:
-            return self.reads(given)
-        return read(self.requests, given, self.usual)
+            return self.reads(values)
+        return read(self.requests, values, self.usual)
 
-    def words_of(self, said: Sequence[str]) -> str:
+    def fields_for(self, role: Role) -> frozenset[str]:
+        """The fields of its requests that have this role."""
+        params = (in_role(kind, role) for kind in self.requests.values())
+        return frozenset(param.name for param in params if param is not None)
+
+    def song(self, values: Given) -> Request:
+        """The same, for songs only. Raises InvalidRequest for a task that makes none."""
+        return self.only_songs(self.request(values))
+
+    def only_songs(self, request: Request) -> Request:
+        """The request. Raises InvalidRequest for a task that makes no songs."""
+        if request.makes != SONGS:
+            raise InvalidRequest(TASK, task_of(request), "one of " + ", ".join(self.songs))
+        return request
+
+    def words_of(self, words: Sequence[str]) -> str:
         """The field that takes words without a flag. Raises InvalidRequest if there is none."""
         if self.words is None:
             raise InvalidRequest(
-                "words", " ".join(said), f"flags: {self.name} takes no other words"
+                "words", " ".join(words), f"flags: {self.name} takes no other words"
             )
         return self.words
 
     def open(self, setup: Setup) -> AnyModel:
         """Open a model. Its module is imported now; its weights are not loaded."""
         # A family takes only its own requests and songs; the engine passes it no others.
-        return cast("Callable[[Setup], AnyModel]", named(self.opens))(setup)
+        return cast("Callable[[Setup], AnyModel]", import_named(self.opens))(setup)
 
-    def plan(self, wanted: Wanted) -> Unopened:
+    def plan(self, setup: ModelChoice) -> Unopened:
         """Plan a model without opening it. Raises InvalidRequest and InvalidCheckpoint."""
-        return cast("Callable[[Wanted], Unopened]", named(self.plans))(wanted)
+        return cast("Callable[[ModelChoice], Unopened]", import_named(self.plans))(setup)
+
+    def rehearsal(self) -> Rehearsal:
+        """What a tier test needs to know. Raises InvalidRequest for a family without tiers."""
+        if self.rehearses is None:
+            raise InvalidRequest("family", self.name, "a family that publishes tiers")
+        return cast("Rehearsal", import_named(self.rehearses))
 
 
-def named(place: str) -> object:
+def import_named(place: str) -> object:
     """The object that `module:name` names; the module is imported now."""
     module, _, name = place.partition(":")
-    found: object = getattr(importlib.import_module(module), name)
-    return found
+    value: object = getattr(importlib.import_module(module), name)
+    return value

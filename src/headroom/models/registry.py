@@ -7,11 +7,12 @@ from typing import cast
 
 from headroom.errors import InvalidRequest
 from headroom.models.base import AnyModel, Setup
-from headroom.models.family import Family, named
+from headroom.models.family import Family, import_named
 from headroom.settings import Settings
 
 FAMILIES = {
     "acestep": "headroom.models.acestep.family:FAMILY",
+    "stepaudio": "headroom.models.stepaudio.family:FAMILY",
     "tone": "tone_model.family:FAMILY",  # examples/tone_model, if it is on the path
 }
 USUAL = "acestep"
@@ -31,7 +32,7 @@ def family_named(name: str = USUAL) -> Family:
     check_family(name)
     package = FAMILIES[name].partition(".")[0]
     try:
-        return cast("Family", named(FAMILIES[name]))
+        return cast("Family", import_named(FAMILIES[name]))
     except ModuleNotFoundError as error:
         if error.name != package:  # a dependency of the family is missing, not the family
             raise

@@ -83,19 +83,19 @@ def breakdown(
 
     guidance  the share of the codes' time spent on it, from `guidance_share`
     """
-    speaking = [span for span in spans if span.stage in LANGUAGE]
+    lm_spans = [span for span in spans if span.stage in LANGUAGE]
     lm = 0.0
-    if speaking:
-        lm = speaking[-1].ended - speaking[0].began - _sum(s.loading for s in speaking)
+    if lm_spans:
+        lm = lm_spans[-1].ended - lm_spans[0].began - _sum(s.loading for s in lm_spans)
     guided = is_guided(spans)
     seconds: float | None = 0.0
     if guided:
         seconds = None if guidance is None else guidance * codes(spans)[1]
-    known = (*LANGUAGE, DENOISE, DECODE)
+    component_stages = (*LANGUAGE, DENOISE, DECODE)
     return Breakdown(
         wall=wall,
         lm=lm,
-        grammar=_sum(one.grammar for span in speaking for one in span.wrote),
+        grammar=_sum(one.grammar for span in lm_spans for one in span.wrote),
         guidance=seconds,
         guided=guided,
         dit=_working(spans, DENOISE),
@@ -103,7 +103,7 @@ def breakdown(
         vae=_working(spans, DECODE),
         save=save,
         loading=_sum(span.loading for span in spans),
-        conditioning=_sum(span.working for span in spans if span.stage not in known),
+        conditioning=_sum(span.working for span in spans if span.stage not in component_stages),
     )
 
 

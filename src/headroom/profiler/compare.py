@@ -30,13 +30,13 @@ def read(path: Path) -> Side:
     """Read a file that `--benchmark-output` wrote. Raises InvalidRequest."""
     allowed = "a file that `acestep profile --benchmark-output` wrote"
     try:
-        found = read_json(path)
+        record = read_json(path)
     except InvalidFile as error:
         raise UnreadableFile("compare", str(path), error.why, allowed) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InvalidRequest("compare", str(path), allowed)
     try:
-        return Side(path, str(found["mode"]), _about(found), dict(_figures(found)))
+        return Side(path, str(record["mode"]), _about(record), dict(_figures(record)))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"{allowed} (its figures are not in the places where it writes them)"
         raise InvalidRequest("compare", str(path), why) from error
@@ -70,27 +70,27 @@ def _shown(name: str, value: float) -> str:
     return f"{value / 2**20:>7.0f} MiB" if name.endswith("memory") else f"{value:>9.3f} s"
 
 
-def _about(found: Mapping[str, Any]) -> str:
-    machine, setup = found.get("machine", {}), found.get("setup", {})
-    words = [machine.get("name"), setup.get("model"), setup.get("dtype"), found.get("made")]
+def _about(record: Mapping[str, Any]) -> str:
+    machine, setup = record.get("machine", {}), record.get("setup", {})
+    words = [machine.get("name"), setup.get("model"), setup.get("dtype"), record.get("made")]
     return ", ".join(str(word) for word in words if word)
 
 
-def _figures(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _figures(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Every comparable figure, under a unique name."""
     for part in ("profile", "text"):
-        if part in found:
-            yield from _run(found[part], "")
-            for stage in found[part]["stages"]:
+        if part in record:
+            yield from _run(record[part], "")
+            for stage in record[part]["stages"]:
                 yield f"{stage['stage']} memory", float(stage["measured"])
-    for row in found.get("benchmark", {}).get("rows", ()):
+    for row in record.get("benchmark", {}).get("rows", ()):
         if row["measured"] is not None:
-            said = row["config"]
-            think = ", think" if said["thinking"] else ""
-            long = "" if said["duration"] is None else f"{said['duration']:g} s × "
-            name = f"{long}{said['batch_size']}, {said['inference_steps']} steps"
+            config = row["config"]
+            think = ", think" if config["thinking"] else ""
+            long = "" if config["duration"] is None else f"{config['duration']:g} s × "
+            name = f"{long}{config['batch_size']}, {config['inference_steps']} steps"
             yield from _run(row["measured"], f"{name}{think}: ")
-    for row in found.get("results", ()):
+    for row in record.get("results", ()):
         lm = "LM" if row["use_lm"] else "no LM"
         name = f"{row['tier_gb']:g} GB, {row['test_variant']}, {lm}: "
         yield f"{name}wall", float(row["wall_time"])

@@ -41,9 +41,11 @@ def operators(work: Callable[[], object], device: Device) -> tuple[Row, ...]:
     """Torch operators by their own time on the computing device, the longest first."""
     from torch.profiler import ProfilerActivity, profile
 
-    kinds = {ProfilerActivity.CPU}
-    own = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}.get(device.kind)
-    with profile(activities=kinds if own is None else kinds | {own}) as watch:
+    activities = {ProfilerActivity.CPU}
+    accelerator = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}.get(device.kind)
+    with profile(
+        activities=activities if accelerator is None else activities | {accelerator}
+    ) as watch:
         work()
     rows = [
         Row(
@@ -55,18 +57,18 @@ def operators(work: Callable[[], object], device: Device) -> tuple[Row, ...]:
         )
         for event in watch.key_averages()
     ]
-    rows.sort(key=lambda row: -(row.own if own is None else row.device))
+    rows.sort(key=lambda row: -(row.own if accelerator is None else row.device))
     return tuple(rows[:TOP])
 
 
 def table(heading: str, rows: Sequence[Row]) -> str:
     """The rows as a table for people."""
     device = any(row.device for row in rows)
-    head = f"  {'Calls':>9}  {'Own (s)':>9}  {'Total (s)':>9}  "
-    lines = [title(heading), head + (f"{'Device (s)':>10}  " if device else "") + "Name"]
+    columns = f"  {'Calls':>9}  {'Own (s)':>9}  {'Total (s)':>9}  "
+    lines = [title(heading), columns + (f"{'Device (s)':>10}  " if device else "") + "Name"]
     for row in rows:
-        there = f"{row.device:>10.4f}  " if device else ""
-        line = f"  {row.calls:>9}  {row.own:>9.4f}  {row.total:>9.4f}  {there}{row.name}"
+        device_column = f"{row.device:>10.4f}  " if device else ""
+        line = f"  {row.calls:>9}  {row.own:>9.4f}  {row.total:>9.4f}  {device_column}{row.name}"
         lines.append(line)
     return "\n".join(lines)
 

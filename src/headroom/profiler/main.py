@@ -10,17 +10,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headroom.engine.engine import Engine
-from headroom.engine.limits import asks, limits
+from headroom.engine.limits import asks, request_limits
 from headroom.errors import Cancelled, InvalidOutput
 from headroom.models.base import Seeded
 from headroom.params.clamp import clamp
-from headroom.params.describe import task_of
+from headroom.params.describe import task_of, written_in_role
 from headroom.params.request import Request
-from headroom.profiler import functions, matrix, plot, record, report, single, texts
-from headroom.profiler.face import Face
+from headroom.profiler import functions, matrix, plot, record, report, song_run, text_run
+from headroom.profiler.console import Console
 from headroom.profiler.functions import Row
-from headroom.profiler.options import LENGTH, SHEET, THINKING, Mode, Options, length_of
-from headroom.profiler.outputs import OUTPUT, PLOT, place
+from headroom.profiler.options import SHEET, THINKING, Mode, Options, length_of
+from headroom.profiler.output_files import OUTPUT, PLOT, place
 from headroom.profiler.record import Record
 from headroom.units import clock
 
@@ -33,10 +33,10 @@ class Outcome:
     record: Record
     ok: bool = True
     stopped: bool = False
-    measured: single.Measured | None = None
+    measured: song_run.Measured | None = None
 
 
-def run(options: Options, face: Face) -> Outcome:
+def run(options: Options, console: Console) -> Outcome:
     """Profile, print, and write the requested files.
 
     Raises HeadroomError. The destinations are checked before anything runs, and each file is
@@ -44,7 +44,7 @@ def run(options: Options, face: Face) -> Outcome:
     """
     _check_plot(options.plot)
     for note in options.notes:
-        face.once(f"note: {note}.")
+        console.once(f"note: {note}.")
     names = []
     with ExitStack() as places:
         output = drawn = None
@@ -54,84 +54,84 @@ def run(options: Options, face: Face) -> Outcome:
         if options.plot is not None:
             drawn, name = places.enter_context(place(options.plot, PLOT, options.force))
             names.append(name)
-        outcome = MODES[options.mode](options, face)
+        outcome = MODES[options.mode](options, console)
         if output is not None:
             text = json.dumps(outcome.record, ensure_ascii=False, indent=1, allow_nan=False)
             output.write_text(text + "\n", encoding="utf-8")
         if drawn is not None and outcome.measured is not None:
             plot.draw(outcome.measured, drawn)
     for name in names:
-        face.say(f"written: {name}")
+        console.say(f"written: {name}")
     return outcome
 
 
 # --- modes -----------------------------------------------------------------------------------
 
 
-def _profile(options: Options, face: Face) -> Outcome:
+def _profile(options: Options, console: Console) -> Outcome:
     request = options.request()
-    engine = _opened(options, face)
-    _unused(options, request, face)
-    face.out(_head(options, engine, request))
+    engine = _opened(options, console)
+    _unused(options, request, console)
+    console.out(_head(options, engine, request))
     if options.warmup:
-        face.say(f"warm-up: {clock(single.warm_up(engine, request, face))}")
-    found = single.measure(engine, request, face.stop)
-    face.say(f"measured: {clock(found.wall)}")
-    face.notes(found.result.notes)
+        console.say(f"warm-up: {clock(song_run.warm_up(engine, request, console))}")
+    measured = song_run.measure(engine, request, console.stop)
+    console.say(f"measured: {clock(measured.wall)}")
+    console.notes(measured.result.notes)
     guidance: float | None = None
     tables: dict[str, tuple[Row, ...]] = {}
     stopped = False
     try:
-        guidance = single.guidance_apart(engine, found, options.warmup, face.stop)
+        guidance = song_run.guidance_apart(engine, measured, options.warmup, console.stop)
         if options.detailed:
-            tables = _detailed(engine, request, face)
+            tables = _detailed(engine, request, console)
     except (Cancelled, KeyboardInterrupt):
         stopped = True
-    parts = found.parts(guidance)
-    face.out(report.breakdown_table(parts))
-    face.out(report.stage_table(found.spans, found.planned_seconds, found.wall))
+    components = measured.parts(guidance)
+    console.out(report.breakdown_table(components))
+    console.out(report.stage_table(measured.spans, measured.planned_seconds, measured.wall))
     if options.llm_debug:
-        face.out(report.token_table(found.spans))
+        console.out(report.token_table(measured.spans))
     for name, rows in tables.items():
-        face.out(functions.table(HEADINGS[name], rows))
-    face.out(report.insights(parts, found.audio_seconds))
-    face.out(_made(found))
-    face.out(report.overhead_line(found.overhead, found.wall))
-    said = record.of_profile(options, engine, found, guidance, tables, not stopped)
-    return Outcome(said, stopped=stopped, measured=found)
+        console.out(functions.table(HEADINGS[name], rows))
+    console.out(report.insights(components, measured.audio_seconds))
+    console.out(_made(measured))
+    console.out(report.overhead_line(measured.overhead, measured.wall))
+    profile_record = record.of_profile(options, engine, measured, guidance, tables, not stopped)
+    return Outcome(profile_record, stopped=stopped, measured=measured)
 
 
-def _benchmark(options: Options, face: Face) -> Outcome:
-    engine = _opened(options, face)
-    face.out(_head(options, engine, options.request()))
-    found = matrix.run(engine, options, face)
-    face.out(report.title("BENCHMARK RESULTS"))
-    face.out(matrix.table(found.rows))
-    return Outcome(record.of_benchmark(options, engine, found), found.ok, found.stopped)
+def _benchmark(options: Options, console: Console) -> Outcome:
+    engine = _opened(options, console)
+    console.out(_head(options, engine, options.request()))
+    result = matrix.run(engine, options, console)
+    console.out(report.title("BENCHMARK RESULTS"))
+    console.out(matrix.table(result.rows))
+    return Outcome(record.of_benchmark(options, engine, result), result.ok, result.stopped)
 
 
-def _text(options: Options, face: Face) -> Outcome:
-    engine = _opened(options, face)
-    face.out(_head(options, engine, None))
-    found = texts.run(engine, options, face)
-    face.out(report.breakdown_table(found.parts, dit=False))
-    if found.hearing is not None:
-        face.out(f"  Audio to codes, before that: {found.hearing:.2f} s.")
+def _text(options: Options, console: Console) -> Outcome:
+    engine = _opened(options, console)
+    console.out(_head(options, engine, None))
+    text = text_run.run(engine, options, console)
+    console.out(report.breakdown_table(text.parts, dit=False))
+    if text.hearing is not None:
+        console.out(f"  Audio to codes, before that: {text.hearing:.2f} s.")
     if options.llm_debug:
-        face.out(report.token_table(found.spans))
-    face.out(texts.result_table(found))
-    face.out(report.overhead_line(found.overhead, found.wall))
-    return Outcome(record.of_text(options, engine, found))
+        console.out(report.token_table(text.spans))
+    console.out(text_run.result_table(text))
+    console.out(report.overhead_line(text.overhead, text.wall))
+    return Outcome(record.of_text(options, engine, text))
 
 
-def _tiers(options: Options, face: Face) -> Outcome:
+def _tiers(options: Options, console: Console) -> Outcome:
     from headroom.profiler.tiers import run
 
-    found = run.run(options, face)
-    return Outcome(record.of_tiers(options, found.json()), found.ok, found.interrupted)
+    test = run.run(options, console)
+    return Outcome(record.of_tiers(options, test.json()), test.ok, test.interrupted)
 
 
-MODES: dict[Mode, Callable[[Options, Face], Outcome]] = {
+MODES: dict[Mode, Callable[[Options, Console], Outcome]] = {
     "profile": _profile,
     "benchmark": _benchmark,
     "tier-test": _tiers,
@@ -145,63 +145,65 @@ HEADINGS = {
 }
 
 
-def _detailed(engine: Engine, request: Request, face: Face) -> dict[str, tuple[Row, ...]]:
+def _detailed(engine: Engine, request: Request, console: Console) -> dict[str, tuple[Row, ...]]:
     """Functions and operators, each measured in a run of its own."""
     seconds = functions.SECONDS
     short = request
     length = length_of(request)
     if length is not None and length > seconds:
-        short = request.model_copy(update={LENGTH: seconds})
-    found = {"functions": functions.functions(lambda: engine.generate(request, cancel=face.stop))}
-    face.say("functions: counted")
-    work = functions.operators(lambda: engine.generate(short, cancel=face.stop), engine.device)
-    face.say("operators: counted")
-    return found | {"operators": work}
+        short = request.model_copy(update=written_in_role(request, seconds=seconds))
+    rows = {"functions": functions.functions(lambda: engine.generate(request, cancel=console.stop))}
+    console.say("functions: counted")
+    operators = functions.operators(
+        lambda: engine.generate(short, cancel=console.stop), engine.device
+    )
+    console.say("operators: counted")
+    return rows | {"operators": operators}
 
 
 # --- texts -----------------------------------------------------------------------------------
 
 
-def _opened(options: Options, face: Face) -> Engine:
+def _opened(options: Options, console: Console) -> Engine:
     engine = options.opening.open()
-    face.notes(engine.notes)
+    console.notes(engine.notes)
     return engine
 
 
 def _head(options: Options, engine: Engine, request: Request | None) -> str:
     """The heading: what is measured, and on which machine."""
-    terms, numerics = engine.terms, engine.model.numerics()
-    tier = "no tier" if terms.tier is None else terms.tier.label
+    policy, numerics = engine.policy, engine.model.numerics()
+    tier = "no tier" if policy.tier is None else policy.tier.label
     rows = [
         ("Mode", options.mode + ("" if options.warmup else ", without a warm-up")),
         ("Device", engine.machine.describe()),
-        ("Policy", f"{terms.policy}, {tier}"),
-        ("DiT", f"{engine.model.name}, {numerics.dtype}{_also(terms.quantization)}"),
+        ("Policy", f"{policy.name}, {tier}"),
+        ("DiT", f"{engine.model.name}, {numerics.dtype}{_also(policy.quantization)}"),
         ("LM", _lm(engine, request)),
     ]
-    if terms.offload or terms.offload_dit:
-        rows.append(("Offload", "CPU + DiT" if terms.offload_dit else "CPU"))
+    if policy.offload or policy.offload_dit:
+        rows.append(("Offload", "CPU + DiT" if policy.offload_dit else "CPU"))
     if request is not None and options.mode != "benchmark":
         rows += _of_request(engine, request)
     return "\n".join(f"  {name:<10}{words}" for name, words in rows)
 
 
 def _of_request(engine: Engine, request: Request) -> list[tuple[str, str]]:
-    """The request, and the terms in force here."""
-    allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
-    inside, _ = clamp(request, allowed)
-    length, used = _length(request), _length(inside)
-    batch, made = _songs(request), _songs(inside)
+    """The request, and the policy in force here."""
+    allowed = request_limits(request, engine.model.limits(request), engine.settings, engine.policy)
+    clamped, _ = clamp(request, allowed)
+    length, used_length = _length(request), _length(clamped)
+    batch, used_batch = _songs(request), _songs(clamped)
     rows = [
         ("Request", task_of(request)),
-        ("Length", length if used == length else f"{length} asked, {used} in force"),
-        ("Batch", batch if made == batch else f"{batch} asked, {made} in force"),
+        ("Length", length if used_length == length else f"{length} asked, {used_length} in force"),
+        ("Batch", batch if used_batch == batch else f"{batch} asked, {used_batch} in force"),
     ]
-    told = "off"
+    thinking = "off"
     if asks(request) is not None:
-        told = ", ".join(name for name in (THINKING, *SHEET) if getattr(request, name, False))
-        told += "" if _language(engine, request) is None else " asked, off"
-    return [*rows, ("Thinking", told)]
+        thinking = ", ".join(name for name in (THINKING, *SHEET) if getattr(request, name, False))
+        thinking += "" if _language(engine, request) is None else " asked, off"
+    return [*rows, ("Thinking", thinking)]
 
 
 def _length(request: Request) -> str:
@@ -217,8 +219,8 @@ def _language(engine: Engine, request: Request | None) -> str | None:
     """Why no language model is used, or None where one is."""
     if request is not None and asks(request) is None:
         return "nobody asked for one"
-    if not engine.terms.init_lm:
-        return engine.terms.lm_off or "none is loaded"
+    if not engine.policy.init_lm:
+        return engine.policy.lm_off or "none is loaded"
     return None if engine.has_language_model else "none is installed"
 
 
@@ -227,31 +229,29 @@ def _lm(engine: Engine, request: Request | None) -> str:
     why = _language(engine, request)
     if why is not None:
         return f"not used ({why})"
-    return f"used: {', '.join(record.languages(engine))}, by {engine.terms.lm_backend}"
+    return f"used: {', '.join(record.languages(engine))}, by {engine.policy.lm_loop}"
 
 
 def _also(quantization: str | None) -> str:
     return f", {quantization}" if quantization not in (None, "none") else ""
 
 
-def _made(found: single.Measured) -> str:
-    songs = found.songs
-    silent = f", {found.silent} of them silent" if found.silent else ""
-    words = "song" if songs == 1 else "songs"
-    return f"  Made: {songs} {words}, {found.audio_seconds:.1f} s in all{silent}."
+def _made(measured: song_run.Measured) -> str:
+    songs = measured.songs
+    silent = f", {measured.silent} of them silent" if measured.silent else ""
+    noun = "song" if songs == 1 else "songs"
+    return f"  Made: {songs} {noun}, {measured.audio_seconds:.1f} s in all{silent}."
 
 
-def _unused(options: Options, request: Request, face: Face) -> None:
+def _unused(options: Options, request: Request, console: Console) -> None:
     """Name the options that were set for a language model although none is used."""
     if asks(request) is not None:
         return
-    choices = options.opening.options.choices
-    set_here = {"lm_model": choices.lm, "lm_backend": choices.lm_backend}
-    named = [name for name, value in set_here.items() if value is not None]
+    named = sorted(name for name in options.opening.options.given if name.startswith("lm_"))
     named += sorted(options.fields & set(options.family.language_fields))
     if named:
         why = "nothing is left for a language model to do (--thinking has it write audio codes)"
-        face.once(f"note: {', '.join(named)}: not used: {why}.")
+        console.once(f"note: {', '.join(named)}: not used: {why}.")
 
 
 def _check_plot(path: Path | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from headroom.engine.engine import Engine
-from headroom.engine.limits import limits
+from headroom.engine.limits import request_limits
 from headroom.errors import (
     Cancelled,
     DoesNotFit,
@@ -19,11 +19,12 @@ from headroom.errors import (
 from headroom.models.base import Planned, Seeded
 from headroom.models.registry import family_named
 from headroom.params.clamp import Note, clamp
+from headroom.params.describe import value_in_role, written_in_role
 from headroom.params.request import Request
 from headroom.profiler.breakdown import Breakdown
-from headroom.profiler.face import Face
-from headroom.profiler.options import LENGTH, THINKING, Options, length_of
-from headroom.profiler.single import Measured, measure, warm_up
+from headroom.profiler.console import Console
+from headroom.profiler.options import THINKING, Options, length_of
+from headroom.profiler.song_run import Measured, measure, warm_up
 
 DURATIONS = (30.0, 60.0, 120.0, 240.0)  # seconds
 BATCHES = (1, 2, 4)
@@ -67,7 +68,8 @@ class Cell:
     @property
     def batch(self) -> int:
         """Songs at once."""
-        return self.request.batch_size if isinstance(self.request, Seeded) else 1
+        count: int | None = value_in_role(self.request, "count")
+        return 1 if count is None else count
 
     @property
     def length(self) -> str:
@@ -118,27 +120,30 @@ class Matrix:
 
 
 def cells(
-    engine: Engine, options: Options, face: Face
+    engine: Engine, options: Options, console: Console
 ) -> tuple[tuple[Cell, ...], tuple[Note, ...]]:
     """The configurations: each axis has the requested values, else the defaults; every value is
     clamped, and configurations that become equal are run once. Each clamp is printed once, and
     returned."""
-    asked = {thinking: options.request(thinking) for thinking in WITH_AND_WITHOUT}
-    found: dict[Request, Cell] = {}
+    requests_by_thinking = {thinking: options.request(thinking) for thinking in WITH_AND_WITHOUT}
+    cells_by_request: dict[Request, Cell] = {}
     clamped: dict[Note, None] = {}
     steps_field = options.family.steps_field
-    axes = _axes(engine, options, options.request(), face)
+    axes = _axes(engine, options, options.request(), console)
     for duration, batch, thinking, steps in axes:
-        values = {LENGTH: duration, "batch_size": batch}
+        request = requests_by_thinking[thinking]
+        values = written_in_role(request, seconds=duration, count=batch)
         if steps_field is not None:
             values[steps_field] = steps
-        request = asked[thinking].model_copy(update=values)
-        allowed = limits(request, engine.model.limits(request), engine.settings, engine.terms)
-        inside, notes = clamp(request, allowed)
-        face.notes(notes)
+        request = request.model_copy(update=values)
+        allowed = request_limits(
+            request, engine.model.limits(request), engine.settings, engine.policy
+        )
+        clamped_request, notes = clamp(request, allowed)
+        console.notes(notes)
         clamped |= dict.fromkeys(notes)
-        found.setdefault(inside, Cell(inside, steps_field))
-    return tuple(found.values()), tuple(clamped)
+        cells_by_request.setdefault(clamped_request, Cell(clamped_request, steps_field))
+    return tuple(cells_by_request.values()), tuple(clamped)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -149,63 +154,69 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def run(engine: Engine, options: Options, face: Face) -> Matrix:
+def run(engine: Engine, options: Options, console: Console) -> Matrix:
     """Measure every configuration. Ctrl-C keeps what was measured."""
-    every, notes = cells(engine, options, face)
+    configurations, notes = cells(engine, options, console)
     rows: list[Row] = []
     stopped = False
     try:
-        if options.warmup and every:
-            hottest = max(every, key=lambda cell: (cell.thinking, -every.index(cell)))
-            first = hottest.request.model_copy(update={"batch_size": 1, "seeds": ()})
-            face.say(f"warm-up: {warm_up(engine, first, face):.2f} s")
-        for number, cell in enumerate(every, 1):
-            row = _row(engine, cell, face)
+        if options.warmup and configurations:
+            warm_up_cell = max(
+                configurations, key=lambda cell: (cell.thinking, -configurations.index(cell))
+            )
+            first = warm_up_cell.request.model_copy(
+                update=written_in_role(warm_up_cell.request, count=1) | {"seeds": ()}
+            )
+            console.say(f"warm-up: {warm_up(engine, first, console):.2f} s")
+        total = len(configurations)
+        for number, cell in enumerate(configurations, 1):
+            row = _row(engine, cell, console)
             rows.append(row)
             seconds = f"{row.parts.wall:.2f} s" if row.parts is not None else row.error
-            face.say(f"[{number:>{len(str(len(every)))}}/{len(every)}] {cell.words()}: {seconds}")
+            console.say(f"[{number:>{len(str(total))}}/{total}] {cell.words()}: {seconds}")
     except (Cancelled, KeyboardInterrupt):
         stopped = True
-    return Matrix(tuple(rows), len(every), notes, stopped)
+    return Matrix(tuple(rows), len(configurations), notes, stopped)
 
 
 def _axes(
-    engine: Engine, options: Options, asked: Request, face: Face
+    engine: Engine, options: Options, request: Request, console: Console
 ) -> Iterator[tuple[float | None, int, bool, int | None]]:
-    said = options.fields
-    family, length = options.family, length_of(asked)
-    durations = (length,) if LENGTH in said else DURATIONS
-    count = asked.songs if isinstance(asked, Seeded) else 1
-    batches = (count,) if said & {"batch_size", "seeds"} else BATCHES
+    set_fields = options.fields
+    family, length = options.family, length_of(request)
+    has_length = bool(set_fields & options.family.fields_for("seconds"))
+    durations = (length,) if has_length else DURATIONS
+    count = request.songs if isinstance(request, Seeded) else 1
+    batches = (count,) if set_fields & {"seeds", *options.family.fields_for("count")} else BATCHES
     name = family.steps_field
     steps: Sequence[int | None] = STEPS
-    if name is None or said & {name, "timesteps"}:
-        steps = (None if name is None else getattr(asked, name),)
+    if name is None or set_fields & {name, "timesteps"}:
+        steps = (None if name is None else getattr(request, name),)
     thinking: Sequence[bool] = (False,)
-    if isinstance(asked, family.usual_request):
-        if isinstance(asked, Planned):
-            wished = bool(getattr(asked, THINKING))
-            thinking = (wished,) if THINKING in said else WITH_AND_WITHOUT
-    elif length is None or LENGTH not in said:
+    if isinstance(request, family.usual_request):
+        if isinstance(request, Planned):
+            wished = bool(getattr(request, THINKING))
+            thinking = (wished,) if THINKING in set_fields else WITH_AND_WITHOUT
+    elif length is None or not has_length:
         durations = (length,)  # as long as the source
-    if True in thinking and THINKING not in said and not _thinks(engine):
-        face.once("note: thinking: no language model is loaded here, so there are no such rows.")
+    if True in thinking and THINKING not in set_fields and not _thinks(engine):
+        console.once("note: thinking: no language model is loaded here, so there are no such rows.")
         thinking = (False,)
     return product(durations, batches, thinking, steps)
 
 
 def _thinks(engine: Engine) -> bool:
-    return engine.terms.init_lm and engine.has_language_model
+    return engine.policy.init_lm and engine.has_language_model
 
 
-def _row(engine: Engine, cell: Cell, face: Face) -> Row:
+def _row(engine: Engine, cell: Cell, console: Console) -> Row:
     try:
-        found = measure(engine, cell.request, face.stop)
+        measured = measure(engine, cell.request, console.stop)
     except tuple(FAILURES) as error:
         status = next(word for kind, word in FAILURES.items() if isinstance(error, kind))
         return Row(cell, status, error=str(error))
-    face.notes(found.result.notes)
-    return Row(cell, OK, found.without_tensors())
+    console.notes(measured.result.notes)
+    return Row(cell, OK, measured.without_tensors())
 
 
 def _line(words: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from headroom.errors import InvalidRequest
 from headroom.models.base import Planned
 from headroom.models.family import Family
 from headroom.models.registry import family_named
-from headroom.params.describe import TASK
+from headroom.params.describe import TASK, value_in_role
 from headroom.params.request import Request, snake, spellings
 
 Mode = Literal["profile", "benchmark", "tier-test", "understand", "create_sample", "format_sample"]
@@ -22,7 +22,6 @@ TIER_SECONDS = 30.0  # of a song in a tier test
 SEED = 42  # the default for songs and texts, so that runs can be compared
 QUERY = "a slow love song for the last train home"
 # Here the language model does only what was requested.
-LENGTH = "duration"  # of a song, where a request has one
 THINKING, SHEET_ALONE = "thinking", "plan_metadata"
 SHEET = ("use_cot_metas", "use_cot_caption", "use_cot_language")
 
@@ -81,33 +80,35 @@ class Options:
         A language model requested without thinking only fills in the song sheet. Raises
         InvalidRequest for an invalid value, and for an example that does not exist.
         """
-        known, said = self._known, dict(self.said)
-        if thinking is not None and THINKING in known:
-            said = {name: v for name, v in said.items() if field_of(name, self.family) != THINKING}
-            said[THINKING] = thinking
-        silent = {TASK, THINKING, *self.fields}
-        if "source_audio" in known:
-            silent.add("duration")  # a recording has its own length
-        told = {
+        known_fields, given = self._known, dict(self.said)
+        if thinking is not None and THINKING in known_fields:
+            given = {
+                name: v for name, v in given.items() if field_of(name, self.family) != THINKING
+            }
+            given[THINKING] = thinking
+        not_from_example = {TASK, THINKING, *self.fields}
+        if "source_audio" in known_fields:
+            not_from_example |= self.family.fields_for("seconds")  # a recording has its own length
+        from_example = {
             name: value
             for name, value in self._example().items()
-            if name in known and name not in silent
+            if name in known_fields and name not in not_from_example
         }
         if (
-            "seed" in known
+            "seed" in known_fields
             and not self.fields & {"seed", "seeds"}
-            and not told.keys() & {"seed", "seeds"}
+            and not from_example.keys() & {"seed", "seeds"}
         ):
-            told["seed"] = SEED
-        request = self.family.request({**told, **said})
+            from_example["seed"] = SEED
+        request = self.family.song({**from_example, **given})
         if not isinstance(request, Planned) or getattr(request, SHEET_ALONE):
             return request
-        asked = any(getattr(request, name) for name in SHEET if name in self.fields)
+        sheet_requested = any(getattr(request, name) for name in SHEET if name in self.fields)
         thinks = getattr(request, THINKING)
-        if not thinks and not asked:
+        if not thinks and not sheet_requested:
             return request
         off = {name: False for name in SHEET if name not in self.fields}
-        return self.family.request({**told, **off, SHEET_ALONE: not thinks, **said})
+        return self.family.song({**from_example, **off, SHEET_ALONE: not thinks, **given})
 
     def _example(self) -> dict[str, object]:
         """The fields of the example. Raises InvalidRequest."""
@@ -123,20 +124,24 @@ class Options:
     def _known(self) -> frozenset[str]:
         """Fields of the requested task; for an unknown task those of all tasks."""
         task = str(self.said.get(TASK, self.family.usual))
-        every = [frozenset(kind.model_fields) for kind in self.family.requests.values()]
-        kind = self.family.requests.get(snake(task))
-        return frozenset.intersection(*every) if kind is None else frozenset(kind.model_fields)
+        fields_of_tasks = [frozenset(kind.model_fields) for kind in self.family.songs.values()]
+        kind = self.family.songs.get(snake(task))
+        return (
+            frozenset.intersection(*fields_of_tasks)
+            if kind is None
+            else frozenset(kind.model_fields)
+        )
 
 
 def length_of(request: Request) -> float | None:
     """Seconds of the requested song; None: not set, or set by a source."""
-    found: float | None = getattr(request, LENGTH, None)
-    return found
+    seconds: float | None = value_in_role(request, "seconds")
+    return seconds
 
 
 def field_of(spelt: str, family: Family) -> str:
     """The field that a spelling names; the spelling itself if there is none."""
     if spelt == TASK:
         return TASK
-    names = (spellings(model).get(snake(spelt)) for model in family.requests.values())
+    names = (spellings(model).get(snake(spelt)) for model in family.songs.values())
     return next((name for name in names if name is not None), spelt)

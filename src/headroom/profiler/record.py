@@ -15,16 +15,16 @@ from typing import Any
 
 from headroom.engine.engine import Engine
 from headroom.engine.record import versions
-from headroom.engine.save import note_json, plain
+from headroom.engine.wire import note_json, plain, plan_json
 from headroom.memory.plan import Plan
-from headroom.models.base import Speaker
+from headroom.models.base import Planner
 from headroom.params.clamp import Note
 from headroom.params.request import Request
-from headroom.profiler import matrix, texts
+from headroom.profiler import matrix, text_run
 from headroom.profiler.breakdown import Breakdown
 from headroom.profiler.functions import Row
 from headroom.profiler.options import Options, length_of
-from headroom.profiler.single import Measured
+from headroom.profiler.song_run import Measured
 from headroom.profiler.trace import Overhead, Span
 
 FORMAT = 1
@@ -34,13 +34,13 @@ Record = dict[str, Any]
 def schema() -> Mapping[str, Any]:
     """The JSON schema of every record."""
     text = files("headroom.profiler").joinpath("schema.json").read_text("utf-8")
-    found: Mapping[str, Any] = json.loads(text)
-    return found
+    json_schema: Mapping[str, Any] = json.loads(text)
+    return json_schema
 
 
 def head(options: Options, engine: Engine | None = None, complete: bool = True) -> Record:
     """The part common to every run. Without an engine: only what is known of the program."""
-    found: Record = {
+    record: Record = {
         "format": FORMAT,
         "mode": options.mode,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -53,58 +53,58 @@ def head(options: Options, engine: Engine | None = None, complete: bool = True) 
         "versions": versions(),
     }
     if engine is None:
-        return found
-    terms = engine.terms
-    return found | {
+        return record
+    policy = engine.policy
+    return record | {
         "warm_up": options.warmup,
         "machine": plain({**asdict(engine.machine), "budget": engine.machine.budget}),
         "setup": {
             "model": engine.model.name,
             "dtype": engine.model.numerics().dtype,
             "compiled": engine.model.numerics().compiled,
-            "policy": terms.policy,
-            "tier": None if terms.tier is None else terms.tier.name,
-            "offload": terms.offload,
-            "offload_dit": terms.offload_dit,
-            "quantization": terms.quantization,
-            "lm_backend": terms.lm_backend,
+            "policy": policy.name,
+            "tier": None if policy.tier is None else policy.tier.name,
+            "offload": policy.offload,
+            "offload_dit": policy.offload_dit,
+            "quantization": policy.quantization,
+            "lm_backend": policy.lm_loop,
         },
     }
 
 
 def languages(engine: Engine) -> tuple[str, ...]:
     """The language models to choose from, the preferred one first. Raises WeightsMissing."""
-    return engine.model.languages if isinstance(engine.model, Speaker) else ()
+    return engine.model.languages if isinstance(engine.model, Planner) else ()
 
 
 def of_profile(
     options: Options,
     engine: Engine,
-    found: Measured,
+    measured: Measured,
     guidance: float | None,
     tables: Mapping[str, Sequence[Row]],
     complete: bool,
 ) -> Record:
     """The record of mode profile."""
     return head(options, engine, complete) | {
-        "request": _request(found.result.request),
-        "language_model": found.language,
-        "notes": _notes(found.result.notes),
-        "plan": _plan(found.result.plan),
+        "request": _request(measured.result.request),
+        "language_model": measured.language,
+        "notes": _notes(measured.result.notes),
+        "plan": _plan(measured.result.plan),
         "profile": {
-            **_measured(found, found.parts(guidance)),
-            "profiler": _overhead(found.overhead, found.wall),
+            **_measured(measured, measured.parts(guidance)),
+            "profiler": _overhead(measured.overhead, measured.wall),
             **{name: [asdict(row) for row in rows] for name, rows in tables.items()},
         },
     }
 
 
-def of_benchmark(options: Options, engine: Engine, found: matrix.Matrix) -> Record:
+def of_benchmark(options: Options, engine: Engine, result: matrix.Matrix) -> Record:
     """The record of mode benchmark."""
-    return head(options, engine, not found.stopped) | {
+    return head(options, engine, not result.stopped) | {
         "request": _request(options.request()),
-        "notes": _notes(found.notes),
-        "benchmark": {"asked": found.asked, "rows": [_row(row) for row in found.rows]},
+        "notes": _notes(result.notes),
+        "benchmark": {"asked": result.asked, "rows": [_row(row) for row in result.rows]},
     }
 
 
@@ -126,17 +126,17 @@ def _row(row: matrix.Row) -> Record:
     }
 
 
-def of_text(options: Options, engine: Engine, found: texts.Sheeted) -> Record:
+def of_text(options: Options, engine: Engine, text: text_run.MeasuredText) -> Record:
     """The record of modes understand, create_sample and format_sample."""
     return head(options, engine) | {
-        "notes": _notes(found.sheet.notes),
+        "notes": _notes(text.notes),
         "text": {
-            **_breakdown(found.parts),
-            "hearing": found.hearing,
-            "stages": [_span(span) for span in found.spans],
-            "profiler": _overhead(found.overhead, found.wall),
-            "wish": plain(asdict(found.wish)),
-            "sheet": plain(texts.as_json(found.sheet)),
+            **_breakdown(text.parts),
+            "hearing": text.hearing,
+            "stages": [_span(span) for span in text.spans],
+            "profiler": _overhead(text.overhead, text.wall),
+            "request": text.request.model_dump(mode="json"),
+            "sheet": plain(text_run.as_json(text.sheet)),
         },
     }
 
@@ -155,15 +155,9 @@ def _notes(notes: Sequence[Note]) -> list[object]:
 
 
 def _plan(plan: Plan) -> Record:
-    return {
-        "budget": plan.budget,
-        "peak": plan.peak,
-        "seconds": plan.seconds,
-        "placements": [
-            {**asdict(p), "residency": p.residency.name.lower()} for p in plan.placements
-        ],
-        "words": plan.explain().splitlines(),
-    }
+    form = plan_json(plan)
+    kept = {name: form[name] for name in ("budget", "peak", "seconds", "placements")}
+    return kept | {"words": plan.explain().splitlines()}
 
 
 def _breakdown(parts: Breakdown) -> Record:
@@ -185,20 +179,20 @@ def _breakdown(parts: Breakdown) -> Record:
     }
 
 
-def _measured(found: Measured, parts: Breakdown) -> Record:
+def _measured(measured: Measured, parts: Breakdown) -> Record:
     """The record of one run that made songs."""
-    planned = found.planned_seconds
+    planned = measured.planned_seconds
     return {
         **_breakdown(parts),
         "steps": parts.steps,
         "per_step": parts.per_step,
-        "songs": found.songs,
-        "silent": found.silent,
-        "audio_seconds": found.audio_seconds,
-        "planned_bytes": found.planned_bytes,
-        "measured_bytes": found.measured_bytes,
+        "songs": measured.songs,
+        "silent": measured.silent,
+        "audio_seconds": measured.audio_seconds,
+        "planned_bytes": measured.planned_bytes,
+        "measured_bytes": measured.measured_bytes,
         "stages": [
-            {**_span(span), "planned_seconds": planned.get(span.stage)} for span in found.spans
+            {**_span(span), "planned_seconds": planned.get(span.stage)} for span in measured.spans
         ],
     }
 
@@ -207,6 +201,6 @@ def _span(span: Span) -> Record:
     return asdict(span)
 
 
-def _overhead(found: Overhead, wall: float) -> Record:
-    share = found.seconds / wall if wall else 0.0
-    return {**asdict(found), "seconds": found.seconds, "share": share}
+def _overhead(overhead: Overhead, wall: float) -> Record:
+    share = overhead.seconds / wall if wall else 0.0
+    return {**asdict(overhead), "seconds": overhead.seconds, "share": share}

@@ -156,13 +156,13 @@ def _tokens(stage: str, one: TokenTiming) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def overhead_line(found: Overhead, wall: float) -> str:
+def overhead_line(overhead: Overhead, wall: float) -> str:
     """The overhead of measuring itself."""
-    share = 100 * found.seconds / wall if wall else 0.0
-    timed = f" and {found.timed} timed calls × {found.timed_seconds * 1e6:.2f} µs" * bool(
-        found.timed
+    share = 100 * overhead.seconds / wall if wall else 0.0
+    timed = f" and {overhead.timed} timed calls × {overhead.timed_seconds * 1e6:.2f} µs" * bool(
+        overhead.timed
     )
     return (
-        f"  Profiler: {found.events} events × {found.event_seconds * 1e6:.2f} µs{timed} = "
-        f"{found.seconds * 1000:.2f} ms, {share:.3f} % of the wall time."
+        f"  Profiler: {overhead.events} events × {overhead.event_seconds * 1e6:.2f} µs{timed} = "
+        f"{overhead.seconds * 1000:.2f} ms, {share:.3f} % of the wall time."
     )

@@ -55,7 +55,7 @@ class Trace:
     @property
     def spans(self) -> tuple[Span, ...]:
         """The finished stages, in order."""
-        found: list[Span] = []
+        spans: list[Span] = []
         wrote: list[TokenTiming] = []
         began, tried = self.began, 0
         for at, event in self._heard:
@@ -71,9 +71,9 @@ class Trace:
                     event.seconds - event.loading, event.planned, event.measured,
                     tuple(wrote), tried,
                 )  # fmt: skip
-                found.append(span)
+                spans.append(span)
                 tried = 0
-        return tuple(found)
+        return tuple(spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from headroom.device import Device
 from headroom.errors import InvalidFile
 from headroom.files import read_json
 from headroom.log import log
+from headroom.reasons import Reason, reason
 from headroom.runtime.compiled import compiler
 
 FILE = "compiled.json"
@@ -59,26 +60,26 @@ class CompileChoice:
         """Whether to compile a model in a precision."""
         return self._why_not(model, dtype) is None
 
-    def why_not(self, model: str, dtype: str) -> str | None:
+    def why_not(self, model: str, dtype: str) -> Reason | None:
         """Why a model is not compiled although this was requested or promised; None: no reason."""
-        wanted = self.promised if self.wish is None else self.wish
-        return self._why_not(model, dtype) if wanted else None
+        compiles = self.promised if self.wish is None else self.wish
+        return self._why_not(model, dtype) if compiles else None
 
-    def _why_not(self, model: str, dtype: str) -> str | None:
+    def _why_not(self, model: str, dtype: str) -> Reason | None:
         if self.wish is False:
-            return "it was not wanted"
+            return reason("compile_unwanted")
         if compiler(self.device.torch) is None:
-            return f"no compiler for {self.device.torch.type} was found"
+            return reason("no_compiler", device=self.device.torch.type)
         if self.wish:
             return None
         pair = recall(self.folder, key(self.device, model, dtype))
         if pair is None:
-            return "it has not been tried on this machine: `acestep compile` does that once"
+            return reason("compile_untried")
         if not pair.pays:
-            return (
-                f"a song of {pair.duration:g} s took {pair.compiled:.1f} s compiled and "
-                f"{pair.eager:.1f} s without, everything included"
-            )
+            return reason(
+                "compile_slower",
+                duration=pair.duration, compiled=pair.compiled, eager=pair.eager,
+            )  # fmt: skip
         return None
 
 
@@ -92,9 +93,9 @@ def key(device: Device, model: str, dtype: str) -> str:
 
 def recall(folder: Path | None, name: str) -> Pair | None:
     """The measurement stored under a key, or None if there is none or it cannot be read."""
-    found = _read(folder).get(name)
+    values = _read(folder).get(name)
     try:
-        return Pair(**found) if isinstance(found, dict) else None
+        return Pair(**values) if isinstance(values, dict) else None
     except TypeError:  # the file has the fields of another version
         return None
 
@@ -108,9 +109,9 @@ def _read(folder: Path | None) -> dict[str, object]:
     if folder is None:
         return {}
     try:
-        found = read_json(folder / FILE)
+        document = read_json(folder / FILE)
     except InvalidFile as error:
         if not error.missing:
             log.debug("what was measured of compiling is not used: %s", error)
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import nn
 
+from headroom.host_compiler import host_compiler
 from headroom.log import log
 
 Call: TypeAlias = tuple[nn.Module, str]
@@ -27,7 +27,6 @@ Call: TypeAlias = tuple[nn.Module, str]
 
 R = TypeVar("R")
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-HOST_COMPILERS = ("g++", "clang++", "c++", "cl") if sys.platform != "win32" else ("cl", "clang++")
 
 
 def compiler(device: torch.device) -> str | None:
@@ -35,9 +34,7 @@ def compiler(device: torch.device) -> str | None:
 
     Triton compiles its launchers with the host's compiler too, except on Windows.
     """
-    named = os.environ.get("CXX", "")
-    found = (shutil.which(name) for name in (named, *HOST_COMPILERS) if name)
-    host = next((path for path in found if path is not None), None)
+    host = host_compiler()
     if device.type == "cpu":
         return host
     if device.type not in ("cuda", "xpu") or importlib.util.find_spec("triton") is None:

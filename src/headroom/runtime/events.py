@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
+from headroom.audio.wave import Audio
 from headroom.lm.token_timing import TokenTiming
+from headroom.memory.plan import Plan
+from headroom.reasons import Reason
+
+ActName: TypeAlias = Literal["render", "think", "song_sheet", "score", "codes", "timestamps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The call waits for others on the same card, and its position changed; 1: the next to begin.
+
+    Never told where nothing has to be waited for; no event says that the wait is over.
+    """
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Work begins under a plan, which has the bytes and the seconds of every stage.
+
+    act  render (songs), think (a language model plans them; the plan includes the rendering
+         afterwards), write, score, hear (audio codes) or time (lyric timestamps)
+    """
+
+    act: ActName
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +42,15 @@ class StageStarted:
 
     stage: str
     planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A part of `nbytes` bytes is about to be loaded, or moved to the device, for the stage that
+    has started. Not told for a part that is in place, nor for one without weights."""
+
+    part: str
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +83,7 @@ class Replanned:
     """The stage ran out of memory and runs again under a tighter plan."""
 
     stage: str
-    why: str
+    why: Reason
     same_output: bool
 
 
@@ -59,9 +95,64 @@ class Wrote:
     spent: TokenTiming
 
 
-Event: TypeAlias = StageStarted | Progress | StageDone | Replanned | Wrote
+@dataclass(frozen=True, slots=True)
+class AudioReady:
+    """Samples of a song as the decoder made them, told only to a `WithAudio` listener.
+
+    song   counts the songs of the call, from 0, in the order of the results
+    start  the first of the samples in the song
+    audio  [channels, n] on the host, a copy: the listener may keep it
+
+    Each song is told from its first sample to its last, in order and without overlap. This is a
+    preview: what needs the whole song is still to be done to it (protection from clipping, fades,
+    normalisation, the splice into a source), so samples may exceed ±1 and differ from the result's.
+    A stage that ran out of memory begins again, and so do its songs: at `start` 0 after Replanned.
+    """
+
+    song: int
+    start: int
+    audio: Audio
+
+
+Event: TypeAlias = (
+    Queued
+    | Started
+    | StageStarted
+    | Loading
+    | Progress
+    | StageDone
+    | Replanned
+    | Wrote
+    | AudioReady
+)
 Tell: TypeAlias = Callable[[Event], None]
 Stop: TypeAlias = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class WithAudio:
+    """A listener that also hears AudioReady: `engine.generate(request, WithAudio(listen))`. The
+    samples are copied to the host for such a listener only."""
+
+    tell: Tell
+
+    def __call__(self, event: Event) -> None:
+        self.tell(event)
+
+
+def numbered(tell: Tell, songs: Mapping[int, int]) -> Tell:
+    """The listener, for work whose song i is number `songs[i]` to the listener; it does not hear
+    the others."""
+    if not isinstance(tell, WithAudio):
+        return tell
+
+    def hear(event: Event) -> None:
+        if not isinstance(event, AudioReady):
+            tell(event)
+        elif event.song in songs:
+            tell(replace(event, song=songs[event.song]))
+
+    return WithAudio(hear)
 
 
 def tell_nobody(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Hold a model's parts between runs: on the device, in host memory, or not loaded yet.
+"""Hold a model's parts between runs: on the card, in host memory, or not loaded yet.
 
 Weights never change. A part that leaves the device drops its copy there and uses its host tensors
 again; nothing is copied back. A leased part never moves; if it is asked to leave while leased, it
@@ -11,19 +11,21 @@ changes, and leaving can be repeated from any intermediate state.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from headroom.device import Device
 from headroom.memory.plan import SLOTS, Placement, Residency
-from headroom.runtime.ledger import Ledger
+from headroom.runtime.card import Card, Idle
+from headroom.runtime.entry import Entry, Lease, State
+from headroom.runtime.ledger import Ledger, PartKey
 from headroom.runtime.pinned import pinned
 from headroom.runtime.prepare import (
-    Slot,
     cells,
     enter,
     matrices,
@@ -35,21 +37,11 @@ from headroom.runtime.prepare import (
 )
 from headroom.runtime.quantize import converted, quantize
 from headroom.runtime.streaming import Ring
-from headroom.runtime.turn import Turn
 from headroom.runtime.undo import undone
 
 T = TypeVar("T")
 Loaders: TypeAlias = Mapping[str, Callable[[], object]]
 Clock: TypeAlias = Callable[[], float]
-
-
-class State(Enum):
-    """Where a part is; the value is the text shown to users."""
-
-    ABSENT = "not loaded"
-    HOST = "in host memory"
-    DEVICE = "on the device"
-    PASSING = "passes through the device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +78,49 @@ class Parts(Mapping[str, object]):
         return part
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lease:
-    """One lease of a part. `owner` is the object that `end` is called with."""
-
-    placement: Placement
-    owner: object
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A loaded part. `kept` and `ring` say how much of it is on the device, if any."""
-
-    part: object
-    places: tuple[Slot, ...]
-    precision: str | None  # None: as released
-    memory: Tensor | None = None
-    state: State = State.HOST
-    settled: bool = True  # False: a move is under way or was interrupted
-    kept: int = 0
-    ring: Ring | None = None
-    leases: list[_Lease] = field(default_factory=list)
-    used: float = 0.0
-    leaving: bool = False  # asked to leave while leased
-    forgotten: bool = False  # asked to be released while leased
-
-
 class Pool:
     """Loads each part when it is first leased, and keeps it in host memory until `release`.
 
-    Thread-safe: one thread at a time moves parts, and `status` does not block. `expire` measures
-    idle time with `clock`.
+    card   where they are, which other pools may share; or a device, for a card of its own
+    clock  by which idle time is measured: the same for all pools of a card
+    owner  the family and the model, by which the ledger names the parts
+
+    Thread-safe: one thread at a time moves parts on a card, and `status` does not block.
     """
 
-    def __init__(self, device: Device, loaders: Loaders, clock: Clock = time.monotonic) -> None:
-        self._device, self._loaders, self._clock = device, loaders, clock
-        self._entries: dict[str, _Entry] = {}
-        self._turn = Turn()
-        self.ledger = Ledger(device)
+    def __init__(
+        self,
+        card: Card | Device,
+        loaders: Loaders,
+        clock: Clock = time.monotonic,
+        owner: tuple[str, str] = ("", ""),
+    ) -> None:
+        self._card = card if isinstance(card, Card) else Card(card)
+        self._device, self._turn = self._card.device, self._card.moves
+        self._loaders, self._clock = loaders, clock
+        self._entries: dict[str, Entry] = {}
+        number = self._card.admit(self)
+        self._keys = {name: PartKey(*owner, name, number) for name in loaders}
+        # The tensors go with the pool, whoever drops it.
+        weakref.finalize(self, self._card.dismiss, number, *self._keys.values()).atexit = False
+        # Bytes before the first part; a host's process also grows by what others do in it.
+        on_host = self._device.kind == "cpu"
+        self.floor = self._device.memory_allocated() if on_host else self.ledger.floor
 
     @property
-    def floor(self) -> int:
-        """Bytes the device held before the first part."""
-        return self.ledger.floor
+    def ledger(self) -> Ledger:
+        """The account of the card, for the parts of all pools."""
+        return self._card.ledger
+
+    def bytes(self, name: str | None = None) -> int:
+        """Bytes on the device of a part, or of all parts of this pool."""
+        keys = self._keys.values() if name is None else (self._keys[name],)
+        return self.ledger.bytes(*keys) if keys else 0
+
+    @property
+    def bytes_of_others(self) -> int:
+        """Bytes on the device of the parts of the card's other pools."""
+        return self.ledger.bytes() - self.bytes()
 
     @property
     def loaded(self) -> frozenset[str]:
@@ -138,22 +130,33 @@ class Pool:
     @property
     def on_device(self) -> frozenset[str]:
         """The parts whose weights are on the accelerator now, whole or streamed."""
-        here = (State.DEVICE, State.PASSING)
-        return frozenset(n for n, e in list(self._entries.items()) if e.state in here)
+        on_device = (State.DEVICE, State.PASSING)
+        return frozenset(n for n, e in list(self._entries.items()) if e.state in on_device)
 
     def status(self) -> tuple[PartStatus, ...]:
         """Every part the model has, as it is now."""
         now = self._clock()
-        found = []
+        statuses = []
         for name in self._loaders:
             entry = self._entries.get(name)
             if entry is None:
-                found.append(PartStatus(name, State.ABSENT, 0, 0, None))
+                statuses.append(PartStatus(name, State.ABSENT, 0, 0, None))
                 continue
             idle = None if entry.leases else max(0.0, now - entry.used)
-            size = self.ledger.bytes(name)
-            found.append(PartStatus(name, entry.state, size, len(entry.leases), idle))
-        return tuple(found)
+            size = self.bytes(name)
+            statuses.append(PartStatus(name, entry.state, size, len(entry.leases), idle))
+        return tuple(statuses)
+
+    def missing(self, placement: Placement) -> int:
+        """The bytes of a part that a lease would have to load, or move to the device, first."""
+        entry = self._entries.get(placement.component)
+        if entry is not None:
+            if entry.leases or entry.is_as(placement):
+                return 0
+            stays = placement.residency is Residency.HOST or self._device.torch.type == "cpu"
+            if stays and entry.precision == converted(placement.precision):
+                return 0
+        return placement.bytes
 
     # --- leases ----------------------------------------------------------------------------
 
@@ -163,7 +166,7 @@ class Pool:
         A streamed part must be used in the inference mode it was leased in, by one thread at a
         time.
         """
-        leases = [_Lease(placement, owner) for placement in placements]
+        leases = [Lease(placement, owner) for placement in placements]
         try:
             with self._turn:
                 for lease in leases:
@@ -203,7 +206,7 @@ class Pool:
                 if not entry.settled:
                     self._leave(name, entry)
 
-    def _end(self, leases: Iterable[_Lease]) -> None:
+    def _end(self, leases: Iterable[Lease]) -> None:
         """End leases that have not ended. A part that is not resident leaves the device with its
         last lease.
 
@@ -230,19 +233,23 @@ class Pool:
             if left:
                 self._device.release()
 
-    def make_room(self, residents: Iterable[str]) -> None:
-        """Take off the device every part that is neither in `residents` nor leased."""
+    def make_room(self, residents: Iterable[str], spare: int = 0) -> None:
+        """Take off the device every part that is neither in `residents` nor leased; and idle parts
+        of the card's other pools, until at most `spare` bytes of them are left."""
         stay = set(residents)
         with self._turn:
-            going = [
-                (name, entry)
-                for name, entry in self._entries.items()
-                if name not in stay and not entry.leases and self._is_there(entry)
-            ]
-            for name, entry in going:
-                self._leave(name, entry)
-            if going:
+            going = [name for name in self._idle() if name not in stay]
+            for name in going:
+                self._leave(name, self._entries[name])
+            if self._card.make_room(self, spare) or going:
                 self._device.release()
+
+    def idle(self) -> tuple[Idle, ...]:
+        """The parts on the device that nobody leases, for the card. Call only in its `moves`."""
+        return tuple(
+            Idle(self._entries[name].used, partial(self._leave, name, self._entries[name]))
+            for name in self._idle()
+        )
 
     def offload(self, name: str | None = None) -> None:
         """Take a part, or all of them, off the device; a leased part leaves when given back."""
@@ -254,6 +261,7 @@ class Pool:
                 else:
                     self._leave(each, entry)
             self._device.release()
+        self._card.changed()
 
     def release(self, name: str | None = None) -> None:
         """Unload a part, or all of them: nothing stays on the device or in host memory."""
@@ -266,27 +274,30 @@ class Pool:
                     self._leave(each, entry)
                     del self._entries[each]
             self._device.release()
+        self._card.changed()
 
     def expire(self, idle_seconds: float) -> tuple[str, ...]:
         """Take parts idle for `idle_seconds` off the device; returns their names."""
         with self._turn:
             now = self._clock()
-            gone = tuple(
-                name
-                for name, entry in self._entries.items()
-                if self._is_there(entry) and not entry.leases and now - entry.used >= idle_seconds
-            )
+            gone = tuple(n for n in self._idle() if now - self._entries[n].used >= idle_seconds)
             for name in gone:
                 self._leave(name, self._entries[name])
             if gone:
                 self._device.release()
-            return gone
+        if gone:
+            self._card.changed()
+        return gone
 
     def check_integrity(self) -> None:
         """Check the ledger against the device if nothing is leased. Raises LedgerMismatch."""
         with self._turn:
             if not any(entry.leases for entry in self._entries.values()):
                 self.ledger.check_integrity()
+
+    def _idle(self) -> list[str]:
+        """The parts on the device that nobody leases."""
+        return [n for n, entry in self._entries.items() if entry.is_there and not entry.leases]
 
     # --- moving ----------------------------------------------------------------------------
 
@@ -297,7 +308,7 @@ class Pool:
             raise KeyError(f"no part {name!r} in {sorted(self._loaders)}")
         return (name,) if name in self._entries else ()
 
-    def _bring(self, lease: _Lease) -> None:
+    def _bring(self, lease: Lease) -> None:
         placement = lease.placement
         name = placement.component
         entry = self._entries.get(name)
@@ -310,31 +321,16 @@ class Pool:
             part = self._loaders[name]()
             if precision is not None:
                 quantize(part, precision)
-            entry = _Entry(part, slots(part), precision, used=self._clock())
+            entry = Entry(part, slots(part), precision, used=self._clock())
             self._entries[name] = entry
         entry.leases.append(lease)
-        if len(entry.leases) == 1 and not self._is_as(entry, placement):
+        if len(entry.leases) == 1 and not entry.is_as(placement):
             self._leave(name, entry)
             if placement.residency is not Residency.HOST and self._device.torch.type != "cpu":
                 self._enter(name, entry, placement)
         entry.used = self._clock()
 
-    @staticmethod
-    def _is_there(entry: _Entry) -> bool:
-        """Whether any of it is, or may be, on the device."""
-        return entry.state is not State.HOST or not entry.settled
-
-    @staticmethod
-    def _is_as(entry: _Entry, placement: Placement) -> bool:
-        if not entry.settled:
-            return False
-        if placement.residency is Residency.HOST:
-            return entry.state is State.HOST
-        if placement.residency is Residency.STREAMED:
-            return entry.state is State.PASSING and entry.kept == placement.kept
-        return entry.state is State.DEVICE
-
-    def _enter(self, name: str, entry: _Entry, placement: Placement) -> None:
+    def _enter(self, name: str, entry: Entry, placement: Placement) -> None:
         """Replace every tensor that belongs on the device by a copy there.
 
         If that fails, the part stays unsettled and leaves with its last lease.
@@ -346,25 +342,25 @@ class Pool:
         entry.places = pinned(entry.places, self._device)
         restore(entry.places)
         moving = {(id(s.module), s.name) for block in passing for s in matrices(block)}
-        here = [slot for slot in entry.places if (id(slot.module), slot.name) not in moving]
-        made = cells(here)
-        entry.memory = enter(piece(made), twins(here, made), self._device.torch)
+        slots = [slot for slot in entry.places if (id(slot.module), slot.name) not in moving]
+        entering = cells(slots)
+        entry.memory = enter(piece(entering), twins(slots, entering), self._device.torch)
         if passing and isinstance(entry.part, nn.Module):
             entry.ring = Ring(entry.part, passing, self._device, SLOTS)
             entry.ring.open()
         entry.state = State.PASSING if passing else State.DEVICE
         entry.kept = placement.kept
         ring = [] if entry.ring is None else entry.ring.memory
-        self.ledger.own(name, [entry.memory, *ring])
+        self.ledger.own(self._keys[name], [entry.memory, *ring])
         entry.settled = True
 
-    def _leave(self, name: str, entry: _Entry) -> None:
+    def _leave(self, name: str, entry: Entry) -> None:
         """Put the host tensors back and drop the device's copies."""
         undone(lambda: None, lambda: self._drop(name, entry))
 
-    def _drop(self, name: str, entry: _Entry) -> None:
+    def _drop(self, name: str, entry: Entry) -> None:
         """Do whatever part of leaving is not done yet."""
-        if not self._is_there(entry):
+        if not entry.is_there:
             entry.leaving = False
             return
         entry.settled = False
@@ -372,6 +368,6 @@ class Pool:
             entry.ring.close()
         restore(entry.places)
         entry.memory = entry.ring = None
-        self.ledger.disown(name)
+        self.ledger.disown(self._keys[name])
         entry.state, entry.leaving = State.HOST, False
         entry.settled = True

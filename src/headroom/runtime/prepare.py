@@ -118,25 +118,25 @@ def cells(places: Iterable[Slot]) -> tuple[Cell, ...]:
     for slot in places:
         if slot.host is not None:
             shared.setdefault(id(slot.host), []).append(slot)
-    found: list[Cell] = []
-    taken: set[int] = set()
+    groups: list[Cell] = []
+    grouped: set[int] = set()
     for module in {id(slot.module): slot.module for slot in places}.values():
         if isinstance(module, Joined):
             for name, members in module.joined.items():
                 cell = _joined(module, name, members, by_place)
-                if cell is not None and not taken & {id(slot.host) for slot in cell.members}:
-                    found.append(cell)
-                    taken |= {id(slot.host) for slot in cell.members}
+                if cell is not None and not grouped & {id(slot.host) for slot in cell.members}:
+                    groups.append(cell)
+                    grouped |= {id(slot.host) for slot in cell.members}
     for key, where in shared.items():
-        if key not in taken:
-            found.append(Cell(where[0], tuple(where[:1]), None))
-    return tuple(found)
+        if key not in grouped:
+            groups.append(Cell(where[0], tuple(where[:1]), None))
+    return tuple(groups)
 
 
-def twins(places: Iterable[Slot], made: Iterable[Cell]) -> tuple[tuple[Slot, Slot], ...]:
+def twins(places: Iterable[Slot], moved: Iterable[Cell]) -> tuple[tuple[Slot, Slot], ...]:
     """Slots whose tensor is already in another: pairs (slot, the slot that holds the tensor)."""
-    held = {id(slot.host): slot for cell in made for slot in cell.members}
-    owners = {(id(slot.module), slot.name) for cell in made for slot in cell.members}
+    held = {id(slot.host): slot for cell in moved for slot in cell.members}
+    owners = {(id(slot.module), slot.name) for cell in moved for slot in cell.members}
     return tuple(
         (slot, held[id(slot.host)])
         for slot in places
@@ -203,12 +203,12 @@ class Piece:
                     at += int(slot.host.nbytes)
 
 
-def piece(made: Iterable[Cell]) -> Piece:
+def piece(members: Iterable[Cell]) -> Piece:
     """Lay tensors out in one piece of memory: those that fill whole lines first, so that no bytes
     are lost between them."""
     wide, narrow = ALIGNMENTS
-    made = tuple(made)
-    ordered = sorted(made, key=lambda cell: (cell.bytes % wide != 0, cell.bytes % narrow != 0))
+    members = tuple(members)
+    ordered = sorted(members, key=lambda cell: (cell.bytes % wide != 0, cell.bytes % narrow != 0))
     starts, size = [], 0
     for cell in ordered:
         unit = wide if cell.bytes % wide == 0 else narrow
@@ -218,22 +218,22 @@ def piece(made: Iterable[Cell]) -> Piece:
     return Piece(tuple(ordered), tuple(starts), size)
 
 
-def enter(made: Piece, same: Iterable[tuple[Slot, Slot]], device: torch.device) -> Tensor:
+def enter(whole: Piece, same: Iterable[tuple[Slot, Slot]], device: torch.device) -> Tensor:
     """Put a device copy into every slot; returns the memory that holds them all.
 
     After a failure midway, `leave` undoes what was done.
     """
-    memory = made.on(device)
-    made.fill(memory)
-    made.bind(memory)
+    memory = whole.on(device)
+    whole.fill(memory)
+    whole.bind(memory)
     for slot, other in same:
         slot.put(getattr(other.module, other.name))
     return memory
 
 
-def leave(made: Iterable[Cell], same: Iterable[tuple[Slot, Slot]]) -> None:
+def leave(members: Iterable[Cell], same: Iterable[tuple[Slot, Slot]]) -> None:
     """Put the host tensors back and drop the device's copies."""
-    for cell in made:
+    for cell in members:
         cell.leave()
     for slot, _ in same:
         slot.put(slot.host)
@@ -248,8 +248,8 @@ def restore(places: Iterable[Slot]) -> None:
 def bring(part: object, device: torch.device) -> None:
     """Move a whole part to the device permanently."""
     places = slots(part)
-    made = cells(places)
-    enter(piece(made), twins(places, made), device)
+    groups = cells(places)
+    enter(piece(groups), twins(places, groups), device)
 
 
 def streamed_blocks(part: object, kept: int) -> tuple[nn.Module, ...]:
@@ -262,26 +262,26 @@ def streamed_blocks(part: object, kept: int) -> tuple[nn.Module, ...]:
 
 def matrices(block: nn.Module) -> tuple[Slot, ...]:
     """The slots of a block that are streamed with it: its matrices, joined ones included."""
-    found = []
+    linears = []
     for module in block.modules():
         joined = _flat_joins(module) if isinstance(module, Joined) else set()
-        found += [
+        linears += [
             slot
             for slot in _slots(module)
             if slot.name in joined or (slot.host is not None and slot.host.dim() == 2)
         ]
-    return tuple(found)
+    return tuple(linears)
 
 
 def _flat_joins(module: Joined) -> set[str]:
     """Names of joined tensors whose members are all matrices."""
-    found = set()
+    names = set()
     for name, members in module.joined.items():
         assert isinstance(module, nn.Module)
         tensors = [_named(module, member) for member in members]
         if all(tensor is not None and tensor.dim() == 2 for tensor in tensors):
-            found.add(name)
-    return found
+            names.add(name)
+    return names
 
 
 def _named(module: nn.Module, path: str) -> Tensor | None:
@@ -298,14 +298,14 @@ def _joined(
 ) -> Cell | None:
     assert isinstance(module, nn.Module)
     whole = by_place.get((id(module), name))
-    found = []
+    slots = []
     for member in members:
         owner, _, leaf = member.rpartition(".")
         slot = by_place.get((id(module.get_submodule(owner)), leaf))
         if slot is None or slot.host is None:
             return None
-        found.append(slot)
-    hosts = [slot.host for slot in found if slot.host is not None]
+        slots.append(slot)
+    hosts = [slot.host for slot in slots if slot.host is not None]
     alike = {(host.dtype, host.shape[1:]) for host in hosts}
     if whole is None or whole.host is not None or len(alike) > 1:
         return None
@@ -313,7 +313,7 @@ def _joined(
     for host in hosts:
         rows.append(slice(start, start + host.shape[0]))
         start += host.shape[0]
-    return Cell(whole, tuple(found), tuple(rows))
+    return Cell(whole, tuple(slots), tuple(rows))
 
 
 def _as(host: Tensor, copied: Tensor) -> Tensor:
@@ -323,5 +323,5 @@ def _as(host: Tensor, copied: Tensor) -> Tensor:
 
 
 def _slots(module: nn.Module) -> Iterator[Slot]:
-    own = chain(module._parameters.items(), module._buffers.items())
-    return (Slot(module, name, tensor) for name, tensor in own)
+    tensors = chain(module._parameters.items(), module._buffers.items())
+    return (Slot(module, name, tensor) for name, tensor in tensors)

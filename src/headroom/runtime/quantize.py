@@ -32,11 +32,11 @@ def quantize(part: object, precision: str) -> None:
     if not isinstance(part, nn.Module):
         return
     lists = [module for module in part.modules() if isinstance(module, Blocks)]
-    found = [m for blocks in lists for m in blocks.modules() if isinstance(m, Linear)]
-    for before in map(precision_of, found):
+    linears = [m for blocks in lists for m in blocks.modules() if isinstance(m, Linear)]
+    for before in map(precision_of, linears):
         if before not in (None, precision):
             raise ValueError(f"a matrix in {before} cannot become {precision}: load it anew")
-    for linear in found:
+    for linear in linears:
         if precision_of(linear) is None:
             convert(linear, precision)
 

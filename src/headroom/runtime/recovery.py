@@ -15,6 +15,7 @@ from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Footprint
 from headroom.memory.plan import Plan, Residency, StagePlan, Wish, Wishes, cuts
 from headroom.memory.planner import plan as make_plan
+from headroom.reasons import Reason, reason
 
 MOVING = (Residency.SWAPPED, Residency.STREAMED)
 
@@ -29,7 +30,7 @@ class Rung:
 
     plan: Plan
     same_output: bool
-    why: str
+    why: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +48,26 @@ class Ladder:
             Wish(p.component, _looser(p.residency), (p.precision,)) for p in failed.placements
         )
         names = {stage.name for stage in left.stages}
-        asked = tuple(cut for cut in cuts(failed.stages) if cut.stage in names)
+        requested = tuple(cut for cut in cuts(failed.stages) if cut.stage in names)
         peak = max(stage.peak for stage in failed.stages if stage.stage in names)
         tries = (
-            ("nothing stays on the card that is not in use", True, 1.0),
-            ("less of the weights is on the card at a time", True, 0.85),
-            ("the work is cut finer", False, 0.7),
-            ("the work is cut much finer", False, 0.4),
+            ("nothing_idle_stays", True, 1.0),
+            ("less_weights_at_a_time", True, 0.85),
+            ("cut_finer", False, 0.7),
+            ("cut_much_finer", False, 0.4),
         )
-        found: list[Rung] = []
-        for why, same, share in tries:
+        rungs: list[Rung] = []
+        for code, same, share in tries:
             smaller = _with_budget(self.machine, min(self.machine.budget, int(peak * share)))
-            wishes = replace(self.wishes, components=pinned, cuts=asked if same else ())
+            wishes = replace(self.wishes, components=pinned, cuts=requested if same else ())
             try:
                 plan = make_plan(left, smaller, wishes)
             except DoesNotFit:
                 continue
-            if same and cuts(plan.stages) != asked:
+            if same and cuts(plan.stages) != requested:
                 continue
-            found.append(Rung(_whole(failed, plan), same, why))
-        return tuple(found)
+            rungs.append(Rung(_whole(failed, plan), same, reason(code)))
+        return tuple(rungs)
 
 
 def _looser(residency: Residency) -> tuple[Residency, ...]:

@@ -11,17 +11,21 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from headroom.audio.wave import Audio
 from headroom.device import Device, Graph
 from headroom.errors import Cancelled, OutOfMemory
 from headroom.lm.token_timing import TokenTiming
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
 from headroom.runtime.events import (
+    AudioReady,
+    Loading,
     Progress,
     Replanned,
     StageDone,
     StageStarted,
     Stop,
     Tell,
+    WithAudio,
     Wrote,
     never,
     tell_nobody,
@@ -72,6 +76,13 @@ class Step:
         """Report the stage's progress. Raises Cancelled after a request to stop."""
         self._tell(Progress(self.plan.stage, done, total))
         self.check()
+
+    def audio(self, song: int, start: int, samples: Tensor, rate: int) -> None:
+        """Tell who listens early that samples [channels, n] of a song are decoded, as AudioReady
+        describes; `song` counts the songs of this run. Nothing is copied if nobody does."""
+        if isinstance(self._tell, WithAudio) and samples.shape[-1]:
+            copied = samples.detach().to("cpu", torch.float32, copy=True)
+            self._tell(AudioReady(song, start, Audio(copied, rate)))
 
     def settle(self) -> None:
         """Wait until the device has finished all queued work; for callers that measure."""
@@ -146,6 +157,7 @@ class Run:
                 raise Cancelled(stopped)
             gc.collect()  # frees memory held by reference cycles before the retry
             self._pool.offload()
+            self._pool.make_room(())
             if rungs is None:
                 rungs = [] if self._ladder is None else self._rungs(self._ladder)
             if not rungs:
@@ -185,7 +197,7 @@ class Run:
     def _measured(
         self, step: Step, placements: tuple[Placement, ...], work: Callable[[Step, Parts], T]
     ) -> tuple[T, StageDone]:
-        scope = Scope(self._device)
+        scope, others = Scope(self._device), list[int]()
         began = time.perf_counter()
         peaks: list[int] = []
 
@@ -198,9 +210,12 @@ class Run:
 
         def leased() -> tuple[T, float]:
             scope.enter()
-            self._pool.make_room(self._residents)
+            self._pool.make_room(
+                self.plan.residents, spare=max(0, self.plan.budget - self.plan.peak)
+            )
+            others.append(self._pool.bytes_of_others)
             self._device.reset_peak()  # memory from an earlier plan does not count for this stage
-            parts = self._pool.lease(placements, self)
+            parts = self._leased(placements)
             loaded = time.perf_counter()
             result = work(step, parts)
             self._device.synchronize()
@@ -208,17 +223,22 @@ class Run:
 
         result, loaded = undone(leased, undo)
         ended = time.perf_counter()
-        plan, used = step.plan, max(0, max(peaks) - self._pool.floor)
+        others.append(self._pool.bytes_of_others)  # fewer, where some left meanwhile
+        plan, used = step.plan, max(0, max(peaks) - self._pool.floor - min(others))
         counted = self._device.kind != "cpu"
         return result, StageDone(
             plan.stage, plan.peak, used, ended - began, loaded - began, counted
         )
 
-    @property
-    def _residents(self) -> list[str]:
-        """The parts that stay on the device under the plan."""
-        stays = Residency.RESIDENT
-        return [p.component for p in self.plan.placements if p.residency is stays]
+    def _leased(self, placements: tuple[Placement, ...]) -> Parts:
+        """The parts, leased one after the other, each with a Loading event where it must move."""
+        parts: dict[str, object] = {}
+        for placement in placements:
+            missing = self._pool.missing(placement)
+            if missing:
+                self._tell(Loading(placement.component, missing))
+            parts.update(self._pool.lease((placement,), self))
+        return Parts(parts)
 
     def _where(self, placements: tuple[Placement, ...]) -> torch.device:
         """The device, or the host if all parts of the stage stay there."""

@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from headroom.hardware.machine import DType, fast_dtype
-from headroom.models.acestep.model import BUNDLED, DTYPES, AceStep
-from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.catalogue import BUNDLED
+from headroom.models.acestep.catalogue import TEXT_ENCODER as TEXT_FOLDER
+from headroom.models.acestep.model import AceStep
+from headroom.models.acestep.networks.codes import CodesNetwork
 from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITIONER,
@@ -27,13 +29,14 @@ from headroom.models.acestep.networks.component_names import (
     VAE_ENCODER,
 )
 from headroom.models.acestep.networks.dit import DiT, TimePath
-from headroom.models.acestep.networks.encoders import Conditioner, layer_sizes, text_encoder
+from headroom.models.acestep.networks.encoders import DTYPES, Conditioner, layer_sizes, text_encoder
 from headroom.models.acestep.networks.released import (
     released_dit,
     released_lm,
     released_text_encoder,
     released_vae,
 )
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.rendering.assets import Assets
 from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.models.acestep.text.prompts import PromptTokenizer
@@ -41,7 +44,6 @@ from headroom.models.base import Loader, Setup
 from headroom.nn.causal import CausalLM
 from headroom.nn.oobleck import Decoder, Encoder
 from headroom.params.clamp import Note
-from headroom.weights import catalog
 from headroom.weights.meta_modules import shapes_only
 
 SILENCE_FRAMES = 15_000
@@ -61,7 +63,7 @@ class Blueprint(AceStep):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        return (Note("model", self.name, "its sizes alone", "there are no weights in it"),)
+        return (Note("model", self.name, "its sizes alone", reason("no_weights_here")),)
 
     def folders(self) -> tuple[Path, ...]:
         return ()
@@ -71,7 +73,7 @@ class Blueprint(AceStep):
         built: Mapping[str, Callable[[], nn.Module]] = {
             TEXT_ENCODER: lambda: text_encoder(self.text_config),
             CONDITIONER: lambda: Conditioner(c),
-            CODES: lambda: Codes(c),
+            CODES: lambda: CodesNetwork(c),
             TIME: lambda: TimePath(c.dit.width),
             DIT: lambda: DiT(c),
             VAE_ENCODER: lambda: Encoder(vae),
@@ -82,7 +84,7 @@ class Blueprint(AceStep):
     @cached_property
     def assets(self) -> Assets:
         silence = torch.zeros(1, SILENCE_FRAMES, self.config.latent_channels)
-        tokenizer = PromptTokenizer.open(BUNDLED / catalog.TEXT_ENCODER)
+        tokenizer = PromptTokenizer.open(BUNDLED / TEXT_FOLDER)
         return Assets(self.config, silence, tokenizer)
 
 

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from headroom.models.acestep.language.lm_sizes import BUNDLED, size_of_named
+from headroom.models.acestep.catalogue import CATALOGUE, TEXT_ENCODER, VAE
+from headroom.models.acestep.language.lm_sizes import size_of_named
 from headroom.models.acestep.networks.checks import read_sizes
 from headroom.models.acestep.requests import examples
-from headroom.models.acestep.requests.language_fields import CALM, LanguageFields
+from headroom.models.acestep.requests.every import REQUESTS, any_request_from
+from headroom.models.acestep.requests.language_fields import LanguageFields
 from headroom.models.acestep.requests.regions import MOST_SECONDS, growth
-from headroom.models.acestep.requests.songs import TASKS, Lego, Repaint, request_from
+from headroom.models.acestep.requests.songs import TASKS, Lego, Repaint
 from headroom.models.acestep.requests.unread_names import UNREAD
 from headroom.models.acestep.requests.variants import offered, variant_of
 from headroom.models.acestep.song.song import Song as AceStepSong
 from headroom.models.acestep.text.codes_text import CODEBOOK, codes_in, codes_to_text
+from headroom.models.acestep.tiers import TIERS
 from headroom.models.base import Song
-from headroom.models.family import AudioCodes, Family, ModelFolders, Offer
+from headroom.models.family import CodesFormat, Family, ModelFolders, Offer
 from headroom.nn.config_fields import read_config
 from headroom.params.request import Request
-from headroom.weights.catalog import TEXT_ENCODER, VAE, Installed
+from headroom.weights.catalog import Installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class _Examples:
     def fields(self, example: str | Path) -> dict[str, object]:
         return examples.fields(example)
 
-    def filled(self, said: Mapping[str, object], example: str | Path) -> dict[str, object]:
-        return examples.filled(said, example)
+    def filled(self, values: Mapping[str, object], example: str | Path) -> dict[str, object]:
+        return examples.filled(values, example)
 
 
 def _check_sizes(item: Installed) -> None:
@@ -61,20 +64,22 @@ def _steps_of(song: Song) -> int:
 
 FAMILY = Family(
     name="acestep",
-    requests=TASKS,
+    requests=REQUESTS,
     usual="text2music",
     opens="headroom.models.acestep.model:open_model",
     plans="headroom.models.acestep.unopened:subject",
-    reads=request_from,
+    reads=any_request_from,
     words="caption",
     examples=_Examples(),
-    folders=ModelFolders(BUNDLED, _check_sizes, _offer),
-    codes=AudioCodes(codes_in, codes_to_text, CODEBOOK, _codes_of),
+    folders=ModelFolders(CATALOGUE, _check_sizes, _offer),
+    codes=CodesFormat(codes_in, codes_to_text, CODEBOOK, _codes_of),
     language_size=size_of_named,
     source_check=_check_region,
     language_fields=tuple(LanguageFields.model_fields),
-    calm=CALM,
     steps_field="inference_steps",
     steps_of=_steps_of,
+    tiers=TIERS,
+    rehearses="headroom.models.acestep.rehearsal:REHEARSAL",
     unread=UNREAD,
+    old_rest="headroom.models.acestep.old_rest.orders:OLD_REST",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -14,18 +15,18 @@ from headroom.errors import InvalidCheckpoint, WeightsMissing
 from headroom.hardware.machine import DType, Machine, fast_dtype
 from headroom.log import log
 from headroom.memory.footprint import Footprint
+from headroom.models.acestep.catalogue import BUNDLED as BUNDLED
+from headroom.models.acestep.catalogue import CATALOGUE, DIT_KIND, USUAL_DIT, VAE, with_vae
+from headroom.models.acestep.catalogue import TEXT_ENCODER as TEXT_FOLDER
 from headroom.models.acestep.cost.components import Networks
-from headroom.models.acestep.cost.footprint import footprint
-from headroom.models.acestep.cost.timestamps_cost import timing_footprint
-from headroom.models.acestep.language.language_service import BUNDLED as BUNDLED
-from headroom.models.acestep.language.language_service import LanguageActs
+from headroom.models.acestep.cost.footprint import songs_footprint
+from headroom.models.acestep.language.language_acts import LanguageActs
 from headroom.models.acestep.networks.checks import read_sizes, spare_note
-from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.codes import CodesNetwork
 from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITIONER,
     DIT,
-    LANGUAGE_MODEL,
     TEXT_ENCODER,
     TIME,
     VAE_DECODER,
@@ -35,24 +36,34 @@ from headroom.models.acestep.networks.config import (
     AceStepConfig,
 )
 from headroom.models.acestep.networks.dit import DiT, TimePath
-from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
+from headroom.models.acestep.networks.encoders import DTYPES, Conditioner, text_encoder
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.rendering.assets import Assets
-from headroom.models.acestep.rendering.audio_to_codes import HEARING, heard_codes
+from headroom.models.acestep.rendering.audio_to_codes import EncodeRecording, encode_recording
 from headroom.models.acestep.rendering.render import render
-from headroom.models.acestep.requests.songs import TASKS, AnyMusicRequest, Cover
+from headroom.models.acestep.requests.every import REQUESTS
+from headroom.models.acestep.requests.language_requests import (
+    CreateSample,
+    FormatSample,
+    Score,
+    Understand,
+)
+from headroom.models.acestep.requests.recording_requests import AlignLyrics, EncodeAudio
+from headroom.models.acestep.requests.songs import AnyMusicRequest, Cover
+from headroom.models.acestep.requests.tasks import GENERATE, SourceChannels
 from headroom.models.acestep.requests.variants import Variant, check_task, unused, variant_of
 from headroom.models.acestep.song.compose import compose
 from headroom.models.acestep.song.song import Song
-from headroom.models.acestep.text.codes_text import codes_to_text
 from headroom.models.acestep.text.prompts import PromptTokenizer
-from headroom.models.acestep.timestamps.timestamps import Timing, time_words, timing
-from headroom.models.base import (
-    Composed,
-    Loader,
-    Numerics,
-    Setup,
-    Timestamps,
+from headroom.models.acestep.timestamps.alignment_acts import (
+    AlignRecording,
+    FindWords,
+    align_recording,
+    find_words,
 )
+from headroom.models.acestep.timestamps.timestamps import Timing, timing
+from headroom.models.base import Act, Composed, Loader, Numerics, Setup
+from headroom.models.outputs import Answer
 from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
 from headroom.nn.oobleck_tiles import prepare
@@ -62,17 +73,12 @@ from headroom.params.request import Request
 from headroom.runtime.compiled import Call, compile_calls
 from headroom.runtime.run import Run
 from headroom.weights import catalog
-from headroom.weights.load import Checkpoint, Recipe, check_complete, load
+from headroom.weights.load import Checkpoint, Recipe, check_complete, load_weights
 from headroom.weights.meta_modules import shapes_only
 from headroom.weights.silence import load_silence
 
 NANO = "acestep-v15-nano"
 _UNUSED_2B = "encoder.timbre_encoder.special_token"  # in the 2B files, never read
-DTYPES: Mapping[DType, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 
 
 class AceStep(LanguageActs):
@@ -86,7 +92,7 @@ class AceStep(LanguageActs):
         self.name, self.folder, self._setup = item.name, item.folder, setup
         self.bundled = item.bundled
         beside = dict(item.beside)
-        self.vae_folder, self.text_folder = beside[catalog.VAE], beside[catalog.TEXT_ENCODER]
+        self.vae_folder, self.text_folder = beside[VAE], beside[TEXT_FOLDER]
         self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
         self.compile = setup.compile is not None and setup.compile.decide(self.name, self.dtype)
         self.device = setup.device.torch
@@ -100,16 +106,13 @@ class AceStep(LanguageActs):
 
     @property
     def requests(self) -> tuple[type[Request], ...]:
-        return tuple(TASKS.values())
+        return tuple(REQUESTS.values())
 
     @property
     def notes(self) -> tuple[Note, ...]:
         if not self.bundled:
             return self._spare
-        why = (
-            "no other model is installed; it is small and its weights are random, so it makes "
-            f"noise: fetch the real ones with `acestep models download {catalog.MAIN}`"
-        )
+        why = reason("bundled_model", model=catalog.MAIN)
         return (Note("model", "the best installed", self.name, why),)
 
     def limits(self, request: AnyMusicRequest) -> Mapping[str, Limit]:
@@ -126,7 +129,7 @@ class AceStep(LanguageActs):
         return song.sampling, bool(song.negative)
 
     def footprint(self, songs: tuple[Song, ...]) -> Footprint:
-        return footprint(songs, self.networks, self.assets.tokenizer)
+        return songs_footprint(songs, self.networks, self.assets.tokenizer)
 
     def numerics(self) -> Numerics:
         return Numerics(self.dtype, self.compile)
@@ -139,53 +142,57 @@ class AceStep(LanguageActs):
 
     def loaders(self) -> Mapping[str, Loader]:
         c, vae = self.config, self.vae_config
-        own, dtype = self._own, DTYPES[self.dtype]
+        prefixed, dtype = self._own, DTYPES[self.dtype]
         loaders: dict[str, Loader] = {
             TEXT_ENCODER: partial(
                 self._load, lambda: text_encoder(self.text_config), self._text, "", dtype
             ),
-            CONDITIONER: partial(self._load, lambda: Conditioner(c), own, "", dtype),
-            CODES: partial(self._load, lambda: Codes(c), own, "", dtype),
-            TIME: partial(self._load, lambda: TimePath(c.dit.width), own, "decoder.", dtype),
-            DIT: partial(self._load, lambda: DiT(c), own, "decoder.", dtype),
+            CONDITIONER: partial(self._load, lambda: Conditioner(c), prefixed, "", dtype),
+            CODES: partial(self._load, lambda: CodesNetwork(c), prefixed, "", dtype),
+            TIME: partial(self._load, lambda: TimePath(c.dit.width), prefixed, "decoder.", dtype),
+            DIT: partial(self._load, lambda: DiT(c), prefixed, "decoder.", dtype),
             VAE_ENCODER: partial(self._load, lambda: Encoder(vae), self._vae, "encoder.", dtype),
             VAE_DECODER: self._decoder,
         }
-        # Looked up on first use: a user who only renders may not have it.
-        loaders[LANGUAGE_MODEL] = lambda: self._at_work.load(DTYPES[self._at_work.dtype])
+        loaders.update(self.language_loaders())
         if self.compile:
             for name in (DIT, VAE_DECODER):
                 loaders[name] = partial(self._compiled, loaders[name])
         return loaders
 
-    # --- lyric timestamps ------------------------------------------------------------------
+    # --- requests for something other than songs -------------------------------------------
 
-    def timing(self, song: Song, kept: Mapping[str, torch.Tensor]) -> Timing:
-        """The work for a song; `kept` holds what rendering kept for this song."""
-        return timing(song, kept, self.config, self.assets.tokenizer)
+    def alternatives(self, request: Request) -> tuple[str, ...]:
+        return (self.languages or ("",)) if request.uses_language_model else ("",)
 
-    def timing_footprint(self, asked: Timing) -> Footprint:
-        """What the work needs."""
-        frames, rows = len(asked.latents), len(asked.condition)
-        return timing_footprint(frames, rows, asked.layers, self.networks)
+    def act(self, request: Request, most_seconds: float, alternative: str) -> Act[Answer]:
+        if isinstance(request, EncodeAudio):
+            return self.encoding(request.source_audio)
+        if isinstance(request, AlignLyrics):
+            return self._aligning(request)
+        assert isinstance(request, Understand | CreateSample | FormatSample | Score)
+        return self.language_act(request, most_seconds, alternative)
 
-    def time(self, asked: Timing, run: Run) -> Timestamps:
-        """Do the work."""
-        return time_words(asked, run, self.config)
+    def encoding(self, path: Path) -> EncodeRecording:
+        """The work of turning a recording into codes."""
+        composed = compose(Cover(source_audio=path), self.variant, (0,))
+        cover = self.footprint(composed.songs)
+        return encode_recording(composed.songs[0], self.assets, cover, composed.notes)
 
-    # --- recordings as codes ---------------------------------------------------------------
+    def _aligning(self, request: AlignLyrics) -> AlignRecording:
+        values = {name: getattr(request, name) for name in request.model_fields_set - {"task"}}
+        cover = Cover.model_validate({**values, "instruction": GENERATE, "quantize_source": False})
+        composed = compose(cover, self.variant, (0,))
+        song = replace(composed.songs[0], channels=SourceChannels.SILENCE)
+        needs = self.footprint((song,))
+        return align_recording(song, self.assets, self.networks, needs, composed.notes)
 
-    def hearing(self, path: Path) -> tuple[Footprint, tuple[Song, ...]]:
-        """What turning a recording into codes needs, and the songs that stand for the recording."""
-        cover = Cover(source_audio=path)
-        songs = compose(cover, self.variant, (0,)).songs
-        needs = self.footprint(songs)
-        stages = tuple(stage for stage in needs.stages if stage.name in HEARING)
-        return Footprint(needs.components, stages), songs
+    def timing(self, song: Song, tensors: Mapping[str, torch.Tensor]) -> FindWords:
+        return self.find_words(timing(song, tensors, self.config, self.assets.tokenizer))
 
-    def hear(self, songs: tuple[Song, ...], run: Run) -> str:
-        """The codes of a recording, as text."""
-        return codes_to_text(heard_codes(songs[0], run, self.assets))
+    def find_words(self, task: Timing) -> FindWords:
+        """The work of finding when words are sung."""
+        return find_words(task, self.networks)
 
     # --- details -------------------------------------------------------------------------
 
@@ -223,11 +230,11 @@ class AceStep(LanguageActs):
     ) -> nn.Module:
         with shapes_only():
             module = build()
-        recipes = folded if checkpoint is self._vae else None
+        recipes = folded_recipe if checkpoint is self._vae else None
         # The whole file was compared with all networks when the model was opened; tensors of other
         # components below the same prefix are none of this component's concern.
         unused = set(checkpoint.below(prefix))
-        load(module, checkpoint, prefix=prefix, unused=unused, dtype=dtype, recipes=recipes)
+        load_weights(module, checkpoint, prefix=prefix, unused=unused, dtype=dtype, recipes=recipes)
         return module
 
     def _decoder(self) -> nn.Module:
@@ -256,14 +263,16 @@ class AceStep(LanguageActs):
         """
         c, vae = self.config, self.vae_config
         with shapes_only():
-            own = Whole(c)
+            whole = Whole(c)
             text = text_encoder(self.text_config)
             codec = {"encoder.": Encoder(vae), "decoder.": Decoder(vae)}
         unused = () if c.timbre_cls else (_UNUSED_2B,)
         spare = {
-            self.folder: check_complete(self._own, {"": own}, unused=unused),
+            self.folder: check_complete(self._own, {"": whole}, unused=unused),
             self.text_folder: check_complete(self._text, {"": text}, unused=("lm_head.weight",)),
-            self.vae_folder: check_complete(self._vae, codec, recipes=dict.fromkeys(codec, folded)),
+            self.vae_folder: check_complete(
+                self._vae, codec, recipes=dict.fromkeys(codec, folded_recipe)
+            ),
         }
         return tuple(spare_note(folder, names) for folder, names in spare.items() if names)
 
@@ -273,7 +282,7 @@ class Whole(Conditioner):
 
     def __init__(self, config: AceStepConfig) -> None:
         super().__init__(config)
-        codes = Codes(config)
+        codes = CodesNetwork(config)
         self.tokenizer, self.detokenizer = codes.tokenizer, codes.detokenizer
         self.decoder = DiT(config)
         time = TimePath(config.dit.width)
@@ -281,40 +290,40 @@ class Whole(Conditioner):
         self.decoder.add_module("time_embed_r", time.time_embed_r)
 
 
-def folded(name: str) -> Recipe | None:
+def folded_recipe(name: str) -> Recipe | None:
     """How a VAE parameter is made from the file's weight-normed tensors."""
     keys = FoldedKeys()
     return Recipe(keys.needs(name), partial(keys.build, name))
 
 
-def find(setup: Setup) -> catalog.Installed:
+def find_model(setup: Setup) -> catalog.Installed:
     """The folder to open: the one asked for, or the best one installed.
 
     Raises WeightsMissing for a name that is not installed or lacks what it needs, and
     InvalidCheckpoint for a damaged folder, even if the bundled model could replace it.
     """
     dirs = catalog.checkpoint_dirs(setup.settings, setup.checkpoint_dir)
-    items = catalog.installed(dirs, BUNDLED)
-    return catalog.with_vae(_chosen(setup, dirs, items), items, setup.settings.vae)
+    items = CATALOGUE.installed(dirs)
+    return with_vae(_chosen(setup, dirs, items), items, setup.settings.vae)
 
 
 def _chosen(
     setup: Setup, dirs: Sequence[Path], items: Sequence[catalog.Installed]
 ) -> catalog.Installed:
-    named = next((i for i in items if i.name == setup.model and i.kind == "dit"), None)
+    named = next((i for i in items if i.name == setup.model and i.kind == DIT_KIND), None)
     if setup.model is None:
-        found = catalog.best(items)
-        damaged = next((i for i in items if i.kind == "dit" and i.faults), None)
-        if damaged is not None and (found is None or found.bundled):
+        best = CATALOGUE.best(items)
+        damaged = next((i for i in items if i.kind == DIT_KIND and i.faults), None)
+        if damaged is not None and (best is None or best.bundled):
             raise InvalidCheckpoint(damaged.folder, list(damaged.faults))
-        if found is None:
-            raise WeightsMissing("any", [str(d) for d in dirs], _fetch(catalog.USUAL_DIT))
-        instead = catalog.check_named(setup.checkpoint_dir, setup.settings, found)
+        if best is None:
+            raise WeightsMissing("any", [str(d) for d in dirs], _fetch(USUAL_DIT))
+        instead = CATALOGUE.check_named(setup.checkpoint_dir, setup.settings, best)
         if instead is not None:
             log.warning(instead)
-        return found
+        return best
     if named is None:
-        catalog.check_named(setup.checkpoint_dir, setup.settings, None)
+        CATALOGUE.check_named(setup.checkpoint_dir, setup.settings, None)
         raise WeightsMissing(setup.model, [str(d) for d in dirs], _fetch(setup.model))
     if named.faults:
         raise InvalidCheckpoint(named.folder, list(named.faults))
@@ -325,12 +334,12 @@ def _chosen(
 
 
 def _fetch(name: str) -> str:
-    known = catalog.MODELS.get(name)
-    if known is not None and known.kind == "dit":
+    released = CATALOGUE.models.get(name)
+    if released is not None and released.kind == DIT_KIND:
         return f"fetch it with `acestep models download {name}`"
     return "`acestep models list` shows what can be fetched"
 
 
 def open_model(setup: Setup) -> AceStep:
     """Open a model: the function that `Family.opens` names."""
-    return AceStep(find(setup), setup)
+    return AceStep(find_model(setup), setup)

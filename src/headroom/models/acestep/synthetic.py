@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property, partial
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -20,26 +20,29 @@ from torch import Tensor, nn
 
 from headroom.audio.wave import Audio
 from headroom.device.simulated_tensor import UNKNOWN
+from headroom.errors import InvalidRequest
 from headroom.hardware.machine import DType
 from headroom.lm.decode import ReadBefore
 from headroom.memory.footprint import DENOISE, THINK, WRITE
 from headroom.models.acestep.blueprint import Blueprint, language_model
+from headroom.models.acestep.catalogue import BUNDLED, LM_PREFIX
 from headroom.models.acestep.cost.lm_cost import METADATA_TOKENS, TEXT_WORDS
 from headroom.models.acestep.language.folder import Language
-from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.language.language_acts import PlanSongs
 from headroom.models.acestep.language.lm_planning import think
-from headroom.models.acestep.language.lm_words import Words
-from headroom.models.acestep.language.song_task import SongTask
-from headroom.models.acestep.model import DTYPES
-from headroom.models.acestep.networks.component_names import DIT, LANGUAGE_MODEL, VAE_DECODER
+from headroom.models.acestep.language.lm_words import LMVocabulary
+from headroom.models.acestep.networks.component_names import DIT, VAE_DECODER
 from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.reasons import reason
+from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.models.acestep.song.song import Song
 from headroom.models.acestep.text.codes_text import CODEBOOK
 from headroom.models.acestep.text.lm_prompts import THINK as MARK
 from headroom.models.acestep.text.lm_prompts import THOUGHT
-from headroom.models.base import Loader, Setup, Thought
-from headroom.nn.causal import CausalLM, Past, Place
+from headroom.models.base import AnyModel, Loader, Setup, Thought
+from headroom.nn.causal import CachePosition, CausalLM, Past
 from headroom.params.clamp import Note
+from headroom.params.request import Request
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
@@ -59,15 +62,15 @@ class BlankLanguage(Language):
     """
 
     def __init__(self, size: str, dtype: DType, longest: bool) -> None:
-        super().__init__(name_of(size), LM_FOLDER, dtype)
+        super().__init__(f"{LM_PREFIX}{size}", LM_FOLDER, dtype)
         self.config, self._size, self._longest = released_lm(size), size, longest
 
     @cached_property
-    def words(self) -> Words:
-        known = Words.open(self.folder)
-        kind = _LongWords if self._longest else Words
+    def words(self) -> LMVocabulary:
+        words = LMVocabulary.open(self.folder)
+        kind = _LongWords if self._longest else LMVocabulary
         return kind(
-            known.tokenizer, known.end, known.think, known.thought, known.first_mark,
+            words.tokenizer, words.end, words.think, words.thought, words.first_mark,
             slice(TEXT_WORDS, TEXT_WORDS + CODEBOOK),
         )  # fmt: skip
 
@@ -76,17 +79,22 @@ class BlankLanguage(Language):
         return language_model(self._size, self.dtype)
 
 
-class _LongWords(Words):
+class _LongWords(LMVocabulary):
     def ids(self, text: str) -> tuple[int, ...]:
-        found = super().ids(text)
+        tokens = super().ids(text)
         if not (text.startswith(MARK) and THOUGHT in text):
-            return found
-        return found + (self.newline,) * (METADATA_TOKENS - len(found))
+            return tokens
+        return tokens + (self.newline,) * (METADATA_TOKENS - len(tokens))
 
 
-def name_of(size: str) -> str:
-    """The folder name under which a language model of that size is released."""
-    return f"acestep-5Hz-lm-{size}"
+def synthetic_model(name: str, setup: Setup, drawn: bool) -> AnyModel:
+    """A model of released sizes, with random weights if they are `drawn`, else without values.
+
+    Raises InvalidRequest for a name that is not a released variant's.
+    """
+    if name not in VARIANTS:
+        raise InvalidRequest("model", name, "one of " + ", ".join(VARIANTS))
+    return cast("AnyModel", (RandomModel if drawn else Blank)(name, setup))
 
 
 class Blank(Blueprint):
@@ -101,13 +109,13 @@ class Blank(Blueprint):
     @cached_property
     def _languages(self) -> dict[str, Language]:
         sizes = self._setup.lms
-        return {name_of(s): BlankLanguage(s, self.dtype, self.blank) for s in sizes}
+        return {f"{LM_PREFIX}{s}": BlankLanguage(s, self.dtype, self.blank) for s in sizes}
 
     def loaders(self) -> Mapping[str, Loader]:
-        return {**super().loaders(), LANGUAGE_MODEL: self._speaker}
+        return {**super().loaders(), **self.language_loaders()}
 
-    def _speaker(self) -> nn.Module:
-        return self._at_work.load(DTYPES[self._at_work.dtype])
+    def language_loaders(self) -> Mapping[str, Loader]:
+        return {name: partial(self._load_language, name) for name in self._languages}
 
     def render(self, songs: tuple[Song, ...], run: Run) -> tuple[Audio, ...]:
         shape = len(songs), max(song.frames for song in songs), self.config.latent_channels
@@ -115,14 +123,17 @@ class Blank(Blueprint):
         traced = _Traced(run, {DENOISE: torch.full(shape, UNKNOWN)} if even else {})
         return super().render(songs, cast("Run", traced))
 
-    def think(self, task: SongTask, run: Run) -> Thought:
-        draw = torch.Generator().manual_seed(task.seeds[0])
-        codes = torch.randint(CODEBOOK, (len(task.plans), task.cost.codes), generator=draw)
-        traced = _Traced(run, {WRITE: codes})
-        return think(task, self._at_work, cast("Run", traced), self._setup.lm_backend)
+    def planning(
+        self, request: Request, seeds: tuple[int, ...], most_seconds: float, language: str
+    ) -> PlanSongs:
+        act = super().planning(request, seeds, most_seconds, language)
+        if not self.blank:
+            return act
+        values = {field.name: getattr(act, field.name) for field in fields(act)}
+        return _PlanTraced(**values)
 
 
-class Drawn(Blank):
+class RandomModel(Blank):
     """The same with random weights in host memory: norms near 1, matrices small."""
 
     blank = False
@@ -133,26 +144,38 @@ class Drawn(Blank):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        return (Note("model", self.name, "its sizes and drawn weights", "it is not installed"),)
+        return (
+            Note("model", self.name, "its sizes and drawn weights", reason("model_not_installed")),
+        )
 
     def loaders(self) -> Mapping[str, Loader]:
-        found: dict[str, Loader] = {
+        loaders: dict[str, Loader] = {
             name: partial(_drawn, cast("Callable[[], nn.Module]", load))
             for name, load in super().loaders().items()
         }
         if self.compile:
             for name in (DIT, VAE_DECODER):
-                found[name] = partial(self._compiled, found[name])
-        return found
+                loaders[name] = partial(self._compiled, loaders[name])
+        return loaders
 
     def render(self, songs: tuple[Song, ...], run: Run) -> tuple[Audio, ...]:
         return Blueprint.render(self, songs, run)
 
-    def think(self, task: SongTask, run: Run) -> Thought:
-        return think(task, self._at_work, run, self._setup.lm_backend)
-
 
 # --- runs whose loops end early --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _PlanTraced(PlanSongs):
+    """Planning that ends its loops early; its codes are drawn at random."""
+
+    def run(self, run: Run) -> Thought:
+        """The requests to render, with codes that mean nothing."""
+        task = self.task
+        draw = torch.Generator().manual_seed(task.seeds[0])
+        codes = torch.randint(CODEBOOK, (len(task.plans), task.cost.codes), generator=draw)
+        traced = _Traced(run, {WRITE: codes}, self.language)
+        return think(task, self.speaker, cast("Run", traced), self.backend)
 
 
 class _Seen(Exception):
@@ -179,7 +202,7 @@ def _few_tokens(model: CausalLM) -> Iterator[None]:
     """A block in which the model reads at most TURNS of the tokens it writes."""
     whole, read = model.step, count()
 
-    def step(ids: Tensor, past: Sequence[Past], place: Place) -> Tensor:
+    def step(ids: Tensor, past: Sequence[Past], place: CachePosition) -> Tensor:
         if next(read) >= TURNS:
             raise _Seen
         return whole(ids, past, place)
@@ -193,11 +216,11 @@ def _few_tokens(model: CausalLM) -> Iterator[None]:
 
 class _Traced:
     """A run over tensors without values: the loops of these stages end early, and `instead`
-    replaces their results.
+    replaces their results. `language`: the language model's component.
     """
 
-    def __init__(self, run: Run, instead: Mapping[str, Tensor]) -> None:
-        self._run, self._instead = run, instead
+    def __init__(self, run: Run, instead: Mapping[str, Tensor], language: str = "") -> None:
+        self._run, self._instead, self._language = run, instead, language
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._run, name)
@@ -215,7 +238,7 @@ class _Traced:
                 return cast("T", self._instead[name])
             with suppress(_Seen), ExitStack() as held:
                 if name == WRITE:
-                    held.enter_context(_few_tokens(parts.of(LANGUAGE_MODEL, CausalLM)))
+                    held.enter_context(_few_tokens(parts.of(self._language, CausalLM)))
                 work(cast("Step", _Short(step)) if name == DENOISE else step, parts)
             return cast("T", self._instead[name])
 

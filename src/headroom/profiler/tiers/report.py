@@ -77,19 +77,20 @@ def _batches(test: TierTest) -> Iterator[str]:
     yield "  " + "─" * 98
     for size in dict.fromkeys(row.vram_gb for row in test.rows if row.is_batch):
         rows = [row for row in test.rows if row.vram_gb == size and row.is_batch]
-        with_lm, without = published(size).songs
+        row = published(size, test.family)
+        with_lm, without = row.batch
         cells = [*_largest(rows, False), *_largest(rows, True)]
-        promise = f"{without} / {with_lm if published(size).lms else DASH}"
+        promise = f"{without} / {with_lm if row.lms else DASH}"
         yield BATCH.format(_size(rows[0]), rows[0].tier, *cells, promise)
 
 
 def _largest(rows: list[TierRow], use_lm: bool) -> tuple[str, str]:
     """The largest batch that was made in one piece, and its peak."""
     tried = [row for row in rows if row.use_lm == use_lm]
-    made = max((row for row in tried if row.ok), key=lambda row: row.batch_size, default=None)
-    if made is None:
+    largest = max((row for row in tried if row.ok), key=lambda row: row.batch_size, default=None)
+    if largest is None:
         return ("0" if tried else DASH), DASH
-    return str(made.batch_size), _peak(made)
+    return str(largest.batch_size), _peak(largest)
 
 
 def _verdict(test: TierTest) -> str:
@@ -117,8 +118,8 @@ def _size(row: TierRow) -> str:
 
 def _status(row: TierRow) -> str:
     """The row's sign and word, padded by their width in a terminal."""
-    said = SIGNS[row.status]
-    return said + " " * (STATUS - cell_len(said))
+    sign = SIGNS[row.status]
+    return sign + " " * (STATUS - cell_len(sign))
 
 
 def _peak(row: TierRow) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from headroom.memory.limits import Choices
+from headroom.models.registry import USUAL
 from headroom.units import GIB
 
 Variant = Literal["default", "no-quant", "no-offload", "batch"]
@@ -39,13 +39,13 @@ class Case:
         return f"batch-{'LM' if self.use_lm else 'noLM'}-{self.songs}"
 
     @property
-    def choices(self) -> Choices:
-        """The choices that deviate from the tier's row."""
+    def options(self) -> dict[str, Any]:
+        """The options that deviate from the tier's row."""
         if self.variant == "no-quant":
-            return Choices(quantization="none")
+            return {"quantization": "none"}
         if self.variant == "no-offload":
-            return Choices(offload=False, offload_dit=False, quantization="none")
-        return Choices()
+            return {"offload": False, "offload_dit": False, "quantization": "none"}
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,9 @@ class Work:
 
     vram      size of the card, GiB
     device    auto, or the requested device; anything but a CUDA card is simulated
-    model     the DiT; only its sizes where it is not installed
-    duration  of a song, s; `steps`: None as the variant has it
+    model     the model's name; only its sizes where it is not installed
+    fields    of the request, besides its length, its seeds and those that ask for planning
+    duration  of a song, s
     compile   whether to compile the networks, on a real card; None: where it pays
     threads   of the host, each process; None: torch's own number
     """
@@ -63,25 +64,24 @@ class Work:
     vram: float
     cases: tuple[Case, ...]
     model: str
-    caption: str
-    lyrics: str
+    fields: Mapping[str, Any]
     duration: float
     device: str = "auto"
     dtype: str = "auto"
     checkpoint_dir: str | None = None
-    steps: int | None = None
     compile: bool | None = None
     skip_compile: bool = False
     threads: int | None = None
+    family: str = USUAL
 
     def json(self) -> dict[str, Any]:
         """The work as JSON, for sending."""
         return asdict(self)
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Work:
+    def of(cls, values: Mapping[str, Any]) -> Work:
         """The work that was sent."""
-        return cls(**{**said, "cases": tuple(Case(**case) for case in said["cases"])})
+        return cls(**{**values, "cases": tuple(Case(**case) for case in values["cases"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +167,11 @@ class TierRow:
         """What the user should know about the row, shortest first."""
         if not self.ok:
             return self.faults
-        found = ["simulated"] if self.simulated else []
-        found += ["random weights"] if self.weights == "random" else []
-        found += [f"{self.lm_backend} backend"] if self.use_lm else []
-        found += ["compiled"] if self.compiled else []
-        return (*found, self._decoding, self._placing, *self.said)
+        notes = ["simulated"] if self.simulated else []
+        notes += ["random weights"] if self.weights == "random" else []
+        notes += [f"{self.lm_backend} backend"] if self.use_lm else []
+        notes += ["compiled"] if self.compiled else []
+        return (*notes, self._decoding, self._placing, *self.said)
 
     @property
     def _decoding(self) -> str:
@@ -203,11 +203,11 @@ class TierRow:
         }
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> TierRow:
+    def of(cls, values: Mapping[str, Any]) -> TierRow:
         """The row that was sent."""
-        lists = {name: tuple(said[name]) for name in ("faults", "said")}
-        stages = tuple(StageBytes(**stage) for stage in said["stages"])
-        return cls(**{**said, **lists, "stages": stages})
+        tuples = {name: tuple(values[name]) for name in ("faults", "said")}
+        stages = tuple(StageBytes(**stage) for stage in values["stages"])
+        return cls(**{**values, **tuples, "stages": stages})
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +223,7 @@ class TierTest:
     interrupted: bool = False
     boundary: bool = False
     batch_boundary: bool = False
+    family: str = USUAL
 
     @property
     def ok(self) -> bool:
@@ -241,15 +242,15 @@ class TierTest:
 
     def json(self) -> dict[str, Any]:
         """The object as plain values for a JSON file."""
-        found: dict[str, Any] = {
+        report: dict[str, Any] = {
             "ok": self.ok,
             "interrupted": self.interrupted,
             "wall_time": self.seconds,
             "results": [row.json() for row in self.rows],
         }
         if self.boundary:
-            found["boundary"] = {one.name: one.json() for one in capabilities(self.rows)}
-        return found
+            report["boundary"] = {one.name: one.json() for one in capabilities(self.rows)}
+        return report
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,6 @@ def capabilities(rows: Sequence[TierRow]) -> tuple[Capability, ...]:
     staying = [row for row in unconverted if row.offload == "none"]
     names = "No INT8 Quantization", "No CPU Offload (all models on GPU)"
     return tuple(
-        Capability(name, min(found, key=lambda row: row.vram_gb, default=None))
-        for name, found in zip(names, (unconverted, staying), strict=True)
+        Capability(name, min(candidates, key=lambda row: row.vram_gb, default=None))
+        for name, candidates in zip(names, (unconverted, staying), strict=True)
     )

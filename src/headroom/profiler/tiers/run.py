@@ -22,14 +22,14 @@ from typing import IO, Any, TypeAlias
 import psutil
 
 import headroom
-from headroom.profiler.face import Face
+from headroom.models.family import Family
+from headroom.profiler.console import Console
 from headroom.profiler.options import Options
 from headroom.profiler.tiers.child import CORES, MARK, environment
 from headroom.profiler.tiers.report import printed, progress
 from headroom.profiler.tiers.rows import BATCHES, Case, TierRow, TierTest, Work
 from headroom.profiler.tiers.table import published
 from headroom.units import GIB
-from headroom.weights.catalog import USUAL_DIT
 
 Say: TypeAlias = Callable[[str], None]
 CHILD = (sys.executable, "-m", "headroom.profiler.tiers.child")
@@ -39,12 +39,12 @@ BESIDE = GIB  # of the card, that each of those takes beyond its size
 HOST_ROOM = 20 * GIB  # host memory for each of those: weights, and a page-locked copy
 
 
-def run(options: Options, face: Face | None = None) -> TierTest:
+def run(options: Options, console: Console | None = None) -> TierTest:
     """Test every requested size, and print the outcome."""
-    face = Face() if face is None else face
-    found = tier_test(options, face.say)
-    face.out(printed(found))
-    return found
+    console = Console() if console is None else console
+    test = tier_test(options, console.say)
+    console.out(printed(test))
+    return test
 
 
 def tier_test(options: Options, say: Say) -> TierTest:
@@ -62,43 +62,48 @@ def tier_test(options: Options, say: Say) -> TierTest:
             say(progress(row))
     except KeyboardInterrupt:
         interrupted = True
-    found = tuple(row for index in rows for row in rows[index])
+    all_rows = tuple(row for index in rows for row in rows[index])
     return TierTest(
-        found,
+        all_rows,
         time.perf_counter() - began,
         interrupted,
         options.tier_boundary,
         options.tier_batch_boundary,
+        options.family.name,
     )
 
 
 def work_of(size: float, options: Options) -> Work:
     """The input of the process for a size."""
     opened, settings = options.opening.options, options.opening.settings
-    request: Any = options.request()  # of the family with published tiers
-    steps = request.inference_steps if "inference_steps" in options.fields else None
+    family, request = options.family, options.request()
+    steps = family.steps_field
+    taken = (*family.rehearsal().texts, *((steps,) if steps in options.fields else ()))
     compile = settings.compile if opened.compile is None else opened.compile
     folder = opened.checkpoint_dir
     return Work(
         vram=size,
         cases=cases_of(size, options),
-        model=opened.model or settings.model or USUAL_DIT,
-        caption=request.caption,
-        lyrics=request.lyrics,
+        model=opened.model or settings.model or _usual_model(family),
+        fields={name: getattr(request, name) for name in taken if name is not None},
         duration=options.tier_duration,
         device=opened.device,
         dtype=opened.dtype,
         checkpoint_dir=None if folder is None else str(folder.absolute()),
-        steps=steps,
         compile=compile,
         skip_compile=options.tier_skip_compile,
         threads=opened.threads,
+        family=family.name,
     )
+
+
+def _usual_model(family: Family) -> str:
+    return family.name if family.folders is None else family.folders.catalogue.usual
 
 
 def cases_of(size: float, options: Options) -> tuple[Case, ...]:
     """The cases at a size. Variants that equal the tier's default are not tried again."""
-    row = published(size)
+    row = published(size, options.family.name)
     has_lm = bool(row.lms)
     if options.tier_batch_boundary:
         kinds = (False, True) if has_lm else (False,)
@@ -112,19 +117,19 @@ def cases_of(size: float, options: Options) -> tuple[Case, ...]:
     else:
         batches = ()
     use_lm = options.tier_with_lm and has_lm
-    found = [Case("default", use_lm)]
-    if options.tier_boundary and row.quantization != "none":
-        found.append(Case("no-quant", use_lm))
+    cases = [Case("default", use_lm)]
+    if options.tier_boundary and row.quantization is not None:
+        cases.append(Case("no-quant", use_lm))
     if options.tier_boundary and row.offload != "none":
-        found.append(Case("no-offload", use_lm))
-    return (*found, *batches)
+        cases.append(Case("no-offload", use_lm))
+    return (*cases, *batches)
 
 
 # --- processes -------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class _Running:
+class _ChildProcess:
     """A running process: its number, its input, and the rows it has sent."""
 
     index: int
@@ -149,29 +154,29 @@ def _rows(works: Sequence[Work]) -> Iterator[tuple[int, TierRow]]:
     """Number of the work, and a row, as they arrive. Closing the iterator ends the processes."""
     events: queue.Queue[_Event] = queue.Queue()
     waiting = list(enumerate(works))
-    running: dict[int, _Running] = {}
+    running: dict[int, _ChildProcess] = {}
     card: Mapping[str, Any] | None = None  # known when the first process reports it
     try:
         while waiting or running:
             while waiting and _has_room(card, [r.work for r in running.values()], waiting[0][1]):
                 index, work = waiting.pop(0)
                 running[index] = _start(index, work, events)
-            index, said = _next(events, running)
-            one = running[index]
-            if said is None:
+            index, message = _next(events, running)
+            child = running[index]
+            if message is None:
                 del running[index]
-                yield from ((index, row) for row in _ended(one))
-            elif "card" in said:
-                card = said["card"] if card is None else card
+                yield from ((index, row) for row in _rows_at_exit(child))
+            elif "card" in message:
+                card = message["card"] if card is None else card
             else:
-                row = TierRow.of(said["row"])
-                one.rows.append(row)
+                row = TierRow.of(message["row"])
+                child.rows.append(row)
                 yield index, row
     finally:
-        for one in running.values():
-            one.process.kill()
-            one.process.wait()
-            one.errors.close()
+        for child in running.values():
+            child.process.kill()
+            child.process.wait()
+            child.errors.close()
 
 
 def _has_room(card: Mapping[str, Any] | None, running: Sequence[Work], then: Work) -> bool:
@@ -189,17 +194,19 @@ def _has_room(card: Mapping[str, Any] | None, running: Sequence[Work], then: Wor
     return fits and len(running) < min(TOGETHER, cores // CORES)
 
 
-def _start(index: int, work: Work, events: queue.Queue[_Event]) -> _Running:
-    around = environment(work.vram, os.environ)
-    home = str(Path(headroom.__file__).parents[1])
-    around["PYTHONPATH"] = os.pathsep.join(filter(None, (home, around.get("PYTHONPATH"))))
+def _start(index: int, work: Work, events: queue.Queue[_Event]) -> _ChildProcess:
+    child_environment = environment(work.vram, os.environ)
+    package_root = str(Path(headroom.__file__).parents[1])
+    child_environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (package_root, child_environment.get("PYTHONPATH")))
+    )
     errors = tempfile.TemporaryFile()
     process = subprocess.Popen(
-        CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=around,
+        CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=child_environment,
         text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     threading.Thread(target=_listen, args=(index, work, process, events), daemon=True).start()
-    return _Running(index, work, process, errors, time.monotonic() + LIMIT)
+    return _ChildProcess(index, work, process, errors, time.monotonic() + LIMIT)
 
 
 def _listen(
@@ -219,41 +226,41 @@ def _listen(
     events.put((index, None))
 
 
-def _next(events: queue.Queue[_Event], running: Mapping[int, _Running]) -> _Event:
+def _next(events: queue.Queue[_Event], running: Mapping[int, _ChildProcess]) -> _Event:
     """The next event; processes that take too long are ended meanwhile."""
     while True:
         try:
             return events.get(timeout=0.5)
         except queue.Empty:
-            for one in running.values():
-                if time.monotonic() > one.ends and not one.late:
-                    one.late = True
-                    one.process.kill()
+            for child in running.values():
+                if time.monotonic() > child.ends and not child.late:
+                    child.late = True
+                    child.process.kill()
 
 
-def _ended(one: _Running) -> Iterator[TierRow]:
+def _rows_at_exit(child: _ChildProcess) -> Iterator[TierRow]:
     """A row for the unfinished case a process was working on when it ended."""
-    code = one.process.wait()
-    words = one.words()
-    one.errors.close()
+    code = child.process.wait()
+    last_line = child.words()
+    child.errors.close()
     if code == 0:
         return
-    why = f"its process ended with {code}: {words}"
-    if one.late:
-        why = f"its process was not done within {LIMIT:g} s"
-    done = {row.test_variant for row in one.rows}
-    stopped = {case.series for case in one.work.cases for row in one.rows
+    fault = f"its process ended with {code}: {last_line}"
+    if child.late:
+        fault = f"its process was not done within {LIMIT:g} s"
+    done = {row.test_variant for row in child.rows}
+    stopped = {case.series for case in child.work.cases for row in child.rows
                if case.series and case.name == row.test_variant and not row.ok}  # fmt: skip
-    left = [c for c in one.work.cases if c.name not in done and c.series not in stopped]
-    for case in left[:1]:
-        yield replace(_blank(one.work, case), faults=(why,))
-    for case in left[1:]:
-        yield replace(_blank(one.work, case), faults=("not tried: its process had ended",))
+    unfinished = [c for c in child.work.cases if c.name not in done and c.series not in stopped]
+    for case in unfinished[:1]:
+        yield replace(_blank(child.work, case), faults=(fault,))
+    for case in unfinished[1:]:
+        yield replace(_blank(child.work, case), faults=("not tried: its process had ended",))
 
 
 def _blank(work: Work, case: Case) -> TierRow:
     """A row with no findings."""
     return TierRow(
-        work.vram, published(work.vram).name, case.name, case.use_lm, case.songs,
+        work.vram, published(work.vram, work.family).name, case.name, case.use_lm, case.songs,
         work.duration, "failed", model=work.model,
     )  # fmt: skip

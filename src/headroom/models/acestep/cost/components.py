@@ -87,7 +87,7 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
     levels = len(config.levels)
     patch_in = d.width * (config.in_channels * config.patch + 1)
     patch_out = config.latent_channels * (d.width * config.patch + 1)
-    found = [
+    result = [
         component(
             TEXT_ENCODER,
             [layer_matrices(text.sizes)] * text.layers,
@@ -119,7 +119,7 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
         quantizer = 2 * e.width * levels + levels + e.width
         detokenizer = e.width * (e.width + 2 + config.pool)
         detokenizer += config.latent_channels * (e.width + 1)
-        found.append(
+        result.append(
             component(
                 CODES,
                 (),
@@ -127,8 +127,8 @@ def components(songs: Sequence[Song], networks: Networks) -> tuple[Component, ..
             )
         )
     if has_sounds(songs):
-        found.append(component(VAE_ENCODER, (), encoder_weights(networks.vae)))
-    return tuple(found)
+        result.append(component(VAE_ENCODER, (), encoder_weights(networks.vae)))
+    return tuple(result)
 
 
 Shapes: TypeAlias = tuple[tuple[int, int], ...]
@@ -148,7 +148,7 @@ def mlp_shapes(s: BlockSizes) -> Shapes:
 def _converted(s: BlockSizes, blocks: int, rest: int, networks: Networks) -> tuple[Form, ...]:
     """The DiT in each precision that its matrices can be converted to."""
     attention, mlp = attention_shapes(s), mlp_shapes(s)
-    found = []
+    forms = []
     for precision in CONVERTED:
         sizes = [
             matrix_bytes(rows, columns, precision, networks.size)
@@ -158,8 +158,8 @@ def _converted(s: BlockSizes, blocks: int, rest: int, networks: Networks) -> tup
         grouped = PRECISIONS[precision].group is not None  # matrix-shaped scales pass through
         passing, staying = (stored + scales, 0) if grouped else (stored, scales)
         rest_bytes = rest * networks.size + blocks * staying
-        found.append(Form(precision, (passing,) * blocks, rest_bytes))
-    return tuple(found)
+        forms.append(Form(precision, (passing,) * blocks, rest_bytes))
+    return tuple(forms)
 
 
 def decoder_weights(vae: OobleckConfig) -> int:

@@ -20,7 +20,7 @@ from headroom.models.acestep.cost.components import (
     has_sounds,
     layer_weights,
 )
-from headroom.models.acestep.cost.measures import Measured, Reader, Words
+from headroom.models.acestep.cost.measures import Measured, PromptTokens, TokenCounter
 from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITION,
@@ -33,7 +33,7 @@ from headroom.models.acestep.networks.component_names import (
     VAE_ENCODER,
 )
 from headroom.models.acestep.networks.config import AceStepConfig, BlockSizes
-from headroom.models.acestep.networks.released import size_of
+from headroom.models.acestep.networks.released import released_size
 from headroom.models.acestep.requests.tasks import SourceChannels
 from headroom.models.acestep.song.song import Song, same_condition
 from headroom.nn.oobleck_cost import decode_bytes, decode_flops, encode_bytes
@@ -49,115 +49,125 @@ _KEPT = 3  # tensors per condition and layer: keys, values, and the keys before 
 _STATES = 16  # latents held at a time: noise, source, mask, velocities, the rules' state
 
 
-def footprint(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> Footprint:
+def songs_footprint(
+    songs: Sequence[Song], networks: Networks, reader: TokenCounter = BYTES
+) -> Footprint:
     """Components and stages of one pass over the songs; `reader` counts the prompts' tokens."""
-    return Footprint(components(songs, networks), stages(songs, networks, reader))
+    return Footprint(components(songs, networks), song_stages(songs, networks, reader))
 
 
 # --- workspaces --------------------------------------------------------------------------
 
 
-def stages(songs: Sequence[Song], networks: Networks, reader: Reader = BYTES) -> tuple[Stage, ...]:
+def song_stages(
+    songs: Sequence[Song], networks: Networks, reader: TokenCounter = BYTES
+) -> tuple[Stage, ...]:
     """The stages that `render` runs, in order. `reader` counts tokens; the default gives an upper
     bound.
     """
     config, size = networks.config, networks.size
     e, d = config.encoder, config.dit
     longest = max(song.frames for song in songs)
-    told = measures.words(songs, reader)
+    prompts = measures.prompt_tokens(songs, reader)
     second = songs[0].instruction_after is not None
     guided, times = any(songs[0].sampling.guided), len(songs[0].sampling.times)
-    found: list[Stage] = []
+    result: list[Stage] = []
     if has_sounds(songs):
-        found.append(_encode(songs, networks))
+        result.append(_encode(songs, networks))
     if any(song.channels is SourceChannels.HINTS for song in songs):
         # A row for each frame, one more for each code, and the groups before and after.
         rows = longest // config.pool * (config.pool + 1) + config.pool + 1
         room = (rows * _stack_row(e) + longest * 4 * e.width) * size
         work = 2.0 * rows * layer_weights(e) * config.pooler_layers * len(songs)
-        found.append(Stage("codes", (CODES,), (Way(room),), flops=work))
-    rows, away = sum(one.rows for one in told), sum(one.away_rows for one in told)
-    found.append(
+        result.append(Stage("codes", (CODES,), (Way(room),), flops=work))
+    rows, away = sum(p.rows for p in prompts), sum(p.away_rows for p in prompts)
+    result.append(
         Stage(
             CONDITION,
             (TEXT_ENCODER, CONDITIONER),
-            (Way(_condition(told, networks, guided, second)),),
-            flops=_condition_flops(told, networks) * (1 + second + bool(away)),
+            (Way(_condition(prompts, networks, guided, second)),),
+            flops=_condition_flops(prompts, networks) * (1 + second + bool(away)),
             result=size * e.width * (rows * (1 + second) + (away or guided)),
             until=DENOISE,
         )
     )
     schedule = measures.schedule(times)
-    found.append(
+    result.append(
         Stage(
             SCHEDULE,
             (TIME,),
-            (Way(known(networks, schedule) or 2 * (times + 1) * 8 * d.width * size),),
+            (Way(traced_bytes(networks, schedule) or 2 * (times + 1) * 8 * d.width * size),),
             flops=4.0 * times * 7 * d.width * d.width,
             result=size * times * 7 * d.width,
             until=DENOISE,
         )
     )
     steps = songs[0].sampling.evaluations
-    found.append(
+    result.append(
         Stage(
             DENOISE,
             (DIT,),
-            _denoise(songs, told, networks),
+            _denoise(songs, prompts, networks),
             passes=steps + 1,
             flops=steps * dit_flops(songs, rows + away, config) * (1 + guided),
         )
     )
-    found.append(_decode(songs, networks))
-    return tuple(found)
+    result.append(_decode(songs, networks))
+    return tuple(result)
 
 
-def known(networks: Networks, measured: Measured, precision: str | None = None) -> int | None:
+def traced_bytes(
+    networks: Networks, measured: Measured, precision: str | None = None
+) -> int | None:
     """Bytes known from traces; None for sizes and kinds of work that were not traced."""
-    size = size_of(networks.config, networks.text_encoder, networks.vae)
+    size = released_size(networks.config, networks.text_encoder, networks.vae)
     return None if size is None else workspaces.room(size, precision or networks.dtype, measured)
 
 
 def _stack_row(s: BlockSizes) -> int:
     """Values alive per row at the peak of a layer, in its MLP: the layer's input, the rows after
-    attention, after the norm and after the sum; gate, up, the activated gate, and the product."""
-    return 4 * s.width + 4 * s.hidden
+    attention, after the norm and after the sum; gate, up, the activated gate, and the product.
+    Where the heads are wide beside the MLP the peak may be in attention, which is bounded above."""
+    queries, keys = s.heads * s.head_dim, s.kv_heads * s.head_dim
+    return 4 * s.width + max(4 * s.hidden, 5 * queries + 4 * keys)
 
 
-def _condition(told: Sequence[Words], networks: Networks, guided: bool, second: bool) -> int:
+def _condition(
+    prompts: Sequence[PromptTokens], networks: Networks, guided: bool, second: bool
+) -> int:
     """Bytes: exact for one condition without recordings, an upper bound for all others."""
     config = networks.config
-    if len(told) == 1 and not told[0].references and not second:
-        one = told[0]
-        room = known(networks, measures.condition(one, config, guided and one.away is None))
-        if room is not None and one.away is None:
+    if len(prompts) == 1 and not prompts[0].references and not second:
+        p = prompts[0]
+        room = traced_bytes(networks, measures.condition(p, config, guided and p.away is None))
+        if room is not None and p.away is None:
             return room
-        if room is not None and one.away is not None:
-            before = known(networks, measures.condition(one.away, config, False))
-            kept = one.away_rows * config.encoder.width * networks.size
-            return max(before or 0, room + kept)
+        if room is not None and p.away is not None:
+            before = traced_bytes(networks, measures.condition(p.away, config, False))
+            earlier = p.away_rows * config.encoder.width * networks.size
+            return max(before or 0, room + earlier)
     each = config.timbre_frames + config.timbre_cls
     # The conditions are encoded one kind after another; earlier results are kept.
-    aways = [one.away for one in told if one.away is not None]
-    heard = sum(max(one.rows, one.away_rows) + max(1, one.references) * each for one in told)
-    heard += sum(one.rows for one in (*told, *aways)) if aways else 0
-    lyrics = [one.lyrics for one in (*told, *aways)]
+    aways = [p.away for p in prompts if p.away is not None]
+    length = sum(max(p.rows, p.away_rows) + max(1, p.references) * each for p in prompts)
+    length += sum(p.rows for p in (*prompts, *aways)) if aways else 0
+    lyrics = [p.lyrics for p in (*prompts, *aways)]
     masks = measures.making_masks([each, *lyrics], config, networks.size)
-    return heard * _stack_row(config.encoder) * networks.size + masks
+    return length * _stack_row(config.encoder) * networks.size + masks
 
 
-def _condition_flops(told: Sequence[Words], networks: Networks) -> float:
+def _condition_flops(prompts: Sequence[PromptTokens], networks: Networks) -> float:
     config, text = networks.config, networks.text_encoder
     layer = layer_weights(config.encoder)
-    timbre = sum(max(1, w.references) for w in told) * (config.timbre_frames + config.timbre_cls)
+    timbre = sum(max(1, w.references) for w in prompts) * (config.timbre_frames + config.timbre_cls)
     return 2.0 * (
-        sum(one.caption for one in told) * text.layers * layer_weights(text.sizes)
-        + sum(one.lyrics for one in told) * config.lyric_layers * layer
+        sum(p.caption for p in prompts) * text.layers * layer_weights(text.sizes)
+        + sum(p.lyrics for p in prompts) * config.lyric_layers * layer
         + timbre * config.timbre_layers * layer
     )
 
 
-def groups(count: int, pieces: int) -> list[range]:
+def song_groups(count: int, pieces: int) -> list[range]:
     """The songs of a batch in this many groups of neighbours, as equal as possible; `render`
     divides them the same way.
     """
@@ -165,40 +175,44 @@ def groups(count: int, pieces: int) -> list[range]:
     return [range(a, b) for a, b in pairwise(ends) if a < b]
 
 
-def _denoise(songs: Sequence[Song], told: Sequence[Words], networks: Networks) -> tuple[Way, ...]:
+def _denoise(
+    songs: Sequence[Song], prompts: Sequence[PromptTokens], networks: Networks
+) -> tuple[Way, ...]:
     """Ways to denoise: the whole batch at once, in two groups, and so on down to single songs."""
     owners: list[int] = []
     for i, song in enumerate(songs):
         new = i == 0 or not same_condition(songs[i - 1], song)
         owners.append((owners[-1] if owners else -1) + new)
-    found = []
+    ways = []
     for precision in (networks.dtype, *CONVERTED):
         for pieces in range(1, len(songs) + 1):
             rooms = []
-            for group in groups(len(songs), pieces):
+            for group in song_groups(len(songs), pieces):
                 used = sorted({owners[i] for i in group})
                 batch = songs[group.start : group.stop]
-                rooms.append(_room(batch, [told[i] for i in used], networks, precision))
+                rooms.append(_room(batch, [prompts[i] for i in used], networks, precision))
             more = SLOWER_PER_PIECE * (pieces - 1)
-            found.append(Way(max(rooms), pieces=pieces, more=more, precision=precision))
-    return tuple(found)
+            ways.append(Way(max(rooms), pieces=pieces, more=more, precision=precision))
+    return tuple(ways)
 
 
-def _room(batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str) -> int:
+def _room(
+    batch: Sequence[Song], prompts: Sequence[PromptTokens], networks: Networks, precision: str
+) -> int:
     """Bytes for one group in one precision of the weights; fp8 is expanded just as int8 is."""
     if precision in ("int8", "fp8") and networks.dtype == "bfloat16":
-        work = measures.denoise(batch, len(told), _rows(told), networks.config)
-        if known(networks, work, "int8") is not None:
-            return _denoise_room(batch, told, networks, "int8")
+        work = measures.denoise(batch, len(prompts), _rows(prompts), networks.config)
+        if traced_bytes(networks, work, "int8") is not None:
+            return _denoise_room(batch, prompts, networks, "int8")
     halves = 2 if any(batch[0].sampling.guided) else 1
     tokens = halves * sum(-(-song.frames // networks.config.patch) for song in batch)
-    plain = _denoise_room(batch, told, networks, networks.dtype)
+    plain = _denoise_room(batch, prompts, networks, networks.dtype)
     return plain + converting(tokens, networks, precision)
 
 
-def _rows(told: Sequence[Words]) -> int:
+def _rows(prompts: Sequence[PromptTokens]) -> int:
     """Rows of the conditions whose keys and values are kept."""
-    return sum(one.rows + one.away_rows for one in told)
+    return sum(p.rows + p.away_rows for p in prompts)
 
 
 def converting(tokens: int, networks: Networks, precision: str) -> int:
@@ -216,17 +230,17 @@ def converting(tokens: int, networks: Networks, precision: str) -> int:
 
 
 def _denoise_room(
-    batch: Sequence[Song], told: Sequence[Words], networks: Networks, precision: str
+    batch: Sequence[Song], prompts: Sequence[PromptTokens], networks: Networks, precision: str
 ) -> int:
     """Bytes: exact for a plain sampler; other rules' state is added as a number of latents."""
     config, size = networks.config, networks.size
-    rows = _rows(told)
+    rows = _rows(prompts)
     states = 4 * _STATES * len(batch) * max(song.frames for song in batch) * config.latent_channels
-    room = known(networks, measures.denoise(batch, len(told), rows, config), precision)
+    room = traced_bytes(networks, measures.denoise(batch, len(prompts), rows, config), precision)
     if room is None:
         table = len(batch[0].sampling.times) * (config.dit_layers + 2) * 6 * config.dit.width * size
         return max(_layers(batch, config, rows, size), table) + table + states
-    if any(one.away is not None for one in told):  # there is no null condition then
+    if any(p.away is not None for p in prompts):  # there is no null condition then
         room -= config.dit_layers * config.dit.width * size
     if measures.is_plain(batch):
         return room
@@ -287,8 +301,8 @@ def layers_flops(lengths: Sequence[int], rows: int, config: AceStepConfig, layer
     window = max((w for w in config.windows if w is not None), default=0)
     matrices = dit_matrices(d) - 2 * d.width * d.kv_heads * d.head_dim  # cross keys: once per song
     products = 2.0 * sum(lengths) * matrices * layers
-    seen = sum(n * ((n + min(n, 2 * window + 1)) / 2 + rows / len(lengths)) for n in lengths)
-    return products + 4.0 * seen * wide * layers
+    scores = sum(n * ((n + min(n, 2 * window + 1)) / 2 + rows / len(lengths)) for n in lengths)
+    return products + 4.0 * scores * wide * layers
 
 
 def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
@@ -309,14 +323,14 @@ def _decode(songs: Sequence[Song], networks: Networks) -> Stage:
     ways = []
     for leaves in (False, True):
         for tile in tiles:
-            measured = measures.decode(frames, tile, vae.decode_halo)
-            room = known(networks, measured)
+            measured = measures.decode_work(frames, tile, vae.decode_halo)
+            room = traced_bytes(networks, measured)
             if room is None:
                 latents = vae.latent_channels * frames * size
                 room = latents + decode_bytes(vae, frames, tile, None, itemsize=size)
             more = _twice(frames, tile, vae.decode_halo) + LEAVING * leaves
-            kept = 0 if leaves else audio
-            ways.append(Way(room + kept, tile=tile, leaves=leaves, more=more))
+            retained = 0 if leaves else audio
+            ways.append(Way(room + retained, tile=tile, leaves=leaves, more=more))
     return Stage(
         DECODE,
         (VAE_DECODER,),

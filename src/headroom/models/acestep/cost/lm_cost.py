@@ -21,14 +21,13 @@ from headroom.models.acestep.cost.components import (
     layer_weights,
     mlp_shapes,
 )
-from headroom.models.acestep.cost.footprint import SLOWER_PER_PIECE, groups
+from headroom.models.acestep.cost.footprint import SLOWER_PER_PIECE, song_groups
 from headroom.models.acestep.cost.measures import Measured
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
-from headroom.models.acestep.networks.config import CODE_FRAMES, LATENT_RATE, TextEncoderConfig
+from headroom.models.acestep.networks.config import TextEncoderConfig
 from headroom.models.acestep.networks.released import lm_size_of, released_text_encoder
-from headroom.models.acestep.text.codes_text import CODEBOOK
+from headroom.models.acestep.text.codes_text import CODE_RATE, CODEBOOK
 
-CODE_RATE = LATENT_RATE // CODE_FRAMES  # codes per second
 TEXT_WORDS = released_text_encoder().vocabulary  # ids before the codes; the tokenizer is the same
 METADATA_TOKENS = 650  # most tokens of a song's metadata: a caption of 512 and five short fields
 FORCED_TOKENS = 700  # most tokens of fixed text at a time: a given caption
@@ -79,18 +78,25 @@ def thinking(
     return Thinking((prompt,) * songs, room, int(seconds * CODE_RATE), guided)
 
 
-def footprint(
-    work: Thinking, config: TextEncoderConfig, dtype: str, backend: str = "pt"
+def lm_footprint(
+    work: Thinking,
+    config: TextEncoderConfig,
+    dtype: str,
+    backend: str = "pt",
+    name: str = LANGUAGE_MODEL,
 ) -> Footprint:
     """The model, and the stages of the work. `dtype` is the type of its activations.
 
     backend  the loop that writes the codes, as named by `headroom.lm.backend`: graphs keep their
              working memory, and mlx holds a second copy of the weights
+    name     of its component
     """
-    return Footprint((component(config, dtype),), stages(work, config, dtype, backend))
+    return Footprint(
+        (component(config, dtype, name),), lm_stages(work, config, dtype, backend, name)
+    )
 
 
-def component(config: TextEncoderConfig, dtype: str) -> Component:
+def component(config: TextEncoderConfig, dtype: str, name: str = LANGUAGE_MODEL) -> Component:
     """The model in its own precision, and in those that do not break the codes.
 
     Its weights are never streamed: each token would wait for all of them.
@@ -106,54 +112,56 @@ def component(config: TextEncoderConfig, dtype: str) -> Component:
         blocks = (stored,) * config.layers
         others.append(Form(precision, blocks, rest * size + config.layers * scales))
     blocks = (layer_matrices(s) * size,) * config.layers
-    return Component(
-        LANGUAGE_MODEL, blocks, rest * size, dtype, tuple(others), streams=False
-    )  # fmt: skip
+    return Component(name, blocks, rest * size, dtype, tuple(others), streams=False)
 
 
-def stages(
-    work: Thinking, config: TextEncoderConfig, dtype: str, backend: str = "pt"
+def lm_stages(
+    work: Thinking,
+    config: TextEncoderConfig,
+    dtype: str,
+    backend: str = "pt",
+    name: str = LANGUAGE_MODEL,
 ) -> tuple[Stage, ...]:
     """Metadata first, unless they are given; then the codes, whose cache starts with that of the
     metadata.
     """
-    found: list[Stage] = []
+    result: list[Stage] = []
     layer, size = config.layers * layer_weights(config.sizes), PRECISIONS[dtype].bits // 8
     head = config.sizes.width
     before = max(work.prompts)
     if work.metadata and work.sheets:
-        kept = _cache(config, 1, before + work.metadata, size)
+        cache = _cache(config, 1, before + work.metadata, size)
         tokens = min(work.metadata, USUAL_METADATA)
-        found.append(
+        result.append(
             Stage(
                 THINK,
-                (LANGUAGE_MODEL,),
+                (name,),
                 _ways(work, config, dtype, thinks=True),
                 passes=work.sheets * (tokens + 1),
                 flops=2.0 * work.sheets * ((before + tokens) * layer + tokens * head * TEXT_WORDS),
-                result=kept if work.codes else 0,
+                result=cache if work.codes else 0,
                 until=WRITE if work.codes else None,
             )
         )
     if work.codes:
         read = sum(set(work.prompts)) + work.guided * work.away
         each = layer + head * CODEBOOK
-        found.append(
+        result.append(
             Stage(
                 WRITE,
-                (LANGUAGE_MODEL,),
+                (name,),
                 _ways(work, config, dtype, thinks=False, backend=backend),
                 passes=work.codes + 1,
                 flops=2.0 * (read * layer + work.rows * work.codes * each),
             )
         )
-    return tuple(found)
+    return tuple(result)
 
 
 def cache_of(work: Thinking, config: TextEncoderConfig, dtype: str, pieces: int = 1) -> int:
     """Bytes of the cache for writing the codes, with the songs divided into this many pieces."""
     size = PRECISIONS[dtype].bits // 8
-    most = max(len(group) for group in groups(len(work.prompts), pieces))
+    most = max(len(group) for group in song_groups(len(work.prompts), pieces))
     return _cache(config, most * (1 + work.guided), work.tokens(), size)
 
 
@@ -167,23 +175,23 @@ def _ways(
 ) -> tuple[Way, ...]:
     """All songs at once, then in two groups, and so on; metadata are written one at a time. mlx
     does not take converted weights: with those, torch writes."""
-    found = []
+    ways = []
     size = PRECISIONS[dtype].bits // 8
     for precision in (dtype, *PRECISIONS_OF_LM):
         if thinks:
             tokens = max(work.prompts) + work.metadata
             room = _room(config, 1, 1, max(work.prompts), tokens, 0, False, dtype, precision)
             room += _cache(config, 1, tokens, size)
-            found.append(Way(room, precision=precision))
+            ways.append(Way(room, precision=precision))
             continue
         for pieces in range(1, len(work.prompts) + 1):
-            songs = max(len(group) for group in groups(len(work.prompts), pieces))
+            songs = max(len(group) for group in song_groups(len(work.prompts), pieces))
             rows, tokens = songs * (1 + work.guided), work.tokens()
             prompt = max(*work.prompts, work.away) + work.metadata
             more = SLOWER_PER_PIECE * (pieces - 1)
             if backend == "mlx" and precision == dtype:
                 room = mlx_room(config, songs, rows, prompt, tokens, dtype)
-                found.append(Way(room, pieces, more=more, precision=precision))
+                ways.append(Way(room, pieces, more=more, precision=precision))
                 continue
             room = _room(
                 config, songs, rows, prompt, tokens, work.codes, work.guided, dtype, precision
@@ -191,8 +199,8 @@ def _ways(
             room += _cache(config, rows, tokens, size)
             if backend == "vllm":
                 room += graphs_room(config, songs, rows, tokens, size)
-            found.append(Way(room, pieces, more=more, precision=precision))
-    return tuple(found)
+            ways.append(Way(room, pieces, more=more, precision=precision))
+    return tuple(ways)
 
 
 def measures(songs: int, rows: int, prompt: int, tokens: int, codes: int, guided: bool) -> Measured:
@@ -221,16 +229,16 @@ def _room(
     name = lm_size_of(config)
     if name is not None and codes and dtype == "bfloat16":
         kind = "int8" if precision in PRECISIONS_OF_LM else dtype
-        known = workspaces.room(name, kind, measures(songs, rows, prompt, tokens, codes, guided))
-        if known is not None:
-            return known
+        measured = workspaces.room(name, kind, measures(songs, rows, prompt, tokens, codes, guided))
+        if measured is not None:
+            return measured
     words = CODEBOOK if codes else config.vocabulary
     table = capacity(tokens) * (s.head_dim * (size + 4) + rows * (size + 1 + 8))
     each = (4 * s.width + 6 * s.hidden) * size  # of the released sizes, 0.6B uses all of it
     reading = prompt * each
     if not codes:  # fixed text is read with the prompt, or after it: a mask, and every head's keys
-        run, seen = min(FORCED_TOKENS, tokens - prompt), capacity(tokens)
-        behind = 2 * seen * (run + s.heads * s.head_dim) * size
+        run, positions = min(FORCED_TOKENS, tokens - prompt), capacity(tokens)
+        behind = 2 * positions * (run + s.heads * s.head_dim) * size
         reading = max((prompt + run) * each, run * each + behind)
     drawing = _drawing(config, songs, rows, words, size)
     return largest + table + max(reading, drawing) + songs * codes * (8 + 4)
@@ -267,7 +275,7 @@ def mlx_room(
     scores = 4 * 2 * s.heads * max(run * prompt, rows * tokens)  # if no kernel avoids them
     reading = run * (4 * s.width + 4 * s.hidden) * size * 2
     drawing = (rows * size + songs * 4 * 10) * CODEBOOK
-    kept = _cache(config, rows, tokens, size) + _cache(config, rows, prompt, size)
+    caches = _cache(config, rows, tokens, size) + _cache(config, rows, prompt, size)
     between = config.vocabulary * s.width * size
-    working = kept + scores + max(reading, drawing)
+    working = caches + scores + max(reading, drawing)
     return component(config, dtype).bytes + max(between, working) + MLX_SPARE

@@ -25,7 +25,7 @@ from headroom.nn.attention_layout import DENSE_WINDOWS, MASK_STRIDE
 from headroom.nn.oobleck_layout import spread
 
 
-class Reader(Protocol):
+class TokenCounter(Protocol):
     """Counts the tokens of the two prompts."""
 
     def caption(self, prompt: str) -> Sequence[object]: ...
@@ -46,7 +46,7 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class PromptTokens:
     """Token counts of one condition: caption (no more after the cover switch) and lyrics, and the
     number of timbre references; `away`: those of the condition that guidance leads away from, if it
     is not the null condition."""
@@ -54,7 +54,7 @@ class Words:
     caption: int
     lyrics: int
     references: int
-    away: Words | None = None
+    away: PromptTokens | None = None
 
     @property
     def rows(self) -> int:
@@ -67,29 +67,29 @@ class Words:
         return 0 if self.away is None else self.away.rows
 
 
-def words(songs: Sequence[Song], reader: Reader) -> list[Words]:
+def prompt_tokens(songs: Sequence[Song], reader: TokenCounter) -> list[PromptTokens]:
     """The conditions of a batch: neighbours with the same words share one."""
-    found = []
+    result = []
     for i, song in enumerate(songs):
         if i and same_condition(songs[i - 1], song):
             continue
         prompt = caption_prompt(song.instruction, song.caption, song.metas)
-        found.append(
-            Words(
+        result.append(
+            PromptTokens(
                 len(reader.caption(prompt)),
                 len(reader.lyrics(lyric_prompt(song.language, song.lyrics))),
                 len(song.references),
                 _away(song, reader),
             )
         )
-    return found
+    return result
 
 
-def _away(song: Song, reader: Reader) -> Words | None:
+def _away(song: Song, reader: TokenCounter) -> PromptTokens | None:
     if not song.negative:
         return None
     caption, lyrics = away_prompts(song.instruction, song.negative, song.metas)
-    return Words(len(reader.caption(caption)), len(reader.lyrics(lyrics)), 0)
+    return PromptTokens(len(reader.caption(caption)), len(reader.lyrics(lyrics)), 0)
 
 
 # --- attention windows ----------------------------------------------------------------------
@@ -117,12 +117,12 @@ def making_masks(lengths: Sequence[int], config: AceStepConfig, size: int) -> in
     distances, one of single bytes (within the window or not), and all masks that are kept."""
     window = _window(config)
     distinct = set(lengths)
-    kept = sum(mask_elements(n, window) for n in distinct) * size
+    finished = sum(mask_elements(n, window) for n in distinct) * size
     making = max((mask_elements(n, window) for n in distinct), default=0) * (8 + 8 + 1)
-    return kept + making
+    return finished + making
 
 
-def folded(length: int, window: int | None) -> int:
+def blocked_length(length: int, window: int | None) -> int:
     """The length rounded up to whole blocks, if attention goes block by block; else 0."""
     if window is None or length <= DENSE_WINDOWS * window:
         return 0
@@ -133,7 +133,7 @@ def _own_mask(length: int, window: int | None) -> int:
     """Elements of the mask; 0 if they are a fixed number per folded token, which is counted
     already.
     """
-    return 0 if folded(length, window) else mask_elements(length, window)
+    return 0 if blocked_length(length, window) else mask_elements(length, window)
 
 
 def _up(count: int, unit: int) -> int:
@@ -155,16 +155,16 @@ class Measured:
     measures: tuple[int, ...]
 
 
-def condition(one: Words, config: AceStepConfig, guided: bool) -> Measured:
+def condition(prompt: PromptTokens, config: AceStepConfig, guided: bool) -> Measured:
     """One condition without references: 1, caption tokens, lyric tokens, mask, folded lyrics."""
     window = _window(config)
-    kind = window_kind(one.lyrics, window)
+    kind = window_kind(prompt.lyrics, window)
     measures = (
         1,
-        one.caption,
-        one.lyrics,
-        _own_mask(one.lyrics, window),
-        folded(one.lyrics, window),
+        prompt.caption,
+        prompt.lyrics,
+        _own_mask(prompt.lyrics, window),
+        blocked_length(prompt.lyrics, window),
     )
     return Measured(f"condition {kind}{' guided' * guided}", measures)
 
@@ -190,7 +190,7 @@ def denoise(songs: Sequence[Song], conditions: int, rows: int, config: AceStepCo
         rows,
         len(songs[0].sampling.times),
         sum(mask(n, window) for n in masks),
-        sum(folded(n, window) for n in lengths),
+        sum(blocked_length(n, window) for n in lengths),
     )
     odd = " odd" if any(song.frames % config.patch for song in songs) else ""
     guided = " guided" if any(songs[0].sampling.guided) else ""
@@ -200,12 +200,12 @@ def denoise(songs: Sequence[Song], conditions: int, rows: int, config: AceStepCo
     return Measured(f"denoise {kind}{odd}{guided}{batch}{many}", measures)
 
 
-def align(frames: int, rows: int, config: AceStepConfig) -> Measured:
+def align_work(frames: int, rows: int, config: AceStepConfig) -> Measured:
     """One song through the first layers: 1, tokens, rows, tokens times rows, mask, folded tokens;
     see `denoise`."""
     window, length = _window(config), -(-frames // config.patch)
     mask = _own_mask(length, window)
-    measures = (1, length, rows, length * rows, mask, folded(length, window))
+    measures = (1, length, rows, length * rows, mask, blocked_length(length, window))
     odd = " odd" if frames % config.patch else ""
     return Measured(f"align {window_kind(length, window)}{odd}", measures)
 
@@ -227,7 +227,7 @@ def is_plain(songs: Sequence[Song]) -> bool:
     )
 
 
-def decode(frames: int, tile: int, halo: int) -> Measured:
+def decode_work(frames: int, tile: int, halo: int) -> Measured:
     """1, frames of a window, frames of the song if they are more."""
     window = spread(frames, tile, halo) + 2 * halo
     if window < frames:

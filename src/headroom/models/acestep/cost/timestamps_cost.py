@@ -9,7 +9,12 @@ from headroom.memory.footprint import Footprint, Stage, Way
 from headroom.memory.precision import CONVERTED
 from headroom.models.acestep.cost import measures
 from headroom.models.acestep.cost.components import Networks, components
-from headroom.models.acestep.cost.footprint import converting, known, layers_flops, layers_room
+from headroom.models.acestep.cost.footprint import (
+    converting,
+    layers_flops,
+    layers_room,
+    traced_bytes,
+)
 from headroom.models.acestep.networks.component_names import DIT, SCHEDULE, TIME
 
 ALIGN = "align"
@@ -25,7 +30,12 @@ def timing_footprint(frames: int, rows: int, layers: int, networks: Networks) ->
     schedule = Stage(
         SCHEDULE,
         (TIME,),
-        (Way(known(networks, measures.schedule(_TIMES)) or 2 * (_TIMES + 1) * 8 * width * size),),
+        (
+            Way(
+                traced_bytes(networks, measures.schedule(_TIMES))
+                or 2 * (_TIMES + 1) * 8 * width * size
+            ),
+        ),
         flops=4.0 * _TIMES * 7 * width * width,
         result=table,
         until=ALIGN,
@@ -48,13 +58,13 @@ def timing_footprint(frames: int, rows: int, layers: int, networks: Networks) ->
 
 def _room(frames: int, rows: int, layers: int, networks: Networks, precision: str) -> int:
     config, size = networks.config, networks.size
-    work = measures.align(frames, rows, config)
+    work = measures.align_work(frames, rows, config)
     if precision in ("int8", "fp8"):
-        exact = known(networks, work, "int8") if networks.dtype == "bfloat16" else None
+        exact = traced_bytes(networks, work, "int8") if networks.dtype == "bfloat16" else None
         if exact is not None:
             return exact
     tokens = -(-frames // config.patch)
-    plain = known(networks, work)
+    plain = traced_bytes(networks, work)
     if plain is None:
         table = (config.dit_layers + 2) * 6 * config.dit.width * size * (_TIMES + 1)
         states = 4 * _STATES * frames * config.latent_channels

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from headroom.hardware.machine import DType
 from headroom.memory.footprint import Footprint
+from headroom.models.acestep.catalogue import LM_PREFIX
 from headroom.models.acestep.cost.components import Networks
-from headroom.models.acestep.cost.footprint import footprint
-from headroom.models.acestep.cost.lm_cost import footprint as thinking_footprint
+from headroom.models.acestep.cost.footprint import songs_footprint
+from headroom.models.acestep.cost.lm_cost import lm_footprint as thinking_footprint
 from headroom.models.acestep.cost.lm_cost import thinking
 from headroom.models.acestep.networks.config import LATENT_RATE, TextEncoderConfig
 from headroom.models.acestep.networks.released import (
@@ -36,9 +37,9 @@ def songs_of(request: AnyMusicRequest, variant: Variant) -> tuple[Song, ...]:
     return compose(request, variant, tuple(range(request.songs))).songs
 
 
-def footprint_of(songs: Sequence[Song], of: Variant | Networks) -> Footprint:
+def footprint_of(songs: Sequence[Song], sizes: Variant | Networks) -> Footprint:
     """What rendering the songs needs; token counts are upper bounds, one token for each byte."""
-    return footprint(songs, networks(of) if isinstance(of, Variant) else of)
+    return songs_footprint(songs, networks(sizes) if isinstance(sizes, Variant) else sizes)
 
 
 def thinking_of(
@@ -47,9 +48,10 @@ def thinking_of(
     lm: str | TextEncoderConfig,
     backend: str = "pt",
     dtype: DType = DTYPE,
+    name: str | None = None,
 ) -> Footprint:
     """What a language model, of a released size or of other sizes, needs to plan the songs first;
-    the backend writes the codes."""
+    the backend writes the codes. `name` of its component; None: that of the released size."""
     seconds, plans, guided = max(song.frames for song in songs) / LATENT_RATE, len(songs), True
     sheets = 1
     if isinstance(request, PlannedFields) and request.asks is not None:
@@ -60,7 +62,8 @@ def thinking_of(
         sheets = bool(request.to_fill) * (1 if request.lm_shared_metadata else plans)
     work = thinking(songs[0].caption, songs[0].lyrics, seconds, plans, guided)
     sizes = released_lm(lm) if isinstance(lm, str) else lm
-    return thinking_footprint(replace(work, sheets=sheets), sizes, dtype, backend)
+    component = name or f"{LM_PREFIX}{lm}"
+    return thinking_footprint(replace(work, sheets=sheets), sizes, dtype, backend, component)
 
 
 def variant_named(name: str) -> Variant:

@@ -18,19 +18,21 @@ from headroom.errors import (
 )
 from headroom.files import LINES_BYTES, read_text
 from headroom.hardware.machine import DType
-from headroom.memory.tiers import lm_size
+from headroom.models.acestep.catalogue import CATALOGUE, LM_KIND
 from headroom.models.acestep.language.lm_sizes import of_size
-from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.lm_words import LMVocabulary
 from headroom.models.acestep.language.sheet_grammar import SheetWords
 from headroom.models.acestep.networks.checks import spare_note
 from headroom.models.acestep.networks.config import TextEncoderConfig, text_encoder_config
 from headroom.models.acestep.networks.encoders import layer_sizes
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.text.tokenizer_file import check_rows
+from headroom.models.acestep.tiers import lm_size
 from headroom.nn.causal import CausalLM
 from headroom.nn.config_fields import read_config
 from headroom.params.clamp import Note
 from headroom.weights import catalog
-from headroom.weights.load import Checkpoint, check_complete, load
+from headroom.weights.load import Checkpoint, check_complete, load_weights
 from headroom.weights.meta_modules import shapes_only
 
 MOST_GENRES = 500_000
@@ -57,22 +59,22 @@ class Language:
         self._genres = tuple(genres)
         self.name, self.folder = name, folder
         self.dtype: DType = "float32" if dtype == "float16" else dtype
-        why = "the language model's activations go beyond what float16 can hold"
+        why = reason("float16_too_small")
         notes = [] if dtype == self.dtype else [Note("dtype", dtype, self.dtype, why)]
         raw = read_config(folder)
         kind = raw.get("model_type")
         if kind != "qwen3":
-            why = f"config.json: model_type is {kind!r}; a language model here is 'qwen3'"
-            raise InvalidCheckpoint(folder, [why])
+            fault = f"config.json: model_type is {kind!r}; a language model here is 'qwen3'"
+            raise InvalidCheckpoint(folder, [fault])
         self.config: TextEncoderConfig = text_encoder_config(raw, folder)
         with shapes_only():
             spare = check_complete(self._file, {"": self._built()}, unused=("lm_head.weight",))
         self.notes = (*notes, *([spare_note(folder, spare)] if spare else []))
 
     @cached_property
-    def words(self) -> Words:
+    def words(self) -> LMVocabulary:
         """Its vocabulary. Raises InvalidCheckpoint."""
-        words = Words.open(self.folder)
+        words = LMVocabulary.open(self.folder)
         if words.codes.stop > self.config.vocabulary:
             why = (
                 f"tokenizer.json: codes up to {words.codes.stop}, and {self.config.vocabulary} rows"
@@ -84,11 +86,11 @@ class Language:
     @cached_property
     def sheets(self) -> SheetWords:
         """What all grammars over its vocabulary share. Raises InvalidCheckpoint."""
-        own = self.folder / GENRES
-        if self._genres or not paths.is_file(own):
+        file = self.folder / GENRES
+        if self._genres or not paths.is_file(file):
             return SheetWords(self.words, self._genres)
         try:
-            return SheetWords(self.words, read_genres(own))
+            return SheetWords(self.words, read_genres(file))
         except InvalidFile as error:
             raise InvalidCheckpoint(self.folder, [f"{GENRES}: {error.why}"]) from error
 
@@ -96,7 +98,9 @@ class Language:
         """The network, with its weights mapped."""
         with shapes_only():
             module = self._built()
-        load(module, self._file, prefix="", unused={"lm_head.weight"}, dtype=dtype, recipes=None)
+        load_weights(
+            module, self._file, prefix="", unused={"lm_head.weight"}, dtype=dtype, recipes=None
+        )
         return module
 
     def failed(self, written: int) -> LanguageModelFailed:
@@ -126,20 +130,20 @@ def find_languages(
     Raises WeightsMissing for a name that is not installed. Raises InvalidCheckpoint for a damaged
     model that is named, or if every fitting model is damaged.
     """
-    every = [item for item in items if item.kind == "lm"]
+    languages = [item for item in items if item.kind == LM_KIND]
     if name is not None:
-        found = next((item for item in every if name in (item.name, lm_size(item.name))), None)
-        if found is None:
+        match = next((item for item in languages if name in (item.name, lm_size(item.name))), None)
+        if match is None:
             how = f"fetch it with `acestep models download {name}`"
-            if name not in catalog.MODELS:
+            if name not in CATALOGUE.models:
                 how = "`acestep models list` shows what can be fetched"
-            raise WeightsMissing(name, [str(item.folder.parent) for item in every], how)
-        if found.faults:
-            raise InvalidCheckpoint(found.folder, list(found.faults))
-        return (found,)
-    own = [item for item in every if not item.bundled]
-    fitting = [item for size in sizes for item in of_size(own, size)]
+            raise WeightsMissing(name, [str(item.folder.parent) for item in languages], how)
+        if match.faults:
+            raise InvalidCheckpoint(match.folder, list(match.faults))
+        return (match,)
+    installed = [item for item in languages if not item.bundled]
+    fitting = [item for size in sizes for item in of_size(installed, size)]
     whole = tuple(item for item in fitting if item.whole)
     if not whole and fitting:
         raise InvalidCheckpoint(fitting[0].folder, list(fitting[0].faults))
-    return whole or tuple(item for item in every if item.bundled and item.whole and bundled)
+    return whole or tuple(item for item in languages if item.bundled and item.whole and bundled)

@@ -6,26 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from headroom.errors import InvalidCheckpoint
-from headroom.memory.tiers import LM_SIZES, lm_size
+from headroom.models.acestep.catalogue import BUNDLED as BUNDLED
+from headroom.models.acestep.catalogue import CATALOGUE, LM_KIND
 from headroom.models.acestep.networks.config import TextEncoderConfig, text_encoder_config
 from headroom.models.acestep.networks.released import released_lm
+from headroom.models.acestep.tiers import LM_SIZES, lm_size
 from headroom.nn.config_fields import read_config
 from headroom.settings import Settings
 from headroom.weights import catalog
-
-BUNDLED = Path(__file__).parents[1] / "nano"
 
 
 def size_of_named(name: str, settings: Settings, folder: Path | None) -> str | None:
     """The size of the named language model, from its name or from the folders that are searched;
     None: no such model is installed. Raises InvalidCheckpoint for a damaged one.
     """
-    told = lm_size(name)
-    if told is not None:
-        return told
-    items = catalog.installed(catalog.checkpoint_dirs(settings, folder), BUNDLED)
-    found = next((item for item in items if item.kind == "lm" and item.name == name), None)
-    return None if found is None else size_of(found)
+    size = lm_size(name)
+    if size is not None:
+        return size
+    items = CATALOGUE.installed(catalog.checkpoint_dirs(settings, folder))
+    match = next((item for item in items if item.kind == LM_KIND and item.name == name), None)
+    return None if match is None else published_size(match)
 
 
 def of_size(items: Iterable[catalog.Installed], size: str) -> list[catalog.Installed]:
@@ -33,21 +33,21 @@ def of_size(items: Iterable[catalog.Installed], size: str) -> list[catalog.Insta
     return [item for item in items if (lm_size(item.name) or _by_config(item)) == size]
 
 
-def size_of(item: catalog.Installed) -> str:
+def published_size(item: catalog.Installed) -> str:
     """The smallest published size that is at least as large; the largest one if none is."""
-    told = lm_size(item.name)
-    if told is not None:
-        return told
+    published = lm_size(item.name)
+    if published is not None:
+        return published
     if item.faults:
         raise InvalidCheckpoint(item.folder, list(item.faults))
-    own = _weights(text_encoder_config(read_config(item.folder), item.folder))
-    large = (size for size in LM_SIZES if own <= _weights(released_lm(size)))
+    weights = _weights(text_encoder_config(read_config(item.folder), item.folder))
+    large = (size for size in LM_SIZES if weights <= _weights(released_lm(size)))
     return next(large, LM_SIZES[-1])
 
 
 def _by_config(item: catalog.Installed) -> str | None:
     try:
-        return size_of(item)
+        return published_size(item)
     except InvalidCheckpoint:
         return None
 

@@ -15,14 +15,14 @@ import numpy.typing as npt
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.text.codes_text import CODEBOOK
 from headroom.models.acestep.text.lm_prompts import END, PAD, START, THINK, THOUGHT
-from headroom.models.acestep.text.plain_text import Encoding, Reader, as_text
+from headroom.models.acestep.text.plain_text import Encoding, PromptReader, as_text
 from headroom.models.acestep.text.tokenizer_file import open_tokenizer
 
 CODE = "<|audio_code_{}|>"
 Marks = npt.NDArray[np.bool_]
 
 
-class Tokenizer(Protocol):
+class LMTokenizer(Protocol):
     """The methods of a tokenizer that are used here."""
 
     def encode(self, sequence: str, /) -> Encoding: ...
@@ -42,7 +42,7 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Words:
+class LMVocabulary:
     """Text to ids and back. Audio codes are the last run of the vocabulary.
 
     end, think, thought  ids of special tokens
@@ -50,7 +50,7 @@ class Words:
     codes                the run of ids of the codes that have a meaning
     """
 
-    tokenizer: Tokenizer
+    tokenizer: LMTokenizer
     end: int
     think: int
     thought: int
@@ -58,30 +58,32 @@ class Words:
     codes: slice
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, codebook: int = CODEBOOK, where: str | Path = "") -> Words:
+    def of(
+        cls, tokenizer: LMTokenizer, codebook: int = CODEBOOK, where: str | Path = ""
+    ) -> LMVocabulary:
         """Find the special tokens. Raises InvalidCheckpoint naming those that are missing."""
         names = (END, THINK, THOUGHT, START, PAD, CODE.format(0))
         ids = {name: tokenizer.token_to_id(name) for name in names}
         absent = [f"tokenizer.json: {name} is not in it" for name, at in ids.items() if at is None]
         if absent:
             raise InvalidCheckpoint(where, absent)
-        known = {name: at for name, at in ids.items() if at is not None}
-        first = known[CODE.format(0)]
+        present = {name: at for name, at in ids.items() if at is not None}
+        first = present[CODE.format(0)]
         count = min(codebook, tokenizer.get_vocab_size() - first)
         if count < 1 or tokenizer.token_to_id(CODE.format(count - 1)) != first + count - 1:
             raise InvalidCheckpoint(where, ["tokenizer.json: its audio codes are not one run"])
-        marks = (known[name] for name in (END, THINK, THOUGHT, START, PAD))
+        marks = (present[name] for name in (END, THINK, THOUGHT, START, PAD))
         return cls(
             tokenizer,
-            known[END],
-            known[THINK],
-            known[THOUGHT],
+            present[END],
+            present[THINK],
+            present[THOUGHT],
             min(marks),
             slice(first, first + count),
         )
 
     @classmethod
-    def open(cls, folder: Path, codebook: int = CODEBOOK) -> Words:
+    def open(cls, folder: Path, codebook: int = CODEBOOK) -> LMVocabulary:
         """Read tokenizer.json of a model folder. Raises InvalidCheckpoint."""
         return cls.of(open_tokenizer(folder), codebook, folder)
 
@@ -98,13 +100,13 @@ class Words:
 
     def ids_of(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """The ids of many texts, encoded in one batch."""
-        return [tuple(one.ids) for one in self.tokenizer.encode_batch(list(texts))]
+        return [tuple(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))]
 
-    def said(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """Ids to text, with special tokens and codes spelled out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
-    def said_codes(self, codes: Sequence[int]) -> str:
+    def spell_codes(self, codes: Sequence[int]) -> str:
         """Codes, numbered from 0, as prompts spell them."""
         return "".join(CODE.format(code) for code in codes)
 
@@ -112,25 +114,25 @@ class Words:
         """Ids to text as prompts hold it: special tokens are spelled out, and text that only looks
         like one is escaped as by `as_text`.
         """
-        found = ""
+        text = ""
         for is_mark, run in groupby(ids, lambda number: number >= self.first_mark):
-            said = self.said(list(run))
-            found += said if is_mark else as_text(said)
-        return found
+            part = self.decode(list(run))
+            text += part if is_mark else as_text(part)
+        return text
 
     @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self.tokenizer, lambda number: number >= self.first_mark)
+    def _reader(self) -> PromptReader:
+        return PromptReader(self.tokenizer, lambda number: number >= self.first_mark)
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes of every text id; empty for special tokens."""
-        known = _bytes_of_letters()
-        found = []
+        values = _bytes_of_letters()
+        pieces = []
         for token in map(self.tokenizer.id_to_token, range(self.first_mark)):
             letters = token or ""
-            found.append(bytes(known[c] for c in letters if c in known))
-        return tuple(found)
+            pieces.append(bytes(values[c] for c in letters if c in values))
+        return tuple(pieces)
 
     @cached_property
     def plain(self) -> Marks:
@@ -150,11 +152,11 @@ class Words:
         in a vocabulary that never joins a space to a word, everything but spaces.
         """
         if self.begins.any():
-            known = frozenset(self.pieces)
-            letter = (p >= b"\xc2" and b" " + p not in known for p in self.pieces)
+            pieces = frozenset(self.pieces)
+            letter = (p >= b"\xc2" and b" " + p not in pieces for p in self.pieces)
             digit = (p[:1].isdigit() for p in self.pieces)
-            found: Marks = (np.array(list(letter)) | np.array(list(digit))) & self.plain
-            return found
+            marks: Marks = (np.array(list(letter)) | np.array(list(digit))) & self.plain
+            return marks
         return np.array([p[:1] not in (b" ", b"") for p in self.pieces]) & self.plain
 
     @cached_property
@@ -162,11 +164,11 @@ class Words:
         """[first_mark]: text that ends with its only line break, and has no other control
         characters.
         """
-        found = []
+        marks = []
         for p in self.pieces:
             before = p[:-1]
-            found.append(p[-1:] == b"\n" and _is_plain(before) and not before.endswith(b" "))
-        return np.array(found)
+            marks.append(p[-1:] == b"\n" and _is_plain(before) and not before.endswith(b" "))
+        return np.array(marks)
 
     @cached_property
     def newline(self) -> int:
@@ -189,7 +191,7 @@ def _bytes_of_letters() -> dict[str, int]:
     byte's own if it is printable, else the next one from 256 on.
     """
     printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    found = {chr(byte): byte for byte in printed}
+    values = {chr(byte): byte for byte in printed}
     others = (byte for byte in range(256) if byte not in set(printed))
-    found |= {chr(256 + number): byte for number, byte in enumerate(others)}
-    return found
+    values |= {chr(256 + number): byte for number, byte in enumerate(others)}
+    return values

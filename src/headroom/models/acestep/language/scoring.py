@@ -15,15 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headroom.lm.decode import Rows
+from headroom.lm.decode import CachedRows
 from headroom.memory.footprint import THINK
 from headroom.models.acestep.cost.lm_cost import Thinking
 from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.sheet import FIELDS, Sheet, dumped
-from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
 from headroom.models.acestep.text import lm_prompts
 from headroom.models.acestep.text.plain_text import as_text
-from headroom.models.base import Score
+from headroom.models.outputs import FitScore
 from headroom.nn.causal import CausalLM
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
@@ -45,55 +44,55 @@ class ScoreTask:
 
     def targets(self) -> dict[str, str]:
         """The texts the model would have to write, by the name of their score."""
-        found: dict[str, str] = {}
+        texts: dict[str, str] = {}
         for name in FIELDS:
             value = self.sheet.values().get(name)
             if value is not None:
-                said = as_text(dumped({name: value}))
-                found[name] = f"{lm_prompts.THINK}\n{said}\n{lm_prompts.THOUGHT}\n"
+                metadata = as_text(dumped({name: value}))
+                texts[name] = f"{lm_prompts.THINK}\n{metadata}\n{lm_prompts.THOUGHT}\n"
         if self.lyrics.strip():
             head = f"{lm_prompts.THINK}\n{lm_prompts.THOUGHT}\n"
-            found["lyrics"] = f"{head}# Lyric\n{as_text(self.lyrics)}\n"
-        return found
+            texts["lyrics"] = f"{head}# Lyric\n{as_text(self.lyrics)}\n"
+        return texts
 
     def cost(self, language: Language) -> Thinking:
         """The cost in tokens."""
         words = language.words
-        context = len(words.ids(lm_prompts.understanding(self.codes)))
+        context = len(words.ids(lm_prompts.understanding_prompt(self.codes)))
         longest = max((len(words.ids(t)) for t in self.targets().values()), default=1)
         return Thinking((context,), longest, 0, False)
 
 
-def score(task: ScoreTask, language: Language, run: Run) -> Score:
+def score_codes(task: ScoreTask, language: Language, run: Run) -> FitScore:
     """Read the codes once, and each target after them; no other part is loaded."""
 
-    def work(step: Step, parts: Parts) -> Score:
-        model = parts.of(LANGUAGE_MODEL, CausalLM)
+    def work(step: Step, parts: Parts) -> FitScore:
+        model = parts.of(language.name, CausalLM)
         words = language.words
         targets = {name: words.ids(text) for name, text in task.targets().items()}
-        heard = words.ids(lm_prompts.understanding(task.codes))
-        nothing = words.ids(lm_prompts.understanding(""))
+        prompt = words.ids(lm_prompts.understanding_prompt(task.codes))
+        nothing = words.ids(lm_prompts.understanding_prompt(""))
         longest = max(map(len, targets.values()), default=1)
-        behind = _Context(model, heard, longest, step.device)
-        found: dict[str, float] = {}
-        told: dict[str, float] = {}
+        behind = _Context(model, prompt, longest, step.device)
+        scores: dict[str, float] = {}
+        likelihoods: dict[str, float] = {}
         for number, (name, ids) in enumerate(targets.items()):
             step.progress(number, 2 * len(targets))
-            logs, ranks = behind.told(ids)
-            told[name] = float(logs.mean())
+            logs, ranks = behind.likelihoods(ids)
+            likelihoods[name] = float(logs.mean())
             if name not in TEXTS:
-                found[name] = float((1 - (ranks - 1) / TOP).clamp(min=0).mean())
+                scores[name] = float((1 - (ranks - 1) / TOP).clamp(min=0).mean())
         del behind
         without = _Context(model, nothing, longest, step.device)
         information: dict[str, float] = {}
         for number, name in enumerate(name for name in targets if name in TEXTS):
             step.progress(len(targets) + number, 2 * len(targets))
-            logs, _ = without.told(targets[name])
-            information[name] = told[name] - float(logs.mean())
-            found[name] = float(torch.tensor(information[name] / SCALE).sigmoid())
-        if not all(map(math.isfinite, told.values())):
-            raise language.failed(len(heard))
-        return Score(found, reward(found), information)
+            logs, _ = without.likelihoods(targets[name])
+            information[name] = likelihoods[name] - float(logs.mean())
+            scores[name] = float(torch.tensor(information[name] / SCALE).sigmoid())
+        if not all(map(math.isfinite, likelihoods.values())):
+            raise language.failed(len(prompt))
+        return FitScore(scores, reward(scores), information)
 
     return run.stage(THINK, work)
 
@@ -119,22 +118,22 @@ class _Context:
         self, model: CausalLM, prompt: tuple[int, ...], room: int, device: torch.device
     ) -> None:
         self._model, self._prompt = model, prompt
-        self._rows = Rows(model, (prompt,), room, device)
+        self._rows = CachedRows(model, (prompt,), room, device)
         self._rows.read((prompt,))
         self._rope = model.rope(self._rows.cache.capacity, device)
 
-    def told(self, ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def likelihoods(self, ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Log-probability and rank of each token [n], on the host."""
         cache = self._rows.cache
         start = len(self._prompt) - 1
         read = torch.tensor([self._prompt[-1], *ids[:-1]], device=cache.memory.device)
         hidden = self._model.prefill(read, cache.past, 0, start, self._rope)
-        wanted = torch.tensor(ids, device=hidden.device)
+        targets = torch.tensor(ids, device=hidden.device)
         logs, ranks = [], []
-        every = slice(0, self._model.embed_tokens.num_embeddings)
-        for rows, token in zip(hidden.split(ROWS), wanted.split(ROWS), strict=True):
-            logits = self._model.logits(rows, every).float()
-            own = logits.gather(1, token.unsqueeze(1))
-            logs.append((own.squeeze(1) - logits.logsumexp(-1)).cpu())
-            ranks.append((logits > own).sum(-1).add_(1).cpu())
+        vocabulary = slice(0, self._model.embed_tokens.num_embeddings)
+        for rows, token in zip(hidden.split(ROWS), targets.split(ROWS), strict=True):
+            logits = self._model.logits(rows, vocabulary).float()
+            target_logits = logits.gather(1, token.unsqueeze(1))
+            logs.append((target_logits.squeeze(1) - logits.logsumexp(-1)).cpu())
+            ranks.append((logits > target_logits).sum(-1).add_(1).cpu())
         return torch.cat(logs), torch.cat(ranks).float()

@@ -15,11 +15,13 @@ from dataclasses import dataclass, fields, replace
 import yaml
 
 from headroom.errors import written
-from headroom.models.acestep.language.sheet_text import field_of, said_in
+from headroom.models.acestep.language.sheet_text import field_of, fields_in
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.text.language_names import language_of
-from headroom.models.acestep.text.plain_text import shown
-from headroom.models.acestep.text.vocabulary import key_of
+from headroom.models.acestep.text.plain_text import unescaped
+from headroom.models.acestep.text.vocabulary import parse_key
+from headroom.params.clamp import Note, change
 from headroom.params.describe import Param, describe
 from headroom.params.request import means_open
 from headroom.params.words import seconds_of
@@ -65,18 +67,18 @@ class Sheet:
         """The known fields as YAML values: a time signature becomes a number, and so does any other
         text of digits alone, as in the text the model was trained on.
         """
-        found: dict[str, str | int] = {}
+        values: dict[str, str | int] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
                 number = str(value).isdecimal() and len(str(value)) <= _DIGITS
-                found[field.name] = int(value) if number else value
-        return found
+                values[field.name] = int(value) if number else value
+        return values
 
     def text(self) -> str:
         """The sheet as it stands before the first code; empty if nothing is known."""
-        known = replace(self, genres=None).values()
-        return dumped(known) if known else ""
+        values = replace(self, genres=None).values()
+        return dumped(values) if values else ""
 
     def over(self, other: Sheet) -> Sheet:
         """This sheet, with its unknown fields taken from the other."""
@@ -93,17 +95,18 @@ def whole_seconds(most: float) -> int:
     return max(1, int(min(most, SECONDS[1])))
 
 
-def inside(given: Sheet, most: int) -> Sheet:
-    """The given values, with the length at most `most` seconds. If that is less than the shortest
-    song a language model was trained on, there is no choice left, and the length is given as well.
+def inside(sheet: Sheet, most: int) -> Sheet:
+    """`sheet` with a length of at most `most` seconds. If that is less than the shortest song a
+    language model was trained on, there is no choice left, and the length is given as well.
     """
-    if given.duration is None:
-        return given if most >= SECONDS[0] else replace(given, duration=most)
-    return replace(given, duration=min(given.duration, most))
+    if sheet.duration is None:
+        return sheet if most >= SECONDS[0] else replace(sheet, duration=most)
+    return replace(sheet, duration=min(sheet.duration, most))
 
 
 FIELDS = tuple(field.name for field in fields(Sheet))
 _REQUESTED = {"language": "vocal_language"}  # fields with another name in requests
+_FIELD_NAMES = {**_REQUESTED, "caption": "sheet_caption"}  # the same in requests for a song sheet
 _DIGITS = 4000  # Python does not convert longer ones to numbers
 
 
@@ -116,23 +119,23 @@ def dumped(values: Mapping[str, str | int], folded: bool = True) -> str:
     return text.strip()
 
 
-def read(text: str) -> Sheet:
+def read_sheet(text: str) -> Sheet:
     """The metadata a model wrote: between its thinking marks, else before the first code.
 
     Invalid values are left out. `text` may hold text as escaped by `plain_text.as_text`.
     """
     inside = THINKS.search(text)
     body = (inside[1] if inside else text.partition("<|audio_code_")[0]).strip("\n")
-    return _sheet(said_in(body))
+    return _sheet(fields_in(body))
 
 
 def lyrics_of(text: str) -> str:
     """The lyrics after the metadata, without headings and the end-of-turn mark."""
     rest = text.partition("</think>")[2].replace("<|im_end|>", "")
-    return shown(_HEADING.sub("", rest).strip())
+    return unescaped(_HEADING.sub("", rest).strip())
 
 
-def said(values: Mapping[str, object]) -> dict[str, object]:
+def by_field(values: Mapping[str, object]) -> dict[str, object]:
     """The given values by the names of a sheet, without those that leave the choice to the model
     (`auto`, a length of -1).
     """
@@ -146,38 +149,58 @@ def said(values: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def sheet_fields(values: Mapping[str, object]) -> tuple[dict[str, object], tuple[Note, ...]]:
+    """Metadata as other programs give them, as fields of a request for a song sheet: `Am` becomes
+    `A minor`, `4/4` becomes `4`, `tempo` becomes `bpm`. Invalid ones are left out, with a note.
+    """
+    current = by_field(values)
+    sheet, bad = normalised(current)
+    notes = [Note(name, current[name], None, reason("value_unknown")) for name in bad]
+    fields: dict[str, object] = {}
+    values = dict[str, object](sheet.values())
+    for name, value in values.items():
+        if name in NUMBERS:
+            value = number_in(name, current[name])
+            note = change(field(name), value)
+            if note is not None:  # told with the value as it was written
+                value = note.used
+                notes.append(replace(note, asked=current[name], used=int(float(str(value)))))
+        fields[_FIELD_NAMES.get(name, name)] = value
+    return fields, tuple(notes)
+
+
 def normalised(values: Mapping[str, object]) -> tuple[Sheet, tuple[str, ...]]:
     """The given values in the model's vocabulary, and the names of those that are invalid.
 
     `Am` becomes `A minor`, `4/4` becomes `4`, and `tempo` becomes `bpm`; a tempo or length out of
     range becomes the nearest one in range.
     """
-    known = {name: value for name, value in said(values).items() if value is not None}
-    texts = {name: written(value).strip() for name, value in known.items()}
-    found = _sheet(texts, clamp=True)
-    bad = tuple(n for n in texts if n not in FIELDS or getattr(found, n) is None)
-    return found, bad
+    present = {name: value for name, value in by_field(values).items() if value is not None}
+    texts = {name: written(value).strip() for name, value in present.items()}
+    result = _sheet(texts, clamp=True)
+    bad = tuple(n for n in texts if n not in FIELDS or getattr(result, n) is None)
+    return result, bad
 
 
 def number_in(name: str, value: object) -> float:
     """A tempo or a length as people write it: `120 BPM`, `~98`, `1:30`; NaN for anything else."""
     text = str(value).strip()
     seconds = seconds_of(text) if name == "duration" else None
-    found = _NUMBER.fullmatch(text)
+    match = _NUMBER.fullmatch(text)
     if seconds is not None:
         return seconds
-    return float(found[1]) if found is not None else math.nan
+    return float(match[1]) if match is not None else math.nan
 
 
-def _sheet(said: Mapping[str, str], clamp: bool = False) -> Sheet:
+def _sheet(texts: Mapping[str, str], clamp: bool = False) -> Sheet:
     return Sheet(
-        bpm=_number("bpm", said.get("bpm"), BPM, clamp),
-        caption=_text(said.get("caption")),
-        duration=_number("duration", said.get("duration"), SECONDS, clamp),
-        genres=_text(said.get("genres")),
-        keyscale=key_of(said["keyscale"]) if "keyscale" in said else None,
-        language=_language(said.get("language")),
-        timesignature=_signature(said["timesignature"]) if "timesignature" in said else None,
+        bpm=_number("bpm", texts.get("bpm"), BPM, clamp),
+        caption=_text(texts.get("caption")),
+        duration=_number("duration", texts.get("duration"), SECONDS, clamp),
+        genres=_text(texts.get("genres")),
+        keyscale=parse_key(texts["keyscale"]) if "keyscale" in texts else None,
+        language=_language(texts.get("language")),
+        timesignature=_signature(texts["timesignature"]) if "timesignature" in texts else None,
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headroom.models.acestep.language.lm_words import Marks, Words
+from headroom.models.acestep.language.lm_words import LMVocabulary, Marks
 from headroom.models.acestep.language.sheet import BPM, FIELDS, SECONDS, SIGNATURES, Sheet, dumped
 from headroom.models.acestep.text.lm_prompts import THINK, THOUGHT
 from headroom.models.acestep.text.plain_text import as_text
@@ -43,14 +43,14 @@ class _Node:
     @cached_property
     def after(self) -> dict[int, _Node]:
         """The child nodes by token; none after a line break."""
-        found: dict[int, _Node] = {}
+        nodes: dict[int, _Node] = {}
         at, depth = self._run.start, self._depth
         while at < self._run.stop and len(self._lines[at]) > depth:
             token = self._lines[at][depth]
             beyond = bisect_right(self._lines, token, at, self._run.stop, key=itemgetter(depth))
-            found[token] = _Node(self._lines, range(at, beyond), depth + 1)
+            nodes[token] = _Node(self._lines, range(at, beyond), depth + 1)
             at = beyond
-        return found
+        return nodes
 
     @cached_property
     def ids(self) -> Tensor:
@@ -64,7 +64,7 @@ class SheetWords:
     genres  the allowed genres; (): any
     """
 
-    def __init__(self, words: Words, genres: Sequence[str] = ()) -> None:
+    def __init__(self, words: LMVocabulary, genres: Sequence[str] = ()) -> None:
         self.words = words
         self.genres = self._sayable(genres)
         self._tries: dict[tuple[str, int], _Node] = {}
@@ -75,8 +75,8 @@ class SheetWords:
 
     def _sayable(self, genres: Sequence[str]) -> tuple[str, ...]:
         """Genres without special tokens in them, each once."""
-        every = list(dict.fromkeys(" ".join(line.split()) for line in genres))
-        pairs = zip(every, self.words.ids_of(every), strict=True)
+        values = list(dict.fromkeys(" ".join(line.split()) for line in genres))
+        pairs = zip(values, self.words.ids_of(values), strict=True)
         return tuple(g for g, ids in pairs if ids and max(ids) < self.words.first_mark)
 
     def trie(self, name: str, most_seconds: int) -> _Node:
@@ -88,14 +88,14 @@ class SheetWords:
         return self._tries[key]
 
     def _made(self, name: str, values: Sequence[str | int]) -> _Node:
-        head, found = self.words.ids(f"{name}:"), set[tuple[int, ...]]()
+        head, sequences = self.words.ids(f"{name}:"), set[tuple[int, ...]]()
         lines = [dumped({name: value}, folded=False) + "\n" for value in values]
         for line, ids in zip(lines, self.words.ids_of(lines), strict=True):
             # A closing quote and the line's end are one token.
             if ids[: len(head)] != head:  # the colon merged with the space
                 ids = (*head, *self.words.ids(line[len(name) + 1 :]))
-            found.add(ids[len(head) :])
-        return _Node(sorted(found), range(len(found)), 0)
+            sequences.add(ids[len(head) :])
+        return _Node(sorted(sequences), range(len(sequences)), 0)
 
     @cached_property
     def first(self) -> Tensor:
@@ -122,7 +122,7 @@ class SheetWords:
         return _ids(self.words.plain | alone)
 
     @cached_property
-    def sung(self) -> Tensor:
+    def lyric_ids(self) -> Tensor:
         """Any text without special tokens, and the end of the turn."""
         return torch.cat((torch.arange(self.words.first_mark), torch.tensor([self.words.end])))
 
@@ -156,7 +156,7 @@ class FreeText:
     def __init__(self, shared: SheetWords, sings: bool = False) -> None:
         words = shared.words
         self._ends = (words.end,) if sings else (words.end, words.thought)
-        self._ids = torch.cat((shared.sung, torch.tensor([words.think, words.thought])))
+        self._ids = torch.cat((shared.lyric_ids, torch.tensor([words.think, words.thought])))
         self.done = False
 
     def forced(self) -> tuple[int, ...]:
@@ -187,8 +187,8 @@ class _At(Enum):
 class SheetGrammar:
     """A song sheet, from `<think>` on.
 
-    asked         the fields it has, in any order
-    given         known values; they are forced, and are included without being asked for
+    fields        the fields that the model writes, in any order
+    forced        values that are written as they are; their fields need not be in `fields`
     most_seconds  the greatest duration
     closes        whether it ends with `</think>`; otherwise it ends with the last field
     sings         whether lyrics follow, until the end of the turn
@@ -197,18 +197,18 @@ class SheetGrammar:
     def __init__(
         self,
         shared: SheetWords,
-        asked: Iterable[str],
-        given: Sheet,
+        fields: Iterable[str],
+        forced: Sheet,
         most_seconds: int,
         *,
         closes: bool,
         sings: bool,
     ) -> None:
         self._shared, self._words = shared, shared.words
-        known = given.values()
-        wanted = {*asked, *known}
-        self._fields = [name for name in FIELDS if name in wanted]
-        self._given: Mapping[str, str | int] = known
+        values = forced.values()
+        names = {*fields, *values}
+        self._fields = [name for name in FIELDS if name in names]
+        self._given: Mapping[str, str | int] = values
         self._most, self._closes, self._sings = most_seconds, closes, sings
         self._state = _At.FORCED
         self._next = 0  # index of the next field
@@ -249,7 +249,7 @@ class SheetGrammar:
             return shared.within if self._name == "caption" else shared.within_one_line
         if self._state is _At.LINE:
             return self._line
-        return shared.sung
+        return shared.lyric_ids
 
     def take(self, token: int) -> None:
         """Accept a token drawn from the allowed ones."""

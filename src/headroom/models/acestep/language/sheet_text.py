@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from headroom.models.acestep.text.plain_text import shown
+from headroom.models.acestep.text.plain_text import unescaped
 
 TEXTS = ("caption", "genres")  # free text, which may continue in lines that are not fields
 NAMES: Mapping[str, str] = {
@@ -31,13 +31,13 @@ _BLOCK = re.compile(r"[|>][+-]?\d?")  # YAML's mark for a text on the lines belo
 _NOTHING = ("", "n/a", "null", "none", "~")
 
 
-def said_in(body: str) -> dict[str, str]:
+def fields_in(body: str) -> dict[str, str]:
     """The fields of a sheet, by their own names, as text."""
     body = "\n".join(line for line in body.splitlines() if not line.startswith("```"))
-    lines, told = _fields(body), _yaml(body)
-    found = {name: value for name, raw in lines.items() if (value := _value(raw))}
-    together = {**found, **told} if body.lstrip().startswith("{") else {**told, **found}
-    return {name: shown(value) for name, value in together.items()}
+    lines, loaded = _fields(body), _yaml(body)
+    read = {name: value for name, raw in lines.items() if (value := _value(raw))}
+    together = {**read, **loaded} if body.lstrip().startswith("{") else {**loaded, **read}
+    return {name: unescaped(value) for name, value in together.items()}
 
 
 def field_of(name: str) -> str | None:
@@ -47,17 +47,17 @@ def field_of(name: str) -> str | None:
 
 def _fields(body: str) -> dict[str, list[str]]:
     """Each field's value and its continuation lines. The first of several equal names counts."""
-    found: dict[str, list[str]] = {}
+    fields: dict[str, list[str]] = {}
     open_lines: list[str] | None = None
     free = False  # whether a line that is not indented may continue the field
     for line in body.splitlines():
         if line.startswith("<"):  # a special token; in an indented line it is text
             continue
-        start = None if line[:1] in (" ", "\t") and found else _LINE.fullmatch(line.strip())
+        start = None if line[:1] in (" ", "\t") and fields else _LINE.fullmatch(line.strip())
         name = field_of(start[2]) if start is not None else None
         if start is not None and name is not None:
             lines = [start[3].strip()]
-            open_lines = found.setdefault(name, lines)
+            open_lines = fields.setdefault(name, lines)
             if open_lines is not lines:
                 open_lines = None
             free = name in TEXTS
@@ -65,7 +65,7 @@ def _fields(body: str) -> dict[str, list[str]]:
             open_lines = None  # an unknown field
         elif open_lines is not None and (free or not line.strip() or line[:1] in (" ", "\t")):
             open_lines.append(line)
-    return found
+    return fields
 
 
 def _value(lines: list[str]) -> str:
@@ -74,8 +74,8 @@ def _value(lines: list[str]) -> str:
     if " ".join(lines).strip().lower() in _NOTHING:
         return ""
     if first[:1] in ("'", '"'):
-        told = _scalar("\n".join(lines).rstrip())
-        return " ".join(lines) if told is None else told
+        scalar = _scalar("\n".join(lines).rstrip())
+        return " ".join(lines) if scalar is None else scalar
     if _BLOCK.fullmatch(first):
         first = ""
     items = [line.strip() for line in rest if line.strip()]
@@ -85,17 +85,17 @@ def _value(lines: list[str]) -> str:
 
 
 def _unquoted(text: str) -> str:
-    told = _scalar(text) if text[:1] in ("'", '"') else None
-    return text if told is None else told
+    scalar = _scalar(text) if text[:1] in ("'", '"') else None
+    return text if scalar is None else scalar
 
 
 def _scalar(text: str) -> str | None:
     """The content of YAML quotes; None if the quotes do not enclose the whole text."""
     try:
-        told = yaml.load(text, Loader=yaml.BaseLoader)
+        value = yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
-    return told if isinstance(told, str) else None
+    return value if isinstance(value, str) else None
 
 
 def _yaml(body: str) -> dict[str, str]:
@@ -108,16 +108,16 @@ def _yaml(body: str) -> dict[str, str]:
         value = yaml.load(body, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
-    found: dict[str, str] = {}
-    for name, told in value.items() if isinstance(value, dict) else ():
-        if isinstance(told, str) and told.strip().lower() in _NOTHING:
+    fields: dict[str, str] = {}
+    for name, item in value.items() if isinstance(value, dict) else ():
+        if isinstance(item, str) and item.strip().lower() in _NOTHING:
             continue
         field = field_of(name) if isinstance(name, str) else None
-        text = ", ".join(told) if _is_texts(told) else told
+        text = ", ".join(item) if _is_texts(item) else item
         if field is not None and isinstance(text, str):
-            found.setdefault(field, text)
-    return found
+            fields.setdefault(field, text)
+    return fields
 
 
 def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headroom.models.acestep.cost.lm_cost import CODE_RATE, FRAME, METADATA_TOKENS, Thinking
+from headroom.models.acestep.cost.lm_cost import FRAME, METADATA_TOKENS, Thinking
 from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.sheet import Sheet, inside, whole_seconds
 from headroom.models.acestep.requests.language_fields import LanguageFields
 from headroom.models.acestep.requests.songs import AnyPlanned, Text2Music
 from headroom.models.acestep.requests.variants import unused_in_planning
-from headroom.models.acestep.song.compose import source_seconds, sung
+from headroom.models.acestep.song.compose import source_seconds, sung_lyrics
 from headroom.models.acestep.text import lm_prompts
-from headroom.models.acestep.text.codes_text import CODEBOOK, codes_from_text
+from headroom.models.acestep.text.codes_text import CODE_RATE, CODEBOOK, codes_from_text
 from headroom.params.clamp import Note
 from headroom.settings import LMPrompt
 
@@ -24,7 +24,7 @@ class SongTask:
     seeds    the seeds of the songs
     keys     the seeds of the plans: each song's own seed, or one for all songs
     given    the values that the request itself gives
-    asked    the fields the model is to fill
+    to_fill  the fields the model is to fill
     prompt   made from the request, without thinking; `against`: what codes are guided away from
     cost     the cost in tokens
     layout   the layout of the prompts
@@ -34,7 +34,7 @@ class SongTask:
     seeds: tuple[int, ...]
     keys: tuple[int, ...]
     given: Sheet
-    asked: tuple[str, ...]
+    to_fill: tuple[str, ...]
     prompt: tuple[int, ...]
     against: tuple[int, ...] | None
     most_seconds: int
@@ -59,7 +59,7 @@ class SongTask:
         """The request to render: planned values are filled in, and no further planning is asked
         for.
         """
-        told: dict[str, object] = {
+        planned: dict[str, object] = {
             "bpm": sheet.bpm,
             "keyscale": sheet.keyscale,
             "timesignature": sheet.timesignature,
@@ -68,18 +68,18 @@ class SongTask:
             "batch_size": 1,
         }
         if codes is not None:
-            told["audio_codes"] = codes
+            planned["audio_codes"] = codes
         elif sheet.duration and self.request.duration is None and not self.request.knows_length:
-            told["duration"] = float(sheet.duration)
+            planned["duration"] = float(sheet.duration)
         if self.request.use_cot_caption and sheet.caption:
-            told["caption"] = sheet.caption
+            planned["caption"] = sheet.caption
         if sheet.language is not None:
-            told["vocal_language"] = sheet.language
+            planned["vocal_language"] = sheet.language
         gone = {*LanguageFields.model_fields, "thinking"}
         if codes is not None:
             gone.add("duration")  # the codes determine it
-        said = {n: getattr(self.request, n) for n in self.request.model_fields_set - gone}
-        return type(self.request).model_validate({**said, **told})
+        given = {n: getattr(self.request, n) for n in self.request.model_fields_set - gone}
+        return type(self.request).model_validate({**given, **planned})
 
 
 def song_task(
@@ -91,35 +91,35 @@ def song_task(
 ) -> SongTask:
     """The work of a request that asks for a language model."""
     words = language.words
-    given = Sheet(
+    sheet = Sheet(
         bpm=request.bpm,
         duration=_seconds(request),
         keyscale=request.keyscale,
         timesignature=request.timesignature,
         language=None if request.vocal_language == "unknown" else request.vocal_language,
     )
-    asked = request.to_fill
+    fields = request.to_fill
     keys = seeds if request.lm_seed is None else (request.lm_seed,) * len(seeds)
     plans = len(set(keys))
-    prompt = words.ids(lm_prompts.generating(request.caption, sung(request)))
+    prompt = words.ids(lm_prompts.generating_prompt(request.caption, sung_lyrics(request)))
     guided = request.writes_codes and request.lm_cfg_scale > 1
     against: tuple[int, ...] | None = None
     if guided:
-        told = request.lm_negative_prompt, request.caption, sung(request), layout
-        against = words.ids(lm_prompts.against(*told))
-    most = given.duration or whole_seconds(most_seconds)
-    given = inside(given, most)
+        prompts = request.lm_negative_prompt, request.caption, sung_lyrics(request), layout
+        against = words.ids(lm_prompts.against(*prompts))
+    most = sheet.duration or whole_seconds(most_seconds)
+    sheet = inside(sheet, most)
     cost = Thinking(
         (len(prompt),) * plans,
         METADATA_TOKENS,
         most * CODE_RATE if request.writes_codes else 0,
         guided,
-        sheets=(1 if request.lm_shared_metadata else plans) if asked else 0,
+        sheets=(1 if request.lm_shared_metadata else plans) if fields else 0,
         away=FRAME if against is None else len(against),
     )
     notes = (*language.notes, *unused_in_planning(request))
     return SongTask(
-        request, seeds, keys, given, asked, prompt, against, most, cost, layout, notes
+        request, seeds, keys, sheet, fields, prompt, against, most, cost, layout, notes
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from headroom.models.acestep.networks.config import (
     dit_config,
     text_encoder_config,
 )
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.variants import variant_of
 from headroom.nn.config_fields import read_config
 from headroom.nn.oobleck_layout import OobleckConfig
@@ -49,7 +50,7 @@ def check_latents(config: AceStepConfig, vae: OobleckConfig, folder: Path) -> No
         ("sampling_rate", vae.sample_rate, SAMPLE_RATE),
         ("audio_channels", vae.audio_channels, CHANNELS),
     )
-    faults = [_other(name, found, wanted) for name, found, wanted in pairs if found != wanted]
+    faults = [_other(name, value, needed) for name, value, needed in pairs if value != needed]
     if faults:
         raise InvalidCheckpoint(folder, faults)
 
@@ -64,12 +65,13 @@ def check_text(config: AceStepConfig, text: TextEncoderConfig, folder: Path) -> 
 
 def spare_note(folder: Path, names: Sequence[str]) -> Note:
     """A note that a folder's file holds tensors that no network here needs."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     first = ", ".join(name_of(name) for name in names[:_NAMED])
-    why = f"no network here needs {first}{more}"
+    why = reason("weights_unneeded", names=first)
+    if len(names) > _NAMED:
+        why = reason("weights_unneeded_and_more", names=first, more=len(names) - _NAMED)
     count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
     return Note("weights", f"{count} of {folder.name}", None, why)
 
 
-def _other(name: str, found: int, wanted: int) -> str:
-    return f"config.json: {name} is {found}; the DiT needs {wanted}"
+def _other(name: str, value: int, needed: int) -> str:
+    return f"config.json: {name} is {value}; the DiT needs {needed}"

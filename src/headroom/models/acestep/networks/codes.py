@@ -81,7 +81,7 @@ def hints(
     return F.pad(latents, (0, 0, 0, max(0, frames - latents.shape[1])))[:, :frames]
 
 
-class Codes(nn.Module):
+class CodesNetwork(nn.Module):
     """Both directions between latents and 5 Hz codes. Keys: tokenizer.…, detokenizer.…."""
 
     def __init__(self, config: AceStepConfig) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from headroom.models.acestep.text.codes_text import CODE_RATE
 from headroom.nn.config_fields import LAYERS, VOCABULARY, ConfigFields
 
 LATENT_RATE = 25  # latent frames per second
-CODE_FRAMES = 5  # latent frames per 5 Hz code
+CODE_FRAMES = LATENT_RATE // CODE_RATE  # latent frames per code
 SAMPLE_RATE = 48_000
 HOP = SAMPLE_RATE // LATENT_RATE  # samples per latent frame
 LARGEST_CODEBOOK = 1 << 20
@@ -88,7 +89,7 @@ def dit_config(raw: Mapping[str, object], folder: str | Path = "") -> AceStepCon
     dit = _blocks(fields, "")
     layers = fields.size("num_hidden_layers", most=LAYERS)
     latent = fields.size("audio_acoustic_hidden_dim", 64)
-    found = AceStepConfig(
+    config = AceStepConfig(
         dit=dit,
         encoder=_blocks(fields, "encoder_", dit),
         dit_layers=layers,
@@ -108,24 +109,26 @@ def dit_config(raw: Mapping[str, object], folder: str | Path = "") -> AceStepCon
         stems=fields.flag("is_lego_sft", False),
         version=fields.word("model_version"),
     )
-    if found.in_channels != 3 * latent:
-        fields.fault(f"in_channels is {found.in_channels}; song, source and mask need {3 * latent}")
-    if prod(found.levels) > LARGEST_CODEBOOK:
+    if config.in_channels != 3 * latent:
+        fields.fault(
+            f"in_channels is {config.in_channels}; song, source and mask need {3 * latent}"
+        )
+    if prod(config.levels) > LARGEST_CODEBOOK:
         fields.fault(f"fsq_input_levels are more than {LARGEST_CODEBOOK} codes")
     fields.check()
-    return found
+    return config
 
 
 def text_encoder_config(raw: Mapping[str, object], folder: str | Path = "") -> TextEncoderConfig:
     """The sizes a Qwen3 folder's config.json states. Raises InvalidCheckpoint as `dit_config`."""
     fields = ConfigFields(raw, folder)
-    found = TextEncoderConfig(
+    config = TextEncoderConfig(
         sizes=_blocks(fields, ""),
         layers=fields.size("num_hidden_layers", most=LAYERS),
         vocabulary=fields.size("vocab_size", most=VOCABULARY),
     )
     fields.check()
-    return found
+    return config
 
 
 def _blocks(fields: ConfigFields, prefix: str, fallback: BlockSizes | None = None) -> BlockSizes:

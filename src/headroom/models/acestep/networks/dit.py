@@ -244,9 +244,9 @@ class DiT(nn.Module):
         tables = torch.cat([layer.scale_shift_table for layer in self._blocks()])
         layers = tables.unsqueeze(0) + m.unsqueeze(1)
         out = self.scale_shift_table + e.unsqueeze(1)
-        one = torch.zeros_like(layers[:1, :1])
-        one[:, :, (1, 4)] = 1
-        return Modulation(layers + one, out + one.new_tensor([[0.0], [1.0]]))
+        offset = torch.zeros_like(layers[:1, :1])
+        offset[:, :, (1, 4)] = 1
+        return Modulation(layers + offset, out + offset.new_tensor([[0.0], [1.0]]))
 
     def condition(
         self,

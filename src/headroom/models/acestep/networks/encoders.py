@@ -7,15 +7,22 @@ output row, not a mean: on 2B that is the first latent frame, on XL a learned CL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from headroom.hardware.machine import DType
 from headroom.models.acestep.networks.config import AceStepConfig, BlockSizes, TextEncoderConfig
 from headroom.nn.blocks import Blocks
 from headroom.nn.norm import RMSNorm
 from headroom.nn.qwen3 import Layer, LayerSizes, Qwen3, run_layers
+
+DTYPES: Mapping[DType, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def layer_sizes(sizes: BlockSizes) -> LayerSizes:

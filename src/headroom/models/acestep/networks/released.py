@@ -89,7 +89,7 @@ VAE: Raw = MappingProxyType(
 )
 
 
-def size_of(config: AceStepConfig, text: TextEncoderConfig, vae: OobleckConfig) -> str | None:
+def released_size(config: AceStepConfig, text: TextEncoderConfig, vae: OobleckConfig) -> str | None:
     """`2b` or `xl`, if all sizes are the released ones; else None."""
     if text != released_text_encoder() or vae != released_vae():
         return None

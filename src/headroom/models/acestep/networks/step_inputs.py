@@ -96,5 +96,5 @@ class CrossCache:
 
     @property
     def bytes(self) -> int:
-        own = sum(t.nbytes for t in (*self.keys, *self.values))
-        return own + (0 if self.away is None else self.away.bytes)
+        size = sum(t.nbytes for t in (*self.keys, *self.values))
+        return size + (0 if self.away is None else self.away.bytes)

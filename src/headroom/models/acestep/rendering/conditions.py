@@ -61,8 +61,8 @@ class Conditions:
         each = rows.cpu().split(list(lengths))
         owners = [c for c, count in enumerate(self.shared) for _ in range(count)]
         padded = pad_sequence([each[c] for c in owners], batch_first=True)
-        own = torch.tensor([lengths[c] for c in owners]).unsqueeze(1)
-        return padded, torch.arange(max(lengths)) < own
+        counts = torch.tensor([lengths[c] for c in owners]).unsqueeze(1)
+        return padded, torch.arange(max(lengths)) < counts
 
     def of(self, songs: range) -> Conditions:
         """The part that some neighbouring songs of the batch need; the whole if that is all of
@@ -114,12 +114,12 @@ def encode_conditions(
             timbre,
         )
     if songs[0].negative:
-        told = [away_prompts(songs[i].instruction, songs[i].negative, songs[i].metas)
+        prompts = [away_prompts(songs[i].instruction, songs[i].negative, songs[i].metas)
                 for i in leaders]  # fmt: skip
         away = encode(
-            [tokenizer.caption(caption) for caption, _ in told],
-            [tokenizer.lyrics(words) for _, words in told],
-            [(silence,)] * len(told),
+            [tokenizer.caption(caption) for caption, _ in prompts],
+            [tokenizer.lyrics(words) for _, words in prompts],
+            [(silence,)] * len(prompts),
         )
     elif any(songs[0].sampling.guided):
         null = conditioner.null_condition_emb.clone()

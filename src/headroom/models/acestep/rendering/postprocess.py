@@ -44,20 +44,20 @@ def finished(song: Song, samples: Tensor, sounds: Sounds) -> Audio:
 
 
 def _spliced(
-    region: Region | None, placed: Source, made: Audio, source: Audio, fade_seconds: float
+    region: Region | None, placed: Source, generated: Audio, source: Audio, fade_seconds: float
 ) -> Audio:
-    """The source with its region from `made`. Samples past the last whole frame are the source's,
-    unless the region reaches the end."""
+    """The source with its region from `generated`. Samples past the last whole frame are the
+    source's, unless the region reaches the end."""
     if region is None:
         raise ValueError("a splice without a region")
-    made_end = made.samples.shape[1]
-    if region.stop_sample > made_end:
-        source = Audio(source.samples[:, :made_end], source.rate)
+    generated_end = generated.samples.shape[1]
+    if region.stop_sample > generated_end:
+        source = Audio(source.samples[:, :generated_end], source.rate)
     else:
-        tail = source.samples[:, made_end:]
-        made = Audio(torch.cat((made.samples, tail), dim=1), made.rate)
-    end = made.samples.shape[1]
+        tail = source.samples[:, generated_end:]
+        generated = Audio(torch.cat((generated.samples, tail), dim=1), generated.rate)
+    end = generated.samples.shape[1]
     stop = min(region.stop_sample, end)
     # The padding of outpainting is silence, which must not be faded from.
     recording = (placed.before, min(placed.before + placed.samples, end))
-    return splice(made, source, region.start_sample, stop, fade_seconds, recording)
+    return splice(generated, source, region.start_sample, stop, fade_seconds, recording)

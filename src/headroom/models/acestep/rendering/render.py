@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headroom.audio.wave import Audio
-from headroom.device import upload
+from headroom.device import upload_tensor
 from headroom.diffusion import corrections, guidance, samplers
-from headroom.diffusion.noise import Stream, draw, official
+from headroom.diffusion.noise import NoiseStream, draw_noise, official
 from headroom.diffusion.schedule import Schedule
 from headroom.memory.footprint import DECODE, DENOISE
-from headroom.models.acestep.cost.footprint import groups
-from headroom.models.acestep.networks.codes import Codes, hints
+from headroom.models.acestep.cost.footprint import song_groups
+from headroom.models.acestep.networks.codes import CodesNetwork, hints
 from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITION,
@@ -36,9 +36,9 @@ from headroom.models.acestep.networks.component_names import (
 )
 from headroom.models.acestep.networks.dit import CrossCache, DiT, Layout, Modulation, TimePath
 from headroom.models.acestep.networks.encoders import Conditioner, module_dtype
-from headroom.models.acestep.rendering import postprocess
 from headroom.models.acestep.rendering.assets import Assets
 from headroom.models.acestep.rendering.conditions import Conditions, encode_conditions
+from headroom.models.acestep.rendering.decode import decode
 from headroom.models.acestep.rendering.source_latents import (
     Material,
     assemble,
@@ -46,9 +46,8 @@ from headroom.models.acestep.rendering.source_latents import (
     load_sounds,
 )
 from headroom.models.acestep.requests.tasks import SourceChannels
-from headroom.models.acestep.song.song import Sampling, Song
+from headroom.models.acestep.song.song import SamplerSettings, Song
 from headroom.nn.oobleck import Decoder, Encoder
-from headroom.nn.oobleck_tiles import decode_tiled
 from headroom.nn.qwen3 import Qwen3
 from headroom.runtime.run import Run, Step
 from headroom.weights.silence import silence_frames
@@ -61,32 +60,23 @@ def render(songs: Sequence[Song], run: Run, assets: Assets) -> tuple[Audio, ...]
     `context` [B, T, 128], source before mask; `source` [B, T, 64], the recording's own latents
     (silence without one); and `condition` with `condition_mask`, see `Conditions.per_song`.
     """
-    material = _material(songs, run, assets)
+    material = source_material(songs, run, assets)
     latents = _latents(songs, run, assets, material)
     run.keep("latents", latents)
     return run.stage(
         DECODE,
-        lambda step, parts: _decode(songs, latents, material, step, parts.of(VAE_DECODER, Decoder)),
+        lambda step, parts: decode(
+            songs, latents, material.sounds, step, parts.of(VAE_DECODER, Decoder)
+        ),
     )
 
 
 def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material) -> Tensor:
     """Conditions, schedule, denoising; their tensors on the device are freed when this returns."""
-    conditions = run.stage(
-        CONDITION,
-        lambda step, parts: encode_conditions(
-            songs,
-            material.references,
-            silence_frames(assets.silence, assets.config.timbre_frames)[0],
-            parts.of(TEXT_ENCODER, Qwen3),
-            parts.of(CONDITIONER, Conditioner),
-            assets.tokenizer,
-            step.device,
-        ),
-    )
-    rows, own = conditions.per_song()
+    conditions = encode_words(songs, run, assets, material)
+    rows, mask = conditions.per_song()
     run.keep("condition", rows)
-    run.keep("condition_mask", own)
+    run.keep("condition_mask", mask)
     run.keep("context", torch.cat((material.channels, material.mask), dim=-1))
     run.keep("source", material.silence if material.sources is None else material.sources)
     times = run.stage(
@@ -100,10 +90,26 @@ def _latents(songs: Sequence[Song], run: Run, assets: Assets, material: Material
     )
 
 
+def encode_words(songs: Sequence[Song], run: Run, assets: Assets, material: Material) -> Conditions:
+    """The conditions: captions, lyrics and timbre, encoded."""
+    return run.stage(
+        CONDITION,
+        lambda step, parts: encode_conditions(
+            songs,
+            material.references,
+            silence_frames(assets.silence, assets.config.timbre_frames)[0],
+            parts.of(TEXT_ENCODER, Qwen3),
+            parts.of(CONDITIONER, Conditioner),
+            assets.tokenizer,
+            step.device,
+        ),
+    )
+
+
 # --- material ----------------------------------------------------------------------------
 
 
-def _material(songs: Sequence[Song], run: Run, assets: Assets) -> Material:
+def source_material(songs: Sequence[Song], run: Run, assets: Assets) -> Material:
     """Source and mask channels of every song, and its timbre references, as latents."""
     sounds = load_sounds(songs)
     encoded = None
@@ -122,7 +128,9 @@ def _material(songs: Sequence[Song], run: Run, assets: Assets) -> Material:
         through_codes = run.stage(
             "codes",
             lambda step, parts: {
-                i: _hints(song, sources[i], parts.of(CODES, Codes), assets.silence, step.device)
+                i: _hints(
+                    song, sources[i], parts.of(CODES, CodesNetwork), assets.silence, step.device
+                )
                 for i, song in enumerate(songs)
                 if song.channels is SourceChannels.HINTS
             },
@@ -132,18 +140,17 @@ def _material(songs: Sequence[Song], run: Run, assets: Assets) -> Material:
 
 
 def _hints(
-    song: Song, source: Tensor | None, codes: Codes, silence: Tensor, device: torch.device
+    song: Song, source: Tensor | None, codes: CodesNetwork, silence: Tensor, device: torch.device
 ) -> Tensor:
     """Source channels [T, 64] that carry only what survives the 5 Hz codes."""
     dtype = module_dtype(codes)
-    silent = silence.to(device, dtype)
     if song.codes:
         index = torch.tensor([song.codes], device=device)
     else:
         if source is None:
             raise ValueError("neither codes nor a source to make them from")
-        index = codes.tokenizer(source.unsqueeze(0).to(device, dtype), silent)
-    latents = hints(index, codes.tokenizer.quantizer, codes.detokenizer, song.frames, silent)
+        index = codes.tokenizer(source.unsqueeze(0).to(device, dtype), silence)
+    latents = hints(index, codes.tokenizer.quantizer, codes.detokenizer, song.frames, silence)
     return latents[0].float().cpu()
 
 
@@ -167,8 +174,8 @@ def _denoise(
     # Stages may run on different devices, and their results stay there.
     conditions = conditions.to(step.device)
     times = times[0].to(step.device), times[1].to(step.device)
-    longest, made = noise.shape[1], []
-    cuts = groups(len(songs), step.pieces)
+    longest, latents = noise.shape[1], []
+    cuts = song_groups(len(songs), step.pieces)
     for number, cut in enumerate(cuts):
         batch = songs[cut.start : cut.stop]
         frames = max(song.frames for song in batch)
@@ -182,8 +189,8 @@ def _denoise(
             noise[cut.start : cut.stop, :frames],
             (number, len(cuts)),
         )
-        made.append(F.pad(part, (0, 0, 0, longest - frames)))
-    return torch.cat(made)
+        latents.append(F.pad(part, (0, 0, 0, longest - frames)))
+    return torch.cat(latents)
 
 
 def _denoise_group(
@@ -234,8 +241,9 @@ def _denoise_group(
         second,
         x,
         correct=correct,
-        fresh=lambda k: upload(
-            draw([song.seed for song in songs], frames, x.shape[-1], Stream.SDE, k), device
+        fresh=lambda k: upload_tensor(
+            draw_noise([song.seed for song in songs], frames, x.shape[-1], NoiseStream.SDE, k),
+            device,
         ),
         on_step=lambda k: step.progress(before + k, total),
     )
@@ -260,10 +268,10 @@ def starting_noise(songs: Sequence[Song], dit: DiT) -> Tensor:
                 0
             ].cpu()
     else:
-        noise = draw(seeds, frames, channels)
+        noise = draw_noise(seeds, frames, channels)
     for row, song in zip(noise, songs, strict=True):
         if song.retake_seed is not None:
-            again = draw([song.retake_seed], [song.frames], channels, Stream.RETAKE)[0]
+            again = draw_noise([song.retake_seed], [song.frames], channels, NoiseStream.RETAKE)[0]
             row[: song.frames] = corrections.retake(row[: song.frames], again, song.retake_variance)
     return noise
 
@@ -300,7 +308,7 @@ class Conditioned(Protocol):
 
 
 def integrate(
-    sampling: Sampling,
+    sampling: SamplerSettings,
     schedule: Schedule,
     first: Conditioned,
     second: Conditioned,
@@ -319,7 +327,7 @@ def integrate(
         ]
         return samplers.switched(branches[0], branches[1], switch)
 
-    rule = guidance.choose(sampling.guidance_variant, x)
+    rule = guidance.guidance_rule(sampling.guidance_variant, x)
     v = velocity(rule, sampling.switch)
     steady = samplers.Steady(sampling.norm_clamp, sampling.ema)
     if sampling.method == "sde":
@@ -342,13 +350,13 @@ def _corrections(
     songs: Sequence[Song], schedule: Schedule, source: Tensor, noise: Tensor
 ) -> list[samplers.Correction]:
     sampling, frames = songs[0].sampling, [song.frames for song in songs]
-    found: list[samplers.Correction] = []
+    steps: list[samplers.Correction] = []
     wavelet = sampling.wavelet
     if wavelet is not None:
         ragged, mode = len(set(frames)) > 1, cast("corrections.DcwMode", wavelet.mode)
         valid = corrections.frame_mask(frames, max(frames), source.device) if ragged else None
         scales = wavelet.scale, wavelet.high_scale
-        found.append(corrections.dcw(schedule, mode, *scales, valid, wavelet.name))
+        steps.append(corrections.dcw(schedule, mode, *scales, valid, wavelet.name))
     repainting = sampling.repainting
     if repainting is not None and repainting.injected_share > 0:
         region = corrections.soft_mask(_regions(songs), frames, max(frames), 0, source.device)
@@ -356,41 +364,11 @@ def _corrections(
         if sampling.method == "sde" and not sampling.turbo:
             levels = samplers.base_levels(schedule)
         share, last_too = repainting.injected_share, not sampling.turbo
-        found.append(corrections.injection(source, noise, region, share, levels, last_too))
-    return found
+        steps.append(corrections.injection(source, noise, region, share, levels, last_too))
+    return steps
 
 
-def _regions(songs: Sequence[Song]) -> list[corrections.Region]:
+def _regions(songs: Sequence[Song]) -> list[corrections.FrameRange]:
     return [
         (song.region.start, song.region.stop) if song.region else (0, song.frames) for song in songs
     ]
-
-
-# --- decode ------------------------------------------------------------------------------
-
-
-def _decode(
-    songs: Sequence[Song], latents: Tensor, material: Material, step: Step, decoder: Decoder
-) -> tuple[Audio, ...]:
-    """Latents to finished audio, one song at a time, in exact tiles of `step.tile` frames."""
-    tile = step.tile or max(song.frames for song in songs)
-    total = sum(song.frames for song in songs)
-    audios, before = [], 0
-    for song, row in zip(songs, latents, strict=True):
-        z = row[: song.frames] * song.finish.latent_rescale + song.finish.latent_shift
-        postprocess.check_latents(z, song)
-        z = z.t().unsqueeze(0).to(step.device, module_dtype(decoder))
-        out = torch.empty(
-            1,
-            decoder.config.audio_channels,
-            song.frames * decoder.config.hop,
-            device="cpu" if step.leaves else step.device,
-        )
-
-        def advance(done: int, _: int, before: int = before) -> None:
-            step.progress(before + done, total)
-
-        decode_tiled(decoder, z, tile, out=out, progress=advance)
-        audios.append(postprocess.finished(song, out[0].cpu(), material.sounds))
-        before += song.frames
-    return tuple(audios)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from headroom.audio.files import read_stereo
 from headroom.audio.reference import reference_cuts
 from headroom.audio.wave import Audio, silent
-from headroom.diffusion.noise import Stream, draw
+from headroom.diffusion.noise import NoiseStream, draw_noise
 from headroom.errors import InvalidSource
 from headroom.models.acestep.cost.footprint import ENCODE_TILE
 from headroom.models.acestep.networks.config import HOP, SAMPLE_RATE
@@ -40,7 +40,7 @@ class Sounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedRecordings:
     """Latents of every song's source [T, 64] (None: silent or no source) and of its references."""
 
     sources: tuple[Tensor | None, ...]
@@ -65,13 +65,13 @@ class Material:
 
     def of(self, songs: range, frames: int) -> Material:
         """The part for some neighbouring songs of the batch, the longest of which has `frames`."""
-        here = slice(songs.start, songs.stop)
+        rows = slice(songs.start, songs.stop)
         return Material(
-            self.channels[here, :frames],
-            self.mask[here, :frames],
-            self.silence[here, :frames],
-            None if self.sources is None else self.sources[here, :frames],
-            self.references[here],
+            self.channels[rows, :frames],
+            self.mask[rows, :frames],
+            self.silence[rows, :frames],
+            None if self.sources is None else self.sources[rows, :frames],
+            self.references[rows],
             self.sounds,
         )
 
@@ -116,7 +116,7 @@ def _padded(audio: Audio, source: Source) -> Audio:
 
 def encode_sounds(
     songs: Sequence[Song], sounds: Sounds, silence: Tensor, encoder: Encoder, step: Step
-) -> Encoded:
+) -> EncodedRecordings:
     """Encode every recording once; each song samples its latents with noise from its own seed."""
     means: dict[Source, tuple[Tensor, Tensor]] = {}
     sources: list[Tensor | None] = []
@@ -127,7 +127,7 @@ def encode_sounds(
             continue
         if key not in means:
             means[key] = _posterior(sounds.sources[key], encoder, step)
-        latents = _sample(*means[key], song.seed, Stream.ENCODE, 0)
+        latents = _sample(*means[key], song.seed, NoiseStream.ENCODE, 0)
         missing = song.frames - latents.shape[0]
         sources.append(torch.cat((latents, silence_frames(silence, max(missing, 0))[0])))
     references = []
@@ -136,9 +136,9 @@ def encode_sounds(
         for number, path in enumerate(song.references):
             cut = reference_cuts(sounds.references[path], song.seed)
             posterior = _posterior(cut, encoder, step)
-            rows.append(_sample(*posterior, song.seed, Stream.REFERENCE, number))
+            rows.append(_sample(*posterior, song.seed, NoiseStream.REFERENCE, number))
         references.append(tuple(rows))
-    return Encoded(tuple(sources), tuple(references))
+    return EncodedRecordings(tuple(sources), tuple(references))
 
 
 def _posterior(audio: Audio, encoder: Encoder, step: Step) -> tuple[Tensor, Tensor]:
@@ -149,8 +149,8 @@ def _posterior(audio: Audio, encoder: Encoder, step: Step) -> tuple[Tensor, Tens
     return mean[0].t().contiguous(), std[0].t().contiguous()
 
 
-def _sample(mean: Tensor, std: Tensor, seed: int, stream: Stream, step: int) -> Tensor:
-    noise = draw([seed], [mean.shape[0]], mean.shape[1], stream, step)[0]
+def _sample(mean: Tensor, std: Tensor, seed: int, stream: NoiseStream, step: int) -> Tensor:
+    noise = draw_noise([seed], [mean.shape[0]], mean.shape[1], stream, step)[0]
     return mean + std * noise
 
 
@@ -164,19 +164,19 @@ def assemble(
 ) -> Material:
     """Source channels and mask of every song, side by side. A silent source is silence."""
     longest, width = max(song.frames for song in songs), silence.shape[-1]
-    channels, mask, quiet, kept = (torch.zeros(len(songs), longest, width) for _ in range(4))
+    channels, mask, quiet, originals = (torch.zeros(len(songs), longest, width) for _ in range(4))
     for i, song in enumerate(songs):
-        here = slice(0, song.frames)
-        quiet[i, here] = silence_frames(silence, song.frames)[0]
-        found = sources[i]
-        kept[i, here] = quiet[i, here] if found is None else found
-        mask[i, here] = 1.0 if song.mask_everywhere is None else song.mask_everywhere
+        span = slice(0, song.frames)
+        quiet[i, span] = silence_frames(silence, song.frames)[0]
+        recording = sources[i]
+        originals[i, span] = quiet[i, span] if recording is None else recording
+        mask[i, span] = 1.0 if song.mask_everywhere is None else song.mask_everywhere
         if song.channels is SourceChannels.SILENCE:
             channels[i] = quiet[i]
         elif song.channels is SourceChannels.HINTS:
-            channels[i, here] = through_codes[i]
+            channels[i, span] = through_codes[i]
         else:
-            channels[i] = kept[i]
+            channels[i] = originals[i]
         if song.region is not None:
             inside = slice(song.region.start, song.region.stop)
             if song.channels is SourceChannels.OUTSIDE:
@@ -185,4 +185,4 @@ def assemble(
                 mask[i] = 0.0
                 mask[i, inside] = 1.0
     has_source = any(song.source is not None for song in songs)
-    return Material(channels, mask, quiet, kept if has_source else None, references, sounds)
+    return Material(channels, mask, quiet, originals if has_source else None, references, sounds)

@@ -17,19 +17,21 @@ from pydantic_core import PydanticCustomError
 
 from headroom.audio.formats import WITH_BITRATE, Format, listed
 from headroom.diffusion.wavelets import HAAR, WAVELETS
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.unread_names import UNREAD
 from headroom.params.knob import Choices, Knob, Limit, Many, refuse
 from headroom.params.request import Request, Unread
+from headroom.reasons import reason as shared
 
 SEEDS = 2**64
-SHARE = "it is a share of the whole"
-_SONGS = "one run makes at most 8 songs"
+SHARE = reason("share_of_whole")
+_SONGS = reason("songs_at_once")
 _VARIANT = "the model variant decides"
 _DRAWN = "drawn at random"
 _NEXT = "follows from the seed of the song"
 PRESET = "the repaint mode decides"
 
-SEED = Limit(0, SEEDS - 1, "a seed has 64 bits", least=0, most=SEEDS - 1)
+SEED = Limit(0, SEEDS - 1, shared("seed_bits"), least=0, most=SEEDS - 1)
 
 
 def _not_empty(value: object) -> object:
@@ -64,7 +66,7 @@ class DiffusionFields(Fields):
 
     inference_steps: Annotated[
         int | None,
-        Limit(1, 200, "more steps change nothing that can be heard", least=1),
+        Limit(1, 200, reason("steps_inaudible"), least=1),
         Knob(
             "Diffusion",
             "Denoising steps.",
@@ -76,7 +78,7 @@ class DiffusionFields(Fields):
     ] = None
     shift: Annotated[
         float | None,
-        Limit(1, 5, "the models were trained with shifts of 1 to 5", above=0),
+        Limit(1, 5, reason("shift_trained"), above=0),
         Knob(
             "Diffusion",
             "Bends the schedule: more of the steps at high noise, where form is decided.",
@@ -113,6 +115,7 @@ class DiffusionFields(Fields):
             "Songs made at once, each with its own seed.",
             step=1,
             basic=True,
+            role="count",
         ),
     ] = 1
     seed: Annotated[
@@ -158,7 +161,7 @@ class DiffusionFields(Fields):
     ] = 0.0
     velocity_norm_threshold: Annotated[
         float,
-        Limit(0, 10, "a higher one never acts", least=0),
+        Limit(0, 10, reason("norm_never_acts"), least=0),
         Knob(
             "Diffusion", "Holds back steps that are too long for the latents; 0 is off.", step=0.1
         ),
@@ -182,12 +185,12 @@ class DiffusionFields(Fields):
     ] = "double"
     dcw_scaler: Annotated[
         float,
-        Limit(0, 1, "a stronger correction overshoots", least=0),
+        Limit(0, 1, reason("correction_overshoots"), least=0),
         Knob("Diffusion", "Strength of DCW on the low band.", step=0.01),
     ] = 0.05
     dcw_high_scaler: Annotated[
         float,
-        Limit(0, 1, "a stronger correction overshoots", least=0),
+        Limit(0, 1, reason("correction_overshoots"), least=0),
         Knob("Diffusion", "Strength of DCW on the high band.", step=0.01),
     ] = 0.02
     dcw_wavelet: Annotated[
@@ -218,7 +221,7 @@ class GuidanceFields(Fields):
 
     guidance_scale: Annotated[
         float | None,
-        Limit(1, 15, "1 is no guidance, and above 15 the sound breaks up", least=0),
+        Limit(1, 15, reason("guidance_range"), least=0),
         Knob(
             "Guidance",
             "How strictly to follow the caption; 1 is no guidance.",
@@ -243,18 +246,18 @@ class GuidanceFields(Fields):
     ] = "apg"
     cfg_interval_start: Annotated[
         float,
-        Limit(0, 1, "noise levels go from 0 to 1", least=0),
+        Limit(0, 1, reason("noise_levels"), least=0),
         Knob("Guidance", "Lowest noise level that is guided.", step=0.01),
     ] = 0.0
     cfg_interval_end: Annotated[
         float,
-        Limit(0, 1, "noise levels go from 0 to 1", least=0),
+        Limit(0, 1, reason("noise_levels"), least=0),
         Knob("Guidance", "Highest noise level that is guided.", step=0.01),
     ] = 1.0
 
     negative_prompt: Annotated[
         str,
-        Limit(0, 512, "captions are documented to have up to 512 characters"),
+        Limit(0, 512, reason("caption_length")),
         Knob(
             "Guidance",
             "What the sound is guided away from, in the words of a caption; none: from nothing.",
@@ -292,12 +295,12 @@ class OutputFields(Fields):
     ] = True
     latent_shift: Annotated[
         float,
-        Limit(-1, 1, "the decoder knows no latents beyond it"),
+        Limit(-1, 1, reason("latents_unknown")),
         Knob("Output", "Added to the latents before decoding.", step=0.01),
     ] = 0.0
     latent_rescale: Annotated[
         float,
-        Limit(0.1, 3, "the decoder knows no latents beyond it", above=0),
+        Limit(0.1, 3, reason("latents_unknown"), above=0),
         Knob("Output", "Multiplies the latents before decoding.", step=0.01),
     ] = 1.0
     enable_normalization: Annotated[
@@ -310,12 +313,12 @@ class OutputFields(Fields):
     ] = None
     normalization_db: Annotated[
         float,
-        Limit(-60, 0, "above 0 dB the sound clips"),
+        Limit(-60, 0, reason("clips")),
         Knob("Output", "Peak level of the song.", unit="dB", step=0.5, units=("db", "dbfs")),
     ] = -1.0
     fade_in: Annotated[
         float,
-        Limit(0, 60, "a fade is at most a minute", least=0),
+        Limit(0, 60, reason("fade_length"), least=0),
         Knob(
             "Output",
             "Length of the fade at the beginning.",
@@ -326,7 +329,7 @@ class OutputFields(Fields):
     ] = 0.0
     fade_out: Annotated[
         float,
-        Limit(0, 60, "a fade is at most a minute", least=0),
+        Limit(0, 60, reason("fade_length"), least=0),
         Knob(
             "Output",
             "Length of the fade at the end.",
@@ -348,7 +351,7 @@ class OutputFields(Fields):
     ] = None
     bitrate: Annotated[
         int | None,
-        Limit(32, 320, "mp3 has bit rates of 32 to 320 kbit/s", above=0),
+        Limit(32, 320, reason("mp3_rates"), above=0),
         Knob(
             "Output",
             f"Bit rate of an {listed(WITH_BITRATE)} file.",

@@ -56,31 +56,31 @@ def fields(example: str | Path) -> dict[str, object]:
         request = request_from(written)
     except InvalidRequest as error:
         raise InvalidRequest(f"{path.name}, {error.field}", error.value, error.allowed) from error
-    said = [name for name in type(request).model_fields if name in request.model_fields_set]
-    return {TASK: request.task, **{name: getattr(request, name) for name in said}}
+    names = [name for name in type(request).model_fields if name in request.model_fields_set]
+    return {TASK: request.task, **{name: getattr(request, name) for name in names}}
 
 
-def filled(said: Mapping[str, object], example: str | Path) -> dict[str, object]:
+def filled(values: Mapping[str, object], example: str | Path) -> dict[str, object]:
     """The given fields, under any spelling, with the example's values for all others.
 
     Raises InvalidRequest as `fields` does.
     """
-    known = {old: name for model in TASKS.values() for old, name in spellings(model).items()}
-    spoken = {known.get(snake(name)) for name in said}
+    spelled = {old: name for model in TASKS.values() for old, name in spellings(model).items()}
+    spoken = {spelled.get(snake(name)) for name in values}
     rest = {name: value for name, value in fields(example).items() if name not in spoken}
-    return {**rest, **said}
+    return {**rest, **values}
 
 
 def _find(example: str | Path) -> Path:
-    given = paths.expanded(example, "example")
-    full = given if given.suffix == _ENDING else Path(f"{given}{_ENDING}")
+    named = paths.expanded(example, "example")
+    full = named if named.suffix == _ENDING else Path(f"{named}{_ENDING}")
     bundled = folder() / full.name
     is_name = full == Path(full.name)
-    for path in (*([bundled] if is_name else []), given, full):
+    for path in (*([bundled] if is_name else []), named, full):
         if paths.is_file(path):
             return path
-    there = names()
-    bundle = f"one of {', '.join(there)}, or " if there else ""
+    bundled_names = names()
+    bundle = f"one of {', '.join(bundled_names)}, or " if bundled_names else ""
     raise InvalidRequest("example", str(example), f"{bundle}the path of a JSON file")
 
 

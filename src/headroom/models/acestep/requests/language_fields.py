@@ -4,15 +4,69 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.common_fields import SEED, Fields
 from headroom.models.acestep.text.lm_prompts import NOTHING
 from headroom.params.knob import Knob, Limit
+from headroom.reasons import reason as shared
 
 _GROUP = "Language model"
 CALM = 0.3  # temperature for describing codes: it should report, not invent
 
+Temperature = Annotated[
+    float,
+    Limit(0, 2, reason("lm_temperature"), least=0),
+    Knob(
+        _GROUP,
+        "How freely it writes; 0: always the likeliest.",
+        step=0.01,
+        old=("temperature",),
+    ),
+]
 
-class LanguageFields(Fields):
+
+class SamplingFields(Fields):
+    """How the language model draws its tokens."""
+
+    use_constrained_decoding: Annotated[
+        bool,
+        Knob(
+            _GROUP,
+            "Keep what it writes to the form of a song sheet.",
+            off="no-constrained-decoding",
+            basic=True,
+            old=("constrained_decoding", "constrained"),
+        ),
+    ] = True
+    lm_temperature: Temperature = 0.85
+    lm_top_k: Annotated[
+        int,
+        Limit(0, 1000, reason("lm_top_k"), least=0),
+        Knob(_GROUP, "Draw from so many likeliest tokens; 0: from all.", step=1, old=("top_k",)),
+    ] = 0
+    lm_top_p: Annotated[
+        float,
+        Limit(0, 1, shared("share"), least=0),
+        Knob(
+            _GROUP,
+            "Draw from the likeliest tokens that hold this share; 1: all.",
+            step=0.01,
+            old=("top_p",),
+        ),
+    ] = 0.9
+    lm_repetition_penalty: Annotated[
+        float,
+        Limit(1, 2, reason("lm_repetition"), least=0.1),
+        Knob(
+            _GROUP,
+            "Makes codes that were written less likely; 1: not at all.",
+            step=0.01,
+            old=("repetition_penalty",),
+        ),
+    ] = 1.0
+
+
+class LanguageFields(SamplingFields):
     """How the language model writes a song sheet and codes, if it plans at all."""
 
     plan_metadata: Annotated[
@@ -31,16 +85,6 @@ class LanguageFields(Fields):
     use_cot_language: Annotated[
         bool, Knob(_GROUP, "Let it tell the language that is sung.", old=("cot_language",))
     ] = True
-    use_constrained_decoding: Annotated[
-        bool,
-        Knob(
-            _GROUP,
-            "Keep what it writes to the form of a song sheet.",
-            off="no-constrained-decoding",
-            basic=True,
-            old=("constrained_decoding", "constrained"),
-        ),
-    ] = True
     lm_shared_metadata: Annotated[
         bool,
         Knob(_GROUP, "One song sheet for all songs of a batch; off: each song has its own."),
@@ -54,19 +98,9 @@ class LanguageFields(Fields):
             left_open="the seed of each song",
         ),
     ] = None
-    lm_temperature: Annotated[
-        float,
-        Limit(0, 2, "hotter than that it writes noise", least=0),
-        Knob(
-            _GROUP,
-            "How freely it writes; 0: always the likeliest.",
-            step=0.01,
-            old=("temperature",),
-        ),
-    ] = 0.85
     lm_cfg_scale: Annotated[
         float,
-        Limit(1, 3, "it was tried with scales of 1 to 3", least=0),
+        Limit(1, 3, reason("lm_guidance"), least=0),
         Knob(
             _GROUP,
             "How firmly codes follow the prompt; 1: no guidance.",
@@ -74,31 +108,6 @@ class LanguageFields(Fields):
             old=("cfg_scale",),
         ),
     ] = 2.0
-    lm_top_k: Annotated[
-        int,
-        Limit(0, 1000, "there is no difference beyond", least=0),
-        Knob(_GROUP, "Draw from so many likeliest tokens; 0: from all.", step=1, old=("top_k",)),
-    ] = 0
-    lm_top_p: Annotated[
-        float,
-        Limit(0, 1, "it is a share", least=0),
-        Knob(
-            _GROUP,
-            "Draw from the likeliest tokens that hold this share; 1: all.",
-            step=0.01,
-            old=("top_p",),
-        ),
-    ] = 0.9
-    lm_repetition_penalty: Annotated[
-        float,
-        Limit(1, 2, "beyond, nothing is said twice", least=0.1),
-        Knob(
-            _GROUP,
-            "Makes codes that were written less likely; 1: not at all.",
-            step=0.01,
-            old=("repetition_penalty",),
-        ),
-    ] = 1.0
     lm_negative_prompt: Annotated[
         str, Knob(_GROUP, "What codes are guided away from.", lines=2)
     ] = NOTHING

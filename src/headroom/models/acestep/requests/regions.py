@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headroom.errors import InvalidRequest
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.songs import Lego, Repaint
 from headroom.params.clamp import Note
 
@@ -27,5 +28,5 @@ def growth(request: Repaint | Lego, seconds: float) -> tuple[float, float, tuple
         raise InvalidRequest(field, value, allowed)
     if request.start <= seconds:
         return before, after, ()
-    why = "the region begins at the end of the source, or there would be a gap"
+    why = reason("region_after_source")
     return before, after, (Note("start", request.start, round(seconds, 3), why),)

@@ -6,37 +6,40 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.common_fields import Fields, File
 from headroom.models.acestep.requests.tasks import GENERATE
 from headroom.models.acestep.text.language_names import known_language
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES, known_key
 from headroom.params.knob import Choices, Knob, Limit, Many
 
-_TRAINED = "the model was trained on songs of 10 to 600 s"
+_TRAINED = reason("length_trained")
 _NOT_SAID = "not told to the model"
 
 
-class SongFields(Fields):
-    """What the music is."""
+class CaptionFields(Fields):
+    """The music in words."""
 
     caption: Annotated[
         str,
-        Limit(0, 512, "captions are documented to have up to 512 characters"),
+        Limit(0, 512, reason("caption_length")),
         Knob(
             "Song",
             "What the music should sound like.",
             lines=3,
             old=("prompt",),
             basic=True,
+            role="words",
         ),
     ] = ""
-    global_caption: Annotated[
-        str,
-        Knob("Song", "The whole song in words, for models made for single stems.", lines=2),
-    ] = ""
+
+
+class LyricsFields(Fields):
+    """The words that are sung."""
+
     lyrics: Annotated[
         str,
-        Limit(0, 4096, "lyrics are documented to have up to 4096 characters"),
+        Limit(0, 4096, reason("lyrics_length")),
         Knob(
             "Song",
             "Words to sing, with section marks such as [Verse]; none, or [Instrumental], means no "
@@ -46,6 +49,11 @@ class SongFields(Fields):
             basic=True,
         ),
     ] = ""
+
+
+class VoiceFields(Fields):
+    """Whether there is a voice."""
+
     instrumental: Annotated[
         bool,
         Knob(
@@ -55,6 +63,11 @@ class SongFields(Fields):
             basic=True,
         ),
     ] = False
+
+
+class MetadataFields(Fields):
+    """The language that is sung, and tempo, key and time signature."""
+
     vocal_language: Annotated[
         str,
         Choices(LANGUAGES),
@@ -68,7 +81,7 @@ class SongFields(Fields):
     ] = "unknown"
     bpm: Annotated[
         int | None,
-        Limit(30, 300, "the model knows tempos of 30 to 300", above=0),
+        Limit(30, 300, reason("tempo_range"), above=0),
         Knob(
             "Song",
             "Tempo.",
@@ -106,6 +119,11 @@ class SongFields(Fields):
             basic=True,
         ),
     ] = None
+
+
+class DurationFields(Fields):
+    """How long the music is."""
+
     duration: Annotated[
         float | None,
         Limit(10, 600, _TRAINED, above=0),
@@ -114,6 +132,7 @@ class SongFields(Fields):
             "Length of the song.",
             unit="s",
             step=1,
+            role="seconds",
             left_open="as long as the source",
             stand_in=30.0,
             old=("audio_duration", "target_duration"),
@@ -121,6 +140,15 @@ class SongFields(Fields):
             basic=True,
         ),
     ] = None
+
+
+class SongFields(DurationFields, MetadataFields, VoiceFields, LyricsFields, CaptionFields):
+    """What the music is, and what else the model reads of it."""
+
+    global_caption: Annotated[
+        str,
+        Knob("Song", "The whole song in words, for models made for single stems.", lines=2),
+    ] = ""
     instruction: Annotated[
         str | None,
         Knob(

@@ -20,6 +20,7 @@ from pydantic import (
 
 from headroom.errors import InvalidRequest, written
 from headroom.log import log
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.common_fields import (
     SHARE,
     DiffusionFields,
@@ -29,6 +30,7 @@ from headroom.models.acestep.requests.common_fields import (
 from headroom.models.acestep.requests.language_fields import LanguageFields
 from headroom.models.acestep.requests.song_fields import SongFields
 from headroom.models.acestep.requests.source_fields import (
+    CodesFields,
     CoverStrengthFields,
     EdgeFields,
     RegionFields,
@@ -62,12 +64,12 @@ class PlannedFields(OutputFields, LanguageFields):
         """The fields of the song sheet that a language model fills in: open fields, and the caption
         and language if it may rewrite them."""
         names = METAS if self.use_cot_metas else ()
-        known = {"duration"} if self.knows_length else set()
-        found = [name for name in names if name not in known and getattr(self, name) is None]
-        found += ["caption"] * self.use_cot_caption
+        excluded = {"duration"} if self.knows_length else set()
+        fields = [name for name in names if name not in excluded and getattr(self, name) is None]
+        fields += ["caption"] * self.use_cot_caption
         unknown = isinstance(self, SongFields) and self.vocal_language == "unknown"
-        found += ["language"] * (self.use_cot_language and unknown)
-        return tuple(found)
+        fields += ["language"] * (self.use_cot_language and unknown)
+        return tuple(fields)
 
     @property
     def asks(self) -> str | None:
@@ -87,21 +89,12 @@ class Text2Music(
     CoverStrengthFields,
     GuidanceFields,
     DiffusionFields,
+    CodesFields,
     SongFields,
 ):
     """A song from words, or from audio codes."""
 
     task: Literal["text2music"] = "text2music"
-    audio_codes: Annotated[
-        str,
-        Knob(
-            "Source",
-            "Melody and form as audio codes, <|audio_code_N|> one after another.",
-            lines=3,
-            file=True,
-            old=("audio_code_string",),
-        ),
-    ] = ""
 
     @model_validator(mode="after")
     def _codes_hold_a_code(self) -> Text2Music:
@@ -223,7 +216,7 @@ def keeps_source(request: AnyMusicRequest) -> bool:
     return isinstance(request, Repaint) or (isinstance(request, Lego) and request.has_region)
 
 
-_ELSEWHERE: Mapping[type[AnyMusicRequest], Mapping[str, Param]] = {
+ELSEWHERE: Mapping[type[AnyMusicRequest], Mapping[str, Param]] = {
     model: {
         spelt: param
         for other in TASKS.values()
@@ -235,26 +228,37 @@ _ELSEWHERE: Mapping[type[AnyMusicRequest], Mapping[str, Param]] = {
 }
 """For each request the names of fields that only other tasks have."""
 
-UNPLANNED = "a language model plans no covers, repaints or extracts"
+UNPLANNED = reason("task_unplanned")
 _USUAL = "text2music"
 _TASK_NAMES = (TASK, "task_type")
 _TASK_WORDS = {"text_to_music": "text2music", "txt2music": "text2music"}
 _WITHOUT_CODES = ("cover_nofsq", "cover_no_fsq")  # a cover of the recording's own latents
 
 
-def _with_task(given: object) -> object:
+def is_task(name: object) -> bool:
+    """Whether an entry of this name says the task."""
+    return snake(written(name)) in _TASK_NAMES
+
+
+def named_task(values: Mapping[str, object]) -> object:
+    """The task that a mapping names, as it is spelt there, words in snake case; None: none."""
+    named = (value for name, value in values.items() if is_task(name))
+    task = next((value for value in named if value not in (None, "")), None)
+    return snake(task.strip()) if isinstance(task, str) else task
+
+
+def _with_task(values: object) -> object:
     """The mapping with its task under `task`, in its current name; text2music if none is given.
 
     Fields of other tasks are left out if they ask for nothing.
     """
-    if not isinstance(given, Mapping):
-        return given
-    said = {written(name): value for name, value in given.items()}
-    rest = {name: value for name, value in said.items() if snake(name) not in _TASK_NAMES}
-    named = [value for name, value in said.items() if snake(name) in _TASK_NAMES]
-    task = next((value for value in named if value not in (None, "")), _USUAL)
-    if isinstance(task, str):
-        word = snake(task.strip())
+    if not isinstance(values, Mapping):
+        return values
+    normalised = {written(name): value for name, value in values.items()}
+    rest = {name: value for name, value in normalised.items() if not is_task(name)}
+    word = named_task(normalised)
+    task = _USUAL if word is None else word
+    if isinstance(word, str):
         if word in _WITHOUT_CODES:
             word = "cover"
             rest.setdefault("quantize_source", False)
@@ -274,33 +278,32 @@ def _idle(model: type[AnyMusicRequest], name: str, value: object) -> bool:
     Language model options are often set by programs for every song: they are left out with a
     warning.
     """
-    field = _ELSEWHERE[model].get(snake(name))
+    field = ELSEWHERE[model].get(snake(name))
     if field is None:
         return False
     if asks_nothing(field, value):
         return True
     if field.name in LanguageFields.model_fields:
-        why = UNPLANNED
-        log.warning(Note(name, value, None, why).sentence())
+        log.warning(Note(name, value, None, UNPLANNED).sentence())
         return True
     return False
 
 
-def _has(given: Mapping[str, object], field: str) -> bool:
+def _has(values: Mapping[str, object], field: str) -> bool:
     """Whether a field of text2music or of a cover has a value, under any of its names."""
     names = {old for model in (Text2Music, Cover) for old, name in spellings(model).items()
              if name == field}  # fmt: skip
-    return any(value not in (None, "") for name, value in given.items() if snake(name) in names)
+    return any(value not in (None, "") for name, value in values.items() if snake(name) in names)
 
 
-def _of_its_task(given: object, inner: ValidatorFunctionWrapHandler) -> object:
+def _of_its_task(values: object, inner: ValidatorFunctionWrapHandler) -> object:
     """The request for a mapping's own task. Raises InvalidRequest."""
     try:
-        return inner(_with_task(given))
+        return inner(_with_task(values))
     except ValidationError as error:  # the task is unknown: requests raise InvalidRequest
-        if not isinstance(given, Mapping):
-            raise InvalidRequest("request", given, "a mapping of fields to values") from error
-        task = cast("Mapping[str, object]", _with_task(given))[TASK]
+        if not isinstance(values, Mapping):
+            raise InvalidRequest("request", values, "a mapping of fields to values") from error
+        task = cast("Mapping[str, object]", _with_task(values))[TASK]
         raise InvalidRequest(TASK, task, "one of " + ", ".join(TASKS)) from error
 
 
@@ -309,10 +312,10 @@ MusicRequest = Annotated[
 ]
 
 
-def request_from(given: Mapping[str, object]) -> AnyMusicRequest:
+def request_from(values: Mapping[str, object]) -> AnyMusicRequest:
     """The request for what the user wrote, under any spelling; text2music if no task is given.
 
     Raises InvalidRequest with the field, its value and what is allowed.
     """
-    named = cast("Mapping[str, object]", _with_task(given))
+    named = cast("Mapping[str, object]", _with_task(values))
     return cast("AnyMusicRequest", read(TASKS, named, _USUAL))

@@ -6,31 +6,44 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.common_fields import PRESET, SHARE, Fields, File
 from headroom.models.acestep.text.vocabulary import TRACK_WORDS, TRACKS
 from headroom.params.knob import Choices, Knob, Limit, refuse
+
+SOURCE = Knob(
+    "Source",
+    "Recording to work on.",
+    flag="source",
+    old=(
+        "source",
+        "src_audio",
+        "src_audio_path",
+        "source_audio_path",
+        "ctx_audio",
+        "ctx_audio_path",
+    ),
+    basic=True,
+)
+CODES = Knob(
+    "Source",
+    "Melody and form as audio codes, <|audio_code_N|> one after another.",
+    lines=3,
+    file=True,
+    old=("audio_code_string",),
+)
+
+
+class CodesFields(Fields):
+    """Audio codes."""
+
+    audio_codes: Annotated[str, CODES] = ""
 
 
 class SourceFields(Fields):
     """A recording to work on."""
 
-    source_audio: Annotated[
-        File,
-        Knob(
-            "Source",
-            "Recording to work on.",
-            flag="source",
-            old=(
-                "source",
-                "src_audio",
-                "src_audio_path",
-                "source_audio_path",
-                "ctx_audio",
-                "ctx_audio_path",
-            ),
-            basic=True,
-        ),
-    ]
+    source_audio: Annotated[File, SOURCE]
 
 
 class CoverStrengthFields(Fields):
@@ -54,7 +67,7 @@ class RegionFields(Fields):
 
     start: Annotated[
         float,
-        Limit(-600, 600, "a song has at most 600 s"),
+        Limit(-600, 600, reason("song_length")),
         Knob(
             "Source",
             "Where the region begins; below 0 the song grows at its beginning.",
@@ -66,7 +79,7 @@ class RegionFields(Fields):
     ] = 0.0
     end: Annotated[
         float | None,
-        Limit(-600, 600, "a song has at most 600 s"),
+        Limit(-600, 600, reason("song_length")),
         Knob(
             "Source",
             "Where the region ends; beyond the source the song grows at its end.",
@@ -117,7 +130,7 @@ class EdgeFields(Fields):
     ] = 0.5
     repaint_latent_crossfade_frames: Annotated[
         int | None,
-        Limit(0, 250, "a longer one would leave nothing of the region", least=0),
+        Limit(0, 250, reason("crossfade_length"), least=0),
         Knob(
             "Repaint",
             "Blend outside each side of the region, at 25 frames a second.",
@@ -129,7 +142,7 @@ class EdgeFields(Fields):
     ] = None
     repaint_wav_crossfade_sec: Annotated[
         float | None,
-        Limit(0, 10, "a longer one would be heard as a fade", least=0),
+        Limit(0, 10, reason("splice_length"), least=0),
         Knob(
             "Repaint",
             "Cross-fade to the samples of the recording on each side of the region.",

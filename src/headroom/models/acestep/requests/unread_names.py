@@ -53,7 +53,9 @@ UNREAD: Mapping[str, Unread] = MappingProxyType(
         "model_name": Unread(_MODEL),
         "dit_model": Unread(_MODEL),
         "lm_model_path": Unread(_MODEL),
-        "lm_backend": Unread("the backend is chosen when the engine is opened (--lm-backend)"),
+        "lm_backend": Unread(
+            "the backend is chosen when the engine is opened (--lm-backend)", ("vllm",)
+        ),
         "lora_path": Unread(_LOADED),
         "use_lora": Unread(_LOADED, (False,)),
         "lora_scale": Unread(_LOADED, (0, 1)),

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from headroom.audio.formats import WITH_BITRATE
 from headroom.diffusion.schedule import CustomTimes
 from headroom.errors import InvalidRequest
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.common_fields import GuidanceFields
 from headroom.models.acestep.requests.language_fields import LanguageFields
 from headroom.models.acestep.requests.songs import (
@@ -33,9 +34,10 @@ from headroom.params.clamp import Note
 from headroom.params.describe import TASK, Param, describe
 from headroom.params.knob import Limit
 from headroom.params.narrow import narrow, without
+from headroom.reasons import Reason
 
 Kind: TypeAlias = Literal["turbo", "base", "sft"]
-_Idle: TypeAlias = tuple[tuple[str, ...], str]  # field names, and why they have no effect
+_Idle: TypeAlias = tuple[tuple[str, ...], Reason]  # field names, and why they have no effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ _TURBO = Variant(
     large=False,
     tasks=_THREE,
     steps=8,
-    steps_limit=Limit(1, 20, "turbo is distilled to 8 steps, and above 20 nothing is gained"),
+    steps_limit=Limit(1, 20, reason("turbo_steps")),
     shift=3.0,
     guidance=None,
     custom_times=CustomTimes.SNAP,
@@ -97,7 +99,7 @@ _BASE = Variant(
     large=False,
     tasks=tuple(TASKS),
     steps=50,
-    steps_limit=Limit(1, 200, "above 200 steps nothing is gained"),
+    steps_limit=Limit(1, 200, reason("base_steps")),
     shift=1.0,
     guidance=7.0,
     custom_times=CustomTimes.GIVEN,
@@ -148,13 +150,13 @@ def variant_of(config: Mapping[str, object], folder: str | Path) -> Variant:
     large = "encoder_hidden_size" in fields
     stems = fields.flag("is_lego_sft", False)
     fields.check()
-    known = VARIANTS.get(name)
-    if known is None or (known.kind == "turbo", known.large) != (turbo, large):
-        known = _TURBO if turbo else _SFT if "sft" in (version or name) else _BASE
-        known = replace(known, name=name, large=large)
+    variant = VARIANTS.get(name)
+    if variant is None or (variant.kind == "turbo", variant.large) != (turbo, large):
+        variant = _TURBO if turbo else _SFT if "sft" in (version or name) else _BASE
+        variant = replace(variant, name=name, large=large)
     if stems:
-        known = replace(known, stems=True, tasks=tuple(TASKS))
-    return known
+        variant = replace(variant, stems=True, tasks=tuple(TASKS))
+    return variant
 
 
 def offered(model: type[AnyMusicRequest], variant: Variant) -> tuple[Param, ...]:
@@ -198,15 +200,15 @@ def unused_in_planning(request: AnyPlanned) -> tuple[Note, ...]:
     """A note for every field that was set but that planning a song cannot use."""
     idle: list[_Idle] = []
     if request.thinking and request.plan_metadata:
-        idle.append((("plan_metadata",), "thinking fills in the song sheet too"))
+        idle.append((("plan_metadata",), reason("sheet_by_thinking")))
     if not request.writes_codes:
         names = ("lm_cfg_scale", "lm_repetition_penalty", "lm_negative_prompt")
-        idle.append((names, "no audio codes are written"))
+        idle.append((names, reason("no_codes_written")))
     if request.lm_seed is not None:
-        idle.append((("lm_shared_metadata",), "lm_seed makes all songs of one plan"))
+        idle.append((("lm_shared_metadata",), reason("one_plan_by_lm_seed")))
     notes: tuple[Note, ...] = ()
     if request.thinking and not isinstance(request, Text2Music):
-        why = "audio codes would take the place of the recording"
+        why = reason("codes_replace_recording")
         notes = (Note("thinking", True, "a song sheet without audio codes", why),)
     return notes + tuple(
         Note(name, getattr(request, name), None, why)
@@ -227,15 +229,15 @@ def _was_set(request: AnyMusicRequest, name: str) -> bool:
 
 def _by_variant(request: AnyMusicRequest, variant: Variant) -> Iterator[_Idle]:
     if variant.guidance is None:
-        yield tuple(GuidanceFields.model_fields), f"{variant.name} is distilled and never guided"
+        yield tuple(GuidanceFields.model_fields), reason("never_guided", model=variant.name)
     elif request.guidance_scale is not None and request.guidance_scale <= 1:
-        yield tuple(GuidanceFields.model_fields)[1:], "a guidance scale of 1 is no guidance"
+        yield tuple(GuidanceFields.model_fields)[1:], reason("no_guidance")
     if not corrects(request, variant):
         names = ("dcw_mode", "dcw_scaler", "dcw_high_scaler", "dcw_wavelet")
-        whose = "" if request.dcw_enabled is False else f" on {variant.name} unless asked for"
-        yield names, f"DCW is off{whose} (dcw_enabled)"
+        off = request.dcw_enabled is False
+        yield names, reason("dcw_off") if off else reason("dcw_unasked", model=variant.name)
     if not variant.stems:
-        yield ("global_caption",), f"{variant.name} is not made for single stems"
+        yield ("global_caption",), reason("no_stems", model=variant.name)
 
 
 def _by_combination(request: AnyMusicRequest) -> Iterator[_Idle]:
@@ -248,71 +250,71 @@ def _by_combination(request: AnyMusicRequest) -> Iterator[_Idle]:
 def _by_words(request: AnyMusicRequest) -> Iterator[_Idle]:
     if isinstance(request, PlannedFields) and request.asks is None:
         if request.plan_metadata and not request.to_fill:
-            yield ("plan_metadata",), "nothing is left for a language model to fill in"
+            yield ("plan_metadata",), reason("nothing_to_fill_in")
         names = tuple(LanguageFields.model_fields)
-        yield names, "no language model plans this song (thinking, plan_metadata)"
+        yield names, reason("not_planned")
         if not isinstance(request, Text2Music):
-            yield ("thinking",), "nothing is left for a language model to fill in"
+            yield ("thinking",), reason("nothing_to_fill_in")
     if not isinstance(request, PlannedFields):
         yield ("thinking",), UNPLANNED
     elif isinstance(request, Text2Music) and request.audio_codes:
-        yield ("thinking",), "the audio codes are there already"
+        yield ("thinking",), reason("codes_given")
     if request.instrumental:
-        yield ("lyrics",), "instrumental music has no words"
+        yield ("lyrics",), reason("instrumental")
     if request.instruction is not None:
-        yield ("track", "tracks"), "instruction replaces the sentence that would name them"
+        yield ("track", "tracks"), reason("instruction_given")
 
 
 def _by_source(request: AnyMusicRequest) -> Iterator[_Idle]:
     if not isinstance(request, Text2Music):
-        yield ("duration",), "the song is as long as its source"
+        yield ("duration",), reason("length_of_source")
     elif request.audio_codes:
-        yield ("duration",), "the song is as long as its audio codes"
+        yield ("duration",), reason("length_of_codes")
     else:
-        yield ("audio_cover_strength",), "without audio codes there is no source to hear"
+        yield ("audio_cover_strength",), reason("no_source")
     if isinstance(request, Lego) and not keeps_source(request):
         names = tuple(EdgeFields.model_fields)
-        yield names, "without a region (start, end) nothing of the source is kept as it is"
+        yield names, reason("no_region")
     if isinstance(request, EdgeFields) and request.repaint_mode != "balanced":
-        yield ("repaint_strength",), f"mode {request.repaint_mode} has a strength of its own"
+        yield ("repaint_strength",), reason("strength_of_mode", mode=request.repaint_mode)
 
 
 def _by_sampler(request: AnyMusicRequest) -> Iterator[_Idle]:
     if request.timesteps is not None:
-        yield ("inference_steps", "shift"), "timesteps says every step"
+        yield ("inference_steps", "shift"), reason("timesteps_given")
     if request.infer_method == "sde":
-        yield ("sampler_mode",), "sde has a solver of its own"
+        yield ("sampler_mode",), reason("sde_solver")
     if request.seeds:
-        yield ("seed",), "seeds has a seed for each song"
+        yield ("seed",), reason("seeds_for_each")
     if len(request.seeds) > request.batch_size:
-        yield ("batch_size",), f"there are {len(request.seeds)} seeds, a song for each"
+        yield ("batch_size",), reason("song_for_each_seed", seeds=len(request.seeds))
     if request.retake_variance == 0:
-        yield ("retake_seed",), "without retake_variance there is no second noise"
+        yield ("retake_seed",), reason("no_retake")
     if request.dcw_mode != "double":
-        yield ("dcw_high_scaler",), f"mode {request.dcw_mode} has one strength, dcw_scaler"
+        yield ("dcw_high_scaler",), reason("one_strength", mode=request.dcw_mode)
     if request.dcw_mode == "pix":
-        yield ("dcw_wavelet",), "mode pix works without bands"
+        yield ("dcw_wavelet",), reason("pix_without_bands")
 
 
 def _by_output(request: AnyMusicRequest) -> Iterator[_Idle]:
     if request.enable_normalization is False:
-        yield ("normalization_db",), "normalisation is off (enable_normalization)"
+        yield ("normalization_db",), reason("normalisation_off")
     elif request.enable_normalization is None and keeps_source(request):
-        why = "normalisation is off where samples of the source are kept (enable_normalization)"
+        why = reason("normalisation_off_for_source")
         yield ("normalization_db",), why
     if request.audio_format not in (None, *WITH_BITRATE):
-        yield ("bitrate",), f"{request.audio_format} has no bit rate to choose"
+        yield ("bitrate",), reason("no_bit_rate", format=request.audio_format)
 
 
 def _decided(param: Param, variant: Variant) -> Param:
     """The parameter, with the value that this variant takes if it is left open."""
-    taken = {
+    default = {
         "inference_steps": variant.steps,
         "shift": variant.shift,
         "guidance_scale": variant.guidance,
         "dcw_enabled": variant.dcw,
     }.get(param.name)
-    if taken is None:
+    if default is None:
         return param
-    left_open = f"{variant.name} takes {param.shown(taken)}"
+    left_open = f"{variant.name} takes {param.shown(default)}"
     return replace(param, knob=replace(param.knob, left_open=left_open))

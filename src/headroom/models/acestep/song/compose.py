@@ -14,7 +14,7 @@ from headroom.diffusion.schedule import (
     Schedule,
     cover_switch,
     custom,
-    guided,
+    guided_times,
     linear,
     truncate,
     turbo,
@@ -22,6 +22,7 @@ from headroom.diffusion.schedule import (
 from headroom.diffusion.wavelets import HAAR, check_wavelet
 from headroom.errors import InvalidRequest, InvalidSource
 from headroom.models.acestep.networks.config import CODE_FRAMES, HOP, LATENT_RATE, SAMPLE_RATE
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.regions import MOST_SECONDS, growth
 from headroom.models.acestep.requests.songs import (
     AnyMusicRequest,
@@ -41,7 +42,7 @@ from headroom.models.acestep.song.song import (
     Finish,
     Region,
     Repainting,
-    Sampling,
+    SamplerSettings,
     Song,
     Source,
     Wavelet,
@@ -63,8 +64,8 @@ class Length:
     kept: int
 
     @classmethod
-    def of(cls, kept: int) -> Length:
-        return cls(max(kept, LEAST_FRAMES), kept)
+    def of(cls, frames: int) -> Length:
+        return cls(max(frames, LEAST_FRAMES), frames)
 
 
 def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) -> Composed[Song]:
@@ -94,7 +95,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
             frames=length.frames,
             kept=length.kept,
             caption=caption,
-            lyrics=sung(request),
+            lyrics=sung_lyrics(request),
             language=request.vocal_language,
             metas=Metas(request.bpm, request.timesignature, request.keyscale, seconds),
             instruction=instruction,
@@ -120,7 +121,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
 # --- words -------------------------------------------------------------------------------
 
 
-def sung(request: AnyMusicRequest) -> str:
+def sung_lyrics(request: AnyMusicRequest) -> str:
     """The lyrics, or the mark for instrumental music."""
     sings = has_voice(request.lyrics) and not request.instrumental
     return request.lyrics.removeprefix("\ufeff") if sings else INSTRUMENTAL
@@ -139,12 +140,12 @@ def _instruction(request: AnyMusicRequest, coded: bool) -> str:
     return TASKS[request.task].instruct(tracks)
 
 
-def _negative(request: AnyMusicRequest, sampling: Sampling, notes: list[Note]) -> str:
+def _negative(request: AnyMusicRequest, sampling: SamplerSettings, notes: list[Note]) -> str:
     """The negative prompt of a guided song; adds a note if no step is guided."""
     negative = request.negative_prompt.strip()
     if not any(sampling.guided):
         if negative and sampling.guidance > 1:
-            why = "no step lies between cfg_interval_start and cfg_interval_end"
+            why = reason("no_step_guided")
             notes.append(Note("negative_prompt", request.negative_prompt, None, why))
         return ""
     return negative
@@ -156,7 +157,7 @@ def _codes(request: AnyMusicRequest, notes: list[Note]) -> tuple[int, ...]:
     codes = tuple(codes_from_text(request.audio_codes, CODEBOOK))
     highest = max(codes_in(request.audio_codes))
     if highest >= CODEBOOK:
-        why = f"codes go from 0 to {CODEBOOK - 1}, and the nearest one is read instead"
+        why = reason("codes_beyond_book", most=CODEBOOK - 1)
         notes.append(Note("audio_codes", highest, CODEBOOK - 1, why))
     most = MOST_SECONDS * LATENT_RATE // CODE_FRAMES
     if len(codes) > most:
@@ -212,8 +213,8 @@ def _source(request: AnyMusicRequest, notes: list[Note]) -> Source | None:
         samples = MOST_SECONDS * SAMPLE_RATE
     before = after = 0.0
     if isinstance(request, (Repaint, Lego)):
-        before, after, said = growth(request, samples / SAMPLE_RATE)
-        notes += said
+        before, after, growth_notes = growth(request, samples / SAMPLE_RATE)
+        notes += growth_notes
     rounded = round(before * SAMPLE_RATE), round(after * SAMPLE_RATE)
     return Source(str(path), samples, *rounded)
 
@@ -256,7 +257,7 @@ def _mask(region: Region | None, explicit: bool) -> float | None:
 # --- the sampler -------------------------------------------------------------------------
 
 
-def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampling:
+def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> SamplerSettings:
     schedule = _schedule(request, variant)
     from_source = isinstance(request, Cover) and request.cover_noise_strength > 0
     if isinstance(request, Cover):
@@ -265,10 +266,10 @@ def _sampling(request: AnyMusicRequest, variant: Variant, coded: bool) -> Sampli
     if isinstance(request, Cover) or (isinstance(request, Text2Music) and coded):
         switch = cover_switch(schedule, request.audio_cover_strength)
     scale = _guidance(request, variant)
-    flags = guided(schedule, request.cfg_interval_start, request.cfg_interval_end)
+    flags = guided_times(schedule, request.cfg_interval_start, request.cfg_interval_end)
     flags = flags if scale > 1 else (False,) * len(flags)
     sde = request.infer_method == "sde"
-    return Sampling(
+    return SamplerSettings(
         times=schedule.times,
         method=request.infer_method,
         solver="euler" if sde else request.sampler_mode,

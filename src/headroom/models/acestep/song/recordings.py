@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import log10
 from pathlib import Path
 
-from headroom.audio.files import Info, loudest, probe
+from headroom.audio.files import Info, loudest, probe_audio
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.regions import MOST_SECONDS
 from headroom.params.clamp import Note
 
@@ -15,18 +16,18 @@ def survey(path: Path, field: str, notes: list[Note]) -> Info:
 
     Only the header is read, except for floating point samples, of which the part in use is read.
     """
-    info = probe(path, field, MOST_SECONDS)
+    info = probe_audio(path, field, MOST_SECONDS)
     for remark in info.remarks:
-        notes.append(Note(field, path.name, "what is there", f"the file {remark}"))
+        notes.append(Note(field, path.name, "what is there", reason("file_remark", remark=remark)))
     if info.seconds > MOST_SECONDS:
         most = f"{MOST_SECONDS} s"
-        why = f"the model was trained up to {most}; the rest is left out"
+        why = reason("source_beyond_training", most=most)
         notes.append(Note(field, f"{info.seconds:.1f} s", most, why))
     if info.channels > 2:
-        why = "they are mixed down as ITU-R BS.775 has it, low-frequency effects left out"
+        why = reason("mixed_down")
         notes.append(Note(field, f"{info.channels} channels", "2 channels", why))
     peak = loudest(path, field, MOST_SECONDS) if info.floating else 0.0
     if peak > 1:
-        why = "all of it is scaled, so that nothing beyond full scale is cut off"
+        why = reason("scaled_to_full_scale")
         notes.append(Note(field, f"a peak of {20 * log10(peak):+.1f} dB", "a peak of 0 dB", why))
     return info

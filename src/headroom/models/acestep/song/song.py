@@ -1,8 +1,8 @@
 """A song with every decision made: the result of `compose`, the input of `render`. No torch.
 
 There are no seconds after `compose`; from here on a length is a number of latent frames (25 per
-second). Songs of one batch may differ in everything but their `Sampling`, because the whole batch
-shares one pass of the sampler.
+second). Songs of one batch may differ in everything but their `SamplerSettings`, because the whole
+batch shares one pass of the sampler.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Wavelet:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplerSettings:
     """How the sampler runs. Songs with equal Sampling are rendered in one pass.
 
     `times` is the whole schedule with its end point; for a cover that begins from its source
@@ -135,7 +135,7 @@ class Song:
     references: tuple[str, ...]
     retake_seed: int | None
     retake_variance: float
-    sampling: Sampling
+    sampling: SamplerSettings
     finish: Finish
     model: str
     negative: str = ""  # what guidance leads away from; "" without guidance, or with nothing given

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 CODEBOOK = 64_000
+CODE_RATE = 5  # codes per second
 BEYOND = 10  # numbers with this many digits are beyond every code
 _CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 
@@ -13,11 +14,11 @@ _CODE = re.compile(r"<\|audio_code_(\d+)\|>")
 def codes_in(text: str) -> list[int]:
     """The codes in a text: `<|audio_code_N|>` …, ignoring all else, or else numbers with commas.
     Any other text has no codes."""
-    found = _CODE.findall(text)
-    if not found:
+    numbers = _CODE.findall(text)
+    if not numbers:
         words = text.replace(",", " ").split()
-        found = words if all(word.isascii() and word.isdecimal() for word in words) else []
-    return [int(digits) if len(digits) < BEYOND else 10**BEYOND for digits in found]
+        numbers = words if all(word.isascii() and word.isdecimal() for word in words) else []
+    return [int(digits) if len(digits) < BEYOND else 10**BEYOND for digits in numbers]
 
 
 def codes_from_text(text: str, codebook: int = CODEBOOK) -> list[int]:

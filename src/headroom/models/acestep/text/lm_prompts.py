@@ -28,7 +28,7 @@ def frame(instruction: str, user: str) -> str:
     )
 
 
-def generating(caption: str, lyrics: str) -> str:
+def generating_prompt(caption: str, lyrics: str) -> str:
     """Write metadata, then codes, for a caption and lyrics (tasks A and B)."""
     return frame(GENERATE, as_text(f"# Caption\n{caption}\n\n# Lyric\n{lyrics}\n"))
 
@@ -44,8 +44,8 @@ def against(negative: str, caption: str, lyrics: str, layout: LMPrompt) -> str:
     so that only the metadata is guided."""
     if layout == "current":
         return away_from(negative)
-    told = negative if is_said(negative) else caption
-    return generating(told, lyrics) + before_codes("", layout)
+    text = negative if is_said(negative) else caption
+    return generating_prompt(text, lyrics) + before_codes("", layout)
 
 
 def before_codes(metadata: str, layout: LMPrompt) -> str:
@@ -54,22 +54,22 @@ def before_codes(metadata: str, layout: LMPrompt) -> str:
     return thought(metadata) + closed
 
 
-def understanding(codes: str) -> str:
+def understanding_prompt(codes: str) -> str:
     """Describe codes (task D); without codes: invent any song (task E)."""
     return frame(UNDERSTAND, codes or NOTHING)
 
 
-def inspiring(query: str, instrumental: bool) -> str:
+def inspiring_prompt(query: str, instrumental: bool) -> str:
     """Invent a song from a line of text (task F)."""
-    told = query if query.strip() else NOTHING
-    return frame(INSPIRE, f"{as_text(told)}\n\ninstrumental: {str(instrumental).lower()}")
+    text = query if query.strip() else NOTHING
+    return frame(INSPIRE, f"{as_text(text)}\n\ninstrumental: {str(instrumental).lower()}")
 
 
-def formatting(caption: str, lyrics: str, no_lyrics: str) -> str:
+def formatting_prompt(caption: str, lyrics: str, no_lyrics: str) -> str:
     """Rewrite a caption and lyrics (task G)."""
-    told = caption if caption.strip() else NOTHING
-    sung = lyrics if lyrics.strip() else no_lyrics
-    return frame(FORMAT, as_text(f"# Caption\n{told}\n\n# Lyric\n{sung}"))
+    described = caption if caption.strip() else NOTHING
+    words = lyrics if lyrics.strip() else no_lyrics
+    return frame(FORMAT, as_text(f"# Caption\n{described}\n\n# Lyric\n{words}"))
 
 
 def thought(metadata: str) -> str:

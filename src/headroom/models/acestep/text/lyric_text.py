@@ -52,7 +52,7 @@ def stripped(text: str, start: int, stop: int) -> tuple[int, int] | None:
 def _seen(line: str) -> str:
     """The visible part of a line, in lower case and without brackets and punctuation around it; a
     line that consists only of those is kept."""
-    seen = " ".join(
+    visible = " ".join(
         "".join(c if c.isspace() or is_seen(c) else "" for c in line).split()
     ).casefold()
-    return seen.strip(_AROUND) or seen
+    return visible.strip(_AROUND) or visible

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from headroom.models.acestep.text.lyric_text import LINE_ENDS, stripped
-from headroom.models.acestep.text.plain_text import shown
+from headroom.models.acestep.text.plain_text import unescaped
 from headroom.models.acestep.text.prompts import lyrics_in
 
 Span = tuple[int, int]
@@ -34,7 +34,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Sung:
+class LyricTokens:
     """The lyrics of a prompt as tokens.
 
     rows   tokens [start, stop) of the prompt that are lyrics, including tags
@@ -51,28 +51,28 @@ class Sung:
     unread: int = 0
 
 
-def sung(prompt: str, spans: Sequence[Span]) -> Sung:
+def lyric_tokens(prompt: str, spans: Sequence[Span]) -> LyricTokens:
     """The sung tokens of a prompt. `spans[i]`: the characters of the prompt that token i covers."""
     start, stop = lyrics_in(prompt)
-    prompt = shown(prompt)
+    prompt = unescaped(prompt)
     inside = [i for i, (a, b) in enumerate(spans) if a < stop and b > start and a < b]
     if not inside:
         count, cut = len(_parts(prompt, start, stop)), _end(spans) < stop
-        return Sung((0, 0), (), (), count if cut else 0, 0 if cut else count)
+        return LyricTokens((0, 0), (), (), count if cut else 0, 0 if cut else count)
     rows = (inside[0], inside[-1] + 1)
-    own = spans[rows[0] : rows[1]]
+    lyric_spans = spans[rows[0] : rows[1]]
     lines, lost, unread = [], 0, 0
-    tokens_in, end = _Tokens(own), _end(spans)
+    tokens_in, end = _Tokens(lyric_spans), _end(spans)
     for pieces in _parts(prompt, start, stop):
-        found = [i for piece in pieces for i in tokens_in(piece)]
-        if found:
+        tokens = [i for piece in pieces for i in tokens_in(piece)]
+        if tokens:
             text = " ".join(prompt[p:q] for p, q in pieces)
-            lines.append(Line(text, min(found), max(found)))
+            lines.append(Line(text, min(tokens), max(tokens)))
         elif pieces[0][0] >= end:
             lost += 1
         else:
             unread += 1
-    return Sung(rows, _texts(prompt, start, own), tuple(lines), lost, unread)
+    return LyricTokens(rows, _texts(prompt, start, lyric_spans), tuple(lines), lost, unread)
 
 
 class _Tokens:
@@ -97,21 +97,21 @@ def _end(spans: Sequence[Span]) -> int:
 
 def _parts(prompt: str, start: int, stop: int) -> list[list[Span]]:
     """For each line with sung text: its pieces between tags, without surrounding space."""
-    found: list[list[Span]] = []
+    parts: list[list[Span]] = []
     for line in LINE.finditer(prompt, start, stop):
         tags = [edge for tag in TAG.finditer(prompt, *line.span()) for edge in tag.span()]
         edges = [line.start(), *tags, line.end()]
         between = zip(edges[::2], edges[1::2], strict=True)
         pieces = [piece for a, b in between if (piece := stripped(prompt, a, b)) is not None]
         if pieces:
-            found.append(pieces)
-    return found
+            parts.append(pieces)
+    return parts
 
 
 def _texts(prompt: str, start: int, spans: Sequence[Span]) -> tuple[str, ...]:
-    found, said = [], start
+    texts, end_before = [], start
     for i, (_, end) in enumerate(spans):
         unfinished = i + 1 < len(spans) and spans[i + 1][0] < end
-        found.append("" if unfinished else prompt[said:end])
-        said = said if unfinished else max(said, end)
-    return tuple(found)
+        texts.append("" if unfinished else prompt[end_before:end])
+        end_before = end_before if unfinished else max(end_before, end)
+    return tuple(texts)

@@ -2,8 +2,8 @@
 
 A tokenizer recognises special tokens (`<|im_end|>`, `<|audio_code_5|>`, `<think>`) anywhere in a
 prompt. The prompts here have special tokens of their own around the user's text; that text is
-therefore inserted through `as_text`, and `Reader` recognises a special token only where the prompt
-itself has one.
+therefore inserted through `as_text`, and `PromptReader` recognises a special token only where the
+prompt itself has one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def as_text(text: str) -> str:
     return text.replace(_STAND_IN, "\ufffd").replace("<", _STAND_IN)
 
 
-def shown(prompt: str) -> str:
+def unescaped(prompt: str) -> str:
     """A prompt, or a part of it, in readable form; of the same length."""
     return prompt.replace(_STAND_IN, "<")
 
@@ -40,7 +40,7 @@ class Encoding(Protocol):
     def offsets(self) -> list[Span]: ...
 
 
-class Tokenizer(Protocol):
+class PromptEncoder(Protocol):
     """The methods of a tokenizer that are needed to read a prompt."""
 
     def encode(self, sequence: str, /) -> Any: ...
@@ -51,44 +51,44 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class TokenizedText:
     """Ids, and the characters [start, stop) that each covers; (0, 0) for appended ids."""
 
     ids: list[int]
     offsets: list[Span]
 
 
-class Reader:
+class PromptReader:
     """Prompts → ids.
 
     is_mark  whether an id is a special token rather than text
     """
 
-    def __init__(self, tokenizer: Tokenizer, is_mark: Callable[[int], bool]) -> None:
+    def __init__(self, tokenizer: PromptEncoder, is_mark: Callable[[int], bool]) -> None:
         self._tokenizer, self._is_mark = tokenizer, is_mark
 
     def encode(self, prompt: str) -> Encoding:
         """The ids of a prompt: those of the tokenizer itself if no user text looks like a special
         token.
         """
-        found: Encoding = self._tokenizer.encode(shown(prompt))
+        encoding: Encoding = self._tokenizer.encode(unescaped(prompt))
         parts = _MARK.split(prompt)
         marks = [self._mark(part) for part in parts[1::2]]
-        own = sum(mark is not None for mark in marks)
-        if sum(map(self._is_mark, found.ids)) == own + len(self._appended):
-            return found
+        marked = sum(mark is not None for mark in marks)
+        if sum(map(self._is_mark, encoding.ids)) == marked + len(self._appended):
+            return encoding
         return self._in_parts(parts, marks)
 
-    def _in_parts(self, parts: Sequence[str], marks: Sequence[int | None]) -> Encoded:
+    def _in_parts(self, parts: Sequence[str], marks: Sequence[int | None]) -> TokenizedText:
         """Encode the text between the prompt's own special tokens without recognising others."""
         ids: list[int] = []
         offsets: list[Span] = []
         text, begins, at = "", 0, 0
 
         def read() -> None:
-            known = self._plain.encode(shown(text))
-            ids.extend(known.ids)
-            offsets.extend((begins + a, begins + b) for a, b in known.offsets)
+            encoding = self._plain.encode(unescaped(text))
+            ids.extend(encoding.ids)
+            offsets.extend((begins + a, begins + b) for a, b in encoding.offsets)
 
         for number, part in enumerate(parts):
             mark = marks[number // 2] if number % 2 else None
@@ -101,11 +101,11 @@ class Reader:
                 text, begins = "", at + len(part)
             at += len(part)
         read()
-        return Encoded(ids + self._appended, offsets + [(0, 0)] * len(self._appended))
+        return TokenizedText(ids + self._appended, offsets + [(0, 0)] * len(self._appended))
 
     def _mark(self, part: str) -> int | None:
-        known = self._tokenizer.token_to_id(part)
-        return known if known is not None and self._is_mark(known) else None
+        token = self._tokenizer.token_to_id(part)
+        return token if token is not None and self._is_mark(token) else None
 
     @cached_property
     def _appended(self) -> list[int]:
@@ -117,5 +117,7 @@ class Reader:
         """The tokenizer without its special tokens, and with nothing appended."""
         from tokenizers import Tokenizer as Library
 
-        told = json.loads(self._tokenizer.to_str())
-        return Library.from_str(json.dumps({**told, "added_tokens": [], "post_processor": None}))
+        definition = json.loads(self._tokenizer.to_str())
+        return Library.from_str(
+            json.dumps({**definition, "added_tokens": [], "post_processor": None})
+        )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from headroom.models.acestep.text.plain_text import Reader, Tokenizer, as_text, shown
+from headroom.models.acestep.text.plain_text import PromptEncoder, PromptReader, as_text, unescaped
 from headroom.models.acestep.text.tokenizer_file import check_ends, check_rows, open_tokenizer
 
 CAPTION_TOKENS = 256  # both limits include the appended id
@@ -55,8 +55,8 @@ def caption_prompt(instruction: str, caption: str, metas: Metas) -> str:
         caption = formatted.group(1)
     if not instruction.endswith(":"):
         instruction += ":"
-    told = f"# Instruction\n{instruction}\n\n# Caption\n{caption}\n\n# Metas\n{metas.text()}"
-    return f"{as_text(told)}{END}\n"
+    text = f"# Instruction\n{instruction}\n\n# Caption\n{caption}\n\n# Metas\n{metas.text()}"
+    return f"{as_text(text)}{END}\n"
 
 
 def away_prompts(instruction: str, negative: str, metas: Metas) -> tuple[str, str]:
@@ -87,7 +87,7 @@ def lyrics_in(prompt: str) -> tuple[int, int]:
     return start, len(prompt) if stop < 0 else stop
 
 
-class Encoder(Tokenizer, Protocol):
+class TextTokenizer(PromptEncoder, Protocol):
     """The methods of a tokenizer that are used here."""
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str: ...
@@ -98,9 +98,11 @@ class Encoder(Tokenizer, Protocol):
 class PromptTokenizer:
     """The text encoder's tokenizer, from the folder's tokenizer.json."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: TextTokenizer) -> None:
         self.encoder = encoder
-        self._reader = Reader(encoder, frozenset(encoder.get_added_tokens_decoder()).__contains__)
+        self._reader = PromptReader(
+            encoder, frozenset(encoder.get_added_tokens_decoder()).__contains__
+        )
 
     @classmethod
     def open(cls, folder: Path, rows: int | None = None) -> PromptTokenizer:
@@ -124,9 +126,10 @@ class PromptTokenizer:
         encoded = self._reader.encode(prompt)
         spans = encoded.offsets
         if not _covers(spans, len(prompt)):
-            said, known = self.text(encoded.ids), unicodedata.normalize("NFC", shown(prompt))
-            if not said.startswith(known):  # else characters were composed, and none was dropped
-                spans = self._found(encoded.ids, shown(prompt))
+            text = unicodedata.normalize("NFC", unescaped(prompt))
+            # If the decoded text begins with the prompt, characters were composed, none dropped.
+            if not self.text(encoded.ids).startswith(text):
+                spans = self._found(encoded.ids, unescaped(prompt))
         return _truncated(spans, LYRIC_TOKENS)
 
     def _found(self, ids: Sequence[int], text: str) -> list[tuple[int, int]]:
@@ -138,11 +141,11 @@ class PromptTokenizer:
         spans: list[tuple[int, int]] = []
         at = first = 0
         for number in range(1, len(ids) + 1):
-            said = self.text(ids[first:number])
-            if "\ufffd" in said and number - first < _LETTER:
+            decoded = self.text(ids[first:number])
+            if "\ufffd" in decoded and number - first < _LETTER:
                 continue  # a character of several ids
-            start = text.find(said, at)
-            span = (start, start + len(said)) if said and start >= 0 else (at, at)
+            start = text.find(decoded, at)
+            span = (start, start + len(decoded)) if decoded and start >= 0 else (at, at)
             spans += [span] * (number - first)
             at, first = span[1], number
         return spans + [(at, at)] * (len(ids) - first)

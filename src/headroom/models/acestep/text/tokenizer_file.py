@@ -75,9 +75,9 @@ def _check_added(folder: Path, data: bytes, tokenizer: Tokenizer) -> None:
             token: str = json.loads(content)
         except ValueError:
             continue  # not what the library reads here
-        found = tokenizer.token_to_id(token)
-        if found != int(number):
-            raise _fault(folder, f"{shown(token)} is said to be {int(number)}, and is {found}")
+        actual = tokenizer.token_to_id(token)
+        if actual != int(number):
+            raise _fault(folder, f"{shown(token)} is said to be {int(number)}, and is {actual}")
 
 
 def _fault(folder: Path, why: str) -> InvalidCheckpoint:

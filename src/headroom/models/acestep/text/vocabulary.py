@@ -54,13 +54,13 @@ _MODES = {"major": "major", "maj": "major", "minor": "minor", "min": "minor"}
 _SIGNS = {"sharp": "#", "flat": "b"}
 
 
-def key_of(text: str) -> str | None:
+def parse_key(text: str) -> str | None:
     """A key in the model's spelling: `Am`, `a min` → `A minor`, `CM`, `c maj` → `C major`; None if
     it is not a key. For a single letter after the note, its case gives the mode."""
-    found = _KEY.fullmatch(unicodedata.normalize("NFKC", text).strip())
-    if found is None:
+    match = _KEY.fullmatch(unicodedata.normalize("NFKC", text).strip())
+    if match is None:
         return None
-    note, sign, mode = found[1].upper(), (found[2] or "").strip(" \t_-").lower(), found[3]
+    note, sign, mode = match[1].upper(), (match[2] or "").strip(" \t_-").lower(), match[3]
     if mode in ("m", "M"):
         mode = "minor" if mode == "m" else "major"
     else:
@@ -71,4 +71,4 @@ def key_of(text: str) -> str | None:
 
 def known_key(value: object) -> object:
     """The key that a value names; any other value is returned unchanged."""
-    return value if not isinstance(value, str) else key_of(value) or value
+    return value if not isinstance(value, str) else parse_key(value) or value

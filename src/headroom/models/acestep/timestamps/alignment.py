@@ -24,8 +24,8 @@ _DIAGONAL, _STAY, _STEP = range(3)
 def probabilities(q: Tensor, k: Tensor, head: int, keys: slice) -> Tensor:
     """The attention that one head gives to some keys, as a share of all keys: q [N, Hq, D], k [L,
     Hkv, D], both normed → [N, n], fp32 on the host."""
-    own = k[:, head * k.shape[1] // q.shape[1]].float() * q.shape[-1] ** -0.5
-    logits: Tensor = q[:, head].float() @ own.t()
+    head_keys = k[:, head * k.shape[1] // q.shape[1]].float() * q.shape[-1] ** -0.5
+    logits: Tensor = q[:, head].float() @ head_keys.t()
     return logits.softmax(-1)[:, keys].cpu()
 
 

@@ -42,27 +42,27 @@ def lyric_score(energy: Floats, texts: Sequence[str]) -> float:
     """The score, from 0 to 1. `energy` [tokens, frames] comes from `Mean`, `texts` are the tokens'
     texts.
     """
-    sung = energy[_sung(texts)]
-    coverage = float((sung.max(axis=1) > LOOKED_AT).mean()) if len(sung) else 1.0
-    found = coverage**2 * _in_order(sung) ** 2 * _collected(energy)
-    return min(max(found, 0.0), 1.0)
+    rows = energy[_sung(texts)]
+    coverage = float((rows.max(axis=1) > LOOKED_AT).mean()) if len(rows) else 1.0
+    score = coverage**2 * _in_order(rows) ** 2 * _collected(energy)
+    return min(max(score, 0.0), 1.0)
 
 
 def _sung(texts: Sequence[str]) -> list[bool]:
     """Which tokens lie outside tags in square brackets."""
-    found, inside = [], False
+    flags, inside = [], False
     for text in texts:
         inside = inside or "[" in text
-        found.append(not inside and "]" not in text)
+        flags.append(not inside and "]" not in text)
         inside = inside and "]" not in text
-    return found
+    return flags
 
 
-def _in_order(sung: Floats) -> float:
+def _in_order(rows: Floats) -> float:
     """The share of tokens that come after their predecessor, with some slack."""
-    weights = np.where(sung > HEARD, sung, 0.0)
+    weights = np.where(rows > HEARD, rows, 0.0)
     total = weights.sum(axis=1)
-    at = (weights * np.arange(sung.shape[1])).sum(axis=1)
+    at = (weights * np.arange(rows.shape[1])).sum(axis=1)
     centres = at[total > 1e-9] / total[total > 1e-9]
     if len(centres) < 2:
         return 1.0

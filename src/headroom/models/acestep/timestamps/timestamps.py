@@ -15,20 +15,21 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from headroom.audio.lrc import Timed
-from headroom.diffusion.noise import draw, official
+from headroom.audio.lrc import TimedText
+from headroom.diffusion.noise import draw_noise, official
 from headroom.diffusion.samplers import renoise
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.cost.timestamps_cost import ALIGN
 from headroom.models.acestep.networks.component_names import DIT, SCHEDULE, TIME
 from headroom.models.acestep.networks.config import LATENT_RATE, AceStepConfig
 from headroom.models.acestep.networks.dit import DiT, TimePath
+from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.song.song import Song
-from headroom.models.acestep.text.lyric_tokens import Sung, sung
+from headroom.models.acestep.text.lyric_tokens import LyricTokens, lyric_tokens
 from headroom.models.acestep.text.prompts import LYRIC_TOKENS, PromptTokenizer, lyric_prompt
 from headroom.models.acestep.timestamps.alignment import Consensus, Floats, probabilities, warp
 from headroom.models.acestep.timestamps.lyric_score import Mean, lyric_score
-from headroom.models.base import Timestamps
+from headroom.models.outputs import Timestamps
 from headroom.params.clamp import Note
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
@@ -56,9 +57,9 @@ def heads_of(config: AceStepConfig) -> Heads:
     Whether those follow the words is not proven.
     """
     layers = [layer for layer in HEADS if layer < config.dit_layers] or [config.dit_layers - 1]
-    every = tuple(range(config.dit.heads))
+    heads = tuple(range(config.dit.heads))
     return {
-        layer: tuple(head for head in HEADS.get(layer, ()) if head in every) or every
+        layer: tuple(head for head in HEADS.get(layer, ()) if head in heads) or heads
         for layer in layers
     }
 
@@ -78,7 +79,7 @@ class Timing:
     latents: Tensor
     condition: Tensor
     context: Tensor
-    sung: Sung
+    lyric_tokens: LyricTokens
     kept: int
     level: float
     heads: Heads
@@ -93,15 +94,15 @@ class Timing:
 
 
 def timing(
-    song: Song, kept: Mapping[str, Tensor], config: AceStepConfig, tokenizer: PromptTokenizer
+    song: Song, tensors: Mapping[str, Tensor], config: AceStepConfig, tokenizer: PromptTokenizer
 ) -> Timing:
-    """The work for a song. `kept` holds this song's rows of what `render` keeps."""
+    """The work for a song. `tensors` holds this song's rows of what `render` keeps."""
     prompt = lyric_prompt(song.language, song.lyrics)
     return Timing(
-        kept["latents"][: song.frames],
-        kept["condition"][: int(kept["condition_mask"].sum())],
-        kept["context"][: song.frames],
-        sung(prompt, tokenizer.lyric_spans(prompt)),
+        tensors["latents"][: song.frames],
+        tensors["condition"][: int(tensors["condition_mask"].sum())],
+        tensors["context"][: song.frames],
+        lyric_tokens(prompt, tokenizer.lyric_spans(prompt)),
         song.kept,
         1 / song.sampling.steps,
         heads_of(config),
@@ -124,21 +125,21 @@ def check_heads(heads: Heads, config: AceStepConfig) -> None:
 
 def time_words(task: Timing, run: Run, config: AceStepConfig) -> Timestamps:
     """Record, align, and convert to seconds. A song without words needs no work."""
-    if not task.sung.lines:
+    if not task.lyric_tokens.lines:
         return Timestamps((), (), _notes(task, True))
     times = run.stage(SCHEDULE, lambda step, parts: parts.of(TIME, TimePath)((task.level,)))
 
     def look(into: W) -> W:
         def work(step: Step, parts: Parts) -> W:
-            here = times[0].to(step.device), times[1].to(step.device)
-            return watched(task, parts.of(DIT, DiT), here, step, into)
+            tables = times[0].to(step.device), times[1].to(step.device)
+            return watched(task, parts.of(DIT, DiT), tables, step, into)
 
         return run.stage(ALIGN, work)
 
     if task.scored:
-        score = lyric_score(look(Mean()).energy(), task.sung.texts)
+        score = lyric_score(look(Mean()).energy(), task.lyric_tokens.texts)
         return Timestamps((), (), _notes(task, True), score)
-    return told(task, look(Consensus()).scores(), config.patch / LATENT_RATE)
+    return to_timestamps(task, look(Consensus()).scores(), config.patch / LATENT_RATE)
 
 
 def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step, into: W) -> W:
@@ -148,7 +149,7 @@ def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step, in
     if task.official:
         noise = official(task.seed, frames, dit.config.latent_channels, dit.device, dit.dtype).cpu()
     else:
-        noise = draw([task.seed], [frames], dit.config.latent_channels)
+        noise = draw_noise([task.seed], [frames], dit.config.latent_channels)
     x = renoise(task.latents.unsqueeze(0), noise, task.level).to(device)
     source, mask = task.context.unsqueeze(0).chunk(2, dim=-1)
     context = dit.context(source.to(device), mask.to(device), layout)
@@ -159,20 +160,20 @@ def watched(task: Timing, dit: DiT, times: tuple[Tensor, Tensor], step: Step, in
     for layer, q in enumerate(dit.queries(x, context, modulation, cross, layout)):
         step.progress(layer, task.layers)
         for head in task.heads.get(layer, ()):
-            lyrics = slice(*task.sung.rows)
+            lyrics = slice(*task.lyric_tokens.rows)
             into.add(probabilities(q[:tokens], cross.keys[layer], head, lyrics))
         del q  # the next layer needs the memory
     step.progress(task.layers, task.layers)
     return into
 
 
-def told(task: Timing, scores: Floats | None, seconds: float) -> Timestamps:
+def to_timestamps(task: Timing, scores: Floats | None, seconds: float) -> Timestamps:
     """Lines and tokens in seconds; `scores` [tokens, frames], each frame of `seconds`.
 
     If nothing stands out, the tokens are spread evenly, and a note says so.
     """
     whole = task.kept / LATENT_RATE
-    count = len(task.sung.texts)
+    count = len(task.lyric_tokens.texts)
     if scores is None:
         edges = [whole * i / count for i in range(count + 1)]
         starts, ends = edges[:-1], edges[1:]
@@ -180,23 +181,26 @@ def told(task: Timing, scores: Floats | None, seconds: float) -> Timestamps:
         first, last = warp(-scores)
         starts = [float(n) * seconds for n in first]
         ends = [min(float(n + 1) * seconds, whole) for n in last]
-    lines = tuple(Timed(line.text, starts[line.first], ends[line.last]) for line in task.sung.lines)
-    tokens = tuple(map(Timed, task.sung.texts, starts, ends))
+    lines = tuple(
+        TimedText(line.text, starts[line.first], ends[line.last])
+        for line in task.lyric_tokens.lines
+    )
+    tokens = tuple(map(TimedText, task.lyric_tokens.texts, starts, ends))
     return Timestamps(lines, tokens, _notes(task, scores is not None))
 
 
 def _notes(task: Timing, stands_out: bool) -> tuple[Note, ...]:
-    lines, found = len(task.sung.lines), []
+    lines, notes = len(task.lyric_tokens.lines), []
     reasons = (
-        (task.sung.lost, f"the model reads {LYRIC_TOKENS} tokens of lyrics; the rest is not sung"),
-        (task.sung.unread, "the tokenizer knows no letter of the others"),
+        (task.lyric_tokens.lost, reason("lyrics_beyond_tokens", tokens=LYRIC_TOKENS)),
+        (task.lyric_tokens.unread, reason("letters_unknown")),
     )
     for missing, why in reasons:
         if missing:
-            found.append(Note("lrc", f"{lines + missing} lines", f"{lines} lines", why))
+            notes.append(Note("lrc", f"{lines + missing} lines", f"{lines} lines", why))
     if not lines:
-        found.append(Note("lrc", "times of the lyrics", None, "no words are sung"))
+        notes.append(Note("lrc", "times of the lyrics", None, reason("no_words_sung")))
     elif not stands_out:
-        why = "none of the heads that are watched follows the words"
-        found.append(Note("lrc", "times of the lyrics", "a guess, lines spread evenly", why))
-    return tuple(found)
+        why = reason("no_head_follows")
+        notes.append(Note("lrc", "times of the lyrics", "a guess, lines spread evenly", why))
+    return tuple(notes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headroom.engine.engine import Engine
-from headroom.engine.result import Result
+from headroom.engine.result import SongResult
 from headroom.errors import Cancelled
 from headroom.memory.footprint import DENOISE, WRITE
 from headroom.models.base import Planned
@@ -21,7 +21,7 @@ from headroom.profiler.breakdown import (
     guidance_share,
     is_guided,
 )
-from headroom.profiler.face import Face
+from headroom.profiler.console import Console
 from headroom.profiler.trace import Overhead, Span, Trace, overhead
 from headroom.runtime.events import Event, StageDone, Stop
 
@@ -38,7 +38,7 @@ class Measured:
     """
 
     request: Request
-    result: Result
+    result: SongResult
     spans: tuple[Span, ...]
     wall: float
     save: float
@@ -54,7 +54,8 @@ class Measured:
 
     def without_tensors(self) -> Measured:
         """The same without the songs themselves, for callers that keep many runs."""
-        return replace(self, result=replace(self.result, audios=(), kept={}))
+        bare = replace(self.result.output, audios=(), kept={})
+        return replace(self, result=replace(self.result, output=bare))
 
     @property
     def language(self) -> str | None:
@@ -87,7 +88,7 @@ def measure(engine: Engine, request: Request, stop: Stop) -> Measured:
     with tempfile.TemporaryDirectory(prefix="headroom-") as folder:
         began = time.perf_counter()
         result = engine.generate(request, trace, stop)
-        made = time.perf_counter()
+        generated = time.perf_counter()
         result.save(Path(folder) / "song.flac")
         ended = time.perf_counter()
     return Measured(
@@ -95,7 +96,7 @@ def measure(engine: Engine, request: Request, stop: Stop) -> Measured:
         result=result,
         spans=trace.spans,
         wall=ended - began,
-        save=ended - made,
+        save=ended - generated,
         steps=_steps(engine, result, trace.spans),
         songs=len(result.audios),
         silent=sum(1 for audio in result.audios if float(audio.samples.abs().max()) < SILENT),
@@ -104,13 +105,13 @@ def measure(engine: Engine, request: Request, stop: Stop) -> Measured:
     )
 
 
-def warm_up(engine: Engine, request: Request, face: Face) -> float:
+def warm_up(engine: Engine, request: Request, console: Console) -> float:
     """Do the same work once before, so that one-time costs are not measured; its seconds."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="headroom-") as folder:
-        result = engine.generate(request, face.tell, face.stop)
+        result = engine.generate(request, console.tell, console.stop)
         result.save(Path(folder) / "song.flac")
-    face.notes(result.notes)
+    console.notes(result.notes)
     return time.perf_counter() - began
 
 
@@ -134,19 +135,19 @@ def _codes_alone(engine: Engine, request: Request, stop: Stop) -> tuple[Span, ..
     trace = Trace()
     written = [False]
 
-    def hear(event: Event) -> None:
+    def listen(event: Event) -> None:
         trace(event)
         written[0] |= isinstance(event, StageDone) and event.stage == WRITE
 
     try:
-        engine.generate(request, hear, lambda: written[0] or stop())
+        engine.generate(request, listen, lambda: written[0] or stop())
     except Cancelled:
         if stop():
             raise
     return trace.spans
 
 
-def _steps(engine: Engine, result: Result, spans: Sequence[Span]) -> int:
+def _steps(engine: Engine, result: SongResult, spans: Sequence[Span]) -> int:
     steps = family_named(engine.family).steps_of
     if steps is None:
         return 0

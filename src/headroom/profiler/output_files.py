@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headroom.audio.claims import named
+from headroom.audio.claims import reserved
 from headroom.errors import InvalidFile
 from headroom.files import read_bytes, read_json
 from headroom.profiler.plot import MADE_BY
@@ -25,7 +25,10 @@ def place(path: Path, field: str, force: bool) -> Iterator[tuple[Path, Path]]:
     An existing file of this program is kept, and the next free number is taken; a file of another
     program is refused. `force` replaces either. Raises InvalidOutput.
     """
-    with named(path, field, force, _is_record if field == OUTPUT else _is_picture) as (held, used):
+    with reserved(path, field, force, _is_record if field == OUTPUT else _is_picture) as (
+        held,
+        used,
+    ):
         try:
             yield held.begin(), path.with_name(held.target.name)
             held.publish(replace=used)
@@ -36,10 +39,10 @@ def place(path: Path, field: str, force: bool) -> Iterator[tuple[Path, Path]]:
 def _is_record(path: Path) -> bool:
     """Whether a file holds figures that this program wrote for `--benchmark-output`."""
     try:
-        found = read_json(path)
+        record = read_json(path)
     except InvalidFile:
         return False
-    return isinstance(found, dict) and found.get("format") == FORMAT and "mode" in found
+    return isinstance(record, dict) and record.get("format") == FORMAT and "mode" in record
 
 
 def _is_picture(path: Path) -> bool:

@@ -11,7 +11,7 @@ from headroom.runtime.events import Stop, Tell, never, tell_nobody
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class Console:
     """Prints results to standard output and messages to standard error.
 
     tell  receives the events of runs that are not measured
