@@ -1,0 +1,1 @@
+"""Step-Audio-EditX: clones a voice from a recording, and edits speech."""

@@ -1,0 +1,1 @@
+"""What Step-Audio-EditX takes of memory, by arithmetic. No torch."""

@@ -1,0 +1,1 @@
+"""What can be asked of Step-Audio-EditX: each field once, with type, limits and help. No torch."""

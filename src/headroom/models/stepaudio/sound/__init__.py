@@ -1,0 +1,1 @@
+"""A recording as Step-Audio-EditX's networks hear it: rates, levels, silence, spectra."""

@@ -1,0 +1,1 @@
+"""Text as Step1 reads it: pieces, prompts, and audio codes as ids. No torch."""
