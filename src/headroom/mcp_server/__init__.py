@@ -1,0 +1,1 @@
+"""The MCP server: tools by which agents ask the service for songs."""

@@ -1,0 +1,1 @@
+"""The chat-completions API: a song as the answer to a message, in two known forms."""

@@ -1,0 +1,1 @@
+"""The service on several machines: Ray Serve places its parts, restarts them and scales them."""

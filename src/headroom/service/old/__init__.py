@@ -1,0 +1,1 @@
+"""ACE-Step's own REST interface, as its clients know it, over the same jobs."""
