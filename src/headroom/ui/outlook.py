@@ -1,0 +1,128 @@
+"""What a request will take, as a part of the page: in words, a bar a stage, notes, alternatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+
+from pydantic import JsonValue
+
+from headroom.ui.answers import number, objects
+from headroom.ui.words import SOURCE, Words
+from headroom.units import GIB, clock
+
+Plan = Mapping[str, JsonValue]
+_NOTICED = 0.01  # s: a smaller difference is not worth a word
+
+
+def shown(plan: Plan, words: Words) -> str:
+    """A plan of the service as HTML; every text in it is escaped."""
+    return f'<section class="outlook" aria-live="polite">{"".join(_parts(plan, words))}</section>'
+
+
+def refused(text: str) -> str:
+    """The same where there is no plan, and why."""
+    return f'<section class="outlook refused" role="status">{_line("p", text)}</section>'
+
+
+def _parts(plan: Plan, words: Words) -> Iterator[str]:
+    fits = bool(plan["fits"])
+    budget = number(plan["budget_bytes"])
+    length, songs = clock(number(plan["duration"])), int(number(plan["songs"]))
+    many = (
+        words("songs_one", length=length)
+        if songs == 1
+        else words("songs_many", songs=songs, length=length)
+    )
+    yield _line("p", many, "what")
+    if not fits:
+        need, have = gigabytes(number(plan["least_bytes"])), gigabytes(budget)
+        yield _line("p", words("does_not_fit", need=need, have=have), "wrong")
+    else:
+        yield from _figures(plan, words, budget)
+        yield "<ol class='stages'>"
+        yield from (_stage(stage, words, budget) for stage in objects(plan["stages"]))
+        yield "</ol>"
+        where = [_placed(one, words) for one in objects(plan["placements"])]
+        yield _folded(words("where"), where)
+    notes = [words.note(note) for note in objects(plan["notes"])]
+    if notes:
+        yield "<ul class='notes'>" + "".join(_line("li", one) for one in notes) + "</ul>"
+    if fits:
+        others = list(dict.fromkeys(_other(one, words) for one in objects(plan["alternatives"])))
+        if plan.get("advice") and words.language == SOURCE:
+            others.append(str(plan["advice"]))
+        yield _folded(words("alternatives"), others)
+
+
+def _figures(plan: Plan, words: Words, budget: float) -> Iterator[str]:
+    peak, seconds = number(plan["peak_bytes"]), plan.get("seconds")
+    takes = "—" if seconds is None else about(number(seconds), words)
+    share = min(100.0, 100 * peak / budget) if budget else 0.0
+    yield (
+        "<dl class='figures'>"
+        f"<div>{_line('dt', words('takes_time'))}{_line('dd', takes)}</div>"
+        f"<div>{_line('dt', words('takes_memory'))}{_line('dd', gigabytes(peak))}</div>"
+        f"<div>{_line('dt', words('takes_share'))}{_line('dd', f'{share:.0f} %')}</div></dl>"
+    )
+
+
+def _stage(stage: Plan, words: Words, budget: float) -> str:
+    peak, seconds = number(stage["peak"]), stage.get("seconds")
+    share = min(100.0, 100 * peak / budget) if budget else 0.0
+    time = "" if not seconds else f" · {about(number(seconds), words)}"
+    pieces = int(number(stage["pieces"]))
+    cut = "" if pieces < 2 else f" · {words('pieces', pieces=pieces)}"
+    figures = f"{gigabytes(peak)}{time}{cut}"
+    name = words.find("stages", str(stage["stage"])) or str(stage["stage"])
+    return (
+        f"<li>{_line('span', name, 'name')}{_line('span', figures, 'figures')}"
+        f"<span class='bar' aria-hidden='true'><i style='inline-size:{share:.1f}%'></i></span></li>"
+    )
+
+
+def _placed(one: Plan, words: Words) -> str:
+    where = words(str(one["residency"]), section="places")
+    size = gigabytes(number(one["bytes"]))
+    return f"{one['component']}: {where} ({one['precision']}, {size})"
+
+
+def _other(one: Plan, words: Words) -> str:
+    size, seconds = number(one["bytes"]), number(one["seconds"])
+    if not size:
+        return words("nothing_changes")
+    change = (
+        words("as_long")
+        if abs(seconds) < _NOTICED or not one["timed"]
+        else words("shorter" if seconds < 0 else "longer", time=_short(abs(seconds)))
+    )
+    said = words("with_more" if size > 0 else "with_less", size=gigabytes(abs(size)), change=change)
+    return f"{said} ({one['what']})" if words.language == SOURCE else said
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else clock(seconds)
+
+
+def _folded(title: str, lines: list[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(_line("li", one) for one in lines)
+    return f"<details>{_line('summary', title)}<ul>{items}</ul></details>"
+
+
+def about(seconds: float, words: Words) -> str:
+    """A time that is an estimate."""
+    if seconds < 1:
+        return words("under_a_second")
+    return words("seconds", seconds=round(seconds)) if seconds < 100 else clock(seconds)
+
+
+def gigabytes(size: float) -> str:
+    """Bytes as people say them: 2.4 GB."""
+    return f"{size / GIB:.1f} GB" if size >= GIB / 10 else f"{size / GIB * 1024:.0f} MB"
+
+
+def _line(tag: str, text: str, kind: str = "") -> str:
+    named = f" class='{kind}'" if kind else ""
+    return f"<{tag}{named}>{escape(text)}</{tag}>"
