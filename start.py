@@ -2,6 +2,9 @@
 """From a fresh checkout to a song, with Python and nothing else.
 
     python3 start.py song "slow bossa nova, nylon guitar"   more flags go on to `acestep generate`
+    python3 start.py ui                                      more flags go on to `acestep ui`
+    python3 start.py 4gb                                     more flags go on to `acestep 4gb`
+    python3 start.py serve                                   more flags go on to `acestep serve`
     python3 start.py test                                    more flags go on to pytest
 
 Makes `.venv` beside this file, installs the project there with the versions of constraints.txt,
@@ -344,21 +347,23 @@ def become(command: list[str]) -> NoReturn:
             continue  # the command got it too, and ends by itself
 
 
+COMMANDS = {"song": "generate", "ui": "ui", "4gb": "4gb", "serve": "serve"}
+EXTRAS = {"song": set, "test": of_tests}  # by verb, what is installed
+EXTRAS.update(dict.fromkeys(("ui", "4gb", "serve"), lambda: {"ui"}))
+
+
 def main(words: list[str]) -> int:
     verb, rest = (words[0], words[1:]) if words else ("", [])
     python = str(venv_python(VENV))
-    if verb == "ui":
-        print("start.py: the web page is not built yet; `song` and `test` are.", file=sys.stderr)
-        return 2
     if verb in ("-h", "--help"):
         print(__doc__)
         return 0
-    if verb not in ("song", "test") or (verb == "song" and not rest):
+    if verb not in EXTRAS or (verb == "song" and not rest):
         print(USAGE, file=sys.stderr)
         return 2
     try:
         make_venv(VENV)
-        install(VENV, of_tests() if verb == "test" else set())
+        install(VENV, EXTRAS[verb]())
     except Stop as reason:
         print(f"start.py: {reason}", file=sys.stderr)
         return 1
@@ -367,7 +372,7 @@ def main(words: list[str]) -> int:
         return 130
     if verb == "test":
         become([python, str(ROOT / "scripts" / "test"), "--all", *rest])
-    become([python, "-m", "headroom", "generate", *rest])
+    become([python, "-m", "headroom", COMMANDS[verb], *rest])
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class AudioSaver:
         mp3_sample_rate: int | None = None,
     ) -> str:
         """Write one file, completely or not at all; its path, with an extension if it had none."""
-        from headroom.audio.files import write
+        from headroom.audio.files import write_audio
         from headroom.audio.resample import resample
 
         kind = self.default_format if format is None else _format(format)
@@ -69,7 +69,7 @@ class AudioSaver:
         if kind == "mp3":
             bitrate = _kilobits(mp3_bitrate or self.MP3_DEFAULT_BITRATE)
             audio = resample(audio, int(mp3_sample_rate or self.MP3_DEFAULT_SAMPLE_RATE))
-        return str(write(path, audio, kind, bitrate, field="output_path"))
+        return str(write_audio(path, audio, kind, bitrate, field="output_path"))
 
     def convert_audio(
         self,
@@ -81,16 +81,16 @@ class AudioSaver:
         mp3_sample_rate: int | None = None,
     ) -> str:
         """Read a file and write it in another format. Raises InvalidSource."""
-        from headroom.audio.files import read
+        from headroom.audio.files import read_audio
 
-        audio = read(input_path, "input_path")
-        made = self.save_audio(
+        audio = read_audio(input_path, "input_path")
+        written = self.save_audio(
             audio.samples, output_path, audio.rate, output_format,
             mp3_bitrate=mp3_bitrate, mp3_sample_rate=mp3_sample_rate,
         )  # fmt: skip
-        if remove_input and paths.resolved(made) != paths.resolved(input_path):
+        if remove_input and paths.resolved(written) != paths.resolved(input_path):
             Path(input_path).unlink()
-        return made
+        return written
 
     def save_batch(
         self,
@@ -204,11 +204,11 @@ def _format(name: str) -> Format:
 
 def _kilobits(bitrate: str) -> int:
     allowed = AudioSaver.MP3_ALLOWED_BITRATES
-    word = str(bitrate).strip().lower()
-    word = word if word.endswith("k") else f"{word}k"
-    if word not in allowed:
+    text = str(bitrate).strip().lower()
+    text = text if text.endswith("k") else f"{text}k"
+    if text not in allowed:
         raise InvalidRequest("mp3_bitrate", bitrate, "one of " + ", ".join(sorted(allowed)))
-    return int(word[:-1])
+    return int(text[:-1])
 
 
 def _tensor(sound: Sound, channels_first: bool = True) -> Tensor:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from acestep.gpu_config import LM_MEMORY_GB
-from headroom.memory.tiers import LM_NAMES, LM_SIZES
+from headroom.models.acestep.catalogue import USUAL_DIT
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.tasks import GENERATE, SEMANTIC, TASKS
 from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.models.acestep.text import lm_prompts
 from headroom.models.acestep.text.prompts import END, lyric_prompt
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES, TRACKS
+from headroom.models.acestep.tiers import LM_NAMES, LM_SIZES
 from headroom.params.describe import describe
-from headroom.weights.catalog import USUAL_DIT
 
 VALID_LANGUAGES = list(LANGUAGES)
 

@@ -9,10 +9,9 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from headroom.engine.limits import caps_of
-from headroom.engine.terms import NO_CHOICES, choices_of
 from headroom.hardware.machine import Machine, card
-from headroom.memory.limits import Terms, limits, terms
-from headroom.memory.tiers import LM_NAMES, LM_SIZES, lm_size, tier_of
+from headroom.memory.policy import Policy, resolve_policy
+from headroom.models.acestep.tiers import LM_NAMES, LM_SIZES, TIERS, lm_size, tier_of
 from headroom.settings import Settings, load
 from headroom.units import GIB
 
@@ -50,27 +49,27 @@ _shared: list[GPUConfig] = []
 
 def get_gpu_memory_gb() -> float:
     """Size of the card in GB: the simulated one if set, else the real one; 0 without a card."""
-    machine = machine_here(load())
+    machine = current_machine(load())
     return machine.limit / GIB if machine.accelerated else 0.0
 
 
-def machine_here(settings: Settings) -> Machine:
+def current_machine(settings: Settings) -> Machine:
     """The card that the settings simulate, else the real machine, with the cap they set."""
     simulated = settings.vram_for("simulated")
     if simulated is not None:
         return card(simulated)
     from headroom.device import open_device
-    from headroom.hardware.probe import probe
+    from headroom.hardware.probe import probe_device
 
     device = open_device(settings.device)
     cap = settings.vram_for(device.kind)
-    machine = probe(device, settings.cache_dir)
+    machine = probe_device(device, settings.cache_dir)
     return machine if cap is None else replace(machine, cap=int(cap * GIB))
 
 
-def terms_here(machine: Machine, settings: Settings) -> Terms:
-    """The terms in force on a machine under the settings' policy, as in the engine."""
-    return terms(machine, settings.policy, choices_of(NO_CHOICES, settings))
+def current_policy(machine: Machine, settings: Settings) -> Policy:
+    """The policy in force on a machine under the settings' policy, as in the engine."""
+    return resolve_policy(machine, settings.policy, settings, TIERS)
 
 
 def get_gpu_tier(gpu_memory_gb: float) -> str:
@@ -86,7 +85,7 @@ def get_gpu_config(gpu_memory_gb: float | None = None) -> GPUConfig:
     settings = load()
     if gpu_memory_gb is not None:
         return _row(card(max(0.0, gpu_memory_gb)), settings)
-    machine = machine_here(settings)
+    machine = current_machine(settings)
     return _row(machine if machine.accelerated else card(0), settings)
 
 
@@ -131,37 +130,37 @@ def check_batch_size_limit(
 
 
 def _within(
-    what: str, asked: float, most: float, config: GPUConfig, with_lm: bool
+    name: str, value: float, maximum: float, config: GPUConfig, with_lm: bool
 ) -> tuple[bool, str]:
-    if asked <= most:
+    if value <= maximum:
         return True, ""
     words = "with" if with_lm else "without"
     return False, (
-        f"{what} {asked:g} is above {most:g}, the limit of {config.tier} "
+        f"{name} {value:g} is above {maximum:g}, the limit of {config.tier} "
         f"({config.gpu_memory_gb:g} GB) {words} a language model"
     )
 
 
 def _row(machine: Machine, settings: Settings) -> GPUConfig:
     tier = tier_of(machine.limit / GIB)
-    found = terms(machine, "published", choices_of(NO_CHOICES, settings))
+    policy = resolve_policy(machine, "published", settings, TIERS)
     caps = caps_of(settings)
-    with_lm, without = (limits(found, lm, *caps) for lm in (True, False))
+    with_lm, without = (policy.limits(lm, *caps) for lm in (True, False))
     return GPUConfig(
         tier=tier.name,
         gpu_memory_gb=machine.limit / GIB,
-        max_duration_with_lm=int(with_lm["duration"].maximum),
-        max_duration_without_lm=int(without["duration"].maximum),
-        max_batch_size_with_lm=int(with_lm["batch_size"].maximum),
-        max_batch_size_without_lm=int(without["batch_size"].maximum),
-        init_lm_default=found.init_lm,
+        max_duration_with_lm=int(with_lm["seconds"].maximum),
+        max_duration_without_lm=int(without["seconds"].maximum),
+        max_batch_size_with_lm=int(with_lm["count"].maximum),
+        max_batch_size_without_lm=int(without["count"].maximum),
+        init_lm_default=policy.init_lm,
         available_lm_models=[name for name in LM_NAMES if lm_size(name) in tier.lms],
         recommended_lm_model=next((n for n in LM_NAMES if lm_size(n) == tier.recommended), ""),
         lm_backend_restriction="pt_mlx_only" if machine.kind == "mps" else tier.backends,
-        recommended_backend=found.lm_backend,
-        offload_to_cpu_default=bool(found.offload),
-        offload_dit_to_cpu_default=bool(found.offload_dit),
-        quantization_default=found.quantization != "none",
-        compile_model_default=bool(found.compile),
+        recommended_backend=policy.lm_loop,
+        offload_to_cpu_default=bool(policy.offload),
+        offload_dit_to_cpu_default=bool(policy.offload_dit),
+        quantization_default=policy.quantization != "none",
+        compile_model_default=bool(policy.compile),
         lm_memory_gb={size: LM_MEMORY_GB[size] for size in tier.lms},
     )

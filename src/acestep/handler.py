@@ -7,25 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep.asked import drawn_seed, said_seeds
-from acestep.folders import available, checkpoints
-from acestep.later import NoAdapters
-from acestep.music_call import BATCH, MusicCall, as_method
+from acestep.handler_protocols import LanguageHandler
+from acestep.model_folders import available_models, project_checkpoints
+from acestep.music_call import DEFAULT_BATCH_SIZE, MusicCall, method_signature
+from acestep.seeds import parse_seeds, random_seed
+from acestep.unsupported import UnsupportedAdapters
 from headroom import paths
 from headroom.engine.opening import Opening
 from headroom.engine.options import EngineOptions
 from headroom.errors import HeadroomError, InvalidRequest
+from headroom.models.acestep.catalogue import DIT_KIND, VAE
+from headroom.models.acestep.requests.recording_requests import EncodeAudio
 from headroom.models.acestep.requests.tasks import GENERATE, TASKS
+from headroom.models.outputs import AudioCodes
 from headroom.settings import load
-from headroom.weights.catalog import VAE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from acestep.llm_inference import LLMHandler
     from headroom.engine.engine import Engine
 
-NOT_READY = "Model not fully initialized"
+NOT_INITIALIZED = "Model not fully initialized"
 SAMPLE_RATE = 48_000
 
 
@@ -33,16 +35,16 @@ class NotReady(HeadroomError):
     """A handler was used before `initialize_service`, or after it failed."""
 
     def __init__(self) -> None:
-        super().__init__(f"{NOT_READY}: call initialize_service first.")
+        super().__init__(f"{NOT_INITIALIZED}: call initialize_service first.")
 
 
-class AceStepHandler(NoAdapters):
+class AceStepHandler(UnsupportedAdapters):
     """Holds the engine and how to open it; `initialize_service` opens it."""
 
     def __init__(self, persistent_storage_path: str | None = None) -> None:
         self.persistent_storage_path = persistent_storage_path
         self.device = "auto"
-        self.sample_rate, self.batch_size = SAMPLE_RATE, BATCH
+        self.sample_rate, self.batch_size = SAMPLE_RATE, DEFAULT_BATCH_SIZE
         self.offload_to_cpu = self.offload_dit_to_cpu = self.compiled = False
         self.quantization: str | None = None
         self.last_init_params: dict[str, Any] | None = None
@@ -102,11 +104,11 @@ class AceStepHandler(NoAdapters):
         self.quantization, self.compiled = quantization, compile_model
         self._root = Path(project_root) if project_root else None
         try:
-            _check_alone(component_device_map, vae_checkpoint or vae_variant)
+            _check_device_and_vae(component_device_map, vae_checkpoint or vae_variant)
             options = EngineOptions(
                 device=device,
                 model=Path(config_path or "").name or None,
-                checkpoint_dir=checkpoints(self._root),
+                checkpoint_dir=project_checkpoints(self._root),
                 compile=compile_model or None,
                 offload=offload_to_cpu or None,
                 offload_dit=offload_dit_to_cpu or None,
@@ -132,26 +134,26 @@ class AceStepHandler(NoAdapters):
         }
         return f"{opened.model.name} on {opened.machine.describe()}", True
 
-    def engine_for(self, language: LLMHandler | None) -> Engine:
+    def engine_for(self, language: LanguageHandler | None) -> Engine:
         """The engine, with a language model if one is initialised.
 
         Raises NotReady before a service is open, and HeadroomError.
         """
-        wanted = self._opening
-        if wanted is None:
+        opening = self._opening
+        if opening is None:
             raise NotReady
         if language is not None and language.llm_initialized:
-            wanted = replace(wanted, options=language.options(wanted.options))
+            opening = replace(opening, options=language.options(opening.options))
         elif self._engine is not None:  # one with a language model works too
             return self._engine
-        if self._engine is not None and self._opened == wanted:
+        if self._engine is not None and self._opened == opening:
             return self._engine
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-        engine = wanted.open()
+        engine = opening.open()
         assert engine.model.name  # opening it reports what is missing
-        self._engine, self._opened = engine, wanted
+        self._engine, self._opened = engine, opening
         return engine
 
     def _close(self) -> None:
@@ -175,11 +177,11 @@ class AceStepHandler(NoAdapters):
             params, config = call.params(), call.config()
         except HeadroomError as error:
             return _failed(error)
-        made = generate_music(self, None, params, config, progress=call.progress)
-        songs = [{name: one[name] for name in ("tensor", "sample_rate")} for one in made.audios]
-        return {**made.to_dict(), "audios": songs}
+        result = generate_music(self, None, params, config, progress=call.progress)
+        songs = [{name: one[name] for name in ("tensor", "sample_rate")} for one in result.audios]
+        return {**result.to_dict(), "audios": songs}
 
-    generate_music.__signature__ = as_method()  # type: ignore[attr-defined]
+    generate_music.__signature__ = method_signature()  # type: ignore[attr-defined]
 
     def prepare_seeds(
         self, actual_batch_size: int, seed: object, use_random_seed: bool
@@ -188,9 +190,9 @@ class AceStepHandler(NoAdapters):
 
         Raises InvalidRequest for anything that is not a number.
         """
-        said = () if use_random_seed else said_seeds(seed)
-        padded = (*said, *(None,) * actual_batch_size)[:actual_batch_size]
-        seeds = [drawn_seed() if one is None else one for one in padded]
+        given = () if use_random_seed else parse_seeds(seed)
+        padded = (*given, *(None,) * actual_batch_size)[:actual_batch_size]
+        seeds = [random_seed() if one is None else one for one in padded]
         return seeds, ", ".join(map(str, seeds))
 
     def generate_instruction(
@@ -213,7 +215,9 @@ class AceStepHandler(NoAdapters):
         if audio_file is None:
             return "❌ no recording is given"
         try:
-            return self.engine_for(None).hear(audio_file)
+            request = EncodeAudio(source_audio=Path(audio_file))
+            output = self.engine_for(None).perform(request).output
+            return output.text if isinstance(output, AudioCodes) else ""
         except HeadroomError as error:
             return f"❌ {error}"
 
@@ -221,22 +225,22 @@ class AceStepHandler(NoAdapters):
         """A recording as [2, samples] at 48 kHz; None if none is given. Raises InvalidSource."""
         if audio_file is None:
             return None
-        from headroom.audio.files import read
+        from headroom.audio.files import read_audio
         from headroom.audio.resample import resample
         from headroom.audio.wave import clamped, stereo
 
-        return clamped(resample(stereo(read(audio_file)), SAMPLE_RATE)).samples
+        return clamped(resample(stereo(read_audio(audio_file)), SAMPLE_RATE)).samples
 
     def process_reference_audio(self, audio_file: str | Path | None) -> Tensor | None:
         """The 30 s of a recording that are used for its timbre, [2, samples]; None if none is
         given. Raises InvalidSource."""
         if audio_file is None:
             return None
-        from headroom.audio.files import read
+        from headroom.audio.files import read_audio
         from headroom.audio.reference import reference_cuts
 
-        audio = read(audio_file, "reference_audio")
-        return reference_cuts(audio, drawn_seed(), audio_file).samples
+        audio = read_audio(audio_file, "reference_audio")
+        return reference_cuts(audio, random_seed(), audio_file).samples
 
     def is_silence(self, audio: Tensor) -> bool:
         """Whether every sample is below 1e-6 in magnitude."""
@@ -244,7 +248,7 @@ class AceStepHandler(NoAdapters):
 
         return bool((audio.abs() < SILENCE).all())
 
-    # --- what is here ----------------------------------------------------------------------
+    # --- what is available ----------------------------------------------------------------------
 
     def is_turbo_model(self) -> bool:
         """Whether the model that was opened is a turbo one."""
@@ -262,14 +266,14 @@ class AceStepHandler(NoAdapters):
         """The existing folders that are searched for models."""
         from headroom.weights.catalog import checkpoint_dirs
 
-        places = checkpoint_dirs(load(), checkpoints(self._root))
+        places = checkpoint_dirs(load(), project_checkpoints(self._root))
         return [str(place) for place in places if paths.is_dir(place)]
 
     def get_available_acestep_v15_models(self) -> list[str]:
         """Names of the models that can be opened, in alphabetical order."""
-        return available(checkpoints(self._root), "dit")
+        return available_models(project_checkpoints(self._root), DIT_KIND)
 
-    # --- what is sung when, and how well ---------------------------------------------------
+    # --- lyric timing and scores ---------------------------------------------------
 
     def get_lyric_timestamp(
         self,
@@ -332,7 +336,7 @@ class AceStepHandler(NoAdapters):
         )
 
 
-def _check_alone(component_device_map: object, vae: str | None) -> None:
+def _check_device_and_vae(component_device_map: object, vae: str | None) -> None:
     """Raise InvalidRequest for parts on separate devices, and for a different VAE."""
     if component_device_map is not None:
         allowed = "None: all parts work on one device"

@@ -6,12 +6,16 @@ Nothing here raises for invalid input: results have `success` and `error`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from acestep.answers import audio_of, check_output, extra_outputs, write_back, write_songs
-from acestep.asked import asked
+from acestep.handler_protocols import (
+    LanguageHandler,
+    MusicHandler,
+    ProgressCallback,
+    event_listener,
+)
 from acestep.inference_types import (
     CreateSampleResult,
     FormatSampleResult,
@@ -20,13 +24,22 @@ from acestep.inference_types import (
     GenerationResult,
     UnderstandResult,
 )
-from acestep.sheets import Drawn, as_result, formatting, inspiring, understanding
+from acestep.request_conversion import to_request
+from acestep.result_conversion import (
+    audio_entry,
+    check_output,
+    extra_outputs,
+    write_back,
+    write_songs,
+)
+from acestep.sheet_results import (
+    SamplingOptions,
+    create_sample_request,
+    format_sample_request,
+    understand_request,
+    write_result,
+)
 from headroom.errors import HeadroomError
-from headroom.runtime.events import Event, Progress
-
-if TYPE_CHECKING:
-    from acestep.handler import AceStepHandler
-    from acestep.llm_inference import LLMHandler
 
 __all__ = [
     "CreateSampleResult",
@@ -40,33 +53,32 @@ __all__ = [
     "generate_music",
     "understand_music",
 ]
-Tell = Callable[..., object]
 
 
 def generate_music(
-    dit_handler: AceStepHandler,
-    llm_handler: LLMHandler | None,
+    dit_handler: MusicHandler,
+    llm_handler: LanguageHandler | None,
     params: GenerationParams,
     config: GenerationConfig,
     save_dir: str | None = None,
-    progress: Tell | None = None,
+    progress: ProgressCallback | None = None,
 ) -> GenerationResult:
     """Make the songs of a request, and save them in `save_dir` if it is given."""
     began = time.perf_counter()
     folder = None if save_dir is None else Path(save_dir)
     try:
-        ready = llm_handler is not None and llm_handler.llm_initialized
-        wanted = asked(params, config, ready)
+        lm_ready = llm_handler is not None and llm_handler.llm_initialized
+        converted = to_request(params, config, lm_ready)
         engine = dit_handler.engine_for(llm_handler)
         check_output(config, folder)
-        if ready and llm_handler is not None:
+        if lm_ready and llm_handler is not None:
             llm_handler.share(engine)
-        result = engine.generate(wanted.request, listener(progress))
+        result = engine.generate(converted.request, event_listener(progress))
     except HeadroomError as error:
         return GenerationResult(status_message=f"error: {error}", success=False, error=str(error))
     write_back(params, result)
-    audios = [audio_of(result, i, params) for i in range(len(result.audios))]
-    notes = [*wanted.notes, *result.notes]
+    audios = [audio_entry(result, i, params) for i in range(len(result.audios))]
+    notes = [*converted.notes, *result.notes]
     if folder is not None:
         notes += write_songs(result, audios, folder, config, engine.settings.output_dir)
     return GenerationResult(
@@ -77,7 +89,7 @@ def generate_music(
 
 
 def understand_music(
-    llm_handler: LLMHandler,
+    llm_handler: LanguageHandler,
     audio_codes: str,
     temperature: float = 0.85,
     top_k: int | None = None,
@@ -87,12 +99,14 @@ def understand_music(
     constrained_decoding_debug: bool = False,
 ) -> UnderstandResult:
     """A description of codes; without codes, an invented example."""
-    drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
-    return as_result(UnderstandResult(), llm_handler, understanding(audio_codes), drawn)
+    sampling = SamplingOptions(
+        temperature, top_k, top_p, repetition_penalty, use_constrained_decoding
+    )
+    return write_result(UnderstandResult(), llm_handler, understand_request(audio_codes), sampling)
 
 
 def create_sample(
-    llm_handler: LLMHandler,
+    llm_handler: LanguageHandler,
     query: str,
     instrumental: bool = False,
     vocal_language: str | None = None,
@@ -104,13 +118,15 @@ def create_sample(
     constrained_decoding_debug: bool = False,
 ) -> CreateSampleResult:
     """A song sheet made from one line of text."""
-    wish = inspiring(query, instrumental, vocal_language)
-    drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
-    return as_result(CreateSampleResult(), llm_handler, wish, drawn)
+    request = create_sample_request(query, instrumental, vocal_language)
+    sampling = SamplingOptions(
+        temperature, top_k, top_p, repetition_penalty, use_constrained_decoding
+    )
+    return write_result(CreateSampleResult(), llm_handler, request, sampling)
 
 
 def format_sample(
-    llm_handler: LLMHandler,
+    llm_handler: LanguageHandler,
     caption: str,
     lyrics: str,
     user_metadata: Mapping[str, Any] | None = None,
@@ -122,16 +138,8 @@ def format_sample(
     constrained_decoding_debug: bool = False,
 ) -> FormatSampleResult:
     """An improved caption and lyrics; given metadata are kept."""
-    wish = formatting(caption, lyrics, user_metadata)
-    drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
-    return as_result(FormatSampleResult(), llm_handler, wish, drawn)
-
-
-def listener(progress: Tell | None) -> Callable[[Event], None]:
-    """A listener that passes a run's events to a callback `progress(share, desc=…)`, or None."""
-
-    def hear(event: Event) -> None:
-        if progress is not None and isinstance(event, Progress) and event.total:
-            progress(event.done / event.total, desc=event.stage)
-
-    return hear
+    request = format_sample_request(caption, lyrics, user_metadata)
+    sampling = SamplingOptions(
+        temperature, top_k, top_p, repetition_penalty, use_constrained_decoding
+    )
+    return write_result(FormatSampleResult(), llm_handler, request, sampling)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from acestep.told import Told
+from acestep.explicit_fields import ExplicitFields
 from headroom.models.acestep.requests.tasks import GENERATE
 from headroom.models.acestep.text.lm_prompts import NOTHING
 
 
 @dataclass
-class GenerationParams(Told):
+class GenerationParams(ExplicitFields):
     """The parameters of one generation; names, order and defaults are ACE-Step's.
 
     An attribute that was not set reads as ACE-Step's default but leaves the choice to the model:
@@ -101,7 +101,7 @@ class GenerationParams(Told):
 
 
 @dataclass
-class GenerationConfig(Told):
+class GenerationConfig(ExplicitFields):
     """The number of songs, their seeds, and their files.
 
     seeds            one or several, as numbers or as text with commas; further songs, and those

@@ -6,25 +6,33 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep.codes_plan import Plan, failed, planned
-from acestep.folders import available, opened_from, place_of
-from acestep.gpu_config import machine_here
+from acestep.codes_plan import CodesPlan, failure, plan_codes
+from acestep.gpu_config import current_machine
+from acestep.handler_protocols import event_listener
 from acestep.llm_prompts import Prompts
-from acestep.sheets import NOT_READY, Drawn, as_dict, formatting, inspiring, understanding
+from acestep.model_folders import available_models, engine_folder, model_folder
+from acestep.sheet_results import (
+    LM_NOT_INITIALIZED,
+    SamplingOptions,
+    create_sample_request,
+    format_sample_request,
+    understand_request,
+    write_dict,
+)
 from headroom import paths
 from headroom.engine.opening import Opening
 from headroom.engine.options import EngineOptions
 from headroom.errors import HeadroomError
+from headroom.models.acestep.catalogue import LM_KIND, USUAL_LM
 from headroom.models.acestep.text.lm_prompts import NOTHING
 from headroom.settings import load
 from headroom.units import GIB
-from headroom.weights.catalog import USUAL_LM
 
 if TYPE_CHECKING:
     from headroom.engine.engine import Engine
 
-MOST_TOKENS = 4096  # of a prompt and its answer, as in ACE-Step
-SMALL_GB = 8.0  # card size below which ACE-Step calls it low memory
+MAX_TOKENS = 4096  # of a prompt and its answer, as in ACE-Step
+LOW_MEMORY_GB = 8.0  # card size below which ACE-Step calls it low memory
 
 
 class LLMHandler(Prompts):
@@ -36,7 +44,7 @@ class LLMHandler(Prompts):
         self.llm_backend = ""
         self.device = "auto"
         self.offload_to_cpu = False
-        self.max_model_len = MOST_TOKENS
+        self.max_model_len = MAX_TOKENS
         self._name = ""
         self._folder = Path("checkpoints")
         self._engine: Engine | None = None
@@ -63,11 +71,11 @@ class LLMHandler(Prompts):
         self._folder = Path(checkpoint_dir)
         self.llm_backend, self.device, self.offload_to_cpu = backend, device, offload_to_cpu
         try:
-            language = self.engine().has_language_model
+            has_lm = self.engine().has_language_model
         except HeadroomError as error:
             self.unload()
             return f"error: {self._name}: {error}", False
-        if not language:
+        if not has_lm:
             self.unload()
             return f"error: {self._name} is not in {checkpoint_dir}", False
         self.llm_initialized = True
@@ -82,7 +90,7 @@ class LLMHandler(Prompts):
     def engine(self) -> Engine:
         """The engine with this language model. Raises HeadroomError."""
         if self._engine is None:
-            folder = opened_from(self._folder, self._name)
+            folder = engine_folder(self._folder, self._name)
             self._engine = Opening(
                 load(),
                 self.options(EngineOptions(device=self.device, checkpoint_dir=folder)),
@@ -92,11 +100,11 @@ class LLMHandler(Prompts):
     @property
     def llm_tokenizer(self) -> object | None:
         """The model's tokenizer (of the library tokenizers), once a model is initialised."""
-        from headroom.models.acestep.language.lm_words import Words
+        from headroom.models.acestep.language.lm_words import LMVocabulary
 
         folder = self._folder if paths.is_dir(self._folder) else None
-        place = place_of(folder, self._name) if self.llm_initialized else None
-        return None if place is None else Words.open(place).tokenizer
+        place = model_folder(folder, self._name) if self.llm_initialized else None
+        return None if place is None else LMVocabulary.open(place).tokenizer
 
     @property
     def dtype(self) -> object:
@@ -115,17 +123,17 @@ class LLMHandler(Prompts):
 
     def get_available_5hz_lm_models(self) -> list[str]:
         """Names of the language models that can be opened, in alphabetical order."""
-        return available(self._folder if paths.is_dir(self._folder) else None, "lm")
+        return available_models(self._folder if paths.is_dir(self._folder) else None, LM_KIND)
 
     def get_gpu_memory_utilization(
         self,
         model_path: str | None = None,
-        minimal_gpu: float = SMALL_GB,
+        minimal_gpu: float = LOW_MEMORY_GB,
         min_ratio: float = 0.2,
         max_ratio: float = 0.9,
     ) -> tuple[float, bool]:
         """The share of the card that plans may use, and whether the card has low memory."""
-        machine = machine_here(load())
+        machine = current_machine(load())
         ratio = machine.budget / machine.total
         return min(max(ratio, min_ratio), max_ratio), machine.limit / GIB < minimal_gpu
 
@@ -145,8 +153,10 @@ class LLMHandler(Prompts):
         empty dict if there is no description."""
         if self.llm_initialized and not (audio_codes or "").strip():
             return {}, "error: no audio codes are given"
-        drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
-        return as_dict(self, understanding(audio_codes), drawn)
+        sampling = SamplingOptions(
+            temperature, top_k, top_p, repetition_penalty, use_constrained_decoding
+        )
+        return write_dict(self, understand_request(audio_codes), sampling)
 
     def create_sample_from_query(
         self,
@@ -161,8 +171,12 @@ class LLMHandler(Prompts):
         constrained_decoding_debug: bool = False,
     ) -> tuple[dict[str, Any], str]:
         """The same for a song invented from a line of text, and whether it is instrumental."""
-        drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
-        return as_dict(self, inspiring(query, instrumental, vocal_language), drawn)
+        sampling = SamplingOptions(
+            temperature, top_k, top_p, repetition_penalty, use_constrained_decoding
+        )
+        return write_dict(
+            self, create_sample_request(query, instrumental, vocal_language), sampling
+        )
 
     def format_sample_from_input(
         self,
@@ -177,8 +191,10 @@ class LLMHandler(Prompts):
         constrained_decoding_debug: bool = False,
     ) -> tuple[dict[str, Any], str]:
         """The same for an improved caption and lyrics; given metadata are kept."""
-        drawn = Drawn(temperature, top_k, top_p, repetition_penalty, use_constrained_decoding)
-        return as_dict(self, formatting(caption, lyrics, user_metadata), drawn)
+        sampling = SamplingOptions(
+            temperature, top_k, top_p, repetition_penalty, use_constrained_decoding
+        )
+        return write_dict(self, format_sample_request(caption, lyrics, user_metadata), sampling)
 
     # --- metadata and codes ----------------------------------------------------------------
 
@@ -205,17 +221,15 @@ class LLMHandler(Prompts):
         progress: Callable[..., object] | None = None,
     ) -> dict[str, Any]:
         """Metadata of a song (`infer_type` "dit"), and also its audio codes ("llm_dit"); nothing
-        is rendered. See `acestep.codes_plan.planned` for the answer."""
-        from acestep.inference import listener
-
+        is rendered. See `acestep.codes_plan.plan_codes` for the answer."""
         if not self.llm_initialized:
-            return failed(NOT_READY)
-        plan = Plan(
+            return failure(LM_NOT_INITIALIZED)
+        plan = CodesPlan(
             infer_type, caption, lyrics, target_duration, user_metadata or {}, batch_size, seeds,
             temperature, cfg_scale, negative_prompt, top_k, top_p, repetition_penalty,
             use_constrained_decoding, use_cot_metas, use_cot_caption, use_cot_language,
         )  # fmt: skip
-        return planned(self.engine(), plan, listener(progress))
+        return plan_codes(self.engine(), plan, event_listener(progress))
 
     def generate_from_formatted_prompt(
         self,

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from headroom.models.acestep.language.sheet import read
+from headroom.models.acestep.language.sheet import read_sheet
 from headroom.models.acestep.text import lm_prompts as texts
 from headroom.models.acestep.text.codes_text import codes_in, codes_to_text
 from headroom.models.acestep.text.lm_prompts import NOTHING
-from headroom.models.acestep.text.plain_text import shown
+from headroom.models.acestep.text.plain_text import unescaped
 from headroom.models.acestep.text.prompts import INSTRUMENTAL
 from headroom.models.acestep.text.vocabulary import METAS
 
@@ -36,12 +36,12 @@ class Prompts:
         guidance steers away from: the negative prompt in place of the caption, or no caption."""
         self._check_ready()
         if not is_negative_prompt:
-            return shown(texts.generating(caption, lyrics))
+            return unescaped(texts.generating_prompt(caption, lyrics))
         if generation_phase != "cot":
-            return shown(texts.frame(texts.GENERATE, caption))
+            return unescaped(texts.frame(texts.GENERATE, caption))
         if texts.is_said(negative_prompt):
-            return shown(texts.generating(negative_prompt, lyrics))
-        return shown(texts.frame(texts.GENERATE, f"# Lyric\n{lyrics}\n"))
+            return unescaped(texts.generating_prompt(negative_prompt, lyrics))
+        return unescaped(texts.frame(texts.GENERATE, f"# Lyric\n{lyrics}\n"))
 
     def build_formatted_prompt_with_cot(
         self,
@@ -55,8 +55,8 @@ class Prompts:
         one that guidance steers away from."""
         self._check_ready()
         if is_negative_prompt:
-            return shown(texts.away_from(negative_prompt))
-        return shown(f"{texts.generating(caption, lyrics)}{cot_text}\n\n")
+            return unescaped(texts.away_from(negative_prompt))
+        return unescaped(f"{texts.generating_prompt(caption, lyrics)}{cot_text}\n\n")
 
     def build_formatted_prompt_for_understanding(
         self,
@@ -67,8 +67,10 @@ class Prompts:
         """The prompt with codes to describe."""
         self._check_ready()
         if is_negative_prompt:
-            return shown(texts.frame(texts.UNDERSTAND, negative_prompt.strip() and negative_prompt))
-        return shown(texts.frame(texts.UNDERSTAND, audio_codes))
+            return unescaped(
+                texts.frame(texts.UNDERSTAND, negative_prompt.strip() and negative_prompt)
+            )
+        return unescaped(texts.frame(texts.UNDERSTAND, audio_codes))
 
     def build_formatted_prompt_for_inspiration(
         self,
@@ -80,8 +82,10 @@ class Prompts:
         """The prompt with a line of text to make a song sheet from."""
         self._check_ready()
         if is_negative_prompt:
-            return shown(texts.frame(texts.INSPIRE, negative_prompt.strip() and negative_prompt))
-        return shown(texts.inspiring(query, instrumental))
+            return unescaped(
+                texts.frame(texts.INSPIRE, negative_prompt.strip() and negative_prompt)
+            )
+        return unescaped(texts.inspiring_prompt(query, instrumental))
 
     def build_formatted_prompt_for_format(
         self,
@@ -93,18 +97,18 @@ class Prompts:
         """The prompt with a caption and lyrics to improve."""
         self._check_ready()
         if is_negative_prompt:
-            return shown(texts.frame(texts.FORMAT, negative_prompt.strip() and negative_prompt))
-        return shown(texts.formatting(caption, lyrics, INSTRUMENTAL))
+            return unescaped(texts.frame(texts.FORMAT, negative_prompt.strip() and negative_prompt))
+        return unescaped(texts.formatting_prompt(caption, lyrics, INSTRUMENTAL))
 
     def parse_lm_output(self, output_text: str) -> tuple[dict[str, Any], str]:
         """The metadata in a text the model wrote, and its audio codes as written.
 
         `bpm` and `duration` are whole numbers; unknown fields, and invalid values, are absent.
         """
-        sheet = read(output_text)
-        found = {field.name: getattr(sheet, field.name) for field in fields(sheet)}
+        sheet = read_sheet(output_text)
+        values = {field.name: getattr(sheet, field.name) for field in fields(sheet)}
         codes = codes_in(output_text) if "<|audio_code_" in output_text else ()
-        return {n: v for n, v in found.items() if v is not None}, codes_to_text(codes)
+        return {n: v for n, v in values.items() if v is not None}, codes_to_text(codes)
 
     def has_all_metas(self, user_metadata: Mapping[str, object] | None) -> bool:
         """Whether tempo, key, time signature and length are all given."""

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from headroom.engine.engine import Engine
-    from headroom.engine.result import Result
+    from headroom.engine.result import SongResult
     from headroom.models.acestep.model import AceStep
     from headroom.models.acestep.timestamps.timestamps import Timing
-    from headroom.models.base import Timestamps
+    from headroom.models.outputs import Timestamps
 
-NOT_READY = "Model not initialized"
+MODEL_NOT_INITIALIZED = "Model not initialized"
 
 
-def alignment_inputs(engine: Engine, result: Result) -> dict[str, Any]:
+def alignment_inputs(engine: Engine, result: SongResult) -> dict[str, Any]:
     """The tensors for it in `extra_outputs`, one row per song: condition rows and their mask,
     source and mask, ids of the lyric prompt (padded with its last id). Empty for other families.
     """
@@ -64,16 +64,16 @@ def timestamps(
     tensors  by their old names: latents, condition rows and context, [1, length, width] each
     """
     try:
-        asked = _timing(_model(engine), tensors, mask, ids, steps, seed, heads, seconds)
-        found = _timed(engine, asked)
+        timing = _timing(_model(engine), tensors, mask, ids, steps, seed, heads, seconds)
+        result = _timed(engine, timing)
     except HeadroomError as error:
         return _error(str(error))
-    if not found.lines:
-        return _error("; ".join(note.sentence() for note in found.notes))
+    if not result.lines:
+        return _error("; ".join(note.sentence() for note in result.notes))
     return {
-        "lrc_text": found.lrc.rstrip("\n"),
-        "sentence_timestamps": list(found.lines),
-        "token_timestamps": list(found.tokens),
+        "lrc_text": result.lrc.rstrip("\n"),
+        "sentence_timestamps": list(result.lines),
+        "token_timestamps": list(result.tokens),
         "success": True,
         "error": None,
     }
@@ -89,17 +89,17 @@ def scores(
     heads: Mapping[int, Sequence[int]] | None,
 ) -> dict[str, Any]:
     """The answer of `AceStepHandler.get_lyric_score`; takes the same arguments, never raises."""
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     try:
-        asked = _timing(_model(engine), tensors, mask, ids, steps, seed, heads)
-        for name, level in (("lm_score", 1.0), ("dit_score", asked.level)):
-            told = _timed(engine, replace(asked, level=level, scored=True))
-            if told.score is None:
-                raise HeadroomError("; ".join(note.sentence() for note in told.notes))
-            found[name] = round(told.score, 4)
+        timing = _timing(_model(engine), tensors, mask, ids, steps, seed, heads)
+        for name, level in (("lm_score", 1.0), ("dit_score", timing.level)):
+            result = _timed(engine, replace(timing, level=level, scored=True))
+            if result.score is None:
+                raise HeadroomError("; ".join(note.sentence() for note in result.notes))
+            values[name] = round(result.score, 4)
     except HeadroomError as error:
         return {"lm_score": 0.0, "dit_score": 0.0, "success": False, "error": str(error)}
-    return {**found, "success": True, "error": None}
+    return {**values, "success": True, "error": None}
 
 
 def _model(engine: Engine | None) -> AceStep:
@@ -107,13 +107,13 @@ def _model(engine: Engine | None) -> AceStep:
     from headroom.models.acestep.model import AceStep
 
     if engine is None or not isinstance(engine.model, AceStep):
-        raise HeadroomError(NOT_READY)
+        raise HeadroomError(MODEL_NOT_INITIALIZED)
     return engine.model
 
 
-def _timed(engine: Engine | None, asked: Timing) -> Timestamps:
+def _timed(engine: Engine | None, timing: Timing) -> Timestamps:
     assert engine is not None  # `_model` has checked
-    return engine.time(asked)
+    return engine.carry_out(_model(engine).find_words(timing))
 
 
 def _timing(
@@ -129,13 +129,13 @@ def _timing(
     """The same as work for the model, on the first `seconds`. Raises InvalidRequest for tensors
     that do not fit together."""
     from headroom.models.acestep.networks.config import LATENT_RATE
-    from headroom.models.acestep.text.lyric_tokens import sung
+    from headroom.models.acestep.text.lyric_tokens import lyric_tokens
     from headroom.models.acestep.timestamps.timestamps import SEED, Timing, check_heads, heads_of
 
     for name, tensor in tensors.items():
         if tensor.dim() != 3 or tensor.shape[0] != 1:
             raise InvalidRequest(name, tuple(tensor.shape), "[1, length, width], of one song")
-    latents, rows, context = (tensor[0].detach().cpu() for tensor in tensors.values())
+    latents, conditions, context = (tensor[0].detach().cpu() for tensor in tensors.values())
     channels = model.config.latent_channels
     widths = (channels, model.config.encoder.width, 2 * channels)
     for (name, tensor), width in zip(tensors.items(), widths, strict=True):
@@ -145,29 +145,29 @@ def _timing(
         raise InvalidRequest("context_latents", len(context), f"{len(latents)} frames")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InvalidRequest("inference_steps", steps, "a whole number, at least 1")
-    kept = len(latents)
+    frames = len(latents)
     if seconds is not None:
-        kept = min(kept, round(seconds * LATENT_RATE))
-    if kept < 1:
+        frames = min(frames, round(seconds * LATENT_RATE))
+    if frames < 1:
         raise InvalidRequest("total_duration_seconds", seconds, "a length above 0")
     if heads is not None:
         check_heads(heads, model.config)
-    said = ids.flatten().tolist()
+    token_ids = ids.flatten().tolist()
     tokenizer = model.assets.tokenizer
-    prompt = tokenizer.text(said)
+    prompt = tokenizer.text(token_ids)
     try:
         # If the ids end inside a character, the text differs from there on.
-        pairs = zip(tokenizer.lyrics(prompt), said, strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        words = sung(prompt, tokenizer.lyric_spans(prompt)[:same])
+        pairs = zip(tokenizer.lyrics(prompt), token_ids, strict=False)
+        matching = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        words = lyric_tokens(prompt, tokenizer.lyric_spans(prompt)[:matching])
     except ValueError as error:
         raise InvalidRequest("lyric_token_ids", prompt, "those of a lyric prompt") from error
     return Timing(
         latents.float(),
-        rows[mask.flatten().bool().cpu()],
+        conditions[mask.flatten().bool().cpu()],
         context.float(),
         words,
-        kept,
+        frames,
         1 / steps,
         heads_of(model.config) if heads is None else heads,
         seed=SEED if seed is None else seed,

@@ -16,21 +16,20 @@ from typing import ParamSpec, TypeVar, cast, overload
 
 import psutil
 
-from acestep.gpu_config import machine_here, terms_here
-from acestep.limited_call import inside_limits
+from acestep.clamped_call import clamp_call
+from acestep.gpu_config import current_machine, current_policy
 from headroom.engine.limits import caps_of
 from headroom.log import log
-from headroom.memory.limits import limits
 from headroom.models.acestep.requests.songs import Text2Music
-from headroom.params.describe import describe
-from headroom.params.knob import Limit
+from headroom.params.describe import in_role
+from headroom.params.knob import Limit, Role
 from headroom.settings import load
 from headroom.units import GIB
 
 P = ParamSpec("P")
 R = TypeVar("R")
-LEAST_FREE_GB = 1.0  # of host memory, or a share of it, below which there is a warning
-LEAST_FREE_SHARE = 0.05
+MIN_FREE_GB = 1.0  # of host memory, or a share of it, below which there is a warning
+MIN_FREE_SHARE = 0.05
 
 
 @dataclass
@@ -57,20 +56,20 @@ class MemoryConfig:
     def read(cls) -> MemoryConfig:
         """Read it from the settings and the machine, by the engine's rules."""
         settings = load()
-        machine = machine_here(settings)
-        found = terms_here(machine, settings)
+        machine = current_machine(settings)
+        policy = current_policy(machine, settings)
         caps = caps_of(settings)
-        most, without = (limits(found, lm, *caps) for lm in (found.init_lm, False))
+        with_lm, without_lm = (policy.limits(lm, *caps) for lm in (policy.init_lm, False))
         total = psutil.virtual_memory().total / GIB
         return cls(
             max_memory_gb=machine.limit / GIB,
-            min_free_ram_gb=max(LEAST_FREE_GB, LEAST_FREE_SHARE * total),
-            max_duration_seconds=_most(most, "duration"),
-            max_batch_size=int(_most(most, "batch_size")),
-            offload_to_cpu=bool(found.offload),
-            offload_dit_to_cpu=bool(found.offload_dit),
-            enable_lm=found.init_lm,
-            without_lm=(_most(without, "duration"), int(_most(without, "batch_size"))),
+            min_free_ram_gb=max(MIN_FREE_GB, MIN_FREE_SHARE * total),
+            max_duration_seconds=_maximum(with_lm, "seconds"),
+            max_batch_size=int(_maximum(with_lm, "count")),
+            offload_to_cpu=bool(policy.offload),
+            offload_dit_to_cpu=bool(policy.offload_dit),
+            enable_lm=policy.init_lm,
+            without_lm=(_maximum(without_lm, "seconds"), int(_maximum(without_lm, "count"))),
         )
 
     def most(self, use_lm: bool | None) -> tuple[float, int]:
@@ -81,10 +80,12 @@ class MemoryConfig:
         return self.max_duration_seconds, self.max_batch_size
 
 
-def _most(tighter: Mapping[str, Limit], field: str) -> float:
+def _maximum(tighter: Mapping[Role, Limit], role: Role) -> float:
     """The limit in force for a field, never above the request's own."""
-    own = next(p.limit for p in describe(Text2Music) if p.name == field and p.limit is not None)
-    return own.tightened(tighter[field]).maximum if field in tighter else own.maximum
+    param = in_role(Text2Music, role)
+    assert param is not None and param.limit is not None
+    limit = param.limit
+    return limit.tightened(tighter[role]).maximum if role in tighter else limit.maximum
 
 
 class MemoryManager:
@@ -98,7 +99,7 @@ class MemoryManager:
     def get_current_memory_usage(self) -> dict[str, float]:
         """The memory in use on host and card, in GB."""
         memory, process = psutil.virtual_memory(), psutil.Process().memory_info()
-        found = {
+        usage = {
             "ram_total": memory.total / GIB,
             "ram_used": memory.used / GIB,
             "ram_available": memory.available / GIB,
@@ -112,10 +113,10 @@ class MemoryManager:
 
         device = open_device()
         if device.kind != "cpu":
-            found["gpu_total"] = device.total_memory() / GIB
-            found["gpu_used"] = device.memory_allocated() / GIB
-            found["gpu_available"] = device.free_memory() / GIB
-        return found
+            usage["gpu_total"] = device.total_memory() / GIB
+            usage["gpu_used"] = device.memory_allocated() / GIB
+            usage["gpu_available"] = device.free_memory() / GIB
+        return usage
 
     def can_generate(self, estimated_memory_gb: float = 2.0) -> tuple[bool, str]:
         """Whether host memory allows a request that takes this much of it, and a sentence."""
@@ -135,15 +136,15 @@ class MemoryManager:
     ) -> tuple[float, int, str]:
         """Length and songs within the limits, and a warning if they were not. `use_lm` says
         whether the request uses a language model; None: the default here."""
-        said = []
+        warnings = []
         seconds, songs = self.config.most(use_lm)
         if duration > seconds:
-            said.append(f"duration {duration:g} s is cut to {seconds:g} s")
+            warnings.append(f"duration {duration:g} s is cut to {seconds:g} s")
             duration = seconds
         if batch_size > songs:
-            said.append(f"batch size {batch_size} is cut to {songs}")
+            warnings.append(f"batch size {batch_size} is cut to {songs}")
             batch_size = songs
-        return duration, batch_size, " | ".join(said)
+        return duration, batch_size, " | ".join(warnings)
 
     def get_generation_constraints(self) -> dict[str, object]:
         """The limits for a request made now."""
@@ -207,13 +208,13 @@ class MemoryManager:
                 self.force_memory_cleanup()
 
 
-_making = threading.Lock()
+_creation_lock = threading.Lock()
 _manager: list[MemoryManager] = []
 
 
 def get_memory_manager() -> MemoryManager:
     """The one manager of this process, created on first use."""
-    with _making:
+    with _creation_lock:
         if not _manager:
             _manager.append(MemoryManager())
         return _manager[0]
@@ -243,11 +244,11 @@ def _limited(function: Callable[P, R], needed: float) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **named: P.kwargs) -> R:
         manager = get_memory_manager()
-        inside = inside_limits(function, args, named, manager.validate_generation_params)
-        for warning in inside.warnings:
+        clamped = clamp_call(function, args, named, manager.validate_generation_params)
+        for warning in clamped.warnings:
             log.warning("%s", warning)
         with manager.generation_context(needed):
-            return cast("Callable[..., R]", function)(*inside.args, **inside.named)
+            return cast("Callable[..., R]", function)(*clamped.args, **clamped.named)
 
     return call
 

@@ -11,16 +11,25 @@ from pathlib import Path
 
 from headroom.cli.models import Wish, carry_out, download_main
 from headroom.errors import HeadroomError
-from headroom.models.acestep.language.lm_sizes import BUNDLED
+from headroom.models.acestep.catalogue import (
+    CATALOGUE,
+    DIT_KIND,
+    LM_PREFIX,
+    USUAL_DIT,
+    USUAL_LM,
+    VAE,
+)
 from headroom.settings import load
 from headroom.weights import catalog
-from headroom.weights.catalog import BUNDLE, LM_PREFIX, MODELS, USUAL_DIT, USUAL_LM, VAE
+from headroom.weights.catalog import MAIN as MAIN
 
-MAIN = "main"
-MAIN_MODEL_REPO = BUNDLE
-MAIN_MODEL_COMPONENTS = [name for name, model in MODELS.items() if model.repo == BUNDLE]
+_MODELS = CATALOGUE.models
+MAIN_MODEL_REPO = CATALOGUE.main
+MAIN_MODEL_COMPONENTS = [n for n, model in _MODELS.items() if model.repo == MAIN_MODEL_REPO]
 SUBMODEL_REGISTRY = {
-    name: model.repo for name, model in MODELS.items() if model.official and model.repo != BUNDLE
+    name: model.repo
+    for name, model in _MODELS.items()
+    if model.official and model.repo != MAIN_MODEL_REPO
 }
 DEFAULT_LM_MODEL = USUAL_LM
 DEFAULT_VAE_VARIANT = VAE
@@ -100,10 +109,10 @@ def ensure_lm_model(
     prefer_source: str | None = None,
 ) -> tuple[bool, str]:
     """Fetch a language model unless it is installed; its size is accepted as its name."""
-    wanted = model_name or DEFAULT_LM_MODEL
-    known = [name for name in MODELS if name.startswith(LM_PREFIX)]
-    name = next((n for n in known if wanted in (n, n.removeprefix(LM_PREFIX))), wanted)
-    return _ensure(name, known, checkpoints_dir, token, prefer_source)
+    requested = model_name or DEFAULT_LM_MODEL
+    lm_names = [name for name in _MODELS if name.startswith(LM_PREFIX)]
+    name = next((n for n in lm_names if requested in (n, n.removeprefix(LM_PREFIX))), requested)
+    return _ensure(name, lm_names, checkpoints_dir, token, prefer_source)
 
 
 def ensure_dit_model(
@@ -113,8 +122,8 @@ def ensure_dit_model(
     prefer_source: str | None = None,
 ) -> tuple[bool, str]:
     """Fetch a DiT unless it is installed."""
-    known = [name for name, model in MODELS.items() if model.kind == "dit"]
-    return _ensure(model_name or USUAL_DIT, known, checkpoints_dir, token, prefer_source)
+    dit_names = [name for name, model in _MODELS.items() if model.kind == DIT_KIND]
+    return _ensure(model_name or USUAL_DIT, dit_names, checkpoints_dir, token, prefer_source)
 
 
 def print_model_list() -> None:
@@ -132,23 +141,23 @@ def _whole(checkpoints_dir: str | Path | None) -> set[str]:
     """Names of the complete models, in one folder or in those of the settings."""
     folder = None if checkpoints_dir is None else Path(checkpoints_dir)
     dirs = catalog.checkpoint_dirs(load()) if folder is None else (folder,)
-    items = catalog.installed(dirs, BUNDLED)
+    items = CATALOGUE.installed(dirs)
     return {item.name for item in items if item.whole and not item.bundled}
 
 
 def _ensure(
     name: str,
-    known: Sequence[str],
+    allowed_names: Sequence[str],
     checkpoints_dir: str | Path | None,
     token: str | None,
     prefer_source: str | None,
 ) -> tuple[bool, str]:
-    if name not in known:
-        return False, f"unknown model {name!r}; known: {', '.join(known)}"
+    if name not in allowed_names:
+        return False, f"unknown model {name!r}; known: {', '.join(allowed_names)}"
     if check_model_exists(name, checkpoints_dir):
         return True, f"{name} is there"
-    wanted = MAIN if name in MAIN_MODEL_COMPONENTS else name
-    return _fetch(wanted, checkpoints_dir, False, token, prefer_source)
+    download = MAIN if name in MAIN_MODEL_COMPONENTS else name
+    return _fetch(download, checkpoints_dir, False, token, prefer_source)
 
 
 def _fetch(

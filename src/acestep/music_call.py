@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
+from acestep.explicit_fields import ExplicitFields
 from acestep.inference_types import GenerationConfig, GenerationParams
-from acestep.told import Told
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.requests.tasks import GENERATE
 
-BATCH = 2  # the default number of songs
+DEFAULT_BATCH_SIZE = 2  # the default number of songs
 _RENAMED: Mapping[str, str] = MappingProxyType(
     {
         "captions": "caption",
@@ -26,7 +26,7 @@ _PARAMS = frozenset(field.name for field in fields(GenerationParams))
 
 
 @dataclass
-class MusicCall(Told):
+class MusicCall(ExplicitFields):
     """The arguments of a call; names, order and defaults are ACE-Step's."""
 
     captions: str = ""
@@ -87,24 +87,26 @@ class MusicCall(Told):
     def params(self) -> GenerationParams:
         """The passed arguments in the form of `acestep.inference`, without planning by a language
         model. Raises InvalidRequest for codes that differ from song to song."""
-        said: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for field in fields(self):
             name = _RENAMED.get(field.name, field.name)
-            if name in _PARAMS and name != "seed" and self.told(field.name):
-                said[name] = getattr(self, field.name)
-        said.setdefault("vocal_language", self.vocal_language)
-        if said.get("duration") is None:
-            said.pop("duration", None)
+            if name in _PARAMS and name != "seed" and self.is_set(field.name):
+                values[name] = getattr(self, field.name)
+        values.setdefault("vocal_language", self.vocal_language)
+        if values.get("duration") is None:
+            values.pop("duration", None)
         if self.source_repaint_latents is not None:
             allowed = "nothing: the recording is encoded where it is needed"
             raise InvalidRequest("source_repaint_latents", "latents", allowed)
-        return GenerationParams(**said, audio_codes=self._codes(), thinking=False)
+        return GenerationParams(**values, audio_codes=self._codes(), thinking=False)
 
     def config(self) -> GenerationConfig:
         """The number of songs and their seeds: random ones, unless random seeds are switched off,
         or a seed is passed without setting that switch."""
-        count = BATCH if self.batch_size is None else self.batch_size
-        random = self.use_random_seed and (self.told("use_random_seed") or not self.told("seed"))
+        count = DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
+        random = self.use_random_seed and (
+            self.is_set("use_random_seed") or not self.is_set("seed")
+        )
         return GenerationConfig(
             batch_size=count, use_random_seed=random, seeds=None if random else self.seed
         )
@@ -112,15 +114,17 @@ class MusicCall(Told):
     def _codes(self) -> str:
         if isinstance(self.audio_code_string, str):
             return self.audio_code_string
-        each = {str(one or "").strip() for one in self.audio_code_string}
-        if len(each) > 1:
+        distinct = {str(one or "").strip() for one in self.audio_code_string}
+        if len(distinct) > 1:
             allowed = "the same codes for all songs of a call"
-            raise InvalidRequest("audio_code_string", f"{len(each)} different ones", allowed)
-        return next(iter(each), "")
+            raise InvalidRequest("audio_code_string", f"{len(distinct)} different ones", allowed)
+        return next(iter(distinct), "")
 
 
-def as_method() -> inspect.Signature:
+def method_signature() -> inspect.Signature:
     """The signature of a method that takes these arguments."""
-    own = inspect.signature(MusicCall)
-    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return own.replace(parameters=[this, *own.parameters.values()], return_annotation="dict")
+    signature = inspect.signature(MusicCall)
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return signature.replace(
+        parameters=[self_parameter, *signature.parameters.values()], return_annotation="dict"
+    )

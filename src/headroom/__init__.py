@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from headroom.audio.wave import Audio
+    from headroom.client.client import Client
     from headroom.engine.engine import Engine
     from headroom.engine.replay import replay
-    from headroom.engine.result import Result
+    from headroom.engine.result import Result, Songs
     from headroom.errors import (
         Cancelled,
         DoesNotFit,
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
         WeightsMissing,
     )
     from headroom.memory.plan import Plan
+    from headroom.models.acestep.requests.language_requests import (
+        CreateSample,
+        FormatSample,
+        Score,
+        Understand,
+    )
+    from headroom.models.acestep.requests.recording_requests import AlignLyrics, EncodeAudio
     from headroom.models.acestep.requests.songs import (
         Complete,
         Cover,
@@ -42,13 +50,18 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = [
+    "AlignLyrics",
     "Audio",
     "Cancelled",
+    "Client",
     "Complete",
     "Cover",
+    "CreateSample",
     "DoesNotFit",
+    "EncodeAudio",
     "Engine",
     "Extract",
+    "FormatSample",
     "HeadroomError",
     "InvalidInput",
     "InvalidRequest",
@@ -57,17 +70,21 @@ __all__ = [
     "Plan",
     "Repaint",
     "Result",
+    "Score",
     "Song",
+    "Songs",
     "Text2Music",
+    "Understand",
     "WeightsMissing",
     "replay",
 ]
 
 _PLACES = {
     "headroom.audio.wave": ("Audio",),
+    "headroom.client.client": ("Client",),
     "headroom.engine.engine": ("Engine",),
     "headroom.engine.replay": ("replay",),
-    "headroom.engine.result": ("Result",),
+    "headroom.engine.result": ("Result", "Songs"),
     "headroom.errors": (
         "Cancelled",
         "DoesNotFit",
@@ -77,6 +94,13 @@ _PLACES = {
         "WeightsMissing",
     ),
     "headroom.memory.plan": ("Plan",),
+    "headroom.models.acestep.requests.language_requests": (
+        "CreateSample",
+        "FormatSample",
+        "Score",
+        "Understand",
+    ),
+    "headroom.models.acestep.requests.recording_requests": ("AlignLyrics", "EncodeAudio"),
     "headroom.models.acestep.requests.songs": (
         "Complete",
         "Cover",

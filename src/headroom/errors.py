@@ -7,7 +7,11 @@
     │   ├── InvalidFile         a text or JSON file that cannot be read: its kind, size or encoding
     │   ├── InvalidSource       an audio file that cannot be read or holds nothing to work on
     │   ├── InvalidCheckpoint   a model folder: keys missing, unexpected, misshapen, or a torn file
-    │   └── InvalidOutput       a place where nothing can be written (no right, no room, no format)
+    │   ├── InvalidOutput       a place where nothing can be written (no right, no room, no format)
+    │   ├── InvalidDatabase     a database that this program cannot use, such as a newer one
+    │   ├── TooLarge            an upload of more bytes than are accepted
+    │   ├── UnknownId           a job or a file that does not exist, or belongs to somebody else
+    │   └── Conflict            what was asked contradicts what is stored
     ├── WeightsMissing          a model that is not installed
     ├── DownloadFailed          a source of weights that did not deliver
     ├── DoesNotFit              no plan keeps within the memory there is
@@ -16,7 +20,16 @@
     ├── RenderFailed            the networks made something that is no sound
     ├── LanguageModelFailed     a language model computed something that is no number
     ├── EngineClosed            an engine that was closed was asked to work
-    ├── EngineInUse             an engine was asked to work by what listens to its own work
+    ├── EngineInUse             an engine was asked to work by what listens to work on its card
+    ├── QueueFull               as many jobs wait as may wait
+    ├── StorageFull             the disk has less free space than must stay free
+    ├── StorageFailed           the storage of files cannot be reached, or refused
+    ├── DatabaseFailed          the database cannot be reached, or stayed locked
+    ├── ServiceFailed           a service elsewhere cannot be reached, or refused to work
+    ├── ClaimLost               a worker acts on a job that is no longer its own
+    ├── WorkerLost              every process that worked on a job died
+    ├── NotSupportedYet         what another version of this program will do
+    ├── InternalFault           a fault of this program, in the work on a job
     └── Cancelled               somebody asked for the work to stop
 
 An error carries the numbers that explain it as attributes, and says them in one sentence.
@@ -105,6 +118,38 @@ class InvalidOutput(InvalidInput):
         super().__init__(f"{field}: {shown(self.path, _PATH)} {why}; allowed: {allowed}.")
 
 
+class InvalidDatabase(InvalidInput):
+    """A database that cannot be used; `url` is shown without its password."""
+
+    def __init__(self, url: str, why: str, allowed: str) -> None:
+        self.url, self.why, self.allowed = url, why, allowed
+        super().__init__(f"database: {shown(url, _PATH)} {why}; allowed: {allowed}.")
+
+
+class TooLarge(InvalidInput):
+    """An upload of more than `most` bytes; the rest of it was not read."""
+
+    def __init__(self, field: str, most: int) -> None:
+        self.field, self.most = field, most
+        super().__init__(f"{field}: more than {most} bytes, the most that is accepted.")
+
+
+class UnknownId(InvalidInput):
+    """`kind` ("job", "file", "key") and `id` of what does not exist or belongs to somebody else."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        self.kind, self.id = kind, id
+        super().__init__(f"{kind} {shown(id)} does not exist.")
+
+
+class Conflict(InvalidInput):
+    """What was asked contradicts what is stored, such as deleting a job that is running."""
+
+    def __init__(self, kind: str, id: str, why: str) -> None:
+        self.kind, self.id, self.why = kind, id, why
+        super().__init__(f"{kind} {shown(id)} {why}.")
+
+
 class WeightsMissing(HeadroomError):
     """A model that is known but not installed here."""
 
@@ -180,9 +225,94 @@ class EngineInUse(HeadroomError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this engine is at work in this very call, which would wait for itself: "
+            "this very call is at work on the card, or waits for it, and would wait for itself: "
             "call it once the work is done, not from `on_event` or `cancel`"
         )
+
+
+class QueueFull(HeadroomError):
+    """`waiting` jobs wait, of all or of this key (`own`), and `limit` is the most that may."""
+
+    def __init__(self, waiting: int, limit: int, own: bool) -> None:
+        self.waiting, self.limit, self.own = waiting, limit, own
+        whose = "jobs of this key" if own else "jobs"
+        super().__init__(f"{waiting} {whose} wait already, and at most {limit} may: try later.")
+
+
+class StorageFull(HeadroomError):
+    """`free` bytes are left on the disk, and `floor` bytes must stay free (0: it is full)."""
+
+    def __init__(self, free: int, floor: int) -> None:
+        self.free, self.floor = free, floor
+        must = f" and {gib(floor)} must stay free" if floor else ""
+        super().__init__(
+            f"the disk has {gib(free)} free{must}: nothing more is accepted until files are "
+            "deleted or expire."
+        )
+
+
+class StorageFailed(HeadroomError):
+    """The storage of files did not do what it was asked, for the reason `why`."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"the storage of files failed: {one_line(why, 400)}.")
+
+
+class DatabaseFailed(HeadroomError):
+    """The database did not do what it was asked, for the reason `why`; nothing was changed."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"the database failed: {one_line(why, 400)}.")
+
+
+class ServiceFailed(HeadroomError):
+    """The service at `url` did not do what it was asked, for the reason `why`."""
+
+    def __init__(self, url: str, why: str) -> None:
+        self.url, self.why = url, why
+        super().__init__(f"the service at {one_line(url, _PATH)} {one_line(why, 400)}.")
+
+
+class ClaimLost(HeadroomError):
+    """A worker acts on a job that was taken from it or has ended: it has to stop the work."""
+
+    def __init__(self, job: str, attempt: int) -> None:
+        self.job, self.attempt = job, attempt
+        super().__init__(f"job {shown(job)}: attempt {attempt} is no longer in force.")
+
+
+class WorkerLost(HeadroomError):
+    """The process that worked on a job died, in each of `attempts` attempts."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+        super().__init__(f"the process that worked on it died, {attempts} times.")
+
+
+ADAPTERS = "adapters (LoRA, LoKr)", "version 0.2"
+"""What is not supported yet, and the version that brings it."""
+
+
+class NotSupportedYet(HeadroomError, NotImplementedError):
+    """A feature that comes with a later version. `what` and `when` name both."""
+
+    def __init__(self, name: str, what: str, when: str) -> None:
+        self.name, self.what, self.when = name, what, when
+        super().__init__(
+            f"{name}: this version has no {what}; planned for {when}. Until then songs are made "
+            "by the models as they were released."
+        )
+
+
+class InternalFault(HeadroomError):
+    """A fault of this program, an exception of the class `kind`; the log of the process that worked
+    has the rest."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(f"a fault of this program ({shown(kind)}); its log says more.")
 
 
 class Cancelled(HeadroomError):

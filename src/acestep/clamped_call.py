@@ -21,7 +21,7 @@ class Validate(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ClampedCall:
     """The arguments to call a function with, and what was changed in them."""
 
     args: tuple[Any, ...]
@@ -29,12 +29,12 @@ class Call:
     warnings: tuple[str, ...]
 
 
-def inside_limits(
+def clamp_call(
     function: Callable[..., object],
     args: Sequence[Any],
     named: Mapping[str, Any],
     validate: Validate,
-) -> Call:
+) -> ClampedCall:
     """The arguments with lengths and numbers of songs reduced to the limits.
 
     They are recognized by their names in the function's signature, or among its `**` arguments; in
@@ -44,7 +44,7 @@ def inside_limits(
     try:
         bound = inspect.signature(function).bind(*args, **named)
     except (TypeError, ValueError):
-        return Call(tuple(args), dict(named), ())
+        return ClampedCall(tuple(args), dict(named), ())
     extra = next(
         (p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD), None
     )
@@ -54,10 +54,10 @@ def inside_limits(
     for place in places:
         for name, value in list(place.items()):
             if _kind(name) is not None:
-                place[name] = _cut(name, value, use_lm, validate, warnings)
-            elif _is_settings(value):
-                place[name] = _cut_object(value, use_lm, validate, warnings)
-    return Call(bound.args, bound.kwargs, tuple(warnings))
+                place[name] = _clamp_value(name, value, use_lm, validate, warnings)
+            elif _has_attributes(value):
+                place[name] = _clamp_object(value, use_lm, validate, warnings)
+    return ClampedCall(bound.args, bound.kwargs, tuple(warnings))
 
 
 def _kind(name: str) -> str | None:
@@ -66,33 +66,33 @@ def _kind(name: str) -> str | None:
     return field if field in ("duration", "batch_size") else None
 
 
-def _is_settings(value: object) -> bool:
+def _has_attributes(value: object) -> bool:
     return hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value)
 
 
-def _cut(
+def _clamp_value(
     name: str, value: object, use_lm: bool | None, validate: Validate, warnings: list[str]
 ) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if _kind(name) == "duration":
-        found: float
-        found, _, warning = validate(value, 1, use_lm)
+        clamped: float
+        clamped, _, warning = validate(value, 1, use_lm)
     else:
-        _, found, warning = validate(0.0, int(value), use_lm)
+        _, clamped, warning = validate(0.0, int(value), use_lm)
     if warning:
         warnings.append(warning)
-    return found if warning else value
+    return clamped if warning else value
 
 
-def _cut_object(
+def _clamp_object(
     settings: object, use_lm: bool | None, validate: Validate, warnings: list[str]
 ) -> object:
     changes = {}
     for name, value in vars(settings).items():
-        inside = _cut(name, value, use_lm, validate, warnings) if _kind(name) else value
-        if inside is not value:
-            changes[name] = inside
+        clamped = _clamp_value(name, value, use_lm, validate, warnings) if _kind(name) else value
+        if clamped is not value:
+            changes[name] = clamped
     if not changes:
         return settings
     settings = copy.copy(settings)
@@ -105,5 +105,5 @@ def _uses_lm(place: Mapping[str, Any]) -> bool | None:
     """Whether a call's `thinking`, passed itself or in an object, requests a language model."""
     if isinstance(place.get("thinking"), bool):
         return bool(place["thinking"])
-    found = (getattr(v, "thinking", None) for v in place.values() if _is_settings(v))
-    return next((use for use in found if isinstance(use, bool)), None)
+    values = (getattr(v, "thinking", None) for v in place.values() if _has_attributes(v))
+    return next((use for use in values if isinstance(use, bool)), None)
