@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train the nano DiT with its text and condition encoders: `python training/dit.py --out FOLDER`.
+"""Train the nano DiT with its encoders and audio codes: `python training/dit.py --out FOLDER`.
 
 It learns computed latents (`latents.py`), so it can train beside the VAE's decoder. The networks
 are headroom's own. Called again with the same folder it goes on where it stopped; `--toy` takes
@@ -7,9 +7,7 @@ seconds; `--device cuda` trains on a card, where `--batch-frames 16000` uses it 
 
 FOLDER/songs/           latents of the songs, made once
 FOLDER/state.pt         everything needed to go on
-FOLDER/curve.jsonl      a line an evaluation, of songs never trained on: the squared error of the
-                        velocity (a network that says 0 costs about 2) in the strongest 16 latents,
-                        the 48 of the wave, those of the bands, all; and all with texts exchanged
+FOLDER/curve.jsonl      a line an evaluation, of songs never trained on, see `Figures`
 FOLDER/acestep-v15-nano, FOLDER/Qwen3-Embedding-0.6B   averaged weights, official names
 """
 
@@ -17,317 +15,383 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from headroom.models.acestep.networks.config import dit_config, text_encoder_config
-from headroom.models.acestep.networks.dit import DiT, TimePath
-from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
 from headroom.models.acestep.text.prompts import PromptTokenizer
-from headroom.nn.norm import RMSNorm
-from headroom.nn.qwen3 import pack
-from latents import HOP, LATENT, WAVE, Analysis
-from loop import Loop
-from music.captions import prompts
-from music.piece import RATE, compose, facts
-from music.render import render
+from headroom.weights.silence import FILE
+from latents import LATENT, WAVE, Analysis
+from loop import LEAST_RATE, Loop
+from networks import DIT, LM, NANO, TEXT, Networks, Shape, Sizes, heard, pulses
+from silence import beats, silence
+from songs import CHANGES, Amounts, Change, Songs, beats_of
 from vae import UNSEEN_FIRST
+from wishes import INSTRUCTIONS, Shares, Task, Wish, draw_wishes, references, source_and_mask
+from words import NUMBERS, number_embeddings, prompt_tokenizer, rows
 
-NANO = Path(__file__).resolve().parent.parent / "src" / "headroom" / "models" / "acestep" / "nano"
-DIT, TEXT = "acestep-v15-nano", "Qwen3-Embedding-0.6B"
 STRONGEST = 16  # latents whose error is told apart
+SLOWEST_TURN = 0.02  # radians a position; slower ones cannot tell a beat from the next
+FALLING = 0.25  # of the steps, at the end, in which the rate falls
+SHIFT = 3.0  # of the turbo sampler's steps
+NOISIEST = 0.9
+PERIOD_WEIGHT = 0.2  # of a nat about a beat's length, against its place
+BLIND = 0.7  # noise from which on a song's beat is not seen in it
+TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of an evaluation
+GUIDANCE = 2.0
+TEXT_TIMES = (0.9, 0.95, 1.0)  # where the text decides
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained and for how long. A folder belongs to one recipe."""
+    """What is trained and for how long. A folder belongs to one recipe.
 
-    width: int = 192
-    layers: int = 6
-    text_width: int = 128
-    text_layers: int = 3
-    steps: int = 25_000
+    shares and hints_weight: see `Shares`; what the audio codes' own loss counts
+    chances: of the lengths of `amounts`; short songs bring more words a second of computing
+    sampled_share: of the songs, whose noise is drawn as densely as sampling visits it (SHIFT)
+    noisiest_share: of the songs, which are learnt with NOISIEST or more of noise
+    guidance: how strongly a teacher is guided, whose velocity is learnt then; see `Training`
+    pulse_weight: what `pulse_error` counts
+    fixed_codes: the tokenizer learns no more, so that a language model can train on its codes
+    """
+
+    shape: Shape = field(default_factory=Shape)
+    amounts: Amounts = field(default_factory=Amounts)
+    shares: Shares = field(default_factory=Shares)
+    steps: int = 18_000
     rate: float = 1e-3
-    batch_frames: int = 1280
-    lengths: tuple[int, ...] = (160, 320, 640)  # frames of whole songs, equally many frames each
-    songs: int = 2000  # of the shortest length; fewer of the longer ones
-    unseen: int = 16
-    dropped: float = 0.1  # share of songs that are learnt without their texts
-    survey_songs: int = 48
-    every: int = 250
+    batch_frames: int = 1500
+    hints_weight: float = 0.3
+    chances: tuple[float, ...] = (0.7, 0.2, 0.1)
+    sampled_share: float = 0.4
+    noisiest_share: float = 0.25
+    guidance: float = 1.0
+    pulse_weight: float = 0.5
+    fixed_codes: bool = False
+    spoken_songs: int = 1500  # whose prompts the tokenizer is made from
+    every: int = 500
     seed: int = 1
 
     @classmethod
     def toy(cls) -> Recipe:
         """So small that a test runs it."""
         return cls(
-            width=32, layers=2, text_width=32, text_layers=1, steps=4, batch_frames=100,
-            lengths=(25, 50), songs=4, unseen=2, survey_songs=2, every=2,
+            shape=Shape(32, 2, 32, 1, 40), amounts=Amounts((25, 50), 4, 2), chances=(0.5, 0.5),
+            shares=Shares(0.3, 0.3, 0.2, 0.3), steps=4, batch_frames=100, spoken_songs=12,
+            every=2,
         )  # fmt: skip
-
-    def count(self, frames: int) -> int:
-        """How many songs of this length there are."""
-        return max(2, self.songs * self.lengths[0] // frames)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Mean squared errors of the velocity over unseen songs."""
+    """Mean squared errors of the velocity over unseen songs; a network that says 0 costs about 2.
+
+    strongest, wave, bands, whole  text to music: the strongest 16 latents, the 48 of the wave,
+                                   those of the bands, all
+    exchanged                      as `whole`, each song with the texts of another
+    repaint                        of the middle third, the rest given
+    cover                          from the song's own codes
+    tempo, key, melody, drums      how much the error of text to music grows at TEXT_TIMES when
+                                   the words state this one fact wrongly; 0 where nobody listens
+    pulse                          of the beat's place, told by words alone; 0.5 without a notion
+    period                         nats about its length, told by words alone; 3.5 without a notion
+    """
 
     strongest: float
     wave: float
     bands: float
     whole: float
-    exchanged: float  # as `whole`, each song with the texts of another
+    exchanged: float
+    repaint: float
+    cover: float
+    tempo: float
+    key: float
+    melody: float
+    drums: float
+    pulse: float
+    period: float
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """config.json of the two folders, made from the bundled ones."""
+class Batch:
+    """Songs and how they are learnt."""
 
-    dit: dict[str, object]
-    text: dict[str, object]
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Sizes:
-        dit = json.loads((NANO / DIT / "config.json").read_text(encoding="utf-8"))
-        text = json.loads((NANO / TEXT / "config.json").read_text(encoding="utf-8"))
-        heads, kinds = max(2, recipe.width // 32), ("sliding_attention", "full_attention")
-        shared = {"num_attention_heads": heads, "num_key_value_heads": heads // 2}
-        dit |= shared | {
-            "hidden_size": recipe.width, "intermediate_size": 3 * recipe.width,
-            "num_hidden_layers": recipe.layers, "fsq_dim": recipe.width,
-            "layer_types": [kinds[i % 2] for i in range(recipe.layers)],
-            "text_hidden_dim": recipe.text_width,
-        }  # fmt: skip
-        text |= {
-            "hidden_size": recipe.text_width, "intermediate_size": 3 * recipe.text_width,
-            "num_hidden_layers": recipe.text_layers,
-        }  # fmt: skip
-        return cls(dit, text)
-
-
-class Norm(RMSNorm):
-    """Headroom's norm without the operations in place that have no gradient."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
-
-
-class Networks(nn.Module):
-    """All that is trained together, ready to learn."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        sizes = Sizes.of(recipe)
-        config = dit_config(sizes.dit)
-        self.text = text_encoder(text_encoder_config(sizes.text))
-        self.conditioner = Conditioner(config)
-        self.dit = DiT(config)
-        self.times = TimePath(config.dit.width)
-        self._begin()
-
-    @torch.no_grad()
-    def _begin(self) -> None:
-        for module in self.modules():
-            if type(module) is RMSNorm:
-                module.__class__ = Norm
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(True)
-            if name.endswith("norm.weight") or "norm_out" in name:
-                parameter.fill_(1)
-            elif name.endswith("bias") or "time_proj" in name or "scale_shift_table" in name:
-                parameter.zero_()
-            elif "proj_out" in name:
-                parameter.normal_(0, 0.01)
-            elif parameter.dim() >= 2:
-                fan = parameter.shape[1:].numel()
-                parameter.normal_(0, min(1.0, fan**-0.5))
-        self.text.embed_tokens.weight.normal_(0, 1)
-        self.conditioner.null_condition_emb.normal_(0, 1)
-        for layer in self.dit.layers:
-            layer.get_parameter("scale_shift_table")[:, (2, 5)] = 1  # both gates open
-
-    def rows(
-        self, captions: list[list[int]], lyrics: list[list[int]], silence: Tensor, drop: list[bool]
-    ) -> tuple[Tensor, tuple[int, ...]]:
-        """Packed condition rows of every song, and how many each has."""
-        device = silence.device
-        ids, lengths = pack(captions, device)
-        words, word_lengths = pack(lyrics, device)
-        timbre = silence.expand(len(captions), -1, -1)
-        embedded = self.text.embed(words)
-        packed, counts = self.conditioner.encoder(
-            self.text(ids, lengths), lengths, embedded, word_lengths, timbre, [1] * len(captions)
-        )
-        null = self.conditioner.null_condition_emb.view(1, -1)
-        pieces = packed.split(list(counts))
-        kept = [null if gone else piece for piece, gone in zip(pieces, drop, strict=True)]
-        return torch.cat(kept), tuple(len(piece) for piece in kept)
-
-    def velocity(
-        self, noisy: Tensor, times: list[float], silence: Tensor,
-        conditions: tuple[Tensor, tuple[int, ...]],
-    ) -> Tensor:  # fmt: skip
-        """Of noisy latents [B, T, 64]; text to music, so the source is silence and the mask 1."""
-        batch, frames, _ = noisy.shape
-        layout = self.dit.layout([frames] * batch)
-        source = silence[:1].expand(batch, frames, -1)
-        context = self.dit.context(source, torch.ones_like(source), layout)
-        modulation = self.dit.modulation(*self.times(times)).at(*range(batch))
-        cross = self.dit.condition(*conditions)
-        made: Tensor = self.dit(noisy, context, modulation, cross, layout)
-        return made
-
-
-def write_configs(sizes: Sizes, folder: Path) -> None:
-    """config.json of both folders."""
-    for name, told in ((DIT, sizes.dit), (TEXT, sizes.text)):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        text = json.dumps(told, indent=2) + "\n"
-        (folder / name / "config.json").write_text(text, encoding="utf-8")
-
-
-class Songs:
-    """Latents [songs, frames, 64] by length, made once and kept; texts by the songs' seeds."""
-
-    def __init__(self, recipe: Recipe, analysis: Analysis, folder: Path) -> None:
-        self.recipe = recipe
-        self.tokenizer = PromptTokenizer.open(NANO / TEXT)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.latents: dict[int, Tensor] = {}
-        self.unseen: dict[int, Tensor] = {}
-        for frames in recipe.lengths:
-            first = self.first(frames)
-            pools = ((self.latents, first, recipe.count(frames)),
-                     (self.unseen, UNSEEN_FIRST + first, recipe.unseen))  # fmt: skip
-            for pool, seed, count in pools:
-                pool[frames] = _kept(folder / f"{seed}-{count}.npy", analysis, seed, count, frames)
-
-    def first(self, frames: int) -> int:
-        """The seed of the first song of this length."""
-        return self.recipe.seed * 10_000_000 + frames * 10_000
-
-    def texts(self, frames: int, numbers: list[int], unseen: bool) -> tuple[list[list[int]], ...]:
-        """Token ids of captions and of lyrics."""
-        first = self.first(frames) + (UNSEEN_FIRST if unseen else 0)
-        told = [
-            prompts(facts(first + number, frames * HOP / RATE), first + number)
-            for number in numbers
-        ]
-        tokens = self.tokenizer
-        return [tokens.caption(t.caption) for t in told], [tokens.lyrics(t.lyrics) for t in told]
-
-
-def _kept(file: Path, analysis: Analysis, first: int, count: int, frames: int) -> Tensor:
-    if not file.exists():
-        made = np.stack([
-            analysis.latents(render(compose(seed, frames * HOP / RATE)).mix).T
-            for seed in range(first, first + count)
-        ]).astype(np.float16)  # fmt: skip
-        with file.with_suffix(".new").open("wb") as out:
-            np.save(out, made)
-        file.with_suffix(".new").replace(file)
-    return torch.from_numpy(np.load(file))
+    clean: Tensor  # [B, T, 64]
+    wishes: Sequence[Wish]
+    captions: list[list[int]]
+    lyrics: list[list[int]]
+    beats: Sequence[float]  # latent frames
 
 
 class Training(Loop[Recipe, Networks]):
-    """The training of the networks."""
+    """The training of the networks.
 
-    def __init__(self, recipe: Recipe, out: Path, device: str = "cpu") -> None:
+    With a `teacher`, a milestone, they learn to say at once what it says under guidance: turbo
+    sampling has none (Meng et al. 2023).
+    """
+
+    def __init__(
+        self, recipe: Recipe, out: Path, device: str = "cpu", teacher: Path | None = None
+    ) -> None:
         self.device = torch.device(device)
+        vocabulary = _tokenizer(recipe, out / TEXT)
+        self.sizes = Sizes.of(recipe.shape, vocabulary)
         torch.manual_seed(recipe.seed)
-        self.networks = Networks(recipe).to(self.device)
-        averaged = Networks(recipe).to(self.device)
-        analysis = Analysis.survey(recipe.survey_songs, 8.0)
-        self.songs = Songs(recipe, analysis, out / "songs")
-        quiet = analysis.latents(np.zeros((2, HOP), dtype=np.float32)).T
-        self.silence = torch.from_numpy(quiet)[None].to(self.device)  # [1, 1, 64]
-        optimizer = torch.optim.AdamW(
-            self.networks.parameters(), betas=(0.9, 0.98), weight_decay=0.01
-        )
-        super().__init__(recipe, out, self.networks, averaged, optimizer)
+        networks, averaged = (Networks(recipe.shape, vocabulary).to(self.device) for _ in range(2))
+        begin_numbers(networks, out / TEXT, recipe.seed)
+        if recipe.fixed_codes:
+            networks.codes.tokenizer.requires_grad_(False)
+        analysis = Analysis.usual()
+        tokens = PromptTokenizer.open(out / TEXT)
+        self.songs = Songs(recipe.amounts, recipe.seed, analysis, tokens, out / "songs")
+        self.quiet = torch.from_numpy(silence(analysis))
+        self.silence = self.quiet[: max(recipe.amounts.lengths)].to(self.device)
+        optimizer = torch.optim.AdamW(networks.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+        super().__init__(recipe, out, networks, averaged, optimizer)
+        self.teacher = None if teacher is None else self._taught(teacher, vocabulary)
+
+    def batch(self, draw: np.random.Generator) -> Batch:
+        """The songs of a step."""
+        recipe, amounts = self.recipe, self.recipe.amounts
+        frames = int(draw.choice(amounts.lengths, p=recipe.chances))
+        clean, seeds = self.songs.draw(draw, frames, max(1, recipe.batch_frames // frames))
+        reach = self.trained.timbre_reach
+        wishes = draw_wishes(draw, len(seeds), frames, reach, recipe.shares)
+        instructions = [INSTRUCTIONS[wish.task] for wish in wishes]
+        wordings = [int(number) for number in draw.integers(2**31, size=len(seeds))]
+        told = self.songs.texts(frames, seeds, instructions, wordings)
+        return Batch(clean.to(self.device), wishes, *told, beats_of(seeds, frames))
+
+    def velocity(
+        self, networks: Networks, batch: Batch, noisy: Tensor, times: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
+        """Velocity of noisy latents, [B, T, 64], and the loss of the audio codes."""
+        clean, wishes = batch.clean, batch.wishes
+        timbre, owners = references(wishes, clean, self.silence, networks.timbre_reach)
+        drop = [wish.null for wish in wishes]
+        conditions = networks.rows(batch.captions, batch.lyrics, timbre, owners, drop)
+        covered = clean[[wish.task == "cover" for wish in wishes]]
+        hints, loss = covered, clean.new_zeros(())
+        if len(covered):
+            hints = networks.hints(covered)
+            loss = F.mse_loss(hints, heard(covered, networks.config.pool))
+        source, mask = source_and_mask(wishes, clean, list(hints), self.silence)
+        return networks.velocity(noisy, times, source, mask, conditions), loss
 
     def loss(self) -> Tensor:
+        draw = np.random.default_rng((self.recipe.seed, self.step))
+        batch = self.batch(draw)
         recipe = self.recipe
-        draw = np.random.default_rng((recipe.seed, self.step))
-        frames = recipe.lengths[int(draw.integers(len(recipe.lengths)))]
-        pool = self.songs.latents[frames]
-        batch = min(len(pool), max(1, recipe.batch_frames // frames))
-        numbers = [int(n) for n in draw.choice(len(pool), batch, replace=False)]
-        clean = pool[numbers].float().to(self.device)
-        noise = torch.from_numpy(draw.standard_normal(clean.shape).astype(np.float32))
-        noise = noise.to(self.device)
-        times = [float(t) for t in 1 / (1 + np.exp(-draw.normal(0.3, 1.0, batch)))]
-        level = torch.tensor(times, device=self.device).view(-1, 1, 1)
-        drop = [bool(gone) for gone in draw.random(batch) < recipe.dropped]
-        captions, lyrics = self.songs.texts(frames, numbers, unseen=False)
-        conditions = self.networks.rows(captions, lyrics, self.silence, drop)
-        noisy = level * noise + (1 - level) * clean
-        made = self.networks.velocity(noisy, times, self.silence, conditions)
-        return F.mse_loss(made, noise - clean)
+        times = drawn_times(draw, len(batch.clean), recipe.sampled_share, recipe.noisiest_share)
+        noise, noisy = self.noised(draw, batch.clean, times)
+        made, codes = self.velocity(self.trained, batch, noisy, times)
+        wanted = noise - batch.clean if self.teacher is None else self.guided(batch, noisy, times)
+        pulse = self.pulse_error(batch, times)
+        return F.mse_loss(made, wanted) + recipe.hints_weight * codes + recipe.pulse_weight * pulse
 
-    def write(self) -> None:
-        official = {"dit.": "decoder.", "times.": "decoder.", "conditioner.": ""}
-        weights: dict[str, dict[str, Tensor]] = {DIT: {}, TEXT: {}}
-        for name, tensor in self.averaged.state_dict().items():
-            kept = tensor.to("cpu", torch.bfloat16).contiguous()
-            if name.startswith("text."):
-                weights[TEXT][name.removeprefix("text.")] = kept
-            for ours, theirs in official.items():
-                if name.startswith(ours):
-                    weights[DIT][theirs + name.removeprefix(ours)] = kept
-        write_configs(Sizes.of(self.recipe), self.out)
-        for folder, tensors in weights.items():
-            save_file(tensors, self.out / folder / "model.safetensors", {"format": "pt"})
+    def pulse_error(self, batch: Batch, times: Sequence[float]) -> Tensor:
+        """How wrong the DiT's inside is about the beat, where only the words tell it: an early
+        layer about its length, the middle about its place. That words and clocks belong together
+        hardly shows in the velocity's error before it is known."""
+        frames = batch.clean.shape[1]
+        blind = [
+            wish.task == "text2music" and not wish.null and time >= BLIND
+            for wish, time in zip(batch.wishes, times, strict=True)
+        ]
+        if not any(blind):
+            return batch.clean.new_zeros(())
+        lengths = [beat for beat, counts in zip(batch.beats, blind, strict=True) if counts]
+        placed = F.mse_loss(
+            self.trained.pulses(len(blind))[blind], pulses(lengths, frames).to(self.device)
+        )
+        kinds = torch.tensor([beats().index(beat) for beat in lengths], device=self.device)
+        early = self.trained.periods(len(blind))[blind].transpose(1, 2)
+        wanted = kinds.view(-1, 1).expand(-1, early.shape[2])
+        return placed + PERIOD_WEIGHT * F.cross_entropy(early, wanted)
+
+    def _taught(self, file: Path, vocabulary: int) -> Networks:
+        teacher = Networks(self.recipe.shape, vocabulary).to(self.device)
+        saved = torch.load(file, weights_only=True)["averaged"]
+        teacher.load_state_dict({name: tensor.float() for name, tensor in saved.items()})
+        return teacher
 
     @torch.no_grad()
-    def errors(self, exchanged: bool) -> Tensor:
-        """Mean squared error of each latent's velocity, [64], over unseen songs and five times."""
-        frames = self.recipe.lengths[0]
-        clean = self.songs.unseen[frames].float().to(self.device)
-        count = len(clean)
-        numbers = [(number + exchanged) % count for number in range(count)]
-        captions, lyrics = self.songs.texts(frames, numbers, unseen=True)
-        conditions = self.averaged.rows(captions, lyrics, self.silence, [False] * count)
+    def guided(self, batch: Batch, noisy: Tensor, times: Sequence[float]) -> Tensor:
+        """What the teacher says under guidance, [B, T, 64]."""
+        assert self.teacher is not None
+        free = replace(batch, wishes=[replace(wish, null=True) for wish in batch.wishes])
+        told, _ = self.velocity(self.teacher, batch, noisy, times)
+        untold, _ = self.velocity(self.teacher, free, noisy, times)
+        return untold + self.recipe.guidance * (told - untold)
+
+    def rate(self) -> float:
+        """Highest until the last quarter: what is still to be found out is found there."""
+        left = (self.recipe.steps - self.step) / (FALLING * self.recipe.steps)
+        return self.recipe.rate * max(LEAST_RATE, 0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
+
+    def noised(
+        self, draw: np.random.Generator, clean: Tensor, times: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
+        """Noise, and latents with so much of it."""
+        noise = torch.from_numpy(draw.standard_normal(clean.shape).astype(np.float32))
+        noise = noise.to(self.device)
+        level = torch.tensor(times, device=self.device).view(-1, 1, 1)
+        return noise, level * noise + (1 - level) * clean
+
+    def write(self) -> None:
+        for name, told in ((DIT, self.sizes.dit), (TEXT, self.sizes.text)):
+            (self.out / name).mkdir(parents=True, exist_ok=True)
+            _write_json(self.out / name / "config.json", told)
+        for folder, tensors in self.averaged.official().items():
+            save_file(tensors, self.out / folder / "model.safetensors", {"format": "pt"})
+        torch.save(self.quiet.T[None].half().contiguous(), self.out / DIT / FILE)
+
+    @torch.no_grad()
+    def errors(
+        self,
+        task: Task,
+        exchanged: bool = False,
+        change: Change | None = None,
+        levels: Sequence[float] = TIMES,
+    ) -> Tensor:
+        """Mean squared error of each latent's velocity, [64], over unseen songs and noise levels;
+        with the texts `exchanged`, or with facts that a `change` made of theirs."""
+        unseen = self.songs.unseen
+        clean = unseen.latents.float().to(self.device)
+        count, frames, _ = clean.shape
+        region = frames // 3, frames - frames // 3
+        seeds = [unseen.first + (number + exchanged) % count for number in range(count)]
+        told = self.songs.texts(frames, seeds, [INSTRUCTIONS[task]] * count, None, change)
+        batch = Batch(clean, [Wish(task, region, False, None)] * count, *told, ())
         draw = np.random.default_rng(UNSEEN_FIRST)
+        part = slice(*region) if task == "repaint" else slice(None)
         total = torch.zeros(LATENT, device=self.device)
-        times = (0.1, 0.3, 0.5, 0.7, 0.9)
-        for level in times:
-            noise = torch.from_numpy(draw.standard_normal(clean.shape).astype(np.float32))
-            noise = noise.to(self.device)
-            noisy = level * noise + (1 - level) * clean
-            made = self.averaged.velocity(noisy, [level] * count, self.silence, conditions)
-            total += (made - (noise - clean)).square().mean((0, 1)) / len(times)
+        for level in levels:
+            noise, noisy = self.noised(draw, clean, [level] * count)
+            made, _ = self.velocity(self.averaged, batch, noisy, [level] * count)
+            wrong = (made - (noise - clean)).square()[:, part]
+            total += wrong.mean((0, 1)) / len(levels)
         return total
 
+    def heeded(self) -> list[Tensor]:
+        """By how much each latent's error grows with each of CHANGES, [64] each."""
+        right = self.errors("text2music", change=lambda facts: facts, levels=TEXT_TIMES)
+        return [
+            self.errors("text2music", change=change, levels=TEXT_TIMES) - right
+            for change in CHANGES.values()
+        ]
+
+    @torch.no_grad()
+    def pulse(self) -> Tensor:
+        """The mean squared error about the beats of unseen songs, of which only the words tell."""
+        self.errors("text2music", change=lambda facts: facts, levels=(1.0,))
+        unseen = self.songs.unseen
+        count, frames, _ = unseen.latents.shape
+        lengths = beats_of(range(unseen.first, unseen.first + count), frames)
+        said = self.averaged.pulses(count)
+        return F.mse_loss(said, pulses(lengths, frames).to(said))
+
+    @torch.no_grad()
+    def period(self) -> Tensor:
+        """The cross-entropy in nats about the lengths of their beats, after `pulse`."""
+        unseen = self.songs.unseen
+        count, frames, _ = unseen.latents.shape
+        lengths = beats_of(range(unseen.first, unseen.first + count), frames)
+        said = self.averaged.periods(count).mean(1)
+        return F.cross_entropy(
+            said, torch.tensor([beats().index(beat) for beat in lengths]).to(said.device)
+        )
+
     def figures(self) -> Figures:
-        right, wrong = self.errors(False), self.errors(True)
-        parts = (right[:STRONGEST], right[:WAVE], right[WAVE:], right, wrong)
+        right, other = self.errors("text2music"), self.errors("text2music", exchanged=True)
+        parts = (
+            right[:STRONGEST], right[:WAVE], right[WAVE:], right, other,
+            self.errors("repaint"), self.errors("cover"), *self.heeded(),
+            self.pulse(), self.period(),
+        )  # fmt: skip
         return Figures(*(round(float(part.mean()), 4) for part in parts))
+
+
+@torch.no_grad()
+def begin_numbers(networks: Networks, folder: Path, seed: int) -> None:
+    """Give the numbers' tokens embeddings that tell their size; `folder` has the tokenizer."""
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    table = networks.text.embed_tokens.weight
+    dit = networks.config.dit
+    half = dit.head_dim // 2
+    frequencies = dit.theta ** (-torch.arange(half) / half)
+    begin = number_embeddings(frequencies[frequencies > SLOWEST_TURN], table.shape[1], seed)
+    table[[model["vocab"][str(number)] for number in NUMBERS]] = begin.to(table)
+
+
+def drawn_times(
+    draw: np.random.Generator, count: int, sampled_share: float, noisiest_share: float = 0.0
+) -> list[float]:
+    """How much noise each of so many songs has: logistic-normal (Esser et al. 2024), or uniform
+    and then moved as the sampler moves its steps, or NOISIEST and more. What the text alone
+    decides, such as the tempo, is learnt where almost everything is noise, and the first kind
+    hardly goes there."""
+    usual = 1 / (1 + np.exp(-draw.normal(0.3, 1.0, count)))
+    even = draw.uniform(0, 1, count)
+    moved = SHIFT * even / (1 + (SHIFT - 1) * even)
+    kind = draw.random(count)
+    times = np.where(kind < sampled_share, moved, usual)
+    return [float(t) for t in np.where(kind > 1 - noisiest_share, 1 - (1 - NOISIEST) * even, times)]
+
+
+def _tokenizer(recipe: Recipe, folder: Path) -> int:
+    """Write the text encoder's tokenizer unless it is there; returns the size of its table."""
+    file = folder / "tokenizer.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        made = prompt_tokenizer(NANO / TEXT, NANO / LM, recipe.shape.pieces, recipe.spoken_songs)
+        _write_json(file, made)
+    return rows(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _write_json(file: Path, told: dict[str, object]) -> None:
+    file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
     usual = Recipe()
-    parser = argparse.ArgumentParser(description="Train the nano DiT and its encoders.")
+    parser = argparse.ArgumentParser(description="Train the nano DiT, its encoders and its codes.")
     parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--steps", type=int, default=usual.steps)
     parser.add_argument("--batch-frames", type=int, default=usual.batch_frames)
-    parser.add_argument("--songs", type=int, default=usual.songs, help="of the shortest length")
+    parser.add_argument(
+        "--songs", type=int, default=usual.amounts.songs, help="of the shortest length"
+    )
     parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--device", default="cpu", help="as torch names it")
+    parser.add_argument("--begin-from", type=Path, help="a milestone, where FOLDER has no state")
+    parser.add_argument("--fixed-codes", action="store_true", help="see `Recipe`")
+    parser.add_argument("--teacher", type=Path, help="a milestone whose guided velocity is learnt")
+    parser.add_argument("--guidance", type=float, default=GUIDANCE, help="of the teacher")
+    parser.add_argument("--milestone", type=Path, help="write one of FOLDER's state, and end")
     parser.add_argument("--toy", action="store_true", help="a few tiny steps, to see that it runs")
     asked = parser.parse_args(arguments)
     recipe = Recipe(
-        steps=asked.steps, batch_frames=asked.batch_frames, songs=asked.songs, seed=asked.seed
-    )
-    Training(Recipe.toy() if asked.toy else recipe, asked.out, asked.device).run()
+        amounts=Amounts(songs=asked.songs), steps=asked.steps, batch_frames=asked.batch_frames,
+        seed=asked.seed, fixed_codes=asked.fixed_codes,
+        guidance=1.0 if asked.teacher is None else asked.guidance,
+    )  # fmt: skip
+    chosen = Recipe.toy() if asked.toy else recipe
+    training = Training(chosen, asked.out, asked.device, asked.teacher)
+    if asked.milestone is not None:
+        training.resume()
+        training.milestone(asked.milestone)
+        return 0
+    if asked.begin_from is not None:
+        training.begin_from(asked.begin_from)
+    training.run()
     return 0
 
 

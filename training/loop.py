@@ -54,6 +54,7 @@ class Loop(ABC, Generic[R, M]):
         self.recipe, self.out = recipe, out
         self.trained, self.averaged, self.optimizer = trained, averaged, optimizer
         self.step, self.spent = 0, 0.0
+        self.begun = 0  # the step from which on weights are averaged
         averaged.load_state_dict(trained.state_dict())
 
     @abstractmethod
@@ -80,7 +81,20 @@ class Loop(ABC, Generic[R, M]):
         self.trained.load_state_dict(state["trained"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent = state["step"], state["spent"]
+        self.step, self.spent, self.begun = state["step"], state["spent"], state.get("begun", 0)
+
+    def begin_from(self, file: Path) -> None:
+        """Begin where `milestone` was written: its weights and step, with a fresh optimizer."""
+        saved = torch.load(file, weights_only=True)
+        weights = {name: tensor.float() for name, tensor in saved["averaged"].items()}
+        self.trained.load_state_dict(weights)
+        self.averaged.load_state_dict(weights)
+        self.step, self.spent, self.begun = saved["step"], saved["spent"], saved["step"]
+
+    def milestone(self, file: Path) -> None:
+        """Write the averaged weights and the step: an eighth of `state.pt`."""
+        weights = {name: tensor.bfloat16() for name, tensor in self.averaged.state_dict().items()}
+        torch.save({"averaged": weights, "step": self.step, "spent": self.spent}, file)
 
     def save(self) -> None:
         """Write `state.pt`, replaced in one step, and the averaged weights."""
@@ -88,25 +102,30 @@ class Loop(ABC, Generic[R, M]):
             "recipe": asdict(self.recipe),  # type: ignore[call-overload]
             "trained": self.trained.state_dict(), "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(), "step": self.step, "spent": self.spent,
+            "begun": self.begun,
         }  # fmt: skip
         torch.save(state, self.out / "state.new")
         (self.out / "state.new").replace(self.out / "state.pt")
         self.write()
 
+    def rate(self) -> float:
+        """The rate of the next step, apart from the rise at the beginning."""
+        fall = 0.5 + 0.5 * math.cos(math.pi * self.step / self.recipe.steps)
+        return self.recipe.rate * max(fall, LEAST_RATE)
+
     def advance(self) -> float:
         """Do one step, and return its loss."""
-        recipe = self.recipe
-        rise = min(1.0, (self.step + 1) / max(1.0, PEAK_SHARE * recipe.steps))
-        fall = 0.5 + 0.5 * math.cos(math.pi * self.step / recipe.steps)
+        rise = min(1.0, (self.step + 1) / max(1.0, PEAK_SHARE * self.recipe.steps))
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.rate * rise * max(fall, LEAST_RATE)
+            group["lr"] = rise * self.rate()
         loss = self.loss()
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        keep = min(AVERAGING, (1 + self.step) / (10 + self.step))
+        done = self.step - self.begun
+        keep = min(AVERAGING, (1 + done) / (10 + done))
         with torch.no_grad():
             pairs = zip(self.averaged.parameters(), self.trained.parameters(), strict=True)
             for mean, now in pairs:

@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from headroom.nn.oobleck_layout import OobleckConfig
 from latents import HOP, LATENT, Analysis, Singles
 from loop import Loop
 from music.piece import compose
@@ -48,7 +49,6 @@ class Recipe:
     margin: int = 4  # frames read beyond it on each side
     song_seconds: float = 8.0
     song_steps: int = 8  # steps that the same songs are used for
-    survey_songs: int = 48
     unseen_songs: int = 6
     every: int = 100  # steps between evaluations and savings
     seed: int = 1
@@ -57,7 +57,7 @@ class Recipe:
     def toy(cls) -> Recipe:
         """So small that a test runs it."""
         return cls(
-            width=2, steps=4, batch=1, frames=6, margin=1, song_seconds=1.0, survey_songs=2,
+            width=2, steps=4, batch=1, frames=6, margin=1, song_seconds=1.0, 
             unseen_songs=1, every=2,
         )  # fmt: skip
 
@@ -142,7 +142,7 @@ class Training(Loop[Recipe, Decoder]):
 
     def __init__(self, recipe: Recipe, out: Path) -> None:
         torch.manual_seed(recipe.seed)
-        self.analysis = Analysis.survey(recipe.survey_songs, recipe.song_seconds)
+        self.analysis = Analysis.usual()
         self.decoder = Decoder(nano_config(recipe.width))
         averaged = Decoder(nano_config(recipe.width))
         if recipe.width >= 16:
@@ -164,17 +164,22 @@ class Training(Loop[Recipe, Decoder]):
         write(self.averaged, self.recipe, self.out / "vae")
 
 
-def write(decoder: Decoder, recipe: Recipe, folder: Path) -> None:
-    """The decoder in the official layout, bfloat16."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = nano_config(recipe.width)
+def config_text(config: OobleckConfig) -> str:
+    """config.json of the official layout."""
     told = {
         "_class_name": "AutoencoderOobleck", "audio_channels": config.audio_channels,
         "sampling_rate": config.sample_rate, "downsampling_ratios": list(config.ratios),
         "channel_multiples": list(config.multiples), "encoder_hidden_size": config.encoder_width,
         "decoder_channels": config.decoder_width, "decoder_input_channels": LATENT,
     }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return json.dumps(told, indent=2) + "\n"
+
+
+def write(decoder: Decoder, recipe: Recipe, folder: Path) -> None:
+    """The decoder in the official layout, bfloat16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = config_text(nano_config(recipe.width))
+    (folder / "config.json").write_text(text, encoding="utf-8")
     tensors = {
         f"decoder.{name}": tensor.to(torch.bfloat16).contiguous()
         for name, tensor in decoder.state_dict().items()

@@ -112,6 +112,17 @@ LANGUAGES: dict[str, Words] = {
     ),
 }  # fmt: skip
 
+LYRICS = (  # language and words
+    ("en", "[Verse]\nThe morning light is on the hill\nand all the town is sleeping still"),
+    ("en", "[Chorus]\nCome back to me, come back tonight"),
+    ("en", "la la la"),
+    ("de", "[Strophe]\nDer Mond ist aufgegangen\nund über uns die Nacht"),
+    ("fr", "[Couplet]\nLa mer se lève sous le vent"),
+    ("es", "[Estribillo]\nVuelve conmigo al río"),
+    ("zh", "[Verse]\n月光落在窗前\n我想起了从前"),
+    ("ja", "[Verse]\n夜の海をわたる風"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
@@ -139,16 +150,32 @@ def caption(known: Facts, seed: int, language: str | None = None) -> str:
     )
 
 
-def prompts(known: Facts, seed: int, *, share_told: float = 0.8) -> Prompts:
-    """The texts of a song. Each of tempo, metre and key is told as often as `share_told`."""
-    told = np.random.default_rng((seed, 3)).random(3) < share_told
+def prompts(
+    known: Facts,
+    seed: int,
+    *,
+    share_told: float = 0.8,
+    share_sung: float = 0.0,
+    instruction: str = GENERATE,
+    language: str | None = None,
+) -> Prompts:
+    """The texts of a song. Each of tempo, metre and key is told as often as `share_told`.
+
+    As often as `share_sung` there are lyrics, although nobody sings them: a model that has seen
+    some is not led astray by a user's.
+    """
+    draw = np.random.default_rng((seed, 3))
+    told = draw.random(3) < share_told
     metas = Metas(
         known.bpm if told[0] else None,
         str(known.metre) if told[1] else None,
         known.key if told[2] else None,
         known.seconds,
     )
+    spoken, lyrics = "unknown", INSTRUMENTAL
+    if draw.random() < share_sung:
+        spoken, lyrics = LYRICS[int(draw.integers(len(LYRICS)))]
     return Prompts(
-        caption_prompt(GENERATE, caption(known, seed), metas),
-        lyric_prompt("unknown", INSTRUMENTAL),
+        caption_prompt(instruction, caption(known, seed, language), metas),
+        lyric_prompt(spoken, lyrics),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from music.timbres import MELODIC
 
 RATE = 48_000
+BEAT_GRID = 0.02  # seconds, half a latent frame: every other beat falls alike on the frames
 STEMS = ("melody", "chords", "bass", "drums")
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
@@ -64,8 +65,8 @@ class Facts:
 
     @property
     def beat(self) -> float:
-        """Seconds a beat."""
-        return 60 / self.bpm
+        """Seconds a beat, a whole number of BEAT_GRID: the tempo is at most 3 % another."""
+        return round(60 / self.bpm / BEAT_GRID) * BEAT_GRID
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,20 @@ MELODIC = (
 def tone(timbre: Timbre, hertz: float, seconds: float, rate: int) -> Sound:
     """A note from phase 0 on, its release included."""
     held = max(seconds, timbre.attack)
-    time = np.arange(round((held + timbre.release) * rate), dtype=np.float32) / np.float32(rate)
+    length = round((held + timbre.release) * rate)
+    wave = _ringing(timbre, hertz, -(-length // rate), rate)[:length]
+    time = np.arange(length, dtype=np.float32) / np.float32(rate)
+    envelope = np.minimum(1, time / np.float32(timbre.attack))
+    envelope *= np.clip((np.float32(held + timbre.release) - time) / timbre.release, 0, 1)
+    if timbre.tremolo:
+        envelope *= 1 - np.float32(timbre.tremolo / 2) * (1 - np.cos(2 * np.pi * 6.25 * time))
+    return (wave * envelope).astype(np.float32)
+
+
+@lru_cache(maxsize=512)
+def _ringing(timbre: Timbre, hertz: float, seconds: int, rate: int) -> Sound:
+    """A tone that is held for ever, without attack: what notes of every length are cut from."""
+    time = np.arange(seconds * rate, dtype=np.float32) / np.float32(rate)
     wave = np.zeros_like(time)
     for number, strength in enumerate(timbre.partials, 1):
         if not strength or number * hertz > TOP:
@@ -67,11 +81,7 @@ def tone(timbre: Timbre, hertz: float, seconds: float, rate: int) -> Sound:
             partial *= np.exp(-time * np.float32(speed))
         wave += np.float32(strength) * partial
     wave /= np.float32(np.sqrt(sum(s * s for s in timbre.partials)))
-    envelope = np.minimum(1, time / np.float32(timbre.attack))
-    envelope *= np.clip((np.float32(held + timbre.release) - time) / timbre.release, 0, 1)
-    if timbre.tremolo:
-        envelope *= 1 - np.float32(timbre.tremolo / 2) * (1 - np.cos(2 * np.pi * 6.25 * time))
-    return (wave * envelope).astype(np.float32)
+    return wave
 
 
 def drum(name: str, rate: int) -> Sound:
