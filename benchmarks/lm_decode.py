@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from headroom.device import Device, open_device
 from headroom.lm import graphed
-from headroom.lm.decode import Writing, write
+from headroom.lm.decode import Writing, generate
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.cost.lm_cost import CODEBOOK, FRAME, TEXT_WORDS, component
 from headroom.models.acestep.networks.encoders import layer_sizes
@@ -74,7 +74,7 @@ def writing(
     work = Writing((prompt,) * batch, against, count, WORDS, SAMPLING, SCALE)
     chances = torch.rand(batch, count, generator=torch.Generator().manual_seed(1))
     if backend == "pt":
-        return write(model, work, chances, device.torch, lambda done, of: None)
+        return generate(model, work, chances, device.torch, lambda done, of: None)
     kernels = graphed.unfit
     if backend == "graphs":
         graphed.unfit = lambda model, rows, device: "not asked for"

@@ -81,7 +81,7 @@ def ours(turn: Turn, folder: Path, word: str):
 
     from headroom.device import open_device
     from headroom.diffusion.schedule import turbo
-    from headroom.hardware.probe import probe
+    from headroom.hardware.probe import probe_device
     from headroom.models.acestep.model import open_model
     from headroom.models.acestep.networks.component_names import DIT, TIME
     from headroom.models.acestep.networks.dit import DiT, TimePath
@@ -89,7 +89,7 @@ def ours(turn: Turn, folder: Path, word: str):
 
     turn.mark("import")
     device = open_device("cpu")
-    setup = Setup(device, probe(device), NAME, folder, word)
+    setup = Setup(device, probe_device(device), NAME, folder, word)
     model = open_model(setup)
     turn.mark("open")
     loaders = model.loaders()

@@ -41,28 +41,30 @@ import torch
 from torch import Tensor, nn
 
 from headroom.device import Device, open_device
-from headroom.device.simulated import Rates, SimulatedDevice, operations
+from headroom.device.simulated import SimulatedDevice, SimulatedRates, operations
 from headroom.errors import DoesNotFit, OutOfMemory
 from headroom.hardware.machine import CONTEXT, Machine, card
-from headroom.hardware.probe import probe
-from headroom.memory.limits import Choices, terms
+from headroom.hardware.probe import probe_device
 from headroom.memory.plan import Plan
 from headroom.memory.planner import plan
+from headroom.memory.policy import resolve_policy
 from headroom.models.acestep.blueprint import Blueprint
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.song.compose import compose
 from headroom.models.acestep.song.song import Song
+from headroom.models.acestep.tiers import TIERS
 from headroom.models.base import Setup
 from headroom.runtime.events import Event, StageStarted
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run
+from headroom.settings import Options
 from headroom.units import GIB
 
 MODEL, DTYPE = "acestep-v15-turbo", "bfloat16"
 CAPS = (1.5, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)  # GB; the first is too small for any peer at 30 s
 CAPTION = "slow bossa nova, nylon guitar, brushed drums, a warm night by the sea"
 LYRICS = "[Verse]\n" + "the moon is low above the quiet bay\n" * 12
-OURS = {"ours": Choices(quantization="none"), "converted": Choices()}
+OURS = {"ours": Options(quantization="none"), "converted": Options()}
 OFFLOAD, PLAIN = ("model", "sequential", "group"), "no offload"
 TURNS = 3  # of each on a GPU
 MARGIN = 1.02  # what two measurements of the same may differ by
@@ -112,7 +114,7 @@ class Booked:
     back: int = 0
     products: Counter[tuple[float, int]] = field(default_factory=Counter)
 
-    def seconds(self, rates: Rates) -> float:
+    def seconds(self, rates: SimulatedRates) -> float:
         """Modelled as the top of the file says."""
         computing = sum(
             times * max(work / rates.matrix, touched / rates.memory)
@@ -200,11 +202,11 @@ def room(cap: float) -> int:
     return int(cap * GIB) - CONTEXT
 
 
-def rates_of(machine: Machine) -> Rates:
+def rates_of(machine: Machine) -> SimulatedRates:
     """Of a card that all three rates are known of."""
     matrix, memory, link = machine.matrix_rate, machine.memory_rate, machine.copy_rate
     assert matrix and memory and link
-    return Rates(matrix, memory, link)
+    return SimulatedRates(matrix, memory, link)
 
 
 def count_ours(cap: float, seconds: float, steps: int) -> Iterator[Counted | Turn]:
@@ -246,7 +248,9 @@ def plans(
     for way, choices in OURS.items():
         made: Plan | DoesNotFit
         try:
-            made = plan(needs, machine, terms(machine, "adaptive", choices).wishes(needs))
+            made = plan(
+                needs, machine, resolve_policy(machine, "adaptive", choices, TIERS).wishes(needs)
+            )
         except DoesNotFit as refusal:
             made = refusal
         if before is None or isinstance(before, DoesNotFit) or made != before:
@@ -258,7 +262,7 @@ def described(made: Plan) -> str:
     """A plan in a few words."""
     dit, tile = made.placement("dit"), made.stage("decode").tile
     kept = f", {dit.kept} stay" if dit.kept else ""
-    words = f"dit {dit.precision} {dit.residency.name.lower()}{kept}"
+    words = f"dit {dit.precision} {dit.residency.value}{kept}"
     return words + ("" if tile is None else f", tiles of {tile}")
 
 
@@ -306,10 +310,9 @@ def tokenizer() -> Any:
     """The bundled one, which both read the words with."""
     from tokenizers import Tokenizer
 
-    from headroom.models.acestep.model import BUNDLED
-    from headroom.weights import catalog
+    from headroom.models.acestep.catalogue import BUNDLED, TEXT_ENCODER
 
-    return Tokenizer.from_file(str(BUNDLED / catalog.TEXT_ENCODER / "tokenizer.json"))
+    return Tokenizer.from_file(str(BUNDLED / TEXT_ENCODER / "tokenizer.json"))
 
 
 # --- on a GPU ------------------------------------------------------------------------------
@@ -318,7 +321,7 @@ def tokenizer() -> Any:
 def measure_all(caps: Sequence[float], seconds: float, steps: int) -> tuple[list[list[Turn]], Any]:
     """Every way under every cap that the card is large enough for, over real tensors."""
     device = open_device("cuda")
-    machine = probe(device)
+    machine = probe_device(device)
     loaders = drawn_loaders(Blueprint(MODEL, Setup(device, machine, dtype=DTYPE)))
     within = [cap for cap in caps if cap * GIB <= device.total_memory()]
     rows = []

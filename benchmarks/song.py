@@ -21,10 +21,10 @@ import torch
 from peers import DIT, TEXT, VAE, networks
 
 from headroom.device import open_device
-from headroom.hardware.probe import probe
+from headroom.hardware.probe import probe_device
 from headroom.memory.planner import plan
 from headroom.models.acestep.cost.components import Networks
-from headroom.models.acestep.cost.footprint import footprint
+from headroom.models.acestep.cost.footprint import songs_footprint
 from headroom.models.acestep.networks import component_names
 from headroom.models.acestep.networks.config import dit_config, text_encoder_config
 from headroom.models.acestep.rendering.assets import Assets
@@ -96,9 +96,9 @@ def main() -> None:
     request = Text2Music(caption=CAPTION, lyrics=LYRICS, duration=args.seconds)
     songs = compose(request, VARIANTS["acestep-v15-turbo"], (1,)).songs
     prepare(pair["vae"].ours, compiled=False)
-    machine = probe(device)
+    machine = probe_device(device)
     # The weights are in memory already, so what they take is not free any more.
-    planned = plan(footprint(songs, sizes), replace(machine, free=machine.total))
+    planned = plan(songs_footprint(songs, sizes), replace(machine, free=machine.total))
     stages: dict[str, list[float]] = {}
 
     def ours(songs: tuple[Song, ...] = songs) -> None:

@@ -17,7 +17,7 @@ import torch
 from peers import Weights
 
 from headroom.device import open_device
-from headroom.hardware.probe import probe
+from headroom.hardware.probe import probe_device
 from headroom.memory.planner import plan
 from headroom.models.acestep.blueprint import Blueprint
 from headroom.models.acestep.requests.songs import Text2Music
@@ -47,7 +47,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     bare = psutil.Process().memory_info().rss
     device = open_device("cpu")
-    model = Blueprint("acestep-v15-turbo", Setup(device, probe(device), dtype=args.dtype))
+    model = Blueprint("acestep-v15-turbo", Setup(device, probe_device(device), dtype=args.dtype))
     weights = Weights(getattr(torch, args.dtype))
 
     def filled(load):
@@ -62,7 +62,7 @@ def main() -> None:
     request = Text2Music(caption="slow bossa nova", lyrics="la la la\n" * 12, duration=args.seconds)
     songs = compose(request, model.variant, (1,)).songs
     needs = model.footprint(songs)
-    made = plan(needs, probe(device))
+    made = plan(needs, probe_device(device))
     run = Run(made, Pool(device, loaders), device)
     model.render(songs, run)
     stored = sum(component.bytes for component in needs.components)

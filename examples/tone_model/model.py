@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from headroom.audio.wave import Audio
-from headroom.diffusion.noise import draw
+from headroom.diffusion.noise import draw_noise
 from headroom.errors import InvalidSource
 from headroom.hardware.machine import Machine
 from headroom.memory.footprint import Component, Footprint, Stage, Way
 from headroom.models.base import AnyModel, Composed, Loader, Numerics, Setup
-from headroom.models.family import OfModel, Wanted
+from headroom.models.family import ModelChoice, OfModel
 from headroom.params.clamp import Note
 from headroom.params.describe import stand_in
 from headroom.params.knob import Limit
@@ -138,7 +138,7 @@ def open_model(setup: Setup) -> ToneModel:
     return ToneModel()
 
 
-def unopened(wanted: Wanted) -> OfModel:
+def unopened(wanted: ModelChoice) -> OfModel:
     """The plan of a model that is not opened: without weights, the model itself."""
     model = cast("AnyModel", ToneModel())
     return OfModel(model, lambda song: cast("ToneSong", song).frames * FRAME / RATE)
@@ -146,7 +146,7 @@ def unopened(wanted: Wanted) -> OfModel:
 
 def _tune(songs: tuple[ToneSong, ...], tuner: Tuner, step: Step) -> Tensor:
     """Latents [B, T, 2], zero beyond each song's frames."""
-    x = draw([s.seed for s in songs], [s.frames for s in songs], CHANNELS).double()
+    x = draw_noise([s.seed for s in songs], [s.frames for s in songs], CHANNELS).double()
     target = torch.zeros_like(x)
     for row, noise, song in zip(target, x, songs, strict=True):
         notes = torch.arange(song.frames) * len(song.pitches) // song.frames
@@ -165,13 +165,14 @@ def _play(
     """Play tile by tile. Each frame's phase is known beforehand, so tiles join without a seam."""
     audios = []
     total, done = sum(song.frames for song in songs), 0
-    for song, row in zip(songs, latents, strict=True):
+    for index, (song, row) in enumerate(zip(songs, latents, strict=True)):
         pitch = row[: song.frames].sum(dim=1)
         phase = (pitch * (FRAME / RATE)).cumsum(0) - pitch * (FRAME / RATE)
         tiles = []
         for a in range(0, song.frames, step.tile or song.frames):
             b = min(a + (step.tile or song.frames), song.frames)
             tiles.append(oscillator(phase[a:b], pitch[a:b], song))
+            step.audio(index, a * FRAME, tiles[-1], RATE)
             step.progress(done + b, total)
         done += song.frames
         audios.append(Audio(torch.cat(tiles, dim=1).float(), RATE))

@@ -34,10 +34,15 @@ class Tone(Request):
     duration: Annotated[
         float | None,
         Limit(0.1, 600, "a longer tone is tiring", above=0),
-        Knob("Tone", "Its length.", unit="s", left_open="nobody", stand_in=2.0, old=("length",)),
-    ] = None
+        Knob(
+            "Tone", "Its length.", unit="s", left_open="nobody", stand_in=2.0, role="seconds",
+            old=("length",),
+        ),
+    ] = None  # fmt: skip
     steps: Annotated[int, Limit(1, 100, "more change nothing", least=1), Knob("Tone", "Steps.")] = 4
-    batch_size: Annotated[int, Limit(1, 8, SONGS, least=1), Knob("Output", "Tones at once.")] = 1
+    batch_size: Annotated[
+        int, Limit(1, 8, SONGS, least=1), Knob("Output", "Tones at once.", role="count")
+    ] = 1
     seed: Annotated[
         int | None, SEED, Knob("Output", "Same seed, same tone.", left_open="drawn at random")
     ] = None

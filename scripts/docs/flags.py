@@ -12,20 +12,20 @@ from docs.words import Words, table
 from headroom.cli import profile
 from headroom.cli.profile import FIELDS, FLAGS, SHOWN
 from headroom.engine.opening import Opening
+from headroom.engine.options import EngineOptions
+from headroom.models.acestep.catalogue import USUAL_LM
 from headroom.models.acestep.requests import examples
 from headroom.models.acestep.requests.songs import TASKS
 from headroom.params.describe import TASK, Param, plain, union
 from headroom.profiler import matrix
 from headroom.profiler.options import MODES, QUERY, TIER_SECONDS, TIERS, Mode, Options
-from headroom.settings import Settings, declared
-from headroom.weights.catalog import USUAL_LM
+from headroom.settings import AUTO, Settings, settings_of
 
 # Older spellings that are shown: the published guide has them.
 OLDER = {
     "--task": "--task-type",
     "--source": "--src-audio",
 }
-SETTINGS = {"checkpoint_dir": "checkpoints_dir", "enable_gpu_management": "gpu_management"}
 OPEN = re.compile(r" \(left open: (.*)\)$")
 LISTED = re.compile(r" \([\d. ]+\)$")
 TEXTS = ("caption", "lyrics")  # of the example; too long for a cell
@@ -150,15 +150,16 @@ def _default(action: argparse.Action) -> tuple[str, str]:
         return known[action.dest]
     open_ = OPEN.search(str(action.help))
     if open_ is not None:
-        return "", open_[1]
+        return (AUTO, "") if open_[1] == AUTO else ("", open_[1])
     if action.default is False:
         return "", "off"
     if action.default is not None:
         return str(action.default), ""
-    name = SETTINGS.get(action.dest, action.dest)
-    usual = next(setting.usual for field, setting in declared() if field == name)
-    words = {"false": ("", "off"), "auto": ("auto", ""), "published": ("published", "")}
-    return words.get(usual, (usual, "") if usual.isdecimal() else ("", usual))
+    options = settings_of(EngineOptions).values()
+    option = next(option for option in options if option.dest == action.dest)
+    if option.left_open:  # an older name, whose help does not say it
+        return "", option.left_open
+    return ("", "off") if option.default is False else (option.usual, "")
 
 
 def _default_of(param: Param) -> tuple[str, str]:

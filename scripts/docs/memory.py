@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from docs.words import Words, table
-from headroom.cli.plan import SIZES, Answer, answered
+from headroom.cli.plan import SIZES
+from headroom.engine.forecast import Answer, answered
 from headroom.engine.options import EngineOptions
 from headroom.hardware.machine import card
 from headroom.memory.footprint import Component
-from headroom.memory.tiers import LM_SIZES, tier_of
+from headroom.models.acestep.catalogue import USUAL_DIT
 from headroom.models.acestep.cost.components import (
     Networks,
     components,
@@ -20,10 +21,10 @@ from headroom.models.acestep.networks.component_names import CONDITIONER, DIT, T
 from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
+from headroom.models.acestep.tiers import LM_SIZES, tier_of
 from headroom.models.acestep.unopened import released
 from headroom.settings import Settings
 from headroom.units import GIB, clock
-from headroom.weights.catalog import USUAL_DIT
 
 XL = "acestep-v15-xl-turbo"
 LARGE = 24.0  # GB of a card that holds everything

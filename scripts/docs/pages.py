@@ -7,14 +7,23 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from docs import flags, memory, samples, tiers
+from docs import flags, management, memory, samples, tiers
 from docs.contents import contents
 from docs.tree import tree
 from docs.words import ENGLISH, LANGUAGES, Words, words
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = "contents"  # the part that is made of the page itself
-GUIDES = ("GPU_COMPATIBILITY", "MEMORY", "BENCHMARK")
+GUIDES = (
+    "GPU_COMPATIBILITY",
+    "MEMORY",
+    "BENCHMARK",
+    "MEMORY_4GB",
+    "GPU_MANAGEMENT",
+    "QUICK_START_GPU",
+    "GPU_MANAGEMENT_SUMMARY",
+    "GPU_MANAGEMENT_CHANGES",
+)
 README = "README"
 DESIGN = "design"
 __all__ = ["GUIDES", "LANGUAGES", "PARTS", "README", "every", "filled", "path"]
@@ -33,6 +42,14 @@ PARTS: Mapping[str, Callable[[Words], str]] = {
     "tier-test": samples.tier_test,
     "boundary": samples.boundary,
     "batch-boundary": samples.batch_boundary,
+    "menu": management.the_menu,
+    "env": management.env,
+    "limits": management.table_of_limits,
+    "lengths": management.table_of_lengths,
+    "script": management.table_of_settings,
+    "returns": management.table_of_returns,
+    "comparison": management.comparison,
+    "checks": management.checks,
     "tree": tree,
 }
 PART = re.compile(r"<!-- ([\w-]+):begin -->\n(.*?)<!-- \1:end -->", re.DOTALL)

@@ -1,7 +1,8 @@
 """What the program prints, for the guides: real runs, printed by the code that prints them.
 
 `samples.json` holds the figures of runs of the small bundled model on a processor, and of the real
-sizes on simulated cards; `take` reads them from a file of `acestep profile --benchmark-output`.
+sizes on simulated cards; `take` reads them from a file of `acestep profile --benchmark-output`, or
+of `benchmarks/management.py --save`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from docs.words import Words
-from headroom.cli.plan import answered
+from headroom.engine.forecast import answered
 from headroom.engine.options import EngineOptions
 from headroom.hardware.machine import card
 from headroom.models.acestep.requests.songs import Text2Music
@@ -29,7 +30,7 @@ from headroom.profiler.trace import Span
 from headroom.settings import Settings
 
 if TYPE_CHECKING:
-    from headroom.profiler.single import Measured
+    from headroom.profiler.song_run import Measured
 
 FILE = Path(__file__).with_name("samples.json")
 MODEL = "acestep-v15-turbo"
@@ -45,8 +46,8 @@ def take(file: Path) -> str:
     Raises ValueError for a file of a mode nothing is shown of.
     """
     found = _found(json.loads(file.read_text("utf-8")))
-    kept = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
-    lines = (f"{json.dumps(k)}: {_lines(v)}" for k, v in sorted({**kept, **found}.items()))
+    before = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
+    lines = (f"{json.dumps(k)}: {_lines(v)}" for k, v in sorted({**before, **found}.items()))
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", newline="\n")
     return ", ".join(found)
 
@@ -59,6 +60,8 @@ def _lines(value: Any) -> str:
 
 
 def _found(record: Mapping[str, Any]) -> dict[str, Any]:
+    if record.get("benchmark") == "management":
+        return {"management": [{name: record[name] for name in ("loaded", "managed")}]}
     match record["mode"]:
         case "profile":
             run = record["profile"]
@@ -83,9 +86,10 @@ def _parts(run: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: said[field.name] for field in fields(Breakdown)}
 
 
-def _kept(name: str) -> list[dict[str, Any]]:
-    kept: list[dict[str, Any]] = json.loads(FILE.read_text("utf-8"))[name]
-    return kept
+def kept(name: str) -> list[dict[str, Any]]:
+    """The figures of a name."""
+    found: list[dict[str, Any]] = json.loads(FILE.read_text("utf-8"))[name]
+    return found
 
 
 def notes(say: Words) -> str:
@@ -98,8 +102,8 @@ def notes(say: Words) -> str:
 
 def breakdown(say: Words) -> str:
     """Where the seconds of a song went."""
-    (parts,) = (Breakdown(**kept) for kept in _kept("breakdown"))
-    spans = [Span(**kept) for kept in _kept("stages")]
+    (parts,) = (Breakdown(**row) for row in kept("breakdown"))
+    spans = [Span(**row) for row in kept("stages")]
     return _block(
         (
             profile_report.breakdown_table(parts).strip(),
@@ -112,10 +116,10 @@ def breakdown(say: Words) -> str:
 def benchmark(say: Words) -> str:
     """The table of a matrix."""
     rows = []
-    for kept in _kept("benchmark"):
-        parts = Breakdown(**{field.name: kept.pop(field.name) for field in fields(Breakdown)})
+    for row in kept("benchmark"):
+        parts = Breakdown(**{field.name: row.pop(field.name) for field in fields(Breakdown)})
         measured = cast("Measured", SimpleNamespace(parts=lambda parts=parts: parts))
-        cell = matrix.Cell(Text2Music(caption="a song", **kept))
+        cell = matrix.Cell(Text2Music(caption="a song", **row))
         rows.append(matrix.Row(cell, matrix.OK, measured))
     return _block([matrix.table(rows)])
 
@@ -138,7 +142,7 @@ def batch_boundary(say: Words) -> str:
 def _section(name: str, heading: str) -> str:
     """One of the tables of a tier test."""
     lists: dict[str, list[Any]] = {"faults": [], "said": [], "stages": []}
-    rows = tuple(TierRow.of({**lists, **row}) for row in _kept(name))
+    rows = tuple(TierRow.of({**lists, **row}) for row in kept(name))
     test = TierTest(rows, 0.0, False, name == "boundary", name == "batch-boundary")
     sections: Sequence[str] = report.printed(test).split("\n\n")
     return _block(section for section in sections if section.startswith(heading))

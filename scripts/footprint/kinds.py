@@ -115,7 +115,7 @@ def _denoise(kind: Kind) -> Points:
         if kind.many:
             asked.append(_text(lines + 3, length, steps, 2))
         batch = songs(made, asked, seeds)
-        told = measures.words(batch, made.assets.tokenizer)
+        told = measures.prompt_tokens(batch, made.assets.tokenizer)
         rows = sum(w.rows for w in told)
         measured = measures.denoise(batch, len(told), rows, made.config)
         assert measured.key == " ".join(kind.name.split()[2:]), (measured.key, kind)
@@ -131,7 +131,7 @@ def _condition(kind: Kind) -> Points:
     for number in range(7):
         lines = LYRICS[kind.shape][number % 3] + number * (kind.shape != "plain")
         batch = songs(made, [_text(lines, 10, 2, 1 + 9 * (number % 4))], 1)
-        (told,) = measures.words(batch, made.assets.tokenizer)
+        (told,) = measures.prompt_tokens(batch, made.assets.tokenizer)
         measured = measures.condition(told, made.config, kind.guided)
         assert measured.key == " ".join(kind.name.split()[2:]), (measured.key, told, kind)
         live = trace(made, device, pool, batch, until="condition")["condition"].live
@@ -156,7 +156,7 @@ def _decode(kind: Kind) -> Points:
         tile, frames = TILED[number] if kind.tiled else (512, 130 + 7 * number)
         batch = songs(made, [_text(2, frames / 25, 2)], 1)
         live = trace(made, device, pool, batch, until="decode", tile=tile)["decode"].live
-        measured = measures.decode(batch[0].frames, tile, halo)
+        measured = measures.decode_work(batch[0].frames, tile, halo)
         assert measured.key == " ".join(kind.name.split()[2:]), (measured, kind)
         found.append((measured, live, 2))
     return found
@@ -169,7 +169,7 @@ def _align(kind: Kind) -> Points:
         length = SECONDS[kind.shape][number % 3] + (2 * (number // 3)) * (kind.shape != "plain")
         length += -kind.odd if length == 10 else kind.odd
         frames, rows = length * LATENT_RATE, (60, 300, 900, 1700)[number % 4] + number
-        measured = measures.align(frames, rows, made.config)
+        measured = measures.align_work(frames, rows, made.config)
         assert measured.key == " ".join(kind.name.split()[2:]), (measured.key, kind)
         live = trace_timing(made, device, pool, frames, rows, kind.precision).live
         found.append((measured, live, 1))
@@ -223,7 +223,7 @@ def _sample(kind: Kind) -> tuple[int, ...]:
         return measures_of_writing(songs_, rows, prompt, prompt + codes, codes, guided).measures
     low, high = {"plain": (1, 129), "dense": (130, 1024), "fold": (1025, 7500)}[kind.shape]
     length = pick(max(low, 1 if kind.stage == "condition" else 64), high)
-    mask, folded = measures.mask_elements(length, window), measures.folded(length, window)
+    mask, folded = measures.mask_elements(length, window), measures.blocked_length(length, window)
     if folded and not kind.batch:
         mask = 0
     if kind.stage == "condition":

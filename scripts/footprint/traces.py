@@ -24,13 +24,13 @@ from headroom.models.acestep.cost.lm_cost import (
 )
 from headroom.models.acestep.cost.timestamps_cost import ALIGN
 from headroom.models.acestep.language.lm_planning import write_codes
-from headroom.models.acestep.model import DTYPES
 from headroom.models.acestep.networks.component_names import DIT, LANGUAGE_MODEL
+from headroom.models.acestep.networks.encoders import DTYPES
 from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.requests.songs import AnyMusicRequest
 from headroom.models.acestep.song.compose import compose
 from headroom.models.acestep.song.song import Song
-from headroom.models.acestep.text.lyric_tokens import Line, Sung
+from headroom.models.acestep.text.lyric_tokens import Line, LyricTokens
 from headroom.models.acestep.timestamps.timestamps import Timing, heads_of
 from headroom.models.base import Setup
 from headroom.runtime.events import Event, StageDone, StageStarted
@@ -155,12 +155,12 @@ def trace_timing(
         torch.zeros(frames, channels),
         torch.zeros(rows, made.config.encoder.width, dtype=DTYPES[made.dtype]),
         torch.zeros(frames, 2 * channels),
-        Sung((0, few), ("la",) * few, (Line("la", 0, few - 1),), 0),
+        LyricTokens((0, few), ("la",) * few, (Line("la", 0, few - 1),), 0),
         frames,
         0.125,
         heads_of(made.config),
     )
-    needs = made.timing_footprint(task)
+    needs = made.find_words(task).footprint
     forms = {
         c.name: c.form(precision) if precision is not None and c.others else c.forms[0]
         for c in needs.components
@@ -181,7 +181,7 @@ def trace_timing(
             found.append(Traced(live, device.memory_allocated() - before[0]))
 
     try:
-        made.time(task, Run(Plan(placements, stages, ROOM), pool, device, hear))
+        made.find_words(task).run(Run(Plan(placements, stages, ROOM), pool, device, hear))
     finally:
         device.trace = None
     return found[0]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpu_check.bench import Bench, Row, drawn, near, normal, timing
 from gpu_check.song import composed, networks
-from headroom.models.acestep.cost.footprint import stages
+from headroom.models.acestep.cost.footprint import song_stages
 from headroom.nn.oobleck import Decoder
 from headroom.nn.oobleck_layout import KERNEL, OobleckConfig
 from headroom.nn.oobleck_tiles import decode_tiled
@@ -49,7 +49,7 @@ def decodes(bench: Bench) -> list[Row]:
         decoders["channels-last weights"] = last
     for seconds in bench.sizes.decodes:
         frames = seconds * 25
-        every = stages((composed(bench, seconds),), networks(bench))
+        every = song_stages((composed(bench, seconds),), networks(bench))
         ways = [way for stage in every if stage.name == "decode" for way in stage.ways]
         planned = {way.tile: way.workspace for way in ways if way.leaves}
         tiles = (1024, 512, 256, 128, frames) if bench.where.type != "cpu" else (64,)

@@ -10,12 +10,12 @@ from gpu_check.bench import Bench, Row, drawn, near
 from headroom.device.plain import Again
 from headroom.lm import graphed
 from headroom.lm.cache import Cache
-from headroom.lm.decode import Writing, write
+from headroom.lm.decode import Writing, generate
 from headroom.lm.fused import Fused, unfit
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.networks.encoders import layer_sizes
 from headroom.models.acestep.networks.released import released_lm
-from headroom.nn.causal import CausalLM, Place
+from headroom.nn.causal import CachePosition, CausalLM
 from headroom.nn.qwen3 import LayerSizes
 from headroom.nn.rope import Rope
 from headroom.runtime.prepare import bring
@@ -53,7 +53,7 @@ def _codes(bench: Bench) -> list[Row]:
     for songs in (1, 3):
         writing, chances = _work(songs, 200)
         told = partial(_nothing)
-        plain = write(network, writing, chances, bench.where, told)
+        plain = generate(network, writing, chances, bench.where, told)
         recorded = graphed.write_graphed(network, writing, chances, bench.where, told, record)
         same = bool(torch.equal(plain, recorded))
         rows.append({"check": f"codes of graphs in fp32, {songs} songs", "ok": same})
@@ -101,7 +101,7 @@ def _step(bench: Bench, network: CausalLM, exact: CausalLM, stored: str, count: 
         mask = torch.zeros(count, 1, 1, cache.capacity, dtype=cache.memory.dtype, device=where)
         mask.masked_fill_(~seen[:, None, None], float("-inf"))
         here = Rope(rope.cos[at], rope.sin[at])
-        place = Place(torch.arange(count, device=where), at, here, (mask,))
+        place = CachePosition(torch.arange(count, device=where), at, here, (mask,))
         found[name] = net.step(ids.to(where), cache.past, place)
     row = near(f"a step of ours, {stored}, {count} rows", found["ours"], found["host"], 3e-2)
     return {**row, "torchs_distance": near("", found["torch's"], found["host"], 1)["distance"]}
@@ -124,7 +124,7 @@ def _memory(bench: Bench) -> list[Row]:
             graphed.unfit = (lambda *_: "not asked for") if name == "graphs" else kernels
             try:
                 if name == "pt":
-                    write(network, writing, chances, bench.where, _nothing)
+                    generate(network, writing, chances, bench.where, _nothing)
                 else:
                     graphed.write_graphed(
                         network, writing, chances, bench.where, _nothing, bench.device.capture

@@ -12,9 +12,9 @@ from gpu_check.bench import normal
 from headroom.diffusion.schedule import Schedule, turbo
 from headroom.models.acestep.networks.dit import CrossCache, DiT, Layout, Modulation
 from headroom.models.acestep.rendering.render import Branch, integrate
-from headroom.models.acestep.song.song import Sampling
+from headroom.models.acestep.song.song import SamplerSettings
 
-PLAIN = Sampling(
+PLAIN = SamplerSettings(
     times=turbo(8, 3.0).times,
     method="ode",
     solver="euler",
@@ -58,7 +58,7 @@ def prepared(
 
 
 def denoise(
-    dit: DiT, sampling: Sampling, schedule: Schedule, where: torch.device, frames: int
+    dit: DiT, sampling: SamplerSettings, schedule: Schedule, where: torch.device, frames: int
 ) -> Tensor:
     layout, modulation, cross, context = prepared(dit, frames, 100, schedule.steps + 1)
     branch = Branch(dit, cross, context, modulation, layout)

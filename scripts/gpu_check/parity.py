@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gpu_check.bench import Bench, Row, drawn, near, normal
 from gpu_check.loops import METHODS, denoise
 from headroom.diffusion.schedule import turbo
-from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.codes import CodesNetwork
 from headroom.models.acestep.networks.dit import DiT, TimePath
 from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
 from headroom.nn.oobleck import Decoder, Encoder
@@ -47,7 +47,7 @@ def _networks(bench: Bench) -> Iterator[tuple[str, Callable[[], nn.Module], Forw
         yield f"dit, {name}, guided", lambda: DiT(config), _dit(frames, True)
     yield "text encoder", lambda: text_encoder(text), _text
     yield "condition encoder", lambda: Conditioner(config), _conditions
-    yield "detokenizer", lambda: Codes(config), _detokenized
+    yield "detokenizer", lambda: CodesNetwork(config), _detokenized
     yield "vae decoder", lambda: Decoder(vae), _decoded
     yield "vae encoder", lambda: Encoder(vae), _encoded
 
@@ -103,7 +103,7 @@ def _conditions(conditioner: nn.Module, where: torch.device, dtype: torch.dtype)
 
 
 def _detokenized(codes: nn.Module, where: torch.device, dtype: torch.dtype) -> Tensor:
-    assert isinstance(codes, Codes)
+    assert isinstance(codes, CodesNetwork)
     index = (torch.arange(60) * 997 % 64_000).view(1, -1).to(where)
     latents: Tensor = codes.detokenizer(codes.tokenizer.quantizer.decode(index))
     return latents

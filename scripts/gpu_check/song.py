@@ -16,13 +16,13 @@ from torch import nn
 
 from gpu_check.bench import Bench, Row, drawn
 from gpu_check.sizes import NANO
-from headroom.hardware.probe import probe
+from headroom.hardware.probe import probe_device
 from headroom.memory.plan import Plan, Residency, Wishes
 from headroom.memory.planner import plan as make_plan
 from headroom.models.acestep.cost.components import Networks
-from headroom.models.acestep.cost.footprint import footprint
+from headroom.models.acestep.cost.footprint import songs_footprint
 from headroom.models.acestep.networks import component_names
-from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.codes import CodesNetwork
 from headroom.models.acestep.networks.dit import DiT, TimePath
 from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
 from headroom.models.acestep.rendering.assets import Assets
@@ -49,7 +49,7 @@ def loaders(bench: Bench) -> Mapping[str, Callable[[], object]]:
     builds: dict[str, Callable[[], nn.Module]] = {
         component_names.TEXT_ENCODER: lambda: text_encoder(text),
         component_names.CONDITIONER: lambda: Conditioner(config),
-        component_names.CODES: lambda: Codes(config),
+        component_names.CODES: lambda: CodesNetwork(config),
         component_names.TIME: lambda: TimePath(config.dit.width),
         component_names.DIT: lambda: DiT(config),
         component_names.VAE_ENCODER: lambda: Encoder(vae),
@@ -137,7 +137,9 @@ def networks(bench: Bench) -> Networks:
 def _planned(bench: Bench, seconds: int, how: Residency) -> tuple[Song, Plan]:
     song = composed(bench, seconds)
     wishes = Wishes(residency=how) if bench.where.type != "cpu" else Wishes()
-    return song, make_plan(footprint((song,), networks(bench)), probe(bench.device), wishes)
+    return song, make_plan(
+        songs_footprint((song,), networks(bench)), probe_device(bench.device), wishes
+    )
 
 
 def _assets(bench: Bench) -> Assets:

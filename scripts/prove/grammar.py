@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headroom.lm.sample import Sampling, draw
-from headroom.models.acestep.language.lm_words import Words
+from headroom.lm.sample import Sampling, draw_tokens
+from headroom.models.acestep.language.lm_words import LMVocabulary
 from headroom.models.acestep.language.sheet_grammar import SheetWords
 from headroom.models.acestep.model import BUNDLED
 
@@ -30,23 +30,23 @@ TESTS = Path(__file__).resolve().parents[2] / "tests"
 MOST = 4000  # ids that logits are drawn for: a draw from all of a large set takes milliseconds
 
 
-def vocabularies(folder: Path | None) -> dict[str, Words]:
+def vocabularies(folder: Path | None) -> dict[str, LMVocabulary]:
     from support.lm_tokenizer import VALID, lm_tokenizer
     from support.real_words import real_tokenizer
 
     if folder is not None:
-        return {folder.name: Words.open(folder)}
+        return {folder.name: LMVocabulary.open(folder)}
     return {
-        "small": Words.of(lm_tokenizer(), VALID),
-        "bundled": Words.open(BUNDLED / "acestep-5Hz-lm-nano"),
-        "released": Words.of(real_tokenizer()),
+        "small": LMVocabulary.of(lm_tokenizer(), VALID),
+        "bundled": LMVocabulary.open(BUNDLED / "acestep-5Hz-lm-nano"),
+        "released": LMVocabulary.of(real_tokenizer()),
     }
 
 
 class Sampler:
     """Chooses by the loop's sampler among random logits; counts what it was asked."""
 
-    def __init__(self, words: Words, rng: random.Random, generator: torch.Generator) -> None:
+    def __init__(self, words: LMVocabulary, rng: random.Random, generator: torch.Generator) -> None:
         self._words, self._rng, self._generator = words, rng, generator
         self.counts: Counter[str] = Counter()
         self.sheet()
@@ -72,7 +72,7 @@ class Sampler:
         if self._rng.random() < self._ends:  # a line that is sure to end, where it may
             logits += 1e4 * (allowed == self._words.newline)
         chance = torch.tensor([self._rng.random()])
-        return int(allowed[draw(logits, chance, self._sampling)])
+        return int(allowed[draw_tokens(logits, chance, self._sampling)])
 
 
 def main() -> int:

@@ -31,7 +31,6 @@ STUCK = 1800  # seconds for one sweep
 def sweeps(one_of: int, nano: int) -> dict[str, Callable[[], Report]]:
     """Each sweep by its name."""
     from headroom.engine.engine import Engine
-    from headroom.memory.limits import Choices
     from headroom.memory.plan import Residency, Wishes
     from headroom.models.acestep.requests.songs import Text2Music
     from headroom.settings import load
@@ -63,12 +62,11 @@ def sweeps(one_of: int, nano: int) -> dict[str, Callable[[], Report]]:
         )
         if nano:
             short = Text2Music(caption="slow", duration=10, seed=3, inference_steps=1)
-            exact = Choices(quantization="none")
 
-            def small(way: Residency = way, exact: Choices = exact) -> Engine:
+            def small(way: Residency = way) -> Engine:
                 wishes = Wishes(way)
                 return Engine(
-                    "simulated", "float32", wishes=wishes, choices=exact, settings=load({})
+                    "simulated", "float32", wishes=wishes, quantization="none", settings=load({})
                 )
 
             found[f"nano, {way.name.lower()}"] = lambda small=small, short=short: swept(

@@ -16,7 +16,6 @@ import torch
 
 from headroom.engine.engine import Engine
 from headroom.errors import HeadroomError
-from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Residency, Wishes
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.runtime.events import Event, Replanned, StageStarted
@@ -35,7 +34,7 @@ def main() -> int:
         "simulated",
         "float32",
         wishes=wishes,
-        choices=Choices(quantization="none"),
+        quantization="none",
         settings=load({}),
     )
     device = engine.device

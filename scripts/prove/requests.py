@@ -33,13 +33,12 @@ from headroom.errors import Cancelled, DoesNotFit
 from headroom.hardware.machine import CONTEXT, Machine, card
 from headroom.lm.sample import Sampling
 from headroom.memory.footprint import Footprint
-from headroom.memory.limits import Choices, Policy, limits, terms
 from headroom.memory.plan import SLOTS, Plan, Residency, Wishes
 from headroom.memory.planner import plan
-from headroom.memory.tiers import LM_SIZES
+from headroom.memory.policy import PolicyName, resolve_policy
 from headroom.models.acestep.blueprint import Blueprint, language_model
 from headroom.models.acestep.cost.lm_cost import CODEBOOK, FRAME, TEXT_WORDS, Thinking, thinking
-from headroom.models.acestep.cost.lm_cost import footprint as thinking_footprint
+from headroom.models.acestep.cost.lm_cost import lm_footprint as thinking_footprint
 from headroom.models.acestep.cost.unopened import footprint_of, songs_of, thinking_of
 from headroom.models.acestep.language.lm_planning import write_codes
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
@@ -47,10 +46,13 @@ from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.requests.songs import AnyMusicRequest, Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.tiers import LM_SIZES, TIERS
 from headroom.models.base import Setup
 from headroom.params.clamp import clamp
+from headroom.params.describe import written_in_role
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run
+from headroom.settings import Options
 from headroom.units import GIB, MIB
 
 SIZES = (4, 6, 8, 10, 12, 16, 24)
@@ -64,9 +66,9 @@ class Recording(SimulatedDevice):
         super().__init__(total, fake=True)
         self.story: list[tuple[int, int]] = []
 
-    def made(self, storage: torch.UntypedStorage) -> None:
+    def allocate(self, storage: torch.UntypedStorage) -> None:
         known = storage._cdata in self._live
-        super().made(storage)
+        super().allocate(storage)
         if not known and storage.nbytes():
             self.story.append((storage._cdata, storage.nbytes()))
 
@@ -99,7 +101,7 @@ def holes(rng: random.Random) -> Holes:
     """A random work run through. Raises DoesNotFit."""
     size, seconds = rng.choice(SIZES), rng.choice((20, 60, 180, 240, 600))
     name = rng.choice(("acestep-v15-turbo", "acestep-v15-base", "acestep-v15-xl-turbo"))
-    policy: Policy = rng.choice(("published", "adaptive"))
+    policy: PolicyName = rng.choice(("published", "adaptive"))
     machine = card(size)
     device = Recording(size * GIB)
     model = Blueprint(name, Setup(device, machine))
@@ -108,7 +110,7 @@ def holes(rng: random.Random) -> Holes:
         duration=seconds, inference_steps=2, batch_size=rng.choice((1, 1, 2, 4, 8)),
     )  # fmt: skip
     songs = compose(asked, model.variant, tuple(range(asked.songs))).songs
-    needs, found = model.footprint(songs), terms(machine, policy, Choices())
+    needs, found = model.footprint(songs), resolve_policy(machine, policy, Options(), TIERS)
     work = thinking(asked.caption, songs[0].lyrics, seconds, len(songs), True, metadata=False)
     lm = found.lms[-1] if found.init_lm and rng.random() < 0.5 else None
     loaders = dict(model.loaders())
@@ -167,19 +169,22 @@ def drawn(rng: random.Random) -> Case:
     """Any variant, length, batch, words, policy and quantisation; some of the card taken."""
     size, name = rng.choice(SIZES), rng.choice(NAMES)
     variant = VARIANTS[name]
-    policy: Policy = rng.choice(("published", "adaptive"))
+    policy: PolicyName = rng.choice(("published", "adaptive"))
     quantization = rng.choice((None, None, None, "none", "int8", "int4", "w8a8"))
     offload = rng.choice((None, None, True, False))
     machine = card(size)
     if rng.random() < 0.3:  # others hold some of it
         machine = replace(machine, free=int(machine.total * rng.uniform(0.6, 1)))
-    found = terms(machine, policy, Choices(offload=offload, quantization=quantization))
+    found = resolve_policy(
+        machine, policy, Options(offload=offload, quantization=quantization), TIERS
+    )
     request: AnyMusicRequest = Text2Music(
         caption="x" * rng.randint(1, 500), lyrics="la " * rng.randint(0, 1300),
         duration=round(rng.uniform(10, 600), 1), batch_size=rng.randint(1, 8),
         inference_steps=rng.randint(1, 8 if variant.kind == "turbo" else 60),
     )  # fmt: skip
-    request, _ = clamp(request, {**variant.limits, **limits(found, rng.random() < 0.5)})
+    tighter = found.limits(rng.random() < 0.5)
+    request, _ = clamp(request, {**variant.limits, **written_in_role(request, **tighter)})
     songs = songs_of(request, variant)
     needs, lm = footprint_of(songs, variant), None
     if rng.random() < 0.4:
