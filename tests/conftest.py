@@ -18,6 +18,10 @@ settings.load_profile("headroom")
 # Models that the machine has in huggingface_hub's cache are no part of any test.
 os.environ["HF_HUB_CACHE"] = str(Path(__file__).parent / "no-such-cache")
 
+# Processes that tests start do not read pytest's settings, and find the tone family all the same.
+_EXAMPLES = str(Path(__file__).resolve().parent.parent / "examples")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_EXAMPLES, os.environ.get("PYTHONPATH"))))
+
 if TYPE_CHECKING:
     import torch
 

@@ -10,7 +10,7 @@ import pytest
 
 from acestep import gpu_config as g
 from headroom.hardware.machine import card
-from headroom.memory.tiers import TIERS
+from headroom.models.acestep.tiers import TIERS
 
 
 def test_importing_asks_nothing_and_loads_no_torch() -> None:
@@ -20,7 +20,7 @@ def test_importing_asks_nothing_and_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("tier", TIERS, ids=lambda t: t.name)
+@pytest.mark.parametrize("tier", TIERS.rows, ids=lambda t: t.name)
 def test_every_row_has_the_fields_programs_read(tier) -> None:
     row = g.get_gpu_config(tier.lower)
     assert (row.tier, g.get_gpu_tier(tier.lower)) == (tier.name, tier.name)
@@ -55,7 +55,7 @@ def test_what_is_said_outright_wins_over_the_row(monkeypatch) -> None:
 
 
 def test_an_apple_card_has_the_row_s_limits_and_apple_s_defaults(monkeypatch) -> None:
-    monkeypatch.setattr(g, "machine_here", lambda settings: replace(card(16), kind="mps"))
+    monkeypatch.setattr(g, "current_machine", lambda settings: replace(card(16), kind="mps"))
     row = g.get_gpu_config()
     assert (row.tier, row.max_duration_with_lm, g.get_gpu_memory_gb()) == ("tier6a", 480, 16)
     assert (row.recommended_backend, row.lm_backend_restriction) == ("mlx", "pt_mlx_only")
@@ -64,7 +64,7 @@ def test_an_apple_card_has_the_row_s_limits_and_apple_s_defaults(monkeypatch) ->
 
 
 def test_without_a_card_the_first_row_answers(monkeypatch) -> None:
-    monkeypatch.setattr(g, "machine_here", lambda settings: replace(card(64), kind="cpu"))
+    monkeypatch.setattr(g, "current_machine", lambda settings: replace(card(64), kind="cpu"))
     assert (g.get_gpu_memory_gb(), g.get_gpu_config().tier) == (0, "tier1")
     assert g.get_gpu_config(-1).tier == "tier1"
 

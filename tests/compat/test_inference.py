@@ -21,7 +21,7 @@ from acestep.inference import (
     understand_music,
 )
 from acestep.llm_inference import LLMHandler
-from headroom.audio.claims import Claim
+from headroom.audio.claims import ReservedName
 from headroom.models.acestep.text.codes_text import codes_from_text
 
 
@@ -178,14 +178,14 @@ def test_songs_are_written_as_every_format_and_kept_where_they_can_be(
     refused = generate_music(dit_handler, None, params, config, save_dir=str(tmp_path / "file"))
     assert not refused.success and "save_dir" in str(refused.error)
 
-    begin = Claim.begin
+    begin = ReservedName.begin
 
-    def full(claim: Claim) -> Path:
+    def full(claim: ReservedName) -> Path:
         if claim.target.parent.name == "a":
             raise OSError(errno.ENOSPC, "No space left on device")
         return begin(claim)
 
-    monkeypatch.setattr(Claim, "begin", full)
+    monkeypatch.setattr(ReservedName, "begin", full)
     monkeypatch.chdir(tmp_path)
     kept = generate_music(dit_handler, None, params, config, save_dir=str(tmp_path / "a"))
     assert kept.success and Path(kept.audios[0]["path"]).is_file()

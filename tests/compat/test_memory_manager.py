@@ -191,7 +191,7 @@ def test_the_decorator_cuts_a_copy_of_objects(card: m.MemoryManager) -> None:
     said = GenerationParams(duration=900, thinking=False)
     inside, config = make(said, GenerationConfig(batch_size=9))
     assert (inside.duration, config.batch_size) == (480, 8)
-    assert inside.told("duration") and not inside.told("shift")
+    assert inside.is_set("duration") and not inside.is_set("shift")
     kept = Wanted(100)
     assert make(kept)[0] is kept
 

@@ -19,11 +19,19 @@ from tests.support.old_api import CALLS, CONSTANTS
 from acestep import audio_utils, constants, model_downloader
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, GenerationResult, generate_music
-from acestep.later import NotYet
 from acestep.llm_inference import LLMHandler
-from headroom.errors import HeadroomError, InvalidRequest
+from headroom.engine.report import Report
+from headroom.engine.result import Result
+from headroom.errors import HeadroomError, InvalidRequest, NotSupportedYet
+from headroom.memory.plan import Plan
+from headroom.models.acestep.requests.language_requests import (
+    CreateSample,
+    FormatSample,
+    Understand,
+)
 from headroom.models.acestep.text.codes_text import codes_in
-from headroom.models.base import SongSheet
+from headroom.models.outputs import SongSheet
+from headroom.params.request import Request
 
 CODES = "".join(f"<|audio_code_{n}|>" for n in range(50))
 Handlers = tuple[AceStepHandler, LLMHandler]
@@ -89,7 +97,7 @@ def test_importing_has_no_effect() -> None:
     ],
 )  # fmt: skip
 def test_what_comes_later_says_when(name: str, given: tuple[Any, ...]) -> None:
-    with pytest.raises(NotYet, match=rf"{name}: .*planned for version \d") as caught:
+    with pytest.raises(NotSupportedYet, match=rf"{name}: .*planned for version \d") as caught:
         getattr(AceStepHandler(), name)(*given)
     assert isinstance(caught.value, NotImplementedError) and isinstance(caught.value, HeadroomError)
     assert AceStepHandler().get_lora_status()["loaded"] is False
@@ -117,7 +125,7 @@ def test_a_second_service_takes_the_place_of_the_first(tmp_path: Path) -> None:
         ".", "acestep-v15-nano", device="cpu", quantization="int8_weight_only"
     )[1]
     third = handler.engine_for(None)
-    assert third.model.name == "acestep-v15-nano" and third.terms.quantization == "int8"
+    assert third.model.name == "acestep-v15-nano" and third.policy.quantization == "int8"
     assert handler.last_init_params is not None
 
 
@@ -289,7 +297,13 @@ def test_seeds_and_instructions() -> None:
 def test_texts_as_dicts(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     llm, wishes = handlers[1], []
     sheet = SongSheet("slow", "la", 90, "A minor", "4", None, 30, None, False)
-    monkeypatch.setattr(llm.engine(), "write", lambda wish: wishes.append(wish) or sheet)
+    engine = llm.engine()
+
+    def perform(request: Request) -> Result[SongSheet]:
+        wishes.append(request)
+        return Result(request, sheet, Plan((), (), 0), Report((), 0.0), engine.model.notes)
+
+    monkeypatch.setattr(engine, "perform", perform)
     known = {"caption": "slow", "lyrics": "la", "bpm": 90, "keyscale": "A minor",
              "timesignature": "4", "duration": 30}  # fmt: skip
     assert llm.understand_audio_from_codes(CODES, top_k=5) == (known, "done")
@@ -297,11 +311,19 @@ def test_texts_as_dicts(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> 
     made, _ = llm.create_sample_from_query("a soft song", vocal_language="bn", temperature=0.1)
     assert made == {**known, "instrumental": False}
     assert llm.format_sample_from_input("slow", "la", {"bpm": 90})[0] == known
-    assert [wish.act for wish in wishes] == ["understand", "inspire", "format"]
-    assert [wish.temperature for wish in wishes] == [0.3, 0.1, 0.85]
-    assert (wishes[0].text, wishes[0].top_k) == (CODES, 5)
-    assert [wish.given for wish in wishes] == [{}, {"language": "bn"}, {"bpm": 90}]
-    monkeypatch.setattr(llm.engine(), "write", _fails)
+    drawn = {"lm_repetition_penalty": 1.0, "use_constrained_decoding": True}
+    seeds = [wish.seed for wish in wishes]
+    assert wishes == [
+        Understand(audio_codes=CODES, lm_temperature=0.3, lm_top_k=5, seed=seeds[0], **drawn),
+        CreateSample(
+            caption="a soft song", vocal_language="bn", lm_temperature=0.1, seed=seeds[1],
+            instrumental=False, **drawn,
+        ),
+        FormatSample(
+            caption="slow", lyrics="la", bpm=90, lm_temperature=0.85, seed=seeds[2], **drawn
+        ),
+    ]  # fmt: skip
+    monkeypatch.setattr(llm.engine(), "perform", _fails)
     assert llm.create_sample_from_query("x") == ({}, "error: no network")
     nobody = LLMHandler()
     assert nobody.create_sample_from_query("x") == ({}, "error: LLM not initialized")

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from docs import pages, samples, words
+from headroom.cli import four_gb, generate, profile, serve
 from headroom.cli import plan as plan_command
-from headroom.cli import profile
 from headroom.cli.main import COMMANDS
-from headroom.memory.tiers import TIERS, Tier, tier_of
+from headroom.memory.tiers import Tier
 from headroom.models.acestep.requests.songs import TASKS
+from headroom.models.acestep.tiers import TIERS, tier_of
+from headroom.models.registry import family_named
 from headroom.params.describe import union
 from headroom.profiler.tiers.report import printed
 from headroom.profiler.tiers.rows import TierRow, TierTest
@@ -23,6 +25,8 @@ from headroom.settings import POLICIES, declared
 from support.guide_pages import (
     GUIDES,
     LANGUAGES,
+    MANAGED,
+    PROFILED,
     ROOT,
     commands,
     levels,
@@ -43,6 +47,8 @@ PUBLISHED = (  # R68 to R101
     "--instrumental --audio-codes"
 ).split()
 both = pytest.mark.parametrize("guide", GUIDES)
+profiled = pytest.mark.parametrize("guide", PROFILED)
+managed = pytest.mark.parametrize("guide", MANAGED)
 each = pytest.mark.parametrize("language", LANGUAGES)
 others = pytest.mark.parametrize("language", LANGUAGES[1:])
 
@@ -185,11 +191,11 @@ CARDS = "≤ 4|4–6|6–8|8–12|12–16|16–20|20–24|≥ 24".split("|")  # 
 
 @each
 def test_the_table_of_tiers_is_the_published_one(language: str) -> None:
-    """Read from the page, cell by cell, and held against `memory.tiers`."""
+    """Read from the page, cell by cell, and held against the family's table."""
     none = words.words(language)("none")
     found = rows(part(text("GPU_COMPATIBILITY", language), "tiers"))
     assert [row[0] for row in found] == [f"{card} GB" for card in CARDS]
-    for row, tier in zip(found, TIERS, strict=True):
+    for row, tier in zip(found, TIERS.rows, strict=True):
         assert row[1:] == cells(tier, none, row[8])
         assert (row[8] == tier.quantization) == (tier.quantization is not None)
 
@@ -229,13 +235,13 @@ def test_what_tiers_set_by_themselves_is_told_as_it_is(language: str) -> None:
     _, _, section, *_ = page.split("\n## ")  # the second
     named = [{*re.findall(r"`(tier\w+)`", line)} for line in section.split("\n- ")]
     named = [tiers for tiers in named if tiers]
-    first_lm = next(tier.name for tier in TIERS if tier.init_lm)
-    without_lm = {tier.name for tier in TIERS if not tier.init_lm}
-    last_small = [tier.name for tier in TIERS if tier.backends == "pt_mlx_only"][-1]
-    first_large = next(tier.name for tier in TIERS if tier.backends == "all")
-    last_offload = [tier.name for tier in TIERS if tier.offload != "none"][-1]
-    last_dit = [tier.name for tier in TIERS if tier.offload == "cpu+dit"][-1]
-    last_int8 = [tier.name for tier in TIERS if tier.quantization == "int8"][-1]
+    first_lm = next(tier.name for tier in TIERS.rows if tier.init_lm)
+    without_lm = {tier.name for tier in TIERS.rows if not tier.init_lm}
+    last_small = [tier.name for tier in TIERS.rows if tier.backends == "pt_mlx_only"][-1]
+    first_large = next(tier.name for tier in TIERS.rows if tier.backends == "all")
+    last_offload = [tier.name for tier in TIERS.rows if tier.offload != "none"][-1]
+    last_dit = [tier.name for tier in TIERS.rows if tier.offload == "cpu+dit"][-1]
+    last_int8 = [tier.name for tier in TIERS.rows if tier.quantization == "int8"][-1]
     assert named == [
         {first_lm, *without_lm}, {last_small, first_large}, {last_offload, last_dit}, {last_int8},
     ]  # fmt: skip
@@ -329,12 +335,23 @@ def known_flags() -> set[str]:
     return {*parser._option_string_actions, "--vram", "--all"}
 
 
-@both
+@profiled
 @each
 def test_every_flag_that_is_named_is_one(guide: str, language: str) -> None:
     named = {*re.findall(r"(?<![\w-])--[a-z][a-z-]*", text(guide, language))}
     assert len(named) > 5
     assert named - known_flags() == set()
+
+
+@managed
+@each
+def test_every_flag_of_the_service_that_is_named_is_one(guide: str, language: str) -> None:
+    """Lines for a shell are typed in `test_management_guides`."""
+    prose = without_blocks(text(guide, language))
+    named = {*re.findall(r"(?<![\w-])--[a-z][a-z-]*", prose)}
+    parsers = (four_gb.parser(), serve.parser(), generate.whole_parser(family_named()))
+    known = {flag for parser in parsers for flag in parser._option_string_actions}
+    assert named and named - known == set()
 
 
 @both

@@ -480,6 +480,7 @@ def test_what_is_there_is_kept(cli: Cli, home: Path, sounds: Path) -> None:
     assert (home / "song.wav").read_bytes() != before
 
 
+@pytest.mark.ci
 def test_every_track_of_a_recording_in_one_run(
     cli: Cli, home: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from headroom import Engine, Text2Music
 from headroom.cli.model import check_model
 from headroom.errors import HeadroomError, InvalidCheckpoint
-from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.catalogue import BUNDLED
 from headroom.settings import load as load_settings
 from headroom.weights.silence import FILE as SILENCE
 

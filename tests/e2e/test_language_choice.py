@@ -10,22 +10,23 @@ import torch
 
 from headroom import Engine, Text2Music
 from headroom.audio.wave import Audio
-from headroom.engine import terms as terms_file
+from headroom.engine import policy as policy_file
+from headroom.engine.policy import choose_language_model
 from headroom.engine.result import Result
-from headroom.engine.terms import with_language_model
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import card
 from headroom.memory.footprint import Component, Footprint, Stage, Way
-from headroom.memory.limits import Choices, terms
 from headroom.memory.plan import NO_WISHES
-from headroom.memory.tiers import LM_SIZES
+from headroom.memory.policy import resolve_policy
 from headroom.models.acestep import model
-from headroom.models.acestep.language import language_service
+from headroom.models.acestep.language import language_acts
 from headroom.models.acestep.language.sheet import Sheet
 from headroom.models.acestep.language.sheet_writing import Written
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
-from headroom.models.base import SheetWish, Song
-from headroom.settings import Policy, Settings
+from headroom.models.acestep.requests.language_requests import CreateSample
+from headroom.models.acestep.tiers import LM_SIZES, TIERS
+from headroom.models.base import Song
+from headroom.settings import Options, PolicyName, Settings
 from support.languages import LARGE, MIDDLE, SMALL, WEIGHTS, copied, grown
 from unit.cli.conftest import Cli, cli, home
 
@@ -56,11 +57,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def simulated(
-    place: Path | None, size: float, policy: Policy = "adaptive", **chosen: object
+    place: Path | None, size: float, policy: PolicyName = "adaptive", **chosen: object
 ) -> Engine:
     settings = Settings(max_vram=size, policy=policy)
     return Engine(
-        "simulated", checkpoint_dir=place, settings=settings, choices=Choices(**chosen)  # type: ignore[arg-type]
+        "simulated", checkpoint_dir=place, settings=settings, **chosen
     )  # fmt: skip
 
 
@@ -79,10 +80,9 @@ def size_of(place: Path, name: str) -> int:
 
 def taken(engine: Engine, place: Path, request: Text2Music) -> str:
     """The one a plan is made for, by its bytes."""
-    planned = engine.plan(request).placement(LANGUAGE_MODEL).bytes
-    near = {n: abs(size_of(place, n) - planned) for n in (SMALL, MIDDLE, LARGE)}
-    name = min(near, key=lambda n: near[n])
-    assert near[name] < 16384  # the header of a file
+    planned = {p.component: p.bytes for p in engine.plan(request).placements}
+    (name,) = planned.keys() & {SMALL, MIDDLE, LARGE}
+    assert abs(size_of(place, name) - planned[name]) < 16384  # the header of a file
     return name
 
 
@@ -101,8 +101,8 @@ def test_the_first_that_fits_whole_is_taken(place: Path) -> None:
 
 def test_what_is_named_is_taken_whether_it_fits_well_or_not(place: Path) -> None:
     for name in (LARGE, "4B"):
-        assert taken(simulated(place, TIGHT, lm=name), place, asked()) == LARGE
-    assert taken(simulated(place, 24, lm=SMALL), place, asked()) == SMALL
+        assert taken(simulated(place, TIGHT, lm_model=name), place, asked()) == LARGE
+    assert taken(simulated(place, 24, lm_model=SMALL), place, asked()) == SMALL
 
 
 def test_what_is_not_installed_is_not_in_question(place: Path, tmp_path: Path) -> None:
@@ -121,8 +121,9 @@ def measured(result: Result) -> None:
 
 def thought(engine: Engine, request: Text2Music) -> tuple[tuple[Song, ...], str | None]:
     """The songs as they would be rendered, and which language model planned them."""
-    (one,) = engine._think_out(engine._settle(request), lambda event: None, lambda: False)
-    return one.songs, one.language
+    (one,) = engine.think(request)
+    assert one.thought is not None
+    return one.songs, one.thought.language
 
 
 def test_another_one_takes_the_place_of_the_one_before(place: Path) -> None:
@@ -130,7 +131,7 @@ def test_another_one_takes_the_place_of_the_one_before(place: Path) -> None:
     results = engine.generate_batch((asked(**METADATA), asked()))
     assert [r.thought.language for r in results if r.thought] == [LARGE, MIDDLE]
     for result, name in zip(results, (LARGE, MIDDLE), strict=True):
-        alone = simulated(place, TIGHT, lm=name)
+        alone = simulated(place, TIGHT, lm_model=name)
         assert (result.songs, name) == thought(alone, result.request)  # type: ignore[arg-type]
         measured(result)
     assert thought(engine, asked(**METADATA)) == (results[0].songs, LARGE)
@@ -145,7 +146,7 @@ def needs(size: int, name: str = LANGUAGE_MODEL) -> Footprint:
 
 def test_where_none_fits_the_smallest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, settings = card(8), Settings()
-    found = terms(machine, "adaptive", Choices())
+    found = resolve_policy(machine, "adaptive", Options(), TIERS)
     sizes = {"4B": 900 << 20, "1.7B": 500 << 20, "0.6B": 100 << 20}
     tried: list[str] = []
 
@@ -156,7 +157,9 @@ def test_where_none_fits_the_smallest_is_taken(monkeypatch: pytest.MonkeyPatch) 
     def take(names: tuple[str, ...]) -> str:
         tried.clear()
         render = needs(1 << 20, "dit")
-        name, both = with_language_model(names, build, render, machine, found, NO_WISHES, settings)
+        name, both = choose_language_model(
+            names, build, render, machine, found, NO_WISHES, settings
+        )
         assert both.components == (*needs(sizes[name]).components, *render.components)
         return name
 
@@ -165,23 +168,26 @@ def test_where_none_fits_the_smallest_is_taken(monkeypatch: pytest.MonkeyPatch) 
     def never(*given: object) -> None:
         raise DoesNotFit(2, 1)
 
-    monkeypatch.setattr(terms_file, "first_plan", never)
+    monkeypatch.setattr(policy_file, "first_plan", never)
     assert take(found.lms) == "0.6B" and tried == ["4B", "1.7B", "0.6B"]
     assert take(("0.6B", "4B")) == "0.6B"  # the smallest wherever it stands
     assert take(("4B",)) == "4B"
 
 
 def test_sizes_in_question_are_in_the_tiers_order() -> None:
-    def lms(size: float, policy: Policy, **said: object) -> tuple[str, ...]:
-        return terms(card(size), policy, Choices(**said)).lms  # type: ignore[arg-type]
+    def lms(size: float, policy: PolicyName, **said: object) -> tuple[str, ...]:
+        return resolve_policy(card(size), policy, Options(**said), TIERS).lms  # type: ignore[arg-type]
 
     assert lms(4, "published") == () and lms(4, "published", init_lm=True) == ("0.6B",)
     assert lms(8, "published") == ("0.6B",) and lms(12, "published") == ("1.7B", "0.6B")
     assert lms(20, "published") == ("1.7B", "0.6B", "4B")
     assert lms(24, "published") == ("4B", "1.7B", "0.6B")
-    assert lms(12, "published", lm="0.6B") == ("0.6B",)
-    assert lms(12, "published", lm="4B") == ("1.7B", "0.6B")  # it falls back, and that is said
-    assert lms(8, "adaptive") == LM_SIZES[::-1] and lms(8, "adaptive", lm="4B") == ("4B",)
+    assert lms(12, "published", lm_model="0.6B") == ("0.6B",)
+    assert lms(12, "published", lm_model="4B") == (
+        "1.7B",
+        "0.6B",
+    )  # it falls back, and that is said
+    assert lms(8, "adaptive") == LM_SIZES[::-1] and lms(8, "adaptive", lm_model="4B") == ("4B",)
 
 
 # --- above the tier ------------------------------------------------------------------------
@@ -194,34 +200,34 @@ def test_sizes_in_question_are_in_the_tiers_order() -> None:
 def test_a_language_model_above_the_tier_falls_back_and_names_it(
     size: float, tier: str, used: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = simulated(place, size, "published", lm=LARGE)
+    engine = simulated(place, size, "published", lm_model=LARGE)
     result = engine.generate(asked(**METADATA))
     (note,) = [note for note in result.notes if note.field == "lm_model"]
     assert (note.asked, note.used) == (LARGE, used) and note.why.startswith(tier)
     assert f"may load {'0.6B' if used == '0.6B' else '0.6B, 1.7B'}" in note.why
     name = f"acestep-5Hz-lm-{used}"
     assert result.thought is not None and result.thought.language == name
-    monkeypatch.setattr(language_service, "write_text", lambda *given: Written(Sheet(bpm=90), ""))
-    sheet = engine.write(SheetWish("inspire", "rain", seed=1))
-    assert [n.field for n in sheet.notes] == ["card", "lm_model"]
-    free = simulated(place, size, "adaptive", lm=LARGE)
+    monkeypatch.setattr(language_acts, "write_text", lambda *given: Written(Sheet(bpm=90), ""))
+    found = engine.perform(CreateSample(caption="rain", seed=1))
+    assert [n.field for n in found.notes] == ["model", "card", "lm_model"]
+    free = simulated(place, size, "adaptive", lm_model=LARGE)
     assert taken(free, place, asked(**METADATA)) == LARGE
-    assert not [n for n in free.terms.notes if n.field == "lm_model"]
+    assert not [n for n in free.policy.notes if n.field == "lm_model"]
 
 
 @pytest.mark.parametrize(("size", "tier"), [(6, "tier 2"), (6.5, "tier 3")])
 def test_vllm_below_tier_four_falls_back_and_names_it(size: float, tier: str, place: Path) -> None:
     engine = simulated(place, size, "published", lm_backend="vllm", init_lm=True)
-    assert engine.terms.lm_backend == "pt"
+    assert engine.policy.lm_loop == "pt"
     result = engine.generate(asked(**METADATA))
     (note,) = [note for note in result.notes if note.field == "lm_backend"]
     assert (note.asked, note.used) == ("vllm", "pt") and note.why.startswith(tier)
     above = simulated(place, 8, "published", lm_backend="vllm")
-    assert "tier" not in " ".join(n.why for n in above.terms.notes if n.field == "lm_backend")
+    assert "tier" not in " ".join(n.why for n in above.policy.notes if n.field == "lm_backend")
 
 
 def test_a_tier_that_loads_none_says_so(place: Path) -> None:
-    engine = simulated(place, 4, "published", lm=LARGE)
+    engine = simulated(place, 4, "published", lm_model=LARGE)
     notes = {n.field: n for n in engine.generate(asked(**METADATA)).notes}
     assert notes["plan_metadata"].used is False and "--init-lm" in notes["plan_metadata"].why
     assert notes["lm_model"].used is None and "tier 1" in notes["lm_model"].why
@@ -253,7 +259,7 @@ def test_a_sheet_for_each_song_takes_no_more_memory_than_one(place: Path) -> Non
     one, many = engine.plan(asked()), engine.plan(request)
     assert one.stage("think").peak == many.stage("think").peak
     assert one.stage("think").seconds < many.stage("think").seconds
-    prepared = engine._think_out(engine._settle(request), lambda event: None, lambda: False)
+    prepared = engine.think(request)
     report = prepared[0].thought
     assert report is not None and report.language == LARGE
     for stage in report.stages:

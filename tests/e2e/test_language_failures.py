@@ -13,11 +13,10 @@ import torch
 
 from headroom import Engine, Text2Music
 from headroom.errors import HeadroomError, InvalidCheckpoint, LanguageModelFailed, WeightsMissing
-from headroom.lm.decode import Writing, write
+from headroom.lm.decode import Writing, generate
 from headroom.lm.sample import Sampling
-from headroom.memory.limits import Choices
 from headroom.models.acestep.language.folder import Language
-from headroom.models.base import SheetWish
+from headroom.models.acestep.requests.language_requests import CreateSample, Score
 from support.languages import LARGE, SMALL, WEIGHTS, broken_numbers, copied, huge_activations
 from unit.cli.conftest import Cli, cli, home
 
@@ -38,8 +37,8 @@ def asked(**said: object) -> Text2Music:
     [
         lambda engine: engine.generate(asked()),
         lambda engine: engine.generate(asked(use_cot_metas=False, use_cot_language=False)),
-        lambda engine: engine.write(SheetWish("inspire", "rain")),
-        lambda engine: engine.score(SheetWish("score", "1,2,3", given={"bpm": 90})),
+        lambda engine: engine.perform(CreateSample(caption="rain")),
+        lambda engine: engine.perform(Score(audio_codes="1,2,3", bpm=90)),
     ],
     ids=["a sheet", "codes", "a text", "a score"],
 )
@@ -73,7 +72,7 @@ def test_the_loop_goes_on_and_the_first_token_that_is_none_is_known(
     calls: list[int] = []
     layer.register_forward_hook(later)
     with torch.inference_mode():
-        found = write(
+        found = generate(
             model, writing, torch.full((2, 8), 0.5), torch.device("cpu"), lambda a, b: None  # type: ignore[arg-type]
         )  # fmt: skip
     codes = found - words.codes.start
@@ -89,6 +88,7 @@ def test_an_overflow_on_the_command_line_is_one_line(cli: Cli, home: Path) -> No
     assert not (home / "song.wav").exists()
 
 
+@pytest.mark.ci
 def test_half_precision_is_not_for_the_language_model(tmp_path: Path) -> None:
     """Its activations reach two millions; float16 ends at 65504, and there is nothing after it."""
     folder = copied(tmp_path, SMALL, huge_activations)
@@ -99,7 +99,7 @@ def test_half_precision_is_not_for_the_language_model(tmp_path: Path) -> None:
 
     def codes(dtype: torch.dtype) -> torch.Tensor:
         with torch.inference_mode():
-            return write(
+            return generate(
                 language.load(dtype), writing, torch.full((1, 3), 0.5), torch.device("cpu"),  # type: ignore[arg-type]
                 lambda a, b: None,
             ) - words.codes.start  # fmt: skip
@@ -108,7 +108,7 @@ def test_half_precision_is_not_for_the_language_model(tmp_path: Path) -> None:
     half = Engine("cpu", "float16", checkpoint_dir=tmp_path)
     result = half.generate(asked())
     assert [n.used for n in result.notes if n.field == "dtype"] == ["float32"]
-    assert half.plan(asked()).placement("language model").precision == "float32"
+    assert half.plan(asked()).placement(SMALL).precision == "float32"
     assert half.plan(asked()).placement("dit").precision == "float16"
     whole = Engine("cpu", "float32", checkpoint_dir=tmp_path).generate(asked())
     assert result.songs[0].codes == whole.songs[0].codes  # type: ignore[attr-defined]
@@ -184,13 +184,13 @@ def test_a_folder_that_cannot_be_used_is_named_with_its_fault(
     """Also where nobody named it: the bundled one never stands in for a damaged one."""
     folder = copied(tmp_path, SMALL)
     fault(folder)
-    choices = Choices(lm=SMALL) if named else Choices()
+    name = SMALL if named else None
     for work in (
         lambda engine: engine.generate(asked()),
-        lambda engine: engine.write(SheetWish("inspire", "rain")),
+        lambda engine: engine.perform(CreateSample(caption="rain")),
     ):
         with pytest.raises(InvalidCheckpoint) as failed:
-            work(Engine("cpu", checkpoint_dir=tmp_path, choices=choices))
+            work(Engine("cpu", checkpoint_dir=tmp_path, lm_model=name))
         assert str(folder) in str(failed.value) and FAULTS[fault] in str(failed.value)
 
 
@@ -209,13 +209,13 @@ def test_a_whole_one_stands_in_for_a_damaged_one(tmp_path: Path) -> None:
 
 def test_one_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InvalidCheckpoint, match="it is empty"):
-        Engine("cpu", checkpoint_dir=tmp_path, choices=Choices(lm=LARGE)).generate(asked())
+        Engine("cpu", checkpoint_dir=tmp_path, lm_model=LARGE).generate(asked())
     copied(tmp_path, SMALL)
-    engine = Engine("cpu", checkpoint_dir=tmp_path, choices=Choices(lm=LARGE))
+    engine = Engine("cpu", checkpoint_dir=tmp_path, lm_model=LARGE)
     for work in (
         lambda: engine.generate(asked()),
-        lambda: engine.write(SheetWish("inspire", "rain")),
-        lambda: engine.score(SheetWish("score", "1,2", given={"bpm": 90})),
+        lambda: engine.perform(CreateSample(caption="rain")),
+        lambda: engine.perform(Score(audio_codes="1,2", bpm=90)),
     ):
         with pytest.raises(WeightsMissing, match=f"models download {LARGE}"):
             work()

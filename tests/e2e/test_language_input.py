@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -26,14 +26,23 @@ from headroom import Engine, Text2Music
 from headroom.errors import InvalidRequest
 from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.lm.sample import Sampling
+from headroom.models.acestep.catalogue import BUNDLED
 from headroom.models.acestep.language import sheet_writing
 from headroom.models.acestep.language.folder import Language
-from headroom.models.acestep.language.language_service import BUNDLED
 from headroom.models.acestep.language.lm_planning import chances
-from headroom.models.acestep.language.sheet import Sheet
+from headroom.models.acestep.language.sheet import Sheet, sheet_fields
 from headroom.models.acestep.language.sheet_grammar import FreeText, SheetGrammar
+from headroom.models.acestep.requests.every import any_request_from
+from headroom.models.acestep.requests.language_requests import (
+    AnySheetRequest,
+    CreateSample,
+    FormatSample,
+    Score,
+    Understand,
+)
 from headroom.models.acestep.requests.songs import request_from
-from headroom.models.base import SheetWish, SongSheet
+from headroom.models.outputs import SongSheet
+from headroom.params.request import Request
 from headroom.settings import Settings
 from unit.cli.conftest import Cli, cli, home
 
@@ -52,14 +61,16 @@ def engine() -> Engine:
     return Engine("cpu", "float32", settings=Settings(max_duration=240))
 
 
-def notes_of(sheet: SongSheet) -> dict[str, tuple[object, object]]:
-    return {note.field: (note.asked, note.used) for note in sheet.notes}
+def task_of(engine: Engine, request: AnySheetRequest) -> sheet_writing.TextTask:
+    """The language model's work for a request."""
+    settled = engine._settle(request).request
+    codes = request.audio_codes if isinstance(request, Understand) else ""
+    return sheet_writing.text_task(cast(AnySheetRequest, settled), codes, 240, LANGUAGE)[0]
 
 
-def prompt_of(wish: SheetWish) -> str:
+def prompt_of(engine: Engine, request: AnySheetRequest) -> str:
     """What the language model reads."""
-    asked = sheet_writing.text_task(wish, 240, LANGUAGE)
-    return LANGUAGE.words.said(asked.task.prompt)
+    return LANGUAGE.words.decode(task_of(engine, request).prompt)
 
 
 # --- metadata ------------------------------------------------------------------------------
@@ -71,20 +82,42 @@ GIVEN: dict[str, object] = {
 
 
 def test_metadata_beyond_their_range_are_put_right_with_a_note(engine: Engine) -> None:
-    wish = SheetWish("format", "slow", "la", given=GIVEN, seed=1)
-    task = sheet_writing.text_task(wish, 240, LANGUAGE).task
-    assert task.given.values() == {"bpm": 300, "duration": 240, "language": "en"}
-    sheet = engine.write(wish)
-    assert notes_of(sheet) == {
-        "bpm": (999, 300), "duration": ("9999", 240), "keyscale": ("H minor", None),
+    fields, notes = sheet_fields(GIVEN)
+    assert fields == {"bpm": 300, "duration": 600, "vocal_language": "en"}
+    assert {note.field: (note.asked, note.used) for note in notes} == {
+        "bpm": (999, 300), "duration": ("9999", 600), "keyscale": ("H minor", None),
         "timesignature": ("5/4", None), "mood": ("sad", None),
     }  # fmt: skip
-    whys = {note.field: note.why for note in sheet.notes}
-    assert "tempos of 30 to 300" in whys["bpm"] and "at most 240 s here" in whys["duration"]
-    assert (sheet.bpm, sheet.duration, sheet.language) == (300, 240, "en")
-    assert all(word not in prompt_of(wish) for word in ("999", "H minor", "5/4", "mood"))
-    fine = engine.write(SheetWish("format", "slow", given={"bpm": 90, "duration": 12.4}, seed=1))
-    assert fine.notes == () and (fine.bpm, fine.duration) == (90, 12)
+    assert "tempos of 30 to 300" in next(note.why for note in notes if note.field == "bpm")
+    request = FormatSample(
+        caption="slow", lyrics="la", bpm=999, duration=600, language="EN", seed=1
+    )
+    assert task_of(engine, request).given.values() == {
+        "bpm": 300,
+        "duration": 240,
+        "language": "en",
+    }
+    found = engine.perform(request)
+    assert isinstance(found.output, SongSheet)
+    own = [note for note in found.notes if note.field != "model"]
+    assert {note.field: (note.asked, note.used) for note in own} == {
+        "bpm": (999, 300), "duration": (600, 240),
+    }  # fmt: skip
+    whys = {note.field: note.why for note in found.notes}
+    assert "tempos of 30 to 300" in whys["bpm"] and "MAX_DURATION is 240" in whys["duration"]
+    written = found.output
+    assert (written.bpm, written.duration, written.language) == (300, 240, "en")
+    assert "999" not in prompt_of(engine, request)
+    fine = engine.perform(FormatSample(caption="slow", bpm=90, duration=12.4, seed=1))
+    assert isinstance(fine.output, SongSheet) and {n.field for n in fine.notes} == {"model"}
+    assert (fine.output.bpm, fine.output.duration) == (90, 12)
+
+
+@pytest.mark.parametrize("kind", [CreateSample, FormatSample, Score])
+def test_values_that_the_model_does_not_know_are_refused(kind: type[Request]) -> None:
+    for name in ("keyscale", "timesignature", "language"):
+        with pytest.raises(InvalidRequest, match=name):
+            kind.model_validate({"caption": "slow", "audio_codes": "1", name: GIVEN[name] + "x"})  # type: ignore[operator]
 
 
 def test_a_request_is_put_right_before_anything_is_planned(engine: Engine) -> None:
@@ -107,29 +140,27 @@ def test_words_beyond_what_is_documented_are_cut_alike_everywhere(engine: Engine
     caption, lyrics = settled.request.caption, settled.request.lyrics  # type: ignore[attr-defined]
     assert len(caption) <= 512 and len(lyrics) <= 4096
     assert {n.field: n.used for n in settled.notes} == {"caption": caption, "lyrics": lyrics}
-    prompt = prompt_of(SheetWish("format", CAPTION, LYRICS))
-    assert f"# Caption\n{caption}\n\n# Lyric\n{lyrics}<|im_end|>" in prompt
-    assert f"user\n{caption}\n\ninstrumental" in prompt_of(SheetWish("inspire", CAPTION))
-    sheet = engine.write(SheetWish("format", CAPTION, LYRICS, seed=1))
-    assert {name: used for name, (_, used) in notes_of(sheet).items()} == {
-        "caption": caption, "lyrics": lyrics,
-    }  # fmt: skip
-    given = sheet_writing.text_task(
-        SheetWish("format", "x", given={"caption": CAPTION}), 240, LANGUAGE
-    )
-    assert given.task.given.caption == caption and [n.field for n in given.notes] == ["caption"]
+    both = FormatSample(caption=CAPTION, lyrics=LYRICS, seed=1)
+    assert f"# Caption\n{caption}\n\n# Lyric\n{lyrics}<|im_end|>" in prompt_of(engine, both)
+    line = CreateSample(caption=CAPTION)
+    assert f"user\n{caption}\n\ninstrumental" in prompt_of(engine, line)
+    notes = {n.field: n.used for n in engine.perform(both).notes if n.field != "model"}
+    assert notes == {"caption": caption, "lyrics": lyrics}
+    given = FormatSample(caption="x", sheet_caption=CAPTION)
+    assert task_of(engine, given).given.caption == caption
+    assert [n.field for n in engine._settle(given).notes] == ["sheet_caption"]
 
 
 def test_what_is_scored_is_what_was_asked(engine: Engine) -> None:
-    for given, lyrics, field in (
-        ({"caption": CAPTION}, "", "caption"),
-        ({"bpm": 999}, "", "bpm"),
-        ({"bpm": 90}, LYRICS, "lyrics"),
-        ({"keyscale": "H"}, "", "keyscale"),
-        ({}, "", "caption"),
+    for fields, field in (
+        ({"caption": CAPTION}, "caption"),
+        ({"bpm": 999}, "bpm"),
+        ({"bpm": 90, "lyrics": LYRICS}, "lyrics"),
+        ({"keyscale": "H"}, "keyscale"),
+        ({}, "caption"),
     ):
         with pytest.raises(InvalidRequest) as refused:
-            engine.score(SheetWish("score", "1,2", lyrics, given=given))
+            engine.perform(Score.model_validate({"audio_codes": "1,2", **fields}))
         assert refused.value.field == field
 
 
@@ -149,34 +180,41 @@ def test_what_is_scored_is_what_was_asked(engine: Engine) -> None:
     ],
     ids=["beyond", "beyond as a mark", "far beyond", "words", "negative", "no number", "too many"],
 )
-def test_codes_that_are_none_are_refused(engine: Engine, text: str, allowed: str) -> None:
-    for act in (engine.write, engine.score):
+def test_invalid_codes_are_refused(text: str, allowed: str) -> None:
+    for kind in (Understand, Score):
         with pytest.raises(InvalidRequest, match=allowed) as refused:
-            act(SheetWish("understand", text, given={"bpm": 90}))
-        assert refused.value.field == "codes" and refused.value.exit_code == 2
+            kind.model_validate({"audio_codes": text} | ({"bpm": 90} if kind is Score else {}))
+        assert refused.value.field == "audio_codes" and refused.value.exit_code == 2
 
 
 def test_what_codes_say_is_not_said_for_them(engine: Engine) -> None:
-    sheet = engine.write(SheetWish("understand", "1,2", given={"bpm": 90}, seed=1))
-    assert notes_of(sheet) == {"bpm": (90, None)}
-    assert prompt_of(SheetWish("understand", "1, 2")).count("<|audio_code_1|><|audio_code_2|>") == 1
+    with pytest.raises(InvalidRequest, match="bpm"):
+        Understand.model_validate({"audio_codes": "1,2", "bpm": 90})
+    prompt = prompt_of(engine, Understand(audio_codes="1, 2"))
+    assert prompt.count("<|audio_code_1|><|audio_code_2|>") == 1
+    with pytest.raises(InvalidRequest, match="one of them"):
+        Understand.model_validate({"audio_codes": "1,2", "source_audio": "a.wav"})
 
 
 # --- how it is drawn -----------------------------------------------------------------------
 
 
 def test_how_it_is_drawn_has_the_limits_of_a_request(engine: Engine) -> None:
-    plain = SheetWish("inspire", "x", seed=1)
-    sheet = engine.write(replace(plain, temperature=5.0, top_p=3.0, penalty=7.0))
-    assert {name: used for name, (_, used) in notes_of(sheet).items()} == {
+    found = engine.perform(
+        CreateSample(
+            caption="x", seed=1, lm_temperature=5.0, lm_top_p=3.0, lm_repetition_penalty=7.0
+        )
+    )
+    assert {note.field: note.used for note in found.notes if note.field != "model"} == {
         "lm_temperature": 2, "lm_top_p": 1, "lm_repetition_penalty": 2,
     }  # fmt: skip
-    for wrong in ({"temperature": -1.0}, {"top_k": -1}, {"top_p": float("nan")}, {"penalty": 0.0}):
-        name = next(iter(wrong)).replace("penalty", "lm_repetition_penalty")
-        with pytest.raises(InvalidRequest, match=name):
-            engine.write(replace(plain, **wrong))  # type: ignore[arg-type]
-    with pytest.raises(InvalidRequest, match="understand, inspire, format"):
-        engine.write(replace(plain, act="dance"))
+    for wrong in (
+        {"temperature": -1.0}, {"top_k": -1}, {"top_p": float("nan")}, {"repetition_penalty": 0.0}
+    ):  # fmt: skip
+        with pytest.raises(InvalidRequest, match=next(iter(wrong))):
+            CreateSample.model_validate({"caption": "x", **wrong})
+    with pytest.raises(InvalidRequest, match="understand, create_sample, format_sample"):
+        any_request_from({"task": "dance"})
 
 
 def test_what_was_written_is_less_likely_under_a_penalty() -> None:
@@ -279,7 +317,7 @@ def test_the_old_generation_says_what_is_wrong(tmp_path: Path) -> None:
         (("understand", "64000"), "codes from 0 to 63999"),
         (("understand", "<|audio_code_99999|>"), "codes from 0 to 63999"),
         (("understand", "1," * 3001), "at most 3000"),
-        (("compose", "x", "--repetition-penalty", "9"), "repetition_penalty"),
+        (("compose", "x", "--repetition-penalty", "0"), "repetition_penalty"),
         (("score", "1,2"), "to score against"),
         (("score", "1,2", "--bpm", "999"), "bpm"),
         (("score", "1,2", "--caption", CAPTION), "up to 512 characters"),
@@ -294,10 +332,11 @@ def test_what_is_wrong_ends_with_code_two(cli: Cli, words: tuple[str, ...], said
 def test_what_is_put_right_is_told(cli: Cli, home: Path) -> None:
     refused = cli("compose", "x", "--keyscale", "H")
     assert refused.code == 2 and "keyscale: 'H'" in refused.err and "B minor" in refused.err
-    done = cli("compose", CAPTION, "--bpm", "999", "--keyscale", "Am", "--seed", "1", "--json")
+    words = ("--bpm", "999", "--keyscale", "Am", "--seed", "1", "--repetition-penalty", "9")
+    done = cli("compose", CAPTION, *words, "--json")
     assert done.code == 0, done.err
     notes = {note["field"]: note for note in json.loads(done.out)["notes"]}
-    assert notes["bpm"]["used"] == 300
+    assert notes["bpm"]["used"] == 300 and notes["lm_repetition_penalty"]["used"] == 2
     assert len(notes["caption"]["used"]) <= 512
     assert json.loads(done.out)["song"]["bpm"] == 300
 
@@ -305,30 +344,34 @@ def test_what_is_put_right_is_told(cli: Cli, home: Path) -> None:
 # --- no voice ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("act", ["inspire", "format"])
+@pytest.mark.parametrize("kind", [CreateSample, FormatSample])
 @pytest.mark.parametrize("constrained", [True, False])
 def test_instrumental_music_has_no_lyrics_whatever_is_said_or_written(
-    act: str, constrained: bool
+    kind: type[CreateSample] | type[FormatSample], constrained: bool
 ) -> None:
-    wish = SheetWish(act, "rain", "la la", instrumental=True, constrained=constrained)
-    asked = sheet_writing.text_task(wish, 240, LANGUAGE)
-    assert not asked.task.sings and "la la" not in prompt_of(wish)
-    written = sheet_writing.Written(
-        Sheet(caption="rain"), "[Verse]\nwords that were written all the same"
-    )
-    sheet = sheet_writing.song_sheet(wish, written, asked.notes)
+    fields: dict[str, object] = {"caption": "rain", "use_constrained_decoding": constrained}
+    if kind is FormatSample:
+        fields["lyrics"] = "la la"
+    request = kind.model_validate({**fields, "instrumental": True})
+    task, notes = sheet_writing.text_task(request, "", 240, LANGUAGE)
+    assert not task.sings and "la la" not in LANGUAGE.words.decode(task.prompt)
+    lyrics = "[Verse]\nwords that were written all the same"
+    written = sheet_writing.Written(Sheet(caption="rain"), lyrics)
+    sheet = sheet_writing.song_sheet(request, written)
     assert (sheet.lyrics, sheet.instrumental) == ("[Instrumental]", True)
-    assert notes_of(sheet) == ({"lyrics": ("la la", None)} if act == "format" else {})
-    voice = sheet_writing.song_sheet(SheetWish(act, "rain", "la la"), written, ())
+    left_out = {note.field: (note.asked, note.used) for note in notes}
+    assert left_out == ({"lyrics": ("la la", None)} if kind is FormatSample else {})
+    sung = kind.model_validate(fields)
+    voice = sheet_writing.song_sheet(sung, written)
     assert (voice.lyrics, voice.instrumental) == (written.lyrics, False)
-    assert sheet_writing.text_task(SheetWish(act, "rain", "la la"), 240, LANGUAGE).task.sings
+    assert sheet_writing.text_task(sung, "", 240, LANGUAGE)[0].sings
 
 
 def test_values_that_people_write_in_words_and_units_are_forced() -> None:
     given = {"tempo": "120 BPM", "key": "Am", "duration": "1:30", "language": "English"}
-    task = sheet_writing.text_task(SheetWish("inspire", "rain", given=given), 240, LANGUAGE).task
-    assert task.given == Sheet(120, None, 90, None, "A minor", "en")
-    beyond = sheet_writing.text_task(
-        SheetWish("inspire", "rain", given={"tempo": "999 BPM"}), 240, LANGUAGE
-    )
-    assert [(n.field, n.asked, n.used) for n in beyond.notes] == [("bpm", "999 BPM", 300)]
+    fields, notes = sheet_fields(given)
+    request = CreateSample.model_validate({"caption": "rain", **fields})
+    task, _ = sheet_writing.text_task(request, "", 240, LANGUAGE)
+    assert task.given == Sheet(120, None, 90, None, "A minor", "en") and not notes
+    _, beyond = sheet_fields({"tempo": "999 BPM"})
+    assert [(n.field, n.asked, n.used) for n in beyond] == [("bpm", "999 BPM", 300)]

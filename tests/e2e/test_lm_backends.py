@@ -9,9 +9,8 @@ from headroom import Engine, Text2Music
 from headroom.engine.result import Result
 from headroom.lm import mlx
 from headroom.lm.backend import mlx_is_here
-from headroom.memory.limits import Choices
 from headroom.memory.plan import Wishes
-from headroom.models.base import SheetWish
+from headroom.models.acestep.requests.language_requests import CreateSample
 from headroom.params.clamp import Note
 from unit.cli.conftest import Cli, cli, home
 
@@ -25,8 +24,7 @@ WHY = "it records the loop in graphs, and cpu records none"
 
 
 def song(backend: str, dtype: str = "float32", wishes: Wishes | None = None) -> Result:
-    choices = Choices(lm_backend=backend)
-    engine = Engine("cpu", dtype, choices=choices, wishes=wishes or Wishes())
+    engine = Engine("cpu", dtype, lm_backend=backend, wishes=wishes or Wishes())
     result = engine.generate(ASKED)
     engine.close()
     return result
@@ -67,6 +65,7 @@ def test_mlx_makes_the_same_song(plain: Result, monkeypatch: pytest.MonkeyPatch)
     assert written(result) > written(plain)
 
 
+@pytest.mark.ci
 @needs_mlx
 def test_converted_weights_are_written_with_by_torch() -> None:
     wishes = Wishes(precision="int8")
@@ -82,15 +81,16 @@ def test_where_nothing_records_graphs_that_is_said(plain: Result) -> None:
     assert told(result) == [Note("lm_backend", "vllm", "pt", WHY)] and same(result, plain)
 
 
+@pytest.mark.ci
 def test_a_sheet_says_so_too() -> None:
-    engine = Engine("cpu", choices=Choices(lm_backend="vllm"))
-    sheet = engine.write(SheetWish("inspire", "rain"))
-    assert Note("lm_backend", "vllm", "pt", WHY) in sheet.notes
+    engine = Engine("cpu", lm_backend="vllm")
+    found = engine.perform(CreateSample(caption="rain"))
+    assert Note("lm_backend", "vllm", "pt", WHY) in found.notes
     engine.close()
 
 
 def test_the_program_says_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headroom.engine.terms.mlx_is_here", lambda: False)
+    monkeypatch.setattr("headroom.engine.policy.mlx_is_here", lambda: False)
     words = ("generate", "slow bossa nova", "--thinking", "--duration", "10", "--seed", "2")
     made = cli(*words, "--inference-steps", "1", "--threads", "1", "--lm-backend", "mlx")
     assert made.code == 0, made.err

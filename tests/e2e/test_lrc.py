@@ -15,15 +15,14 @@ from torch import Tensor
 from headroom import Engine, Result, Text2Music
 from headroom.audio.wave import Audio
 from headroom.errors import Cancelled, InvalidOutput, InvalidRequest
-from headroom.memory.limits import Choices
 from headroom.memory.plan import Residency, Wishes
 from headroom.models.acestep.model import AceStep
 from headroom.models.acestep.rendering import render
 from headroom.models.acestep.song.song import Song
-from headroom.models.acestep.text.lyric_tokens import Line, Sung
+from headroom.models.acestep.text.lyric_tokens import Line, LyricTokens
 from headroom.models.acestep.timestamps import timestamps
 from headroom.models.acestep.timestamps.alignment import Consensus
-from headroom.models.base import Timestamps
+from headroom.models.outputs import Timestamps
 from headroom.runtime.events import Event, Replanned, StageDone
 from headroom.settings import load
 from tone_model.requests import Tone
@@ -163,17 +162,18 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
         return tuple(Audio(torch.zeros(2, song.kept), 48_000) for song in songs)
 
     monkeypatch.setattr(Consensus, "add", add)
-    monkeypatch.setattr(render, "_decode", decode)
+    monkeypatch.setattr(render, "decode", decode)
     return seen
 
 
+@pytest.mark.ci
 def test_every_plan_watches_the_same(shares: list[Tensor]) -> None:
     """Weights stay, come and go, or pass through; and memory that runs out in the middle."""
     latents, heads = [], 8
     for residency in PLANS:
         made = Engine(
             "simulated", "float32", wishes=Wishes(residency),
-            choices=Choices(quantization="none"), settings=load({}),
+            quantization="none", settings=load({}),
         )  # fmt: skip
         result = made.generate(ASKED)
         device, heard = made.device, list[Event]()
@@ -200,17 +200,16 @@ def test_every_plan_watches_the_same(shares: list[Tensor]) -> None:
 @pytest.mark.parametrize(("frames", "rows"), [(250, 2305), (15_000, 2305), (15_000, 30)])
 def test_a_small_model_takes_no_more_than_is_planned(frames: int, rows: int) -> None:
     """What each token gives each row may be most of what is taken."""
-    made = Engine("simulated", "float32", choices=Choices(quantization="none"), settings=load({}))
+    made = Engine("simulated", "float32", quantization="none", settings=load({}))
     model = made.model
     assert isinstance(model, AceStep)
-    line = Sung((0, 3), ("la",) * 3, (Line("la", 0, 2),), 0)
+    line = LyricTokens((0, 3), ("la",) * 3, (Line("la", 0, 2),), 0)
     heads = timestamps.heads_of(model.config)
     latents, condition, context = (torch.zeros(n, w) for n, w in
                                    ((frames, 64), (rows, 64), (frames, 128)))  # fmt: skip
     heard = list[Event]()
-    made.time(
-        timestamps.Timing(latents, condition, context, line, frames, 0.125, heads), heard.append
-    )
+    task = timestamps.Timing(latents, condition, context, line, frames, 0.125, heads)
+    made.carry_out(model.find_words(task), heard.append)
     parts = sum(part.device_bytes for part in made.status())
     done = next(e for e in heard if isinstance(e, StageDone) and e.stage == "align")
     taken, planned = done.measured - parts, done.planned - parts

@@ -10,7 +10,7 @@ import soundfile
 
 from headroom.engine.engine import Engine
 from headroom.models.acestep.requests.songs import Cover, Text2Music
-from headroom.runtime.pool import State
+from headroom.runtime.entry import State
 from headroom.settings import load
 
 # Engines compute in float32: convolutions in bfloat16 take minutes on processors that lack it.
@@ -52,9 +52,10 @@ FOUR_GB = {
 }
 
 
+@pytest.mark.ci
 def test_the_four_gigabyte_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine("simulated", "float32", settings=load(FOUR_GB))
-    assert engine.terms.tier.name == "tier1" and not engine.terms.init_lm
+    assert engine.policy.tier.name == "tier1" and not engine.policy.init_lm
     result = engine.generate(ASKED.model_copy(update={"lyrics": "[Verse]\nmy own words"}))
     assert result.audio.seconds == pytest.approx(10)
     assert engine.device.memory_allocated() == engine._pool.floor  # offloaded after use

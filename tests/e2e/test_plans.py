@@ -3,7 +3,6 @@ own; with the bundled small model."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from headroom import Engine, Text2Music, replay
-from headroom.memory.limits import Choices
 from headroom.models.acestep.language import lm_planning
 from headroom.models.acestep.song.song import Song
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
@@ -37,10 +35,7 @@ def engine() -> Engine:
 def planned(engine: Engine, **said: object) -> tuple[list[Song], list[Note], list[str]]:
     """The songs as they would be rendered, the notes, and the stages of the language model."""
     request = Text2Music.model_validate({**ASKED, "seed": 5, **said})
-    stages: list[str] = []
-    prepared = engine._think_out(
-        engine._settle(request), lambda event: stages.append(type(event).__name__), lambda: False
-    )
+    prepared = engine.think(request)
     thought = prepared[0].thought
     done = [] if thought is None else [stage.stage for stage in thought.stages]
     songs = [song for one in prepared for song in one.songs]
@@ -90,7 +85,7 @@ def test_nobody_is_asked_where_nothing_is_left_open(
     engine: Engine, said: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Text2Music.model_validate({**ASKED, **said}).asks is None
-    monkeypatch.setattr(type(engine.model), "task", lambda *a: pytest.fail("it was asked"))
+    monkeypatch.setattr(type(engine.model), "planning", lambda *a: pytest.fail("it was asked"))
     _, notes, stages = planned(engine, **said)
     assert stages == []
     idle = {note.field: note.why for note in notes}
@@ -116,7 +111,7 @@ def test_what_has_no_effect_on_a_plan_is_answered(engine: Engine) -> None:
 
 
 def test_without_a_language_model_the_note_names_the_field() -> None:
-    quiet = Engine("cpu", choices=Choices(init_lm=False))
+    quiet = Engine("cpu", init_lm=False)
     (song,), notes, stages = planned(quiet, plan_metadata=True)
     assert stages == [] and song.caption == ASKED["caption"]
     assert [n.field for n in notes if n.used is False] == ["plan_metadata"]
@@ -255,6 +250,6 @@ def test_older_prompts_are_behind_a_setting(
     assert planned(engine, **said)[0] == today  # the settings of the engine are in force
     others = []
     for layout in ("legacy", "closed"):
-        settings = replace(engine.settings, lm_prompt=layout)
+        settings = engine.settings.model_copy(update={"lm_prompt": layout})
         others.append(planned(Engine("cpu", "float32", settings=settings), **said)[0])
     assert today[0].codes != others[0][0].codes != others[1][0].codes != today[0].codes

@@ -24,7 +24,7 @@ import soundfile
 from headroom.cli.main import STOPPED, main
 from headroom.engine.engine import Engine
 from headroom.errors import DoesNotFit, OutOfMemory
-from headroom.profiler import matrix, single
+from headroom.profiler import matrix, song_run
 from headroom.profiler.options import Options
 from headroom.profiler.record import schema
 from headroom.profiler.tiers import run
@@ -265,9 +265,9 @@ def test_without_a_language_model_there_are_no_rows_of_it(
 
 
 def test_ctrl_c_keeps_what_was_measured(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = single.measure, list[int]()
+    real, calls = song_run.measure, list[int]()
 
-    def measured(*given: Any) -> single.Measured:
+    def measured(*given: Any) -> song_run.Measured:
         calls.append(1)
         if len(calls) == 3:
             signal.raise_signal(signal.SIGINT)
@@ -285,14 +285,14 @@ def test_ctrl_c_keeps_what_was_measured(cli: Cli, monkeypatch: pytest.MonkeyPatc
 def test_ctrl_c_behind_the_run_that_counts_keeps_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = single.measure
+    real = song_run.measure
 
-    def measured(*given: Any) -> single.Measured:
+    def measured(*given: Any) -> song_run.Measured:
         found = real(*given)
         signal.raise_signal(signal.SIGINT)  # while guidance is about to be held against nothing
         return found
 
-    monkeypatch.setattr(single, "measure", measured)
+    monkeypatch.setattr(song_run, "measure", measured)
     words = ("--thinking", "--no-warmup", "--detailed", "--benchmark-output", "out.json")
     done = cli("profile", *words)
     assert done.code == STOPPED and done.err.endswith("stopped.\n")
@@ -303,13 +303,13 @@ def test_ctrl_c_behind_the_run_that_counts_keeps_it(
 
 
 def test_ctrl_c_before_it_leaves_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = single.warm_up
+    real = song_run.warm_up
 
     def warmed(*given: Any) -> float:
         signal.raise_signal(signal.SIGINT)
         return real(*given)
 
-    monkeypatch.setattr(single, "warm_up", warmed)
+    monkeypatch.setattr(song_run, "warm_up", warmed)
     done = cli("profile", "--benchmark-output", "none.json", "--plot", "none.png")
     assert done.code == STOPPED and list(Path().iterdir()) == []
 
@@ -317,10 +317,10 @@ def test_ctrl_c_before_it_leaves_nothing(cli: Cli, monkeypatch: pytest.MonkeyPat
 def test_a_row_that_cannot_be_made_says_why_and_the_others_go_on(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = single.measure, list[int]()
+    real, calls = song_run.measure, list[int]()
     errors = {1: OutOfMemory("denoise", 1 << 30, 2), 3: DoesNotFit(3 << 30, 1 << 30)}
 
-    def measured(*given: Any) -> single.Measured:
+    def measured(*given: Any) -> song_run.Measured:
         calls.append(1)
         if len(calls) in errors:
             raise errors[len(calls)]
@@ -351,8 +351,8 @@ RESULT = ["Caption", "BPM", "Duration", "Key", "Language", "Time signature", "In
     [
         (("understand",), "understand"),
         (("understand", "--audio-codes", "<|audio_code_3|><|audio_code_14|>"), "understand"),
-        (("create_sample", "--sample-query", "rain", "--instrumental"), "inspire"),
-        (("format_sample", "--llm-debug"), "format"),
+        (("create_sample", "--sample-query", "rain", "--instrumental"), "create_sample"),
+        (("format_sample", "--llm-debug"), "format_sample"),
     ],
 )
 def test_a_text_is_measured(cli: Cli, words: tuple[str, ...], act: str) -> None:
@@ -369,14 +369,14 @@ def test_a_text_is_measured(cli: Cli, words: tuple[str, ...], act: str) -> None:
     lines = done.out.split("RESULT\n", 1)[1].splitlines()[1 : 1 + len(RESULT)]
     assert [line[2:18].strip() for line in lines] == RESULT
     assert lines[1].split()[1] == str(text["sheet"]["bpm"])
-    assert text["wish"]["act"] == act and text["wish"]["seed"] == 42
+    assert text["request"]["task"] == act and text["request"]["seed"] == 42
     assert text["profiler"]["share"] < 0.01
     assert ("LLM DEBUG" in done.out) == ("--llm-debug" in words)
     if words == ("understand",):
         assert f"codes: {5 * SECONDS}, of a song that was thought out first" in done.err
-        assert text["wish"]["text"].count("audio_code") == 5 * SECONDS
-    if act == "inspire":
-        assert text["sheet"]["instrumental"] and text["wish"]["text"] == "rain"
+        assert text["request"]["audio_codes"].count("audio_code") == 5 * SECONDS
+    if act == "create_sample":
+        assert text["sheet"]["instrumental"] and text["request"]["caption"] == "rain"
 
 
 def test_a_recording_is_heard_first(cli: Cli, home: Path) -> None:
@@ -384,7 +384,7 @@ def test_a_recording_is_heard_first(cli: Cli, home: Path) -> None:
     soundfile.write(home / "song.wav", noise, 48000)
     done, found = profiled(cli, "--mode", "understand", "--src-audio", "song.wav", "--no-warmup")
     assert found["text"]["hearing"] > 0 and "Audio to codes, before that:" in done.out
-    assert found["text"]["wish"]["text"].count("audio_code") == 5 * SECONDS
+    assert found["text"]["request"]["audio_codes"].count("audio_code") == 5 * SECONDS
 
 
 # --- what is written, and when it cannot be ----------------------------------------------------

@@ -10,22 +10,25 @@ from headroom.errors import Cancelled
 from headroom.hardware.machine import CONTEXT, card
 from headroom.lm.sample import Sampling
 from headroom.memory.footprint import WRITE
-from headroom.memory.limits import Choices, Policy, terms
 from headroom.memory.plan import Residency
 from headroom.memory.planner import plan
+from headroom.memory.policy import PolicyName, resolve_policy
 from headroom.models.acestep.blueprint import Blueprint, language_model
-from headroom.models.acestep.cost.lm_cost import CODEBOOK, FRAME, TEXT_WORDS, footprint, thinking
+from headroom.models.acestep.cost.lm_cost import CODEBOOK, FRAME, TEXT_WORDS, lm_footprint, thinking
 from headroom.models.acestep.language.lm_planning import write_codes
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
 from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.song.compose import compose
+from headroom.models.acestep.tiers import TIERS
 from headroom.models.base import Setup
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run
+from headroom.settings import Options
 from headroom.units import GIB
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("size", "name", "seconds", "policy"),
     [
@@ -36,7 +39,7 @@ from headroom.units import GIB
     ],
 )
 def test_a_request_keeps_within_its_card(
-    size: int, name: str, seconds: int, policy: Policy
+    size: int, name: str, seconds: int, policy: PolicyName
 ) -> None:
     machine = card(size)
     device = SimulatedDevice(size * GIB, fake=True)
@@ -45,7 +48,7 @@ def test_a_request_keeps_within_its_card(
     asked = Text2Music(caption="x", lyrics="la la\n" * 60, duration=seconds, inference_steps=2)
     songs = compose(asked, model.variant, (1,)).songs
     needs = model.footprint(songs)
-    made = plan(needs, machine, terms(machine, policy, Choices()).wishes(needs))
+    made = plan(needs, machine, resolve_policy(machine, policy, Options(), TIERS).wishes(needs))
     pool = Pool(device, model.loaders())
     for again in (False, True):
         run = Run(made, pool, device)
@@ -62,6 +65,7 @@ def test_a_request_keeps_within_its_card(
     assert device.memory_allocated() == 0
 
 
+@pytest.mark.ci
 def test_eight_gigabytes_hold_the_largest_language_model_and_then_the_song() -> None:
     """4B in int8 with the cache of 600 guided seconds; a few of its codes are written."""
     size, machine = 8, card(8)
@@ -71,8 +75,8 @@ def test_eight_gigabytes_hold_the_largest_language_model_and_then_the_song() -> 
     asked = Text2Music(caption="x" * 60, lyrics="la la\n" * 60, duration=600, inference_steps=2)
     songs = compose(asked, model.variant, (1,)).songs
     work = thinking(asked.caption, songs[0].lyrics, 600, 1, guided=True, metadata=False)
-    needs = footprint(work, released_lm("4B"), "bfloat16").then(model.footprint(songs))
-    made = plan(needs, machine, terms(machine, "adaptive", Choices()).wishes(needs))
+    needs = lm_footprint(work, released_lm("4B"), "bfloat16").then(model.footprint(songs))
+    made = plan(needs, machine, resolve_policy(machine, "adaptive", Options(), TIERS).wishes(needs))
     lm = made.placement(LANGUAGE_MODEL)
     assert lm.precision == "int8" and not any(stage.host for stage in made.stages)
     loaders = {**model.loaders(), LANGUAGE_MODEL: lambda: language_model("4B", "bfloat16")}

@@ -16,7 +16,6 @@ import torch
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
 from headroom.errors import OutOfMemory
-from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Residency, Wish, Wishes
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.runtime.events import Event, Replanned, StageStarted
@@ -37,8 +36,7 @@ WAYS = {
 
 
 def engine(wishes: Wishes) -> Engine:
-    exact = Choices(quantization="none")
-    return Engine("simulated", "float32", wishes=wishes, choices=exact, settings=SHORT)
+    return Engine("simulated", "float32", wishes=wishes, quantization="none", settings=SHORT)
 
 
 def digest(result: Result) -> str:
@@ -126,7 +124,7 @@ def test_converted_weights_sound_alike_and_take_less() -> None:
     exact = engine(WAYS["swapped"])
     first = exact.generate(ASKED).kept["latents"]
     made = Engine(
-        "simulated", "float32", settings=SHORT, choices=Choices(quantization="int8"),
+        "simulated", "float32", settings=SHORT, quantization="int8",
         policy="adaptive", wishes=replace(WAYS["swapped"], precision="int8"),
     )  # fmt: skip
     result = made.generate(ASKED)
@@ -141,6 +139,7 @@ def test_converted_weights_sound_alike_and_take_less() -> None:
     made.close()
 
 
+@pytest.mark.ci
 def test_a_failure_that_no_plan_helps_is_said_and_leaves_the_card_as_it_was() -> None:
     made = engine(WAYS["resident"])
     made.generate(ASKED)

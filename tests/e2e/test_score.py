@@ -14,9 +14,10 @@ from headroom.models.acestep.language.folder import Language
 from headroom.models.acestep.language.scoring import SCALE, ScoreTask, reward
 from headroom.models.acestep.language.sheet import Sheet
 from headroom.models.acestep.model import BUNDLED
+from headroom.models.acestep.requests.language_requests import Score, Understand
 from headroom.models.acestep.text import lm_prompts
-from headroom.models.base import SheetWish
 from headroom.nn.causal import CausalLM
+from support.answers import score
 from unit.cli.conftest import Cli, cli, home
 
 __all__ = ["cli", "home"]
@@ -46,9 +47,9 @@ def naive(model: CausalLM, prompt: str, target: str) -> tuple[list[float], list[
 
 
 def test_a_score_is_what_whole_forwards_say(network: CausalLM) -> None:
-    found = Engine("cpu", dtype="float32").score(SheetWish("score", CODES, LYRICS, given=GIVEN))
+    found = score(Engine("cpu", dtype="float32"), Score(audio_codes=CODES, lyrics=LYRICS, **GIVEN))
     task = ScoreTask(CODES, Sheet(97, "slow bossa nova", None, None, "A minor", None, "3"), LYRICS)
-    heard, nothing = lm_prompts.understanding(CODES), lm_prompts.understanding("")
+    heard, nothing = lm_prompts.understanding_prompt(CODES), lm_prompts.understanding_prompt("")
     assert set(found.parts) == {"bpm", "caption", "keyscale", "timesignature", "lyrics"}
     for name, target in task.targets().items():
         logs, ranks = naive(network, heard, target)
@@ -72,31 +73,33 @@ def test_weights_of_what_is_not_there_go_to_what_is() -> None:
     assert reward({}) == 0.0
 
 
+@pytest.mark.ci
 def test_nothing_is_loaded_twice() -> None:
     engine = Engine("cpu")
     loads = []
-    made = engine._pool._loaders["language model"]
+    made = engine._pool._loaders["acestep-5Hz-lm-nano"]
     engine._pool._loaders = {  # type: ignore[assignment]
-        **engine._pool._loaders, "language model": lambda: (loads.append(1), made())[1],
+        **engine._pool._loaders, "acestep-5Hz-lm-nano": lambda: (loads.append(1), made())[1],
     }  # fmt: skip
-    engine.write(SheetWish("understand", CODES, seed=1))
-    engine.score(SheetWish("score", CODES, LYRICS, given=GIVEN))
+    engine.perform(Understand(audio_codes=CODES, seed=1))
+    engine.perform(Score(audio_codes=CODES, lyrics=LYRICS, **GIVEN))
     assert loads == [1]
 
 
 @pytest.mark.parametrize(
-    ("wish", "field"),
+    ("fields", "field"),
     [
-        (SheetWish("score", "", LYRICS), "codes"),
-        (SheetWish("score", "64000", LYRICS), "codes"),
-        (SheetWish("score", "no codes", LYRICS), "codes"),
-        (SheetWish("score", CODES), "caption"),
-        (SheetWish("score", CODES, given={"bpm": "fast"}), "bpm"),
+        ({"audio_codes": "", "lyrics": LYRICS}, "audio_codes"),
+        ({"audio_codes": "64000", "lyrics": LYRICS}, "audio_codes"),
+        ({"audio_codes": "no codes", "lyrics": LYRICS}, "audio_codes"),
+        ({"audio_codes": CODES}, "caption"),
+        ({"audio_codes": CODES, "bpm": "fast"}, "bpm"),
+        ({"audio_codes": CODES, "bpm": 999}, "bpm"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(wish: SheetWish, field: str) -> None:
+def test_what_cannot_be_scored_is_refused(fields: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidRequest) as fault:
-        Engine("cpu").score(wish)
+        Engine("cpu").perform(Score.model_validate(fields))
     assert fault.value.field == field
 
 

@@ -9,19 +9,24 @@ import pytest
 
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidRequest
+from headroom.models.acestep.requests.language_requests import (
+    CreateSample,
+    FormatSample,
+    Understand,
+)
 from headroom.models.acestep.requests.songs import Text2Music
-from headroom.models.base import SheetWish
 from headroom.settings import Settings, load
+from support.answers import sheet
 from unit.cli.conftest import Cli, cli, home
 
 __all__ = ["cli", "home"]
 
 TEXTS = (
-    SheetWish("inspire", "a sad song", seed=1),
-    SheetWish("inspire", "a sad song", given={"duration": "3"}, seed=1),
-    SheetWish("inspire", "a sad song", given={"duration": 200}, constrained=False),
-    SheetWish("format", "slow", "la la", seed=1, constrained=False),
-    SheetWish("understand", "1,2,3,400", seed=1),
+    CreateSample(caption="a sad song", seed=1),
+    CreateSample(caption="a sad song", duration="3", seed=1),
+    CreateSample(caption="a sad song", duration=200, use_constrained_decoding=False),
+    FormatSample(caption="slow", lyrics="la la", seed=1, use_constrained_decoding=False),
+    Understand(audio_codes="1,2,3,400", seed=1),
 )
 
 
@@ -41,7 +46,7 @@ def _room(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_text_of_the_language_model_is_inside(name: str, value: str, most: int) -> None:
     engine = limited(name, value)
     for wish in TEXTS:
-        assert engine.write(wish).duration == most
+        assert sheet(engine, wish).duration == most
 
 
 @pytest.mark.parametrize("said", [{"thinking": True}, {"plan_metadata": True}, {}])

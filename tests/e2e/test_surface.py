@@ -19,7 +19,8 @@ import soundfile
 
 import headroom.models.acestep as family
 from headroom.engine import result, seeds
-from headroom.engine.result import Report, Result
+from headroom.engine.report import Report
+from headroom.engine.result import Result, Songs
 from headroom.engine.seeds import settle
 from headroom.memory.plan import Plan
 from headroom.models.acestep.requests.language_fields import LanguageFields
@@ -28,7 +29,14 @@ from headroom.models.acestep.requests.source_fields import EdgeFields
 from headroom.models.acestep.requests.variants import VARIANTS, Variant, unused
 from headroom.models.acestep.song import song as songs_file
 from headroom.models.acestep.song.compose import compose
-from headroom.models.acestep.song.song import Finish, Repainting, Sampling, Song, Source, Wavelet
+from headroom.models.acestep.song.song import (
+    Finish,
+    Repainting,
+    SamplerSettings,
+    Song,
+    Source,
+    Wavelet,
+)
 from headroom.params.clamp import clamp
 from headroom.params.describe import Param, describe
 from headroom.params.knob import Knob, Limit
@@ -111,7 +119,8 @@ def written(request: AnyMusicRequest) -> tuple[object, ...]:
         told.extend((kind, rate))
         return ()
 
-    made = Result(request, (), (), Plan((), (), 0), Report((), 0.0), (), (), {})
+    output = Songs((), (), (), {})
+    made = Result(request, output, Plan((), (), 0), Report((), 0.0), ())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result, "save", save)
         made.save("song")
@@ -225,7 +234,7 @@ def test_a_field_without_effect_is_found(recordings: tuple[Path, Path]) -> None:
 # --- from the song on --------------------------------------------------------------------
 
 
-VALUES_OF_A_SONG = (Song, Sampling, Finish, Repainting, Wavelet, Source)
+VALUES_OF_A_SONG = (Song, SamplerSettings, Finish, Repainting, Wavelet, Source)
 TOLD_ONLY = {"model", "task"}  # which model was composed for, and a name for errors
 PLANNED = {"tiled"}  # said to the planner, which says it to the decoder
 
@@ -234,7 +243,7 @@ def test_all_that_a_song_says_is_read_where_it_is_rendered() -> None:
     """So that "the song changed" means that something changes in the sound."""
     folder = Path(inspect.getfile(family)).parent
     files = [folder / "model.py", folder / "text" / "prompts.py"]
-    for module in ("render", "source_latents", "conditions", "postprocess"):
+    for module in ("render", "source_latents", "conditions", "decode", "postprocess"):
         files.append(folder / "rendering" / f"{module}.py")
     read = {name for file in files for name in _attributes(file)}
     said = {f.name for value in VALUES_OF_A_SONG for f in fields(value)}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headroom.audio.files import read
+from headroom.audio.files import read_audio
 from headroom.audio.resample import resample
 from headroom.audio.wave import Audio, stereo
 from headroom.cli.main import main
@@ -19,6 +19,7 @@ from headroom.engine.replay import replay
 from headroom.engine.result import Result
 from headroom.errors import InvalidRequest, InvalidSource
 from headroom.models.acestep.rendering import conditions, render
+from headroom.models.acestep.rendering import decode as decode_latents
 from headroom.models.acestep.rendering.conditions import Conditions
 from headroom.models.acestep.rendering.source_latents import Material
 from headroom.models.acestep.requests.songs import (
@@ -85,7 +86,7 @@ def ask(task: str, **fields: object) -> AnyMusicRequest:
 
 def heard(path: Path) -> Tensor:
     """The recording as the model works on it: stereo, 48 kHz."""
-    return resample(stereo(read(path)), RATE).samples.clamp(-1, 1)
+    return resample(stereo(read_audio(path)), RATE).samples.clamp(-1, 1)
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(songs: Sequence[Song], *_: object) -> tuple[Audio, ...]:
         return tuple(Audio(torch.zeros(2, song.kept * HOP), RATE) for song in songs)
 
-    monkeypatch.setattr(render, "_decode", decode)
+    monkeypatch.setattr(render, "decode", decode)
 
 
 @pytest.fixture
@@ -123,13 +124,13 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
 
     monkeypatch.setattr(conditions, "caption_prompt", prompt)
     seen["prompts"] = prompts
-    decode = render.decode_tiled
+    decode = decode_latents.decode_tiled
 
     def decoded(decoder: object, latents: Tensor, *args: object, **options: object) -> Tensor:
         seen["decoded"] = latents
         return decode(decoder, latents, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(render, "decode_tiled", decoded)
+    monkeypatch.setattr(decode_latents, "decode_tiled", decoded)
     return seen
 
 
@@ -262,7 +263,7 @@ def test_the_file_of_a_repaint_is_its_source_outside(
         audio_format=kind,
     )  # fmt: skip
     (path,) = engine.generate(asked).save(tmp_path / f"song.{kind}")
-    outside = read(path).samples[:, 2 * RATE :]
+    outside = read_audio(path).samples[:, 2 * RATE :]
     source = heard(recordings["44k"])[:, 2 * RATE :]
     assert 20 * torch.log10((outside - source).std() / source.std()) < -60
 
@@ -519,7 +520,7 @@ def test_a_song_can_be_made_again(
             assert [n for n in again.notes if n.field in ("threads", "weights", "dtype")] == []
             assert torch.equal(again.audio.samples, audio.samples)
             (copy,) = again.save(tmp_path / f"again.{kind}")
-            assert torch.equal(read(copy).samples, read(path).samples)
+            assert torch.equal(read_audio(copy).samples, read_audio(path).samples)
 
 
 # --- on the command line ---------------------------------------------------------------------
@@ -550,7 +551,7 @@ def test_every_task_on_the_command_line(
     assert main([*words, *source, *more.get(task, [])]) == 0
     told = json.loads(capsys.readouterr().out)
     frames = {"text2music": 250 * HOP, "repaint": 4 * RATE - 700}.get(task, 99 * HOP)
-    audio = read(out)
+    audio = read_audio(out)
     assert (audio.rate, audio.channels, audio.frames) == (RATE, 2, frames)
     assert told["outputs"][0]["path"] == str(out) and told["outputs"][0]["seed"] == 3
     assert [n for n in told["notes"] if n["field"] != "model"] == []

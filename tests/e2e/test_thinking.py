@@ -11,13 +11,12 @@ import soundfile
 
 from headroom import Engine, Text2Music, replay
 from headroom.errors import InvalidRequest
-from headroom.memory.limits import Choices
 from headroom.models.acestep.requests.language_fields import LanguageFields
 from headroom.models.acestep.requests.songs import AnyPlanned, PlannedFields, request_from
 from headroom.models.acestep.requests.tasks import SourceChannels
 from headroom.models.acestep.song.song import Song
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
-from headroom.runtime.pool import State
+from headroom.runtime.entry import State
 from headroom.settings import Settings
 
 ASKED = Text2Music(caption="slow bossa nova", duration=12, thinking=True, inference_steps=1, seed=3)
@@ -36,7 +35,7 @@ def engine() -> Engine:
 def told(engine: Engine, **said: object) -> list[Song]:
     """The songs of the request with this said, as they would be rendered."""
     request = Text2Music.model_validate({**ASKED.model_dump(exclude_unset=True), **said})
-    prepared = engine._think_out(engine._settle(request), lambda event: None, lambda: False)
+    prepared = engine.think(request)
     return [song for one in prepared for song in one.songs]
 
 
@@ -114,27 +113,28 @@ def test_every_field_reaches_the_language_model(engine: Engine) -> None:
 
 
 def test_nothing_is_thought_where_nothing_can_think() -> None:
-    quiet = Engine("cpu", choices=Choices(init_lm=False))
+    quiet = Engine("cpu", init_lm=False)
     result = quiet.generate(ASKED)
     (note,) = [note for note in result.notes if note.field == "thinking"]
     assert note.used is False and "--init-lm" in note.why and result.thought is None
     assert result.songs[0].codes == ()  # type: ignore[attr-defined]
 
 
+@pytest.mark.ci
 def test_the_language_model_leaves_as_the_plan_says() -> None:
     # float32: convolutions in bfloat16 are slow on processors that lack it.
     small = Settings(max_vram=6.5, policy="published")
     engine = Engine("simulated", "float32", settings=small)
-    assert engine.terms.lm == "0.6B" and engine.terms.offload
+    assert engine.policy.lm == "0.6B" and engine.policy.offload
     result = engine.generate(BRIEF)
     states = {part.name: part for part in engine.status()}
-    assert states["language model"].state is State.HOST
+    assert states["acestep-5Hz-lm-nano"].state is State.HOST
     assert engine.device.memory_allocated() == engine._pool.floor
     for stage in result.thought.stages if result.thought else ():
         assert stage.measured_bytes <= stage.planned_bytes
     large = Engine("simulated", "float32", settings=Settings(max_vram=24, policy="published"))
     large.generate(BRIEF)
-    assert {p.name: p.state for p in large.status()}["language model"] is State.DEVICE
+    assert {p.name: p.state for p in large.status()}["acestep-5Hz-lm-nano"] is State.DEVICE
     loads = large._pool.loaded
     large.generate(BRIEF)
     assert large._pool.loaded == loads

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from headroom.lm.cache import Cache
-from headroom.lm.decode import ReadBefore, Rows, Writing, write
+from headroom.lm.decode import CachedRows, ReadBefore, Writing, generate
 from headroom.lm.sample import Sampling
 from headroom.nn.causal import CausalLM
 from headroom.nn.qwen3 import LayerSizes
@@ -83,7 +83,7 @@ def whole(model: CausalLM, tokens: list[int]) -> Tensor:
 
 def stepped(model: CausalLM, prompts: list[list[int]], then: list[list[int]]) -> Tensor:
     """Logits [rows, n + 1, words]: after the prompts, and after each of n tokens a row."""
-    rows = Rows(model, prompts, len(then[0]), CPU)
+    rows = CachedRows(model, prompts, len(then[0]), CPU)
     found = [rows.read(prompts)]
     for tokens in zip(*then, strict=True):
         found.append(rows.feed(torch.tensor(tokens)))
@@ -100,6 +100,7 @@ def test_logits_are_those_of_transformers(both: Pair) -> None:
     assert_agrees(seen, expected[30:], exact[30:])
 
 
+@pytest.mark.ci
 @torch.inference_mode()
 def test_bfloat16_is_as_near_to_float32_as_that_of_transformers(both: Pair) -> None:
     tokens = ids(40)
@@ -153,7 +154,7 @@ def test_guidance_in_two_rows_is_two_forwards() -> None:
     prompts, against = (tuple(ids(40, 1)), tuple(ids(9, 2))), tuple(ids(12, 3))
     scale, words = 2.5, slice(100, 400)
     writing = Writing(prompts, against, 10, words, GREEDY, scale)
-    drawn = write(model, writing, torch.zeros(2, 10), CPU, lambda done, count: None)
+    drawn = generate(model, writing, torch.zeros(2, 10), CPU, lambda done, count: None)
     for song, prompt in enumerate(prompts):
         told, untold = list(prompt), list(against)
         for number in range(10):
@@ -173,7 +174,7 @@ def test_a_song_is_the_same_in_a_batch_and_alone() -> None:
 
     def made(which: slice) -> Tensor:
         writing = Writing(prompts[which], tuple(ids(12, 9)), 24, slice(50, 450), sampling, 2.0)
-        return write(model, writing, uniforms[which], CPU, lambda done, count: None)
+        return generate(model, writing, uniforms[which], CPU, lambda done, count: None)
 
     together = made(slice(0, 3))
     assert torch.equal(together, torch.cat([made(slice(n, n + 1)) for n in range(3)]))
@@ -185,7 +186,7 @@ def read_and_fed(
     model: CausalLM, prompts: tuple[tuple[int, ...], ...], before: ReadBefore | None = None
 ) -> list[Tensor]:
     """Hidden states behind the prompts, and behind one more token."""
-    rows = Rows(model, prompts, 4, CPU)
+    rows = CachedRows(model, prompts, 4, CPU)
     first = rows.read(prompts, before)
     return [first, rows.feed(torch.tensor([5, 6]))]
 
@@ -194,7 +195,7 @@ def read_and_fed(
 def test_what_was_read_before_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     model = smallest()
     prompt, changed = tuple(ids(60, 1)), (*ids(60, 1)[:50], *ids(20, 7))
-    rows = Rows(model, (prompt,), 8, CPU)
+    rows = CachedRows(model, (prompt,), 8, CPU)
     rows.read((prompt,))
     before = ReadBefore(prompt, rows.cache)
     assert (before.shared(prompt), before.shared(changed)) == (59, 50)

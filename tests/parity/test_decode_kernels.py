@@ -19,6 +19,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "support" / "interpreted_kernels.
 HERE = importlib.util.find_spec("triton") is not None
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(not HERE, reason="Triton is made for Linux, and is not installed here")
 def test_every_kernel_says_what_torch_says() -> None:
     """Products of every form, and steps over rows that end at and around the ends of splits."""

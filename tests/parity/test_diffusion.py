@@ -20,7 +20,7 @@ from headroom.diffusion.schedule import (
     Schedule,
     cover_switch,
     custom,
-    guided,
+    guided_times,
     linear,
     truncate,
     turbo,
@@ -62,20 +62,20 @@ class Net:
 
         return velocity
 
-    def pair(self, times: Sequence[float]) -> guidance.Pair:
+    def pair(self, times: Sequence[float]) -> guidance.VelocityPair:
         with_it, without = self.torch(times), self.torch(times, conditioned=False)
         return lambda x, k: (with_it(x, k), without(x, k))
 
 
 NET = Net()
-START = noise.draw([7], [T], C)
-SOURCE = noise.draw([8], [T], C, noise.Stream.ENCODE)
+START = noise.draw_noise([7], [T], C)
+SOURCE = noise.draw_noise([8], [T], C, noise.NoiseStream.ENCODE)
 
 
 def guided_by(
     schedule: Schedule, rule: guidance.GuidanceRule, scale: float, start: float, end: float
 ) -> Velocity:
-    flags = guided(schedule, start, end)
+    flags = guided_times(schedule, start, end)
     single = NET.torch(schedule.times)
     return guidance.guide(NET.pair(schedule.times), single, rule, scale, schedule, flags)
 
@@ -134,7 +134,7 @@ def test_euler_without_guidance() -> None:
 @pytest.mark.parametrize("interval", [(0.0, 1.0), (0.0, 0.5), (0.3, 0.9)])
 def test_euler_guided_by_apg(interval: tuple[float, float]) -> None:
     schedule = linear(5, 1.0)
-    velocity = guided_by(schedule, guidance.choose("apg", START), 7.0, *interval)
+    velocity = guided_by(schedule, guidance.guidance_rule("apg", START), 7.0, *interval)
     got = samplers.euler(velocity, START, schedule)
     close(got, reference(scalar.Case(list(schedule.times), 7.0, interval)))
 
@@ -142,18 +142,20 @@ def test_euler_guided_by_apg(interval: tuple[float, float]) -> None:
 def test_the_guidance_interval_is_on_t_itself() -> None:
     """[0, 0.5] guides the second half; reading it on 1 − t guides the first and is far off."""
     schedule = linear(4, 1.0)
-    assert [t for t, on in zip(schedule.times, guided(schedule, 0, 0.5), strict=True) if on] == [
+    assert [
+        t for t, on in zip(schedule.times, guided_times(schedule, 0, 0.5), strict=True) if on
+    ] == [
         0.5,
         0.25,
         0.0,
     ]
     want = reference(scalar.Case(list(schedule.times), 7.0, (0.0, 0.5)))
-    rule = guidance.choose("apg", START)
+    rule = guidance.guidance_rule("apg", START)
     close(samplers.euler(guided_by(schedule, rule, 7.0, 0, 0.5), START, schedule), want)
 
     on_the_wrong_side = tuple(0 <= 1 - t <= 0.5 for t in schedule.times)
     single = NET.torch(schedule.times)
-    rule = guidance.choose("apg", START)
+    rule = guidance.guidance_rule("apg", START)
     wrong = guidance.guide(NET.pair(schedule.times), single, rule, 7.0, schedule, on_the_wrong_side)
     assert np.abs(samplers.euler(wrong, START, schedule)[0].numpy() - want).max() > 0.1
 
@@ -192,7 +194,7 @@ def test_cover_noise_strength_starts_from_the_source() -> None:
 @pytest.mark.parametrize("family", ["turbo", "base"])
 def test_sde_with_given_noise(family: str) -> None:
     schedule = linear(5, 3.0)
-    fresh = [noise.draw([7], [T], C, noise.Stream.SDE, k) for k in range(5)]
+    fresh = [noise.draw_noise([7], [T], C, noise.NoiseStream.SDE, k) for k in range(5)]
     levels = {"turbo": samplers.turbo_levels, "base": samplers.base_levels}[family](schedule)
     got = samplers.sde(
         NET.torch(schedule.times), START, schedule, fresh=lambda k: fresh[k], levels=levels
@@ -215,7 +217,7 @@ def test_sde_with_given_noise(family: str) -> None:
 def test_heun(scale: float, last_too: bool) -> None:
     schedule = linear(5, 3.0)
     interval = (0.1, 0.9)
-    rule = guidance.choose("apg", START)
+    rule = guidance.guidance_rule("apg", START)
     ahead = guided_by(schedule, guidance.look_ahead_rule(rule), scale, *interval)
     velocity = guided_by(schedule, rule, scale, *interval)
     got = samplers.heun(velocity, START, schedule, look_ahead=ahead, last_too=last_too)
@@ -243,7 +245,7 @@ def test_repaint_injection_and_blend(method: str) -> None:
     hard = corrections.soft_mask([region], [T], T, 0)
     inject = corrections.injection(SOURCE, START, hard, 0.5, levels)
     velocity = NET.torch(schedule.times)
-    fresh = [noise.draw([7], [T], C, noise.Stream.SDE, k) for k in range(5)]
+    fresh = [noise.draw_noise([7], [T], C, noise.NoiseStream.SDE, k) for k in range(5)]
     if method == "euler":
         x = samplers.euler(velocity, START, schedule, correct=[inject])
     else:
@@ -285,7 +287,7 @@ def test_apg_is_diffusers_normalized_guidance_over_three_steps_one_skipped() -> 
     velocity = guidance.guide(
         lambda x, k: pairs[k],
         lambda x, k: pairs[k][0],
-        guidance.choose("apg", x),
+        guidance.guidance_rule("apg", x),
         7.0,
         schedule,
         flags,
@@ -313,7 +315,7 @@ def test_adg_against_a_plain_formula(
 ) -> None:
     v_c, x = random(1, T, C, seed=1), random(1, T, C, seed=3)
     v_n = v_c + apart * random(1, T, C, seed=2)
-    got, exact = twice(lambda: guidance.choose(name, x)(v_c, v_n, x, 0.4, 3.5))
+    got, exact = twice(lambda: guidance.guidance_rule(name, x)(v_c, v_n, x, 0.4, 3.5))
     a, b, c = (z[0].double().numpy() for z in (v_c, v_n, x))
     want = scalar.adg(a, b, c, 0.4, 3.5, clip, keep)
     largest = max(1, np.abs(want).max())
@@ -331,21 +333,21 @@ def ragged_run(kind: str, lengths: list[int], seeds: list[int]) -> Tensor:
     """One of every rule over a batch of songs of these lengths."""
     schedule = linear(5, 3.0)
     frames = max(lengths)
-    start = noise.draw(seeds, lengths, C)
-    source = noise.draw(seeds, lengths, C, noise.Stream.ENCODE)
+    start = noise.draw_noise(seeds, lengths, C)
+    source = noise.draw_noise(seeds, lengths, C, noise.NoiseStream.ENCODE)
     valid = corrections.frame_mask(lengths, frames)
     region = corrections.soft_mask([(5, 12)] * len(seeds), lengths, frames, 0)
     single = NET.torch(schedule.times)
     inject = corrections.injection(source, start, region, 0.6, schedule.times[1:])
     if kind in tuple(guidance.GuidanceName):
-        rule = guidance.choose(kind, start)
-        flags = guided(schedule, 0.2, 1.0)
+        rule = guidance.guidance_rule(kind, start)
+        flags = guided_times(schedule, 0.2, 1.0)
         pair = NET.pair(schedule.times)
         velocity = guidance.guide(pair, single, rule, 5.0, schedule, flags)
         return samplers.euler(velocity, start, schedule)
 
     def fresh(k: int) -> Tensor:
-        return noise.draw(seeds, lengths, C, noise.Stream.SDE, k)
+        return noise.draw_noise(seeds, lengths, C, noise.NoiseStream.SDE, k)
 
     def dcw(mode: corrections.DcwMode) -> samplers.Correction:
         return corrections.dcw(schedule, mode, 0.3, 0.2, valid)
@@ -372,7 +374,9 @@ def ragged_run(kind: str, lengths: list[int], seeds: list[int]) -> Tensor:
         "pix": lambda: samplers.euler(single, start, schedule, correct=[dcw("pix")]),
         "retake": lambda: samplers.euler(
             single,
-            corrections.retake(start, noise.draw(seeds, lengths, C, noise.Stream.RETAKE), 0.4),
+            corrections.retake(
+                start, noise.draw_noise(seeds, lengths, C, noise.NoiseStream.RETAKE), 0.4
+            ),
             schedule,
         ),
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headroom.device.plain import Again
 from headroom.lm import graphed
-from headroom.lm.decode import Writing, write
+from headroom.lm.decode import Writing, generate
 from headroom.lm.graphed import AHEAD, write_graphed
 from headroom.lm.sample import Sampling
 from headroom.nn.causal import CausalLM
@@ -60,7 +60,7 @@ def test_it_writes_what_the_plain_loop_writes(
     told: list[int] = []
     record = Warmed()
     seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: told.append(a), record)
-    expected = write(model, writing, uniforms, CPU, lambda a, b: None)
+    expected = generate(model, writing, uniforms, CPU, lambda a, b: None)
     assert torch.equal(seen, expected)
     assert record.recorded == (0 if count == 1 else 1 if count == 40 else 2)  # one a stretch
     assert told[-1] == count and told == sorted(told)
@@ -75,7 +75,7 @@ def test_where_recording_fails_it_goes_on_plainly(model: CausalLM) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: None, fails)
-    assert torch.equal(seen, write(model, writing, uniforms, CPU, lambda a, b: None))
+    assert torch.equal(seen, generate(model, writing, uniforms, CPU, lambda a, b: None))
 
 
 @torch.inference_mode()
@@ -87,7 +87,7 @@ def test_nothing_is_recorded_at_the_end_of_a_cache(
     record = Warmed()
     seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: None, record)
     assert record.recorded == 0
-    assert torch.equal(seen, write(model, writing, uniforms, CPU, lambda a, b: None))
+    assert torch.equal(seen, generate(model, writing, uniforms, CPU, lambda a, b: None))
 
 
 @pytest.mark.parametrize("count", [2, 5, 8])
@@ -99,5 +99,5 @@ def test_a_recording_writes_no_more_than_was_asked_for(model: CausalLM, count: i
     uniforms = torch.rand(1, count, generator=torch.Generator().manual_seed(4))
     record = Warmed()
     seen = write_graphed(model, writing, uniforms, CPU, lambda a, b: None, record)
-    assert torch.equal(seen, write(model, writing, uniforms, CPU, lambda a, b: None))
+    assert torch.equal(seen, generate(model, writing, uniforms, CPU, lambda a, b: None))
     assert record.recorded == (count > AHEAD)

@@ -21,7 +21,7 @@ from headroom.errors import Cancelled
 from headroom.lm import mlx, sample
 from headroom.lm.backend import mlx_is_here
 from headroom.lm.cost import MLX_SPARE
-from headroom.lm.decode import ReadBefore, Rows, Writing, nothing_seen, write
+from headroom.lm.decode import CachedRows, ReadBefore, Writing, generate, nothing_seen
 from headroom.lm.mlx import write_mlx
 from headroom.lm.sample import Sampling
 from headroom.models.acestep.cost.lm_cost import component, mlx_room
@@ -74,10 +74,10 @@ def nobody(done: int, total: int) -> None:
 
 def assert_same(model: CausalLM, writing: Writing, uniforms: Tensor, seen: Tensor) -> None:
     """As torch's loop writes, each song up to the first token that is next to undecided."""
-    expected = write(model, writing, uniforms, CPU, nobody)
+    expected = generate(model, writing, uniforms, CPU, nobody)
     assert seen.shape == expected.shape and seen.dtype == expected.dtype
     same, sampling = {*range(len(seen))}, writing.sampling
-    rows = Rows(model, writing.sequences, writing.count, CPU)
+    rows = CachedRows(model, writing.sequences, writing.count, CPU)
     hidden, drawn = rows.read(writing.sequences), nothing_seen(writing, CPU)
     for number in range(writing.count):
         token = seen[:, number]
@@ -87,7 +87,7 @@ def assert_same(model: CausalLM, writing: Writing, uniforms: Tensor, seen: Tenso
             if drawn is not None:
                 logits = sample.penalised(logits, drawn, sampling.penalty)
             near = [
-                sample.draw(logits, uniforms[:, number] + a, replace(sampling, top_p=p))
+                sample.draw_tokens(logits, uniforms[:, number] + a, replace(sampling, top_p=p))
                 for a, p in product(NEAR, {min(1.0, sampling.top_p + b) for b in NEAR})
             ]
             for song in differ:  # a uniform goes through the vocabulary in order
@@ -104,8 +104,8 @@ def assert_same(model: CausalLM, writing: Writing, uniforms: Tensor, seen: Tenso
 @pytest.mark.parametrize("guided", [True, False])
 def test_states_and_logits_are_the_same(model: CausalLM, guided: bool) -> None:
     writing, uniforms = work(3, guided, 60, PLAIN)
-    rows = Rows(model, writing.sequences, writing.count, CPU)
-    true = exactly(lambda: Rows(model, writing.sequences, writing.count, CPU))
+    rows = CachedRows(model, writing.sequences, writing.count, CPU)
+    true = exactly(lambda: CachedRows(model, writing.sequences, writing.count, CPU))
     hidden, exact = rows.read(writing.sequences), exactly(lambda: true.read(writing.sequences))
     loop = mlx._Loop(model, writing, uniforms, None)
     for number in range(59):
@@ -161,7 +161,7 @@ def test_each_prompt_is_read_once_and_what_was_read_before_never(
     prompt = tuple(range(5, 45))
     uniforms = torch.rand(3, 20, generator=torch.Generator().manual_seed(3))
     writing = Writing((prompt,) * 3, (7, 8, 9), 20, WORDS, PLAIN, 2.0)
-    rows = Rows(model, (prompt[:30],), 1, CPU)
+    rows = CachedRows(model, (prompt[:30],), 1, CPU)
     rows.read((prompt[:30],))
     lengths: list[tuple[int, int]] = []
     network = mlx.network
@@ -194,17 +194,17 @@ def test_drawing_is_the_same_on_the_borders_too() -> None:
     edge = 1 - 2**-24
     chances = torch.tensor([0.0, edge, 0.25, 0.5, 0.75, 0.999])
     for sampling in SAMPLINGS.values():
-        seen = mlx.draw(mlx.array(logits), mlx.array(chances), sampling)
-        assert seen.tolist() == sample.draw(logits, chances, sampling).tolist()
+        seen = mlx.mlx_draw_tokens(mlx.array(logits), mlx.array(chances), sampling)
+        assert seen.tolist() == sample.draw_tokens(logits, chances, sampling).tolist()
     drawn = torch.rand(6, 900, generator=torch.Generator().manual_seed(2)) < 0.3
-    lower = np.array(mlx.penalised(mlx.array(logits), mlx.array(drawn), 1.7))
+    lower = np.array(mlx.mlx_penalised(mlx.array(logits), mlx.array(drawn), 1.7))
     assert np.array_equal(lower, sample.penalised(logits, drawn, 1.7).numpy())
     for scale in (1.0, 1.5, 2.5):
-        led = np.array(mlx.guided(mlx.array(logits), scale))
+        led = np.array(mlx.mlx_guided(mlx.array(logits), scale))
         exact = exactly(partial(sample.guided, logits, scale))
         assert_agrees(torch.from_numpy(led), sample.guided(logits, scale), exact)
     alike = mx.zeros((1, 8))
-    assert mlx.draw(alike, mx.array([edge]), PLAIN).tolist() == [7]
+    assert mlx.mlx_draw_tokens(alike, mx.array([edge]), PLAIN).tolist() == [7]
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -215,8 +215,8 @@ def test_what_is_no_number_is_no_token(sampling: str, value: float) -> None:
     logits = torch.randn(3, 200, generator=torch.Generator().manual_seed(1))
     logits[1, 17] = value
     chances, asked = torch.full((3,), 0.3), SAMPLINGS[sampling]
-    seen = mlx.draw(mx.array(logits), mx.array(chances), asked).tolist()
-    assert seen == sample.draw(logits, chances, asked).tolist() and seen[1] == sample.NONE
+    seen = mlx.mlx_draw_tokens(mx.array(logits), mx.array(chances), asked).tolist()
+    assert seen == sample.draw_tokens(logits, chances, asked).tolist() and seen[1] == sample.NONE
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -229,7 +229,7 @@ def test_half_precision_comes_over_as_it_is(dtype: torch.dtype) -> None:
     assert str(net.embed_tokens.weight.dtype).endswith(str(dtype).removeprefix("torch."))
     assert np.array_equal(there, model.embed_tokens.weight.float().numpy())
     ids = torch.arange(30)
-    cache = Rows(model, (tuple(range(30)),), 1, CPU).cache
+    cache = CachedRows(model, (tuple(range(30)),), 1, CPU).cache
     ours = model.prefill(ids, cache.past, 0, 0, model.rope(256, CPU)).float()
     theirs = torch.from_numpy(np.array(net(mx.arange(30)[None])[0].astype(mx.float32)))
     assert (ours - theirs).norm() < 0.03 * ours.norm()

@@ -69,6 +69,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.ci
 def test_the_script_makes_what_is_bundled(tmp_path: Path) -> None:
     whole = run("--check")
     assert whole.returncode == 0, whole.stdout + whole.stderr

@@ -12,6 +12,7 @@ from diffusers import AutoencoderOobleck
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint
+from headroom.host_compiler import host_compiler
 from headroom.nn import oobleck, snake
 from headroom.nn.minimal_filter import MinimalConv
 from headroom.nn.oobleck import Conv, Decoder, Encoder, FoldedKeys, filter_minimally, folded_conv
@@ -21,7 +22,6 @@ from headroom.nn.oobleck_tiles import (
     Pieces,
     decode_tiled,
     encode_tiled,
-    has_compiler,
     prepare,
     windows,
 )
@@ -346,7 +346,7 @@ def test_preparing_filters_wide_layers_of_fp32_on_a_cpu_only(theirs: Autoencoder
 def test_without_a_compiler_nothing_is_compiled(
     theirs: AutoencoderOobleck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headroom.nn.oobleck_tiles.has_compiler", lambda: False)
+    monkeypatch.setattr("headroom.nn.oobleck_tiles.host_compiler", lambda: None)
     decoder = new_decoder(theirs)
     assert prepare(decoder, compiled=True).run == decoder.wide
 
@@ -354,7 +354,7 @@ def test_without_a_compiler_nothing_is_compiled(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is:DeprecationWarning")  # its own
 def test_compiled_pieces_equal_eager_ones(theirs: AutoencoderOobleck) -> None:
-    if not has_compiler():
+    if host_compiler() is None:
         pytest.skip("no C++ compiler")
     latents, decoder = noise(1, 8, 30), new_decoder(theirs)
     whole, exact = twice(lambda: decoder(latents))

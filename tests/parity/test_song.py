@@ -14,7 +14,7 @@ from torch import Tensor
 from headroom.audio import reference as reference_audio
 from headroom.audio.reference import reference_cuts
 from headroom.audio.wave import Audio
-from headroom.diffusion.noise import Stream, draw
+from headroom.diffusion.noise import NoiseStream, draw_noise
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
 from headroom.models.acestep.networks.dit import DiT
@@ -67,7 +67,7 @@ def no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(songs: Sequence[Song], *_: object) -> tuple[Audio, ...]:
         return tuple(Audio(torch.zeros(2, song.kept), 48_000) for song in songs)
 
-    monkeypatch.setattr(render, "_decode", decode)
+    monkeypatch.setattr(render, "decode", decode)
 
 
 # --- the reference -----------------------------------------------------------------------
@@ -159,10 +159,10 @@ def quiet(tree: Tree, frames: int) -> Tensor:
     return silence.repeat(-(-frames // len(silence)), 1)[:frames]
 
 
-def encoded(tree: Tree, samples: Tensor, seed: int, stream: Stream, number: int = 0) -> Tensor:
+def encoded(tree: Tree, samples: Tensor, seed: int, stream: NoiseStream, number: int = 0) -> Tensor:
     """The latents [T, C] the VAE draws for a recording, with the song's own noise."""
     mean, std = (row[0].t() for row in tree.oracle.encode(samples[None]))
-    return mean + std * draw([seed], [len(mean)], mean.shape[1], stream, number)[0]
+    return mean + std * draw_noise([seed], [len(mean)], mean.shape[1], stream, number)[0]
 
 
 def filled(tree: Tree, latents: Tensor, frames: int) -> Tensor:
@@ -178,7 +178,7 @@ def check(result: Result, asked: Asked, seed: int) -> tuple[Tensor, Tensor]:
     `asked` makes all that the reference is given, so that this too is made in float64.
     """
     (noise,) = result.kept["noise"]
-    assert torch.equal(noise, draw([seed], [len(noise)], noise.shape[1])[0])
+    assert torch.equal(noise, draw_noise([seed], [len(noise)], noise.shape[1])[0])
     return starting(result, lambda: noise, asked)
 
 
@@ -328,7 +328,8 @@ def test_other_solvers(method: str, turbo: bool, engines: Engines) -> None:
         case.levels = times[1:] if turbo else [2 / 3, 1 / 3, 0]
         channels = tree.sizes.dit.audio_acoustic_hidden_dim
         case.fresh = [
-            np.asarray(draw([8], [250], channels, Stream.SDE, k)[0], np.float64) for k in range(3)
+            np.asarray(draw_noise([8], [250], channels, NoiseStream.SDE, k)[0], np.float64)
+            for k in range(3)
         ]
     reference = Reference(tree, Words(GENERATE, "rain"), quiet(tree, 250), ones(250, tree))
     check(engine.generate(request), lambda: (reference, case), 8)
@@ -450,7 +451,7 @@ def test_a_cover_of_a_recording(
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
 
     def asked() -> tuple[Reference, Case]:
-        source = encoded(tree, recording[1], 10, Stream.ENCODE)
+        source = encoded(tree, recording[1], 10, NoiseStream.ENCODE)
         assert len(source) == 140
         if quantised:
             source = tree.oracle.detokenize(tree.oracle.tokenize(source[None])[0])[0]
@@ -462,6 +463,7 @@ def test_a_cover_of_a_recording(
     sounds_like(result, tree, latents)
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("no_decoder")
 def test_a_cover_that_starts_from_the_recording(
     engines: Engines, recording: tuple[Path, Tensor]
@@ -476,7 +478,7 @@ def test_a_cover_that_starts_from_the_recording(
     result = engine.generate(request)
 
     def source() -> Tensor:
-        return encoded(tree, recording[1], 10, Stream.ENCODE)
+        return encoded(tree, recording[1], 10, NoiseStream.ENCODE)
 
     def start() -> Tensor:
         noise, level = result.kept["noise"][0], 9 / 14
@@ -504,7 +506,7 @@ def test_a_repaint_with_injection_and_blend(
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
 
     def asked() -> tuple[Reference, Case]:
-        source = encoded(tree, recording[1], 11, Stream.ENCODE)
+        source = encoded(tree, recording[1], 11, NoiseStream.ENCODE)
         region = slice(25, 52)  # 2.1 s are 52.5 frames
         channels, mask = source.clone(), torch.zeros_like(source)
         channels[region], mask[region] = quiet(tree, 140)[region], 1.0
@@ -520,6 +522,7 @@ def test_a_repaint_with_injection_and_blend(
     check(engine.generate(request), asked, 11)
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("no_decoder")
 @pytest.mark.parametrize("turbo", [True, False])
 def test_a_conservative_repaint_injects_up_to_the_last_step_of_turbo(
@@ -533,7 +536,7 @@ def test_a_conservative_repaint_injects_up_to_the_last_step_of_turbo(
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
 
     def asked() -> tuple[Reference, Case]:
-        source = encoded(tree, recording[1], 11, Stream.ENCODE)
+        source = encoded(tree, recording[1], 11, NoiseStream.ENCODE)
         region = slice(37, 62)
         channels, mask = source.clone(), torch.full_like(source, 2.0)
         channels[region] = quiet(tree, 140)[region]
@@ -549,6 +552,7 @@ def test_a_conservative_repaint_injects_up_to_the_last_step_of_turbo(
     check(engine.generate(request), asked, 11)
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("no_decoder")
 def test_a_lego_in_a_region_meets_its_source_as_a_repaint_does(
     engines: Engines, recording: tuple[Path, Tensor]
@@ -562,7 +566,7 @@ def test_a_lego_in_a_region_meets_its_source_as_a_repaint_does(
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 5 seconds\n"
 
     def asked() -> tuple[Reference, Case]:
-        source = encoded(tree, recording[1], 11, Stream.ENCODE)
+        source = encoded(tree, recording[1], 11, NoiseStream.ENCODE)
         mask = torch.zeros_like(source)
         mask[25:52] = 1.0
         case = Case(
@@ -588,7 +592,7 @@ def test_a_short_recording_is_filled_with_silence_to_128_frames(
     metas = "- bpm: N/A\n- timesignature: N/A\n- keyscale: N/A\n- duration: 2 seconds\n"
 
     def asked() -> tuple[Reference, Case]:
-        source = filled(tree, encoded(tree, samples, 12, Stream.ENCODE), 128)
+        source = filled(tree, encoded(tree, samples, 12, NoiseStream.ENCODE), 128)
         hinted = tree.oracle.detokenize(tree.oracle.tokenize(source[None])[0])[0][:128]
         words = Words(SEMANTIC, "x", metas)
         return Reference(tree, words, hinted, ones(128, tree)), Case(SHIFT_3)
@@ -759,7 +763,7 @@ def test_two_references_make_two_rows(
     assert [h.shape for h in heard] == [(2, 30 * 1920)] * 2
 
     def asked() -> tuple[Reference, Case]:
-        references = [encoded(tree, h, 13, Stream.REFERENCE, i) for i, h in enumerate(heard)]
+        references = [encoded(tree, h, 13, NoiseStream.REFERENCE, i) for i, h in enumerate(heard)]
         words = Words(GENERATE, "x")
         made = Reference(tree, words, quiet(tree, 250), ones(250, tree), references=references)
         return made, Case(SHIFT_3)

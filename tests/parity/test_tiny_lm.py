@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headroom.errors import InvalidCheckpoint
 from headroom.models.acestep.language.folder import Language
-from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.lm_words import LMVocabulary
 from headroom.models.acestep.language.sheet import Sheet
 from headroom.nn.causal import CausalLM
 from support import lm_texts
@@ -91,10 +91,10 @@ def test_ids_are_those_of_transformers(folders: dict[Layout, Path]) -> None:
     for text in (*lm_texts.PROMPTS.values(), *lm_texts.TARGETS.values(), sheet, "  \n\n x"):
         text = text.replace("63999", "63").replace("517", "51")
         assert list(words.ids(text)) == theirs(text, add_special_tokens=False)["input_ids"]
-        assert words.said(words.ids(text)) == text
+        assert words.decode(words.ids(text)) == text
     assert (words.end, words.codes.start) == (theirs.eos_token_id, FIRST)
     assert words.codes == slice(FIRST, FIRST + CODES)
-    assert Words.open(folders["flat"], VALID).codes == slice(FIRST, FIRST + VALID)
+    assert LMVocabulary.open(folders["flat"], VALID).codes == slice(FIRST, FIRST + VALID)
 
 
 @pytest.mark.parametrize(

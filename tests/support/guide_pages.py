@@ -10,7 +10,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("en", "zh", "ko", "pt")
-GUIDES = ("GPU_COMPATIBILITY", "MEMORY", "BENCHMARK")
+PROFILED = ("GPU_COMPATIBILITY", "MEMORY", "BENCHMARK")  # whose flags are those of songs
+MANAGED = (
+    "MEMORY_4GB",
+    "GPU_MANAGEMENT",
+    "QUICK_START_GPU",
+    "GPU_MANAGEMENT_SUMMARY",
+    "GPU_MANAGEMENT_CHANGES",
+)
+GUIDES = (*PROFILED, *MANAGED)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ASSIGNED = re.compile(r"([A-Z_]+)=(\S+)")
 

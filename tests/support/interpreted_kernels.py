@@ -21,7 +21,7 @@ from headroom.lm.cache import Cache
 from headroom.lm.cost import SPLIT
 from headroom.lm.fused import BLOCK, Fused
 from headroom.nn import decode_kernels
-from headroom.nn.causal import CausalLM, Place
+from headroom.nn.causal import CachePosition, CausalLM
 from headroom.nn.qwen3 import LayerSizes
 from headroom.nn.rope import Rope
 from headroom.runtime.prepare import bring
@@ -69,7 +69,7 @@ def product(rows: int, width: int, outputs: int, form: str, few: bool, draw: Any
             x, gain, weight, scale, y, 1e-6, **fixed, ROWS=rows, PADDED=padded
         )
     else:
-        decode_kernels.product[grid](
+        decode_kernels.product_kernel[grid](
             x, gain, weight, scale, y, rows, 1e-6, **fixed, ROWS=16, STAGES=2
         )
     return distance(y, exact)
@@ -97,7 +97,7 @@ def step(lengths: list[int], precision: str, layers: int, draw: Any) -> float:
     seen = torch.arange(caches[0].capacity) <= at.unsqueeze(1)
     mask = torch.zeros(rows, 1, 1, caches[0].capacity)
     mask.masked_fill_(~seen[:, None, None], float("-inf"))
-    place = Place(torch.arange(rows), at, Rope(rope.cos[at], rope.sin[at]), (mask,))
+    place = CachePosition(torch.arange(rows), at, Rope(rope.cos[at], rope.sin[at]), (mask,))
     exact = model.step(ids, caches[0].past, place)
     kernels = Fused(model, caches[1], rope)
     ours = kernels.step(ids, at)

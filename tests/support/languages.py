@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.catalogue import BUNDLED
 from headroom.models.acestep.networks.config import text_encoder_config
 from headroom.models.acestep.networks.encoders import layer_sizes
 from headroom.nn.causal import CausalLM

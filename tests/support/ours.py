@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from headroom.audio.wave import Audio
 from headroom.engine.engine import Engine
 from headroom.engine.result import Result
-from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.codes import CodesNetwork
 from headroom.models.acestep.networks.config import (
     AceStepConfig,
     dit_config,
@@ -23,7 +23,7 @@ from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
 from headroom.models.acestep.requests.songs import AnyMusicRequest
 from headroom.nn.config_fields import read_config
 from headroom.nn.qwen3 import Qwen3
-from headroom.weights.load import Checkpoint, load
+from headroom.weights.load import Checkpoint, load_weights
 from support.near import exactly
 from support.oracle import Tree
 
@@ -36,7 +36,7 @@ class Ours:
     dit: DiT
     time: TimePath
     conditioner: Conditioner
-    codes: Codes
+    codes: CodesNetwork
     text: Qwen3
 
     @property
@@ -80,7 +80,7 @@ def parts(config: AceStepConfig) -> dict[str, tuple[str, nn.Module]]:
             "dit": ("decoder.", DiT(config)),
             "time": ("decoder.", TimePath(config.dit.width)),
             "conditioner": ("", Conditioner(config)),
-            "codes": ("", Codes(config)),
+            "codes": ("", CodesNetwork(config)),
         }
 
 
@@ -91,11 +91,11 @@ def load_ours(tree: Tree, dtype: torch.dtype | None = None) -> Ours:
     modules = parts(config)
     for prefix, module in modules.values():
         own = {prefix + name for name in module.state_dict()}
-        load(module, file, prefix=prefix, unused=set(file.stored) - own, dtype=dtype)
+        load_weights(module, file, prefix=prefix, unused=set(file.stored) - own, dtype=dtype)
     sizes = text_encoder_config(read_config(tree.text), tree.text)
     with torch.device("meta"):
         text = text_encoder(sizes)
-    load(text, Checkpoint.open(tree.text), dtype=dtype)
+    load_weights(text, Checkpoint.open(tree.text), dtype=dtype)
     return Ours(config, text=text, **{name: module for name, (_, module) in modules.items()})  # type: ignore[arg-type]
 
 

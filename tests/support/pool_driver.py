@@ -17,7 +17,8 @@ import torch
 from headroom.device.simulated import SimulatedDevice
 from headroom.errors import Cancelled
 from headroom.memory.plan import Placement, Residency
-from headroom.runtime.pool import Parts, Pool, State
+from headroom.runtime.entry import State
+from headroom.runtime.pool import Parts, Pool
 from headroom.units import MIB
 from support.pool_model import (
     BLOCKS,

@@ -22,7 +22,8 @@ from headroom.errors import Cancelled
 from headroom.memory.plan import SLOTS, Placement, Residency
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import Linear, product
-from headroom.runtime.pool import PartStatus, Pool, State
+from headroom.runtime.entry import State
+from headroom.runtime.pool import PartStatus, Pool
 from headroom.runtime.quantize import quantize
 from headroom.units import MIB
 

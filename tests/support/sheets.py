@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from headroom.models.acestep.language.lm_words import Words
-from headroom.models.acestep.language.sheet import FIELDS, Sheet, read
+from headroom.models.acestep.language.lm_words import LMVocabulary
+from headroom.models.acestep.language.sheet import FIELDS, Sheet, read_sheet
 from headroom.models.acestep.language.sheet_grammar import SheetGrammar, SheetWords
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
 
@@ -55,7 +55,7 @@ class Case:
         return self.asked - self.given.values().keys()
 
 
-def likeliest(words: Words, rng: random.Random, ends: float) -> Choose:
+def likeliest(words: LMVocabulary, rng: random.Random, ends: float) -> Choose:
     """The likeliest token by random logits, which is any of those allowed; a line ends now and
     then, as texts do."""
 
@@ -85,9 +85,9 @@ def written(grammar: SheetGrammar, choose: Choose, most: int = 4000) -> list[int
     return found
 
 
-def check(case: Case, tokens: list[int], words: Words) -> None:
+def check(case: Case, tokens: list[int], words: LMVocabulary) -> None:
     """Form, domains, what was given, marks, and canonical tokens."""
-    text = words.said(tokens)
+    text = words.decode(tokens)
     assert tokens[0] == words.think and (tokens[-1] == words.thought) == case.closes, text
     assert text.startswith("<think>") and text.endswith("</think>") == case.closes, text
     inside = tokens[1 : -1 if case.closes else None]
@@ -97,7 +97,7 @@ def check(case: Case, tokens: list[int], words: Words) -> None:
     wanted = case.asked | case.given.values().keys()
     assert names == [name for name in FIELDS if name in wanted], text
     assert "`" not in text and "\t" not in text, text
-    _check_values(case, read(text), text)
+    _check_values(case, read_sheet(text), text)
     if not case.open & {"caption", "genres"}:
         assert tuple(tokens) == words.ids(text), text
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from headroom.audio.wave import Audio
+from headroom.device import AUTO
 from headroom.engine.engine import Engine
 from headroom.memory.footprint import Component, Footprint, Stage, Way
-from headroom.memory.limits import Choices
 from headroom.memory.plan import Residency, Wishes
 from headroom.models.base import Loader
+from headroom.runtime.card import Card
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 from headroom.settings import load
@@ -33,6 +34,7 @@ class Woven(ToneModel):
     """Sounds like nothing; each sample tells what the parts computed."""
 
     name = "woven"
+    workspace = MIB  # bytes that each stage is planned to need
 
     def footprint(self, songs: tuple[ToneSong, ...]) -> Footprint:
         def component(name: str) -> Component:
@@ -41,7 +43,7 @@ class Woven(ToneModel):
             precision = str(RELEASED[name]).removeprefix("torch.")
             return Component(name, (matrix,) * BLOCKS, width * item, precision)
 
-        ways = (Way(MIB),)
+        ways = (Way(self.workspace),)
         return Footprint(
             tuple(component(name) for name in NAMES),
             (Stage("denoise", ("a", "c"), ways, result=MIB), Stage("decode", ("b",), ways)),
@@ -71,12 +73,16 @@ class Woven(ToneModel):
 
 
 def woven(
-    residency: Residency, env: Mapping[str, str] = ROOM, threads: int | None = None
+    residency: Residency,
+    env: Mapping[str, str] = ROOM,
+    threads: int | None = None,
+    card: Card | None = None,
+    model: Woven | None = None,
 ) -> Engine:
     """An engine of it on a simulated card, all parts in one residency."""
     made = Engine(
-        "simulated", "float32", family="tone", threads=threads,
-        wishes=Wishes(residency, ()), choices=Choices(quantization="none"), settings=load(env),
+        AUTO if card else "simulated", "float32", family="tone", threads=threads, card=card,
+        wishes=Wishes(residency, ()), quantization="none", settings=load(env),
     )  # fmt: skip
-    vars(made)["model"] = Woven()
+    vars(made)["model"] = model or Woven()
     return made

@@ -11,27 +11,8 @@ import pytest
 
 from headroom import errors
 from headroom.errors import HeadroomError, InvalidRequest, UnreadableFile, written
+from support.every_error import MADE
 
-MADE: dict[str, HeadroomError] = {
-    "HeadroomError": errors.HeadroomError("x"),
-    "InvalidInput": errors.InvalidInput("x"),
-    "InvalidRequest": errors.InvalidRequest("bpm", -1, "more"),
-    "UnreadableFile": errors.UnreadableFile("lyrics", "@a", "is a pipe", "a file"),
-    "InvalidFile": errors.InvalidFile("a.json", "is a pipe", missing=True),
-    "InvalidSource": errors.InvalidSource("source", "a.wav", "is empty", "sound"),
-    "InvalidCheckpoint": errors.InvalidCheckpoint("folder", ["one", "two"]),
-    "InvalidOutput": errors.InvalidOutput("output", "a.wav", "is a folder", "a file"),
-    "WeightsMissing": errors.WeightsMissing("turbo", ["here"], "fetch it"),
-    "DownloadFailed": errors.DownloadFailed("no network"),
-    "DoesNotFit": errors.DoesNotFit(3 << 30, 2 << 30, "a song", "less"),
-    "OutOfMemory": errors.OutOfMemory("decode", 1 << 30, 2),
-    "LedgerMismatch": errors.LedgerMismatch(1, 2),
-    "RenderFailed": errors.RenderFailed("NaN"),
-    "LanguageModelFailed": errors.LanguageModelFailed("lm", "float16", 7, "use bfloat16"),
-    "EngineClosed": errors.EngineClosed(),
-    "EngineInUse": errors.EngineInUse(),
-    "Cancelled": errors.Cancelled("stopped"),
-}
 COPIES: dict[str, Callable[[HeadroomError], HeadroomError]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,

@@ -22,7 +22,7 @@ def program(monkeypatch: pytest.MonkeyPatch):
     return bench, main, sizes, step
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_a_dry_run_goes_through_every_section(tmp_path: Path):
     out = tmp_path / "report.json"
     command = [sys.executable, str(ROOT / "scripts" / "gpu_check"), "--small", "--device", "cpu"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from headroom.device.simulated import Rates
+from headroom.device.simulated import SimulatedRates
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 WIDE = 64
@@ -276,7 +276,7 @@ def test_operations_are_those_that_torch_counts(work: Callable[..., Tensor]) -> 
 def test_copies_are_waited_for_or_go_on_beside_the_products() -> None:
     from offload import Booked
 
-    rates = Rates(matrix=100.0, memory=10.0, link=2.0)
+    rates = SimulatedRates(matrix=100.0, memory=10.0, link=2.0)
     products: Counter[tuple[float, int]] = Counter({(500.0, 20): 2, (10.0, 30): 1})
     computing = 2 * 5.0 + 3.0  # of operations twice, of bytes once
     assert Booked(products=products).seconds(rates) == computing

@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from support import needed
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 
@@ -171,12 +173,33 @@ def test_unit_tests_are_run_where_nothing_else_is_named(
     assert found[2] == f"{program.usual()} and not long"
 
 
-def test_what_not_every_machine_has_is_left_out(pytestconfig: pytest.Config) -> None:
+def test_what_takes_longest_and_what_not_every_machine_has_is_left_out(
+    pytestconfig: pytest.Config,
+) -> None:
     usual = load(SCRIPTS / "test").usual()
     marks = {line.partition(":")[0] for line in pytestconfig.getini("markers")}
-    others = ("slow", "gpu", "weights", "browser", "cluster", "database")
+    others = ("slow", "gpu", "weights", "browser", "cluster", "database", "ci")
     assert usual == " and ".join(f"not {mark}" for mark in others)
     assert {*others, "long"} <= marks
+
+
+def test_what_is_missing_is_a_reason_to_skip_here_and_a_failure_in_ci(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(needed.NOTHING_MISSING, raising=False)
+    needed.require("")
+    with pytest.raises(pytest.skip.Exception, match="no server is installed"):
+        needed.require("no server is installed")
+    with pytest.raises(pytest.skip.Exception, match="no_such_package"):
+        needed.require_packages("pytest", "no_such_package")
+    monkeypatch.setenv(needed.NOTHING_MISSING, "1")
+    needed.require("")
+    with pytest.raises((pytest.fail.Exception, pytest.skip.Exception)) as raised:
+        needed.require("no server is installed")
+    assert raised.type is pytest.fail.Exception
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    marks = '-m "(database or cluster or browser or ci) and not slow"'
+    assert f"{needed.NOTHING_MISSING}=1 .venv/bin/python scripts/test {marks}" in script
 
 
 def prove(*words: str) -> subprocess.CompletedProcess[str]:

@@ -447,7 +447,17 @@ def test_test_hands_its_words_on_to_pytest(
     assert became == [sorted(start.of_tests()), tests]
 
 
-@pytest.mark.parametrize("words", [[], ["song"], ["sing", "x"], ["ui"]])
+@pytest.mark.parametrize("verb", ["ui", "4gb", "serve"])
+def test_what_serves_has_the_page_installed_and_gets_its_words(
+    start: ModuleType, became: list[list[str]], tmp_path: Path, verb: str
+) -> None:
+    with pytest.raises(SystemExit):
+        start.main([verb, "--port", "9000"])
+    python = str(start.venv_python(tmp_path))
+    assert became == [["ui"], [python, "-m", "headroom", verb, "--port", "9000"]]
+
+
+@pytest.mark.parametrize("words", [[], ["song"], ["sing", "x"]])
 def test_other_words_are_wrong_usage(
     start: ModuleType,
     became: list[list[str]],

@@ -10,7 +10,7 @@ import pytest
 from rich.table import Table
 
 from headroom import terminal
-from headroom.audio.lrc import Timed, lrc
+from headroom.audio.lrc import TimedText, lrc
 from headroom.terminal import visible
 
 
@@ -80,4 +80,4 @@ def test_what_a_console_draws_itself_passes_a_guarded_stream(
 
 
 def test_lines_of_lyrics_hold_no_control_characters() -> None:
-    assert lrc([Timed("a\x1b[1m\x00b", 1, 2)]) == "[00:01.00]a\\x1b[1m\\x00b\n"
+    assert lrc([TimedText("a\x1b[1m\x00b", 1, 2)]) == "[00:01.00]a\\x1b[1m\\x00b\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from acestep.asked import asked
 from acestep.inference_types import GenerationConfig, GenerationParams
+from acestep.request_conversion import to_request
 from headroom.cli.generate import _request as request_of_line
 from headroom.cli.parser import spelt
 from headroom.models.acestep.family import FAMILY
@@ -143,4 +143,4 @@ def old(rng: Random) -> Any:
 
 def take_old(case: Any, folder: Path) -> None:
     params, config, ready = case
-    asked(GenerationParams(**params), GenerationConfig(**config), ready)
+    to_request(GenerationParams(**params), GenerationConfig(**config), ready)

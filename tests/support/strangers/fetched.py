@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from headroom.errors import DownloadFailed
 from headroom.files import parse_json
-from headroom.weights.catalog import MODELS
+from headroom.models.acestep.catalogue import CATALOGUE, VAE_KIND
 from headroom.weights.client import Client
 from headroom.weights.fetch import download
 from headroom.weights.manifest import NAME, read_manifest
 from headroom.weights.names import is_file_name
-from headroom.weights.sources import HuggingFace, ModelScope, Source
+from headroom.weights.sources import HuggingFace, ModelScope, ModelSource
 from headroom.weights.transfer import Remote
 from headroom.weights.verify import verify
 from support.strangers.door import Wrong
@@ -26,7 +26,11 @@ _MODEL = "vae"
 
 def listing(rng: Random) -> Any:
     """Which source, and its answers in turn: bytes, and where the next page is."""
-    names = [*MODELS[_MODEL].files, "diffusion_pytorch_model.safetensors", "README.md"]
+    names = [
+        *CATALOGUE.models[_MODEL].kind.files,
+        "diffusion_pytorch_model.safetensors",
+        "README.md",
+    ]
     names += [rng.choice(TOKENS) + rng.choice(("", ".json", ".safetensors"))] * rng.randint(0, 1)
     name = rng.choice(("Hugging Face", "ModelScope"))
     if name == "ModelScope":
@@ -77,7 +81,7 @@ class _Told:
 def take_listing(case: Any, folder: Path) -> None:
     name, answers = case
     client = cast("Client", _Told(answers))
-    kind: type[Source] = HuggingFace if name == "Hugging Face" else ModelScope
+    kind: type[ModelSource] = HuggingFace if name == "Hugging Face" else ModelScope
     source = kind(_HOST, client)
     said: list[str] = []
     seen = list[Remote]()
@@ -89,7 +93,7 @@ def take_listing(case: Any, folder: Path) -> None:
             return found
 
     source = Listed(_HOST, client)
-    download([_MODEL], folder, [source], dry=True, say=said.append)
+    download([CATALOGUE.models[_MODEL]], folder, [source], dry=True, report=said.append)
     for remote in seen:
         if remote.size < 0 or isinstance(remote.size, bool):
             raise Wrong(f"a size of {remote.size}")
@@ -107,7 +111,7 @@ def manifest(rng: Random) -> Any:
 def take_manifest(case: Any, folder: Path) -> None:
     (folder / NAME).write_bytes(case)
     (folder / "config.json").write_text("{}", "utf-8")
-    for fault in verify(folder, "vae").faults:
+    for fault in verify(folder, VAE_KIND).faults:
         if "\n" in fault or len(fault) > 1000:
             raise Wrong(f"an odd fault: {fault[:300]!r}")
     found = read_manifest(folder)

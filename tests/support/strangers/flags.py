@@ -145,8 +145,8 @@ def _without_work() -> Iterator[None]:
 
     small = {"HEADROOM_MAX_VRAM": "8", "HEADROOM_NO_PROGRESS": "1", "HEADROOM_CACHE_DIR": "cache"}
     with (
-        patch("headroom.cli.generate.open_engine", reached),
-        patch("headroom.cli.sheets.open_engine", reached),
+        patch("headroom.cli.generate.opened", reached),
+        patch("headroom.cli.sheets.opened", reached),
         patch("headroom.cli.replay.again", reached),
         patch("headroom.cli.profile.run", parsed),
         patch("headroom.weights.sources.sources", reached),

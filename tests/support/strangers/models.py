@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from headroom.models.acestep.language.lm_sizes import BUNDLED
+from headroom.models.acestep.catalogue import BUNDLED, CATALOGUE
 from headroom.models.acestep.networks.checks import read_sizes
-from headroom.models.acestep.text.lyric_tokens import sung
+from headroom.models.acestep.text.lyric_tokens import lyric_tokens
 from headroom.models.acestep.text.prompts import PromptTokenizer, lyric_prompt
 from headroom.nn.config_fields import LARGEST, VOCABULARY
-from headroom.weights.catalog import check_place, installed
 from support.strangers.door import Wrong
 from support.strangers.words import (
     as_bytes,
@@ -54,8 +53,8 @@ def take_config(case: Any, folder: Path) -> None:
         )
     (folder / "renamed").mkdir()
     (folder / "renamed" / "config.json").write_bytes(raw)
-    list(installed([folder]))
-    check_place(folder)
+    list(replace(CATALOGUE, bundled=None).installed([folder]))
+    CATALOGUE.check_place(folder)
     for found in read_sizes(*(folder / name for name in _FOLDERS)):
         for number in _numbers(found):
             if not 0 <= number <= max(LARGEST, VOCABULARY, 1e12):
@@ -111,4 +110,4 @@ def take_tokenizer(case: Any, folder: Path) -> None:
     spans = opened.lyric_spans(prompt)
     if len(ids) != len(spans) or any(not 0 <= number < 300 for number in ids):
         raise Wrong(f"{len(ids)} ids, {len(spans)} spans")
-    sung(prompt, spans)
+    lyric_tokens(prompt, spans)

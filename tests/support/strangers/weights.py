@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from headroom.errors import HeadroomError
+from headroom.models.acestep.catalogue import VAE_KIND
 from headroom.weights.catalog import inspect
 from headroom.weights.checkpoint import Checkpoint
 from support.strangers.door import Wrong
@@ -51,7 +52,7 @@ def take_header(case: Any, folder: Path) -> None:
     name, raw = case
     (folder / name).write_bytes(raw)
     (folder / "config.json").write_text("{}", "utf-8")
-    faults = inspect(folder, "vae")
+    faults = inspect(folder, VAE_KIND)
     try:
         checkpoint = Checkpoint.open(folder)
     except HeadroomError:

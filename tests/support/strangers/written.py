@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from headroom.audio.lrc import Timed, lrc
+from headroom.audio.lrc import TimedText, lrc
 from headroom.errors import HeadroomError
 from headroom.models.acestep.language.sheet import (
     BPM,
@@ -17,10 +17,10 @@ from headroom.models.acestep.language.sheet import (
     Sheet,
     lyrics_of,
     normalised,
-    read,
+    read_sheet,
 )
 from headroom.models.acestep.text.lyric_text import has_voice, is_seen
-from headroom.models.acestep.text.lyric_tokens import sung
+from headroom.models.acestep.text.lyric_tokens import lyric_tokens
 from headroom.models.acestep.text.plain_text import as_text
 from headroom.models.acestep.text.prompts import lyric_prompt
 from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES
@@ -61,14 +61,14 @@ def sheet(rng: Random) -> Any:
 
 def take_sheet(case: Any, folder: Path) -> None:
     if isinstance(case, str):
-        found = read(case)
+        found = read_sheet(case)
         lyrics_of(case)
     elif isinstance(case, dict):
         found, _ = normalised(case)
     else:
         return
     _check_domains(found)
-    again = read(f"<think>\n{as_text(found.text())}\n</think>")
+    again = read_sheet(f"<think>\n{as_text(found.text())}\n</think>")
     expected = found.only([n for n in found.values() if n != "genres"])
     caption = found.caption or ""  # of digits alone it is a number, and one sign is never text
     if again != expected and not caption.isdecimal() and "\ufdd0" not in caption:
@@ -177,10 +177,10 @@ _STAMPED = re.compile(r"\[(\d{2,}):(\d{2})\.(\d{2})\](.*)", re.DOTALL)
 
 def take_lyrics(case: Any, folder: Path) -> None:
     said, prompt, spans = case
-    found = sung(prompt, spans)
+    found = lyric_tokens(prompt, spans)
     has_voice(said)
     times = [number * 1.2345 for number in range(len(found.lines) + 1)]
-    timed = [Timed(line.text, times[i], times[i + 1]) for i, line in enumerate(found.lines)]
+    timed = [TimedText(line.text, times[i], times[i + 1]) for i, line in enumerate(found.lines)]
     rows = lrc(timed).splitlines()
     if len(rows) != len(timed):
         raise Wrong(f"{len(timed)} lines are {len(rows)} in the file")

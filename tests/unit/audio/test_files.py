@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from headroom.audio import files
-from headroom.audio.encode import FORMATS, Format, write
-from headroom.audio.files import Info, probe, read
+from headroom.audio.encode import FORMATS, Format, write_audio
+from headroom.audio.files import Info, probe_audio, read_audio
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidSource
 from support import synth
@@ -42,10 +42,10 @@ def save(path: Path, signal: synth.Signal, rate: int, codec: str) -> Path:
 def refusal(path: Path | str, field: str = "source_audio", deep: bool = False) -> str:
     """The sentence of the refusal: of probe and of read, or, where only decoding shows it, read."""
     with pytest.raises(InvalidSource) as caught:
-        read(path, field)
+        read_audio(path, field)
     if not deep:
         with pytest.raises(InvalidSource) as shallow:
-            probe(path, field)
+            probe_audio(path, field)
         assert str(shallow.value) == str(caught.value)
     sentence = str(caught.value)
     assert sentence.startswith(f"{field}: {str(path)!r} ") and "; allowed: " in sentence
@@ -55,8 +55,8 @@ def refusal(path: Path | str, field: str = "source_audio", deep: bool = False) -
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_kind_of_file_is_read(tmp_path: Path, song: synth.Signal, codec: str) -> None:
     path = save(tmp_path / "song", song, 48_000, codec)
-    audio = read(path)
-    assert probe(path) == Info(48_000, 2, 96_000)
+    audio = read_audio(path)
+    assert probe_audio(path) == Info(48_000, 2, 96_000)
     assert (audio.rate, audio.samples.shape) == (48_000, (2, 96_000))
     heard = np.corrcoef(audio.samples.numpy().ravel(), song.ravel())[0, 1]
     assert heard > 0.97
@@ -69,23 +69,23 @@ def test_every_rate_and_number_of_channels_is_read(
 ) -> None:
     signal = np.linspace(-0.5, 0.5, channels * 3000, dtype=np.float32).reshape(channels, 3000)
     path = save(tmp_path / "a.wav", signal, rate, "wav")
-    audio = read(path)
-    assert probe(path) == Info(rate, channels, 3000)
-    assert probe(path).seconds == audio.seconds == 3000 / rate
+    audio = read_audio(path)
+    assert probe_audio(path) == Info(rate, channels, 3000)
+    assert probe_audio(path).seconds == audio.seconds == 3000 / rate
     np.testing.assert_allclose(audio.samples.numpy(), signal, atol=2**-15)
 
 
 def test_a_long_file_is_read_in_blocks_without_a_seam(tmp_path: Path) -> None:
     whole = np.arange(200_001, dtype=np.int32) % 65_536 - 32_768
     soundfile.write(tmp_path / "a.flac", whole.astype(np.int16), 48_000)
-    got = read(tmp_path / "a.flac").samples[0].numpy()
+    got = read_audio(tmp_path / "a.flac").samples[0].numpy()
     np.testing.assert_array_equal(got * 32_768, whole)
 
 
 def test_floating_point_is_read_as_it_is(tmp_path: Path) -> None:
     signal = np.array([[1e-30, 2.5, -0.1]], dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", signal.T, 48_000, "FLOAT")
-    assert torch.equal(read(tmp_path / "a.wav").samples, torch.from_numpy(signal))
+    assert torch.equal(read_audio(tmp_path / "a.wav").samples, torch.from_numpy(signal))
 
 
 # --- lengths that the header does not know -----------------------------------------------
@@ -102,23 +102,23 @@ def test_an_mp3_without_a_length_is_counted(tmp_path: Path) -> None:
     signal = synth.voice(2.0) * np.linspace(0, 1, 96_000, dtype=np.float32) ** 4
     path = save(tmp_path / "a.mp3", signal, 48_000, "mp3")
     without_length_tag(path)
-    assert soundfile.info(path).frames != probe(path).frames, "the header's guess was right"
-    assert probe(path).frames == read(path).frames
-    assert 96_000 <= read(path).frames <= 96_000 + 3 * 1152
+    assert soundfile.info(path).frames != probe_audio(path).frames, "the header's guess was right"
+    assert probe_audio(path).frames == read_audio(path).frames
+    assert 96_000 <= read_audio(path).frames <= 96_000 + 3 * 1152
 
 
 def test_an_mp3_with_a_length_is_not_decoded_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where its tags stand before it, and are long."""
-    write(tmp_path / "a.mp3", Audio(torch.zeros(1, 9_999), 48_000), tags={"X": "y" * 100_000})
-    assert read(tmp_path / "a.mp3").frames == 9_999
+    write_audio(tmp_path / "a.mp3", Audio(torch.zeros(1, 9_999), 48_000), tags={"X": "y" * 100_000})
+    assert read_audio(tmp_path / "a.mp3").frames == 9_999
 
     def decode(*_: object) -> None:
         raise AssertionError("decoded")
 
     monkeypatch.setattr(files, "_finite", decode)
-    assert probe(tmp_path / "a.mp3").frames == 9_999
+    assert probe_audio(tmp_path / "a.mp3").frames == 9_999
 
 
 def test_a_flac_of_unknown_length_is_counted(tmp_path: Path, song: synth.Signal) -> None:
@@ -127,8 +127,8 @@ def test_a_flac_of_unknown_length_is_counted(tmp_path: Path, song: synth.Signal)
     data[21] &= 0xF0  # the 36 bits of the number of samples
     data[22:26] = bytes(4)
     path.write_bytes(data)
-    assert probe(path) == Info(48_000, 2, 96_000)
-    assert read(path).frames == 96_000
+    assert probe_audio(path) == Info(48_000, 2, 96_000)
+    assert read_audio(path).frames == 96_000
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF])
@@ -137,7 +137,7 @@ def test_a_wav_written_to_a_pipe_is_whole(tmp_path: Path, song: synth.Signal, si
     data = bytearray(path.read_bytes())
     data[4:8] = data[40:44] = struct.pack("<I", size)
     path.write_bytes(data)
-    assert probe(path).frames == read(path).frames == 96_000
+    assert probe_audio(path).frames == read_audio(path).frames == 96_000
 
 
 # --- what is refused ---------------------------------------------------------------------
@@ -243,8 +243,8 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, nobody: None) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_reading_leaves_no_file_open(tmp_path: Path, format: Format) -> None:
     path = tmp_path / "a"
-    write(path, Audio(torch.zeros(2, 5000), 48_000), format)
-    read(path)
-    probe(path)
+    write_audio(path, Audio(torch.zeros(2, 5000), 48_000), format)
+    read_audio(path)
+    probe_audio(path)
     path.rename(tmp_path / "b")  # fails on Windows while somebody holds it
     assert not path.exists()

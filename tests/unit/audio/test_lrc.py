@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headroom.audio.lrc import Timed, lrc, stamp
+from headroom.audio.lrc import TimedText, lrc, stamp
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,6 @@ def test_a_time_is_read_back_to_half_a_hundredth(seconds: float) -> None:
 
 
 def test_lines_stand_one_below_the_other() -> None:
-    lines = [Timed("la la", 1.0, 2.0), Timed("海の歌", 61.5, 70.0)]
+    lines = [TimedText("la la", 1.0, 2.0), TimedText("海の歌", 61.5, 70.0)]
     assert lrc(lines) == "[00:01.00]la la\n[01:01.50]海の歌\n"
     assert lrc([]) == ""

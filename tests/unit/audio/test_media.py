@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from headroom.audio import media, media_child
-from headroom.audio.encode import write
-from headroom.audio.files import probe, read, read_stereo
+from headroom.audio.encode import write_audio
+from headroom.audio.files import probe_audio, read_audio, read_stereo
 from headroom.audio.tags import PROVENANCE, read_tags
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidOutput, InvalidSource
@@ -56,7 +56,7 @@ def test_media_files_are_read(tmp_path: Path, name: str, container: str, codec: 
     path = encoded(tmp_path / name, container, codec)
     got = read_stereo(path, "source_audio", 48_000, 60)
     assert got.frames == pytest.approx(48_000, abs=3 * 1024)
-    assert got.frames == pytest.approx(probe(path).frames, abs=1024)
+    assert got.frames == pytest.approx(probe_audio(path).frames, abs=1024)
     assert loudest_tones(got.samples.numpy()) == [300, 500]
 
 
@@ -68,10 +68,10 @@ def test_decoding_stops_at_the_limit(tmp_path: Path) -> None:
 def test_m4a_is_written_with_its_length_and_tags(tmp_path: Path) -> None:
     sound = Audio(torch.from_numpy(TONES.astype(np.float32)), 48_000)
     tags = {"title": "Ébène", "comment": "c", PROVENANCE: '{"seed": 7}', "SEED": "7"}
-    path = write(tmp_path / "a.m4a", sound, tags=tags)
+    path = write_audio(tmp_path / "a.m4a", sound, tags=tags)
     assert read_tags(path) == tags
-    got = read(path)
-    assert (got.rate, got.frames, probe(path).frames) == (48_000, 48_000, 48_000)
+    got = read_audio(path)
+    assert (got.rate, got.frames, probe_audio(path).frames) == (48_000, 48_000, 48_000)
     assert loudest_tones(got.samples.numpy()) == [300, 500]
 
 
@@ -81,9 +81,9 @@ def test_without_pyav_the_sentence_says_how_to_get_it(
     path = encoded(tmp_path / "a.m4a", "ipod", "aac")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InvalidSource, match=r"pip install 'headroom-audio\[media\]'"):
-        probe(path)
+        probe_audio(path)
     with pytest.raises(InvalidOutput, match=r"pip install 'headroom-audio\[media\]'"):
-        write(tmp_path / "b.m4a", Audio(torch.zeros(2, 99), 48_000))
+        write_audio(tmp_path / "b.m4a", Audio(torch.zeros(2, 99), 48_000))
     assert not (tmp_path / "b.m4a").exists()
 
 
@@ -96,7 +96,7 @@ def test_damaged_files_end_in_a_sentence(tmp_path: Path) -> None:
             data[draw.randrange(8, len(data))] = draw.randrange(256)
         (tmp_path / "b.m4a").write_bytes(data)
         try:
-            read(tmp_path / "b.m4a")
+            read_audio(tmp_path / "b.m4a")
         except InvalidSource as error:
             assert "source_audio: " in str(error) and "; allowed: " in str(error)
             refused += 1
@@ -110,7 +110,7 @@ def test_a_decoder_that_never_ends_is_stopped(
     monkeypatch.setattr(media, "_CHILD", tmp_path / "child.py")
     monkeypatch.setattr(media, "SECONDS", 0.2)
     with pytest.raises(InvalidSource, match=r"took longer than 0\.2 s"):
-        probe(encoded(tmp_path / "a.m4a", "ipod", "aac"))
+        probe_audio(encoded(tmp_path / "a.m4a", "ipod", "aac"))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_decoder_that_says_nonsense_is_not_believed(
     (tmp_path / "child.py").write_text(code, encoding="utf-8")
     monkeypatch.setattr(media, "_CHILD", tmp_path / "child.py")
     with pytest.raises(InvalidSource, match="cannot be read as audio"):
-        probe(encoded(tmp_path / "a.m4a", "ipod", "aac"))
+        probe_audio(encoded(tmp_path / "a.m4a", "ipod", "aac"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of processes are as Linux has them")

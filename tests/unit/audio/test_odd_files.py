@@ -15,7 +15,7 @@ import soundfile
 
 from headroom.audio import decode, files
 from headroom.audio.decode import BLOCK
-from headroom.audio.files import loudest, probe, read, read_stereo
+from headroom.audio.files import loudest, probe_audio, read_audio, read_stereo
 from headroom.audio.sound import Block
 from headroom.errors import InvalidSource
 from support import synth
@@ -50,10 +50,10 @@ def test_a_wav_that_was_never_closed_is_read(
     if riff is not None:
         struct.pack_into("<I", data, 4, riff)
     (tmp_path / "a.wav").write_bytes(data)
-    assert probe(tmp_path / "a.wav").frames == 48_000
-    got = read(tmp_path / "a.wav").samples.numpy()
+    assert probe_audio(tmp_path / "a.wav").frames == 48_000
+    got = read_audio(tmp_path / "a.wav").samples.numpy()
     np.testing.assert_allclose(got, song, atol=2**-15)
-    assert len(probe(tmp_path / "a.wav").remarks) == (size in (0, 10**6))
+    assert len(probe_audio(tmp_path / "a.wav").remarks) == (size in (0, 10**6))
 
 
 def test_a_big_endian_wav_that_was_never_closed_is_read(tmp_path: Path, song: synth.Signal) -> None:
@@ -63,7 +63,7 @@ def test_a_big_endian_wav_that_was_never_closed_is_read(tmp_path: Path, song: sy
     assert data[:4] == b"RIFX"
     struct.pack_into(">I", data, size_of_sound(data), 0)
     (tmp_path / "a.wav").write_bytes(data)
-    assert probe(tmp_path / "a.wav").frames == 48_000
+    assert probe_audio(tmp_path / "a.wav").frames == 48_000
 
 
 def test_a_wav_that_holds_nothing_but_words_stays_empty(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_wav_that_holds_nothing_but_words_stays_empty(tmp_path: Path) -> None:
     data += b"LIST" + struct.pack("<I", 6) + b"INFOab"
     (tmp_path / "a.wav").write_bytes(data)
     with pytest.raises(InvalidSource, match="holds no sound"):
-        probe(tmp_path / "a.wav")
+        probe_audio(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("container", ["WAV", "AIFF"])
@@ -81,7 +81,7 @@ def test_a_wav_that_lost_its_end_is_read_and_said(
 ) -> None:
     data = wav(song, container=container)
     (tmp_path / "a").write_bytes(data[: int(len(data) * share) | 1])
-    info, audio = probe(tmp_path / "a"), read(tmp_path / "a")
+    info, audio = probe_audio(tmp_path / "a"), read_audio(tmp_path / "a")
     assert info.frames == audio.frames == pytest.approx(48_000 * share, rel=0.01)
     assert "is cut short: " in info.remarks[0]
     np.testing.assert_allclose(audio.samples.numpy(), song[:, : audio.frames], atol=2**-15)
@@ -128,7 +128,7 @@ def test_decoding_stops_at_the_limit(
     assert read_stereo(path, "source_audio", 48_000, 2.0).frames == 2 * 48_000
     assert 2 * 48_000 <= counted.frames <= 2 * 48_000 + BLOCK
     counted.frames = 0
-    seconds = probe(path, "source_audio", 2.0).seconds
+    seconds = probe_audio(path, "source_audio", 2.0).seconds
     assert counted.frames <= (0 if known else 2 * 48_000 + BLOCK)
     assert seconds == 20 if known else 2 < seconds < 4
 
@@ -140,11 +140,11 @@ def test_what_is_too_long_to_be_read_whole_is_refused_before_decoding(
     soundfile.write(tmp_path / "a.flac", np.zeros((4 * 48_000, 2), np.int16), 48_000)
     counted = Counted(monkeypatch)
     with pytest.raises(InvalidSource, match=r"read whole \(4 s\); allowed: at most 3"):
-        read(tmp_path / "a.flac")
+        read_audio(tmp_path / "a.flac")
     assert counted.frames == 0
     of_unknown_length(tmp_path / "a.flac", 20 * 48_000)
     with pytest.raises(InvalidSource, match=r"too long to be read whole \(more\)"):
-        read(tmp_path / "a.flac")
+        read_audio(tmp_path / "a.flac")
     assert counted.frames <= 3 * 48_000 + BLOCK
 
 
@@ -176,7 +176,7 @@ def test_blocks_leave_no_trace(tmp_path: Path, rate: int) -> None:
     signal = synth.sweep(1.0, rate, 100, 3000, 0.5)[:, : 3 * BLOCK]
     soundfile.write(tmp_path / "a.wav", signal.T, rate, "FLOAT")
     got = read_stereo(tmp_path / "a.wav", "source_audio", 48_000, 60).samples.numpy()
-    whole = resample(read(tmp_path / "a.wav"), 48_000).samples.numpy()
+    whole = resample(read_audio(tmp_path / "a.wav"), 48_000).samples.numpy()
     np.testing.assert_array_equal(got, np.repeat(whole, 3 - len(whole), axis=0)[:2])
 
 
@@ -228,8 +228,8 @@ def test_chained_streams_are_read_one_after_the_other(tmp_path: Path, subtype: s
         soundfile.write(tmp_path / "one", tone, 48_000, subtype, format="OGG")
         tones.append((tmp_path / "one").read_bytes())
     (tmp_path / "a.ogg").write_bytes(b"".join(tones))
-    assert probe(tmp_path / "a.ogg").frames == 96_000
-    got = read(tmp_path / "a.ogg").samples[0].numpy()
+    assert probe_audio(tmp_path / "a.ogg").frames == 96_000
+    got = read_audio(tmp_path / "a.ogg").samples[0].numpy()
     heard = [np.abs(np.fft.rfft(got[a : a + 48_000])).argmax() for a in (0, 48_000)]
     assert heard == [300, 600]
 
@@ -246,14 +246,14 @@ def test_a_picture_of_many_megabytes_before_the_sound(
     tags.add(picture)
     tags.save(path)
     counted = Counted(monkeypatch)
-    assert probe(path).frames == 48_000 and counted.frames == 0
-    assert read(path).frames == 48_000
+    assert probe_audio(path).frames == 48_000 and counted.frames == 0
+    assert read_audio(path).frames == 48_000
 
 
 def test_the_name_says_nothing(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.mp3", np.full(48_000, 0.1), 48_000)
     (tmp_path / "a.mp3").rename(tmp_path / "a.wav")
-    assert read(tmp_path / "a.wav").frames == 48_000
+    assert read_audio(tmp_path / "a.wav").frames == 48_000
 
 
 # --- places ------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_the_name_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
-    for ask in (probe, read):
+    for ask in (probe_audio, read_audio):
         with pytest.raises(InvalidSource, match="is a pipe, not a file"):
             ask(tmp_path / "a.wav")
 
@@ -273,7 +273,7 @@ def test_a_link_that_leads_to_itself(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("links cannot be made here")
     with pytest.raises(InvalidSource, match=r"source_audio: .*; allowed: "):
-        probe(tmp_path / "a.wav")
+        probe_audio(tmp_path / "a.wav")
 
 
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, song: synth.Signal) -> None:
@@ -281,7 +281,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, song: synth.Signal
     path.write_bytes(wav(song))
     with (
         pytest.raises(InvalidSource, match="changed while it was read"),
-        decode.opened(path, "source_audio") as sound,
+        decode.open_sound(path, "source_audio") as sound,
     ):
         next(sound.blocks())
         path.write_bytes(wav(song[:, :100]))

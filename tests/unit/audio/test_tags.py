@@ -10,8 +10,8 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from headroom.audio.encode import FORMATS, Format, write
-from headroom.audio.files import read
+from headroom.audio.encode import FORMATS, Format, write_audio
+from headroom.audio.files import read_audio
 from headroom.audio.tags import PROVENANCE, read_tags, write_tags
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidSource
@@ -38,34 +38,34 @@ def own(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("format", FORMATS)
 def test_tags_come_back_even_long_ones(tmp_path: Path, sound: Audio, format: Format) -> None:
     assert len(TAGS[PROVENANCE]) > 100_000
-    path = write(tmp_path / "a", sound, format, tags=TAGS)
+    path = write_audio(tmp_path / "a", sound, format, tags=TAGS)
     assert own(path) == TAGS
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_tags_do_not_touch_the_sound(tmp_path: Path, sound: Audio, format: Format) -> None:
-    plain = write(tmp_path / "a", sound, format)
-    tagged = write(tmp_path / "b", sound, format, tags=TAGS)
-    assert torch.equal(read(plain).samples, read(tagged).samples)
+    plain = write_audio(tmp_path / "a", sound, format)
+    tagged = write_audio(tmp_path / "b", sound, format, tags=TAGS)
+    assert torch.equal(read_audio(plain).samples, read_audio(tagged).samples)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_tag_is_replaced_and_the_others_stay(
     tmp_path: Path, sound: Audio, format: Format
 ) -> None:
-    path = write(tmp_path / "a", sound, format, tags=TAGS)
+    path = write_audio(tmp_path / "a", sound, format, tags=TAGS)
     write_tags(path, {"title": "new", "comment": "c", "HEADROOM": "{}"})
     assert own(path) == {"title": "new", "artist": "headroom", "comment": "c", PROVENANCE: "{}"}
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_without_tags_has_none(tmp_path: Path, sound: Audio, format: Format) -> None:
-    assert own(write(tmp_path / "a", sound, format)) == {}
+    assert own(write_audio(tmp_path / "a", sound, format)) == {}
 
 
 @pytest.mark.parametrize(("ending", "key"), [("flac", "title"), ("mp3", "TIT2"), ("wav", "TIT2")])
 def test_other_programs_find_the_title(tmp_path: Path, sound: Audio, ending: str, key: str) -> None:
-    path = write(tmp_path / f"a.{ending}", sound, tags=TAGS)
+    path = write_audio(tmp_path / f"a.{ending}", sound, tags=TAGS)
     tags = mutagen.File(path).tags
     assert tags is not None and str(tags[key][0]) == TAGS["title"]
 
@@ -79,7 +79,7 @@ def test_other_programs_find_the_title(tmp_path: Path, sound: Audio, ending: str
 def test_any_text_comes_back(tmp_path: Path, format: Format, text: str) -> None:
     path = tmp_path / "a"
     if not path.exists():
-        write(path, Audio(torch.zeros(1, 100), 48_000), format)
+        write_audio(path, Audio(torch.zeros(1, 100), 48_000), format)
     write_tags(path, {"title": text, "X": text})
     kept = text.replace("\0", "")
     # A text of which nothing is left may be no tag at all.
@@ -88,12 +88,14 @@ def test_any_text_comes_back(tmp_path: Path, format: Format, text: str) -> None:
 
 
 def test_half_a_character_is_left_out(tmp_path: Path, sound: Audio) -> None:
-    assert own(write(tmp_path / "a.flac", sound, tags={"title": "a\udc80b"})) == {"title": "ab"}
+    assert own(write_audio(tmp_path / "a.flac", sound, tags={"title": "a\udc80b"})) == {
+        "title": "ab"
+    }
 
 
 @pytest.mark.parametrize("name", ["", "Title", "two words", "A=B", "É"])
 def test_names_of_tags(tmp_path: Path, sound: Audio, name: str) -> None:
-    path = write(tmp_path / "a.flac", sound)
+    path = write_audio(tmp_path / "a.flac", sound)
     with pytest.raises(ValueError, match="word in capitals"):
         write_tags(path, {name: "x"})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headroom.engine.opening import Opening
-from headroom.profiler.face import Face
+from headroom.profiler.console import Console
 from headroom.profiler.main import _opened
 from headroom.profiler.options import Options
 from headroom.settings import load
@@ -41,5 +41,5 @@ def test_on_standard_error_or_in_the_json(cli: Cli, words: tuple[str, ...]) -> N
 
 def test_when_profiling(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     settings = load()
-    engine = _opened(Options(Opening(settings)), Face())
-    assert engine.terms.notes and SAID in capsys.readouterr().err
+    engine = _opened(Options(Opening(settings)), Console())
+    assert engine.policy.notes and SAID in capsys.readouterr().err

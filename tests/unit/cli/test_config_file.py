@@ -108,8 +108,8 @@ def test_a_file_of_acestep_s_own_is_taken_whole(made: Any) -> None:
     )  # fmt: skip
     assert (request.batch_size, request.inference_steps, request.audio_format) == (2, 8, "flac")
     assert (flags.model, flags.device) == ("acestep-v15-turbo", "cpu")
-    assert (flags.choices.lm_backend, flags.choices.offload) == ("pt", True)
-    assert flags.choices.offload_dit is None
+    assert (flags.lm_backend, flags.offload) == ("pt", True)
+    assert flags.offload_dit is None
     assert done["settings"].output_dir == Path("output")
 
 
@@ -137,8 +137,8 @@ def test_our_own_flags_are_keys_too(made: Any) -> None:
         "offload = false\ncompile = false\nlrc = false\nbpm = 90\n"
     )
     flags = done["flags"]
-    assert (flags.threads, flags.compile, flags.choices.lm) == (2, False, "none")
-    assert flags.choices.offload is False and done["files"].force and not done["files"].lrc
+    assert (flags.threads, flags.compile, flags.lm_model) == (2, False, "none")
+    assert flags.offload is False and done["files"].force and not done["files"].lrc
     assert done["told"].quiet and done["request"].bpm == 90
 
 

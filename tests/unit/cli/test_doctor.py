@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from headroom.cli import doctor
-from headroom.cli.doctor import Holder, gpu_processes
+from headroom.hardware.holders import Holder, gpu_processes
 from headroom.models.acestep.model import BUNDLED
+from headroom.runtime.arbiter.account import Card, Member
+from headroom.runtime.arbiter.arbiter import Arbiter
+from headroom.runtime.arbiter.folder import Account, place_of
 from unit.cli.conftest import Cli
 
 
@@ -100,3 +103,20 @@ def test_a_card_that_a_setting_names_is_said_with_its_tier(
     assert found["tier"] == "tier 4" and "MAX_CUDA_VRAM" in found["notes"][0]
     own = found["total"] if device == "cpu" else 8 << 30
     assert found["total"] == own and (found["budget"] < 8 << 30) == (device == "simulated")
+
+
+def test_processes_that_share_a_card_are_named(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADROOM_CARDS_DIR", str(tmp_path))
+    place = place_of(tmp_path, "cuda ab-cd")
+    card = Card(8 << 30, 8 << 30, 1 << 30, 1 << 30)
+    holds = Arbiter(Account(place), lambda: card, lambda wanted: None, Member("", "song"))
+    holds.refresh()
+    (line,) = [line for line in cli("doctor").out.splitlines() if line.startswith("shared ")]
+    assert "cuda-ab-cd" in line and f"song (process {holds.me.pid} of " in line
+    assert "1.00 GiB idle" in line
+    (told,) = json.loads(cli("doctor", "--json").out)["sharing"]
+    assert told["idle"] == 1 << 30 and told["leased"] == 0
+    holds.close()
+    assert not [line for line in cli("doctor").out.splitlines() if line.startswith("shared ")]

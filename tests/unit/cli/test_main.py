@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,17 @@ def test_generates_help_loads_no_torch(tmp_path: Path) -> None:
     assert "torch" not in loaded
 
 
-def test_without_a_command_comes_the_help(cli: Cli) -> None:
-    done = cli()
+def test_without_a_command_comes_the_page(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Sequence[str]] = []
+    monkeypatch.setattr("headroom.cli.ui.run", lambda words: opened.append(words) or 0)
+    assert cli().code == 0
+    assert [list(words) for words in opened] == [[]]
+
+
+def test_the_help_names_every_command(cli: Cli) -> None:
+    done = cli("--help")
     assert (done.code, done.err) == (0, "")
-    assert done == cli("--help") == cli("-h")
+    assert done == cli("-h")
     assert all(f"  {name} " in done.out for name in COMMANDS)
 
 

@@ -9,7 +9,7 @@ from typing import IO
 import pytest
 from safetensors.torch import load_file
 
-from headroom.audio.claims import Claim
+from headroom.audio.claims import ReservedName
 from headroom.cli import output
 from headroom.cli.output import (
     Place,
@@ -25,7 +25,8 @@ from headroom.cli.output import (
 )
 from headroom.engine.engine import Engine
 from headroom.engine.names import Names, Wanted
-from headroom.engine.result import Report, Result, StageReport
+from headroom.engine.report import Report, StageReport
+from headroom.engine.result import Result
 from headroom.errors import InvalidOutput, InvalidRequest
 from tone_model.requests import Tone
 
@@ -61,9 +62,9 @@ def test_a_name_nobody_gave_is_never_one_in_use(tmp_path: Path) -> None:
     (tmp_path / "jazz-7-2.json").touch()  # the sidecar the second song would replace
     wanted = Place("flac", tmp_path).wanted("Jazz", 7, lrc=False)
     with Names(wanted) as names, Names(wanted) as others:
-        found = [spot.song.asked.name for spot in names.hold(2)]
+        found = [spot.song.path.name for spot in names.hold(2)]
         assert found == ["jazz-7.flac", "jazz-7-3.flac"] and names.notes == ()
-        assert others.hold(1)[0].song.asked.name == "jazz-7-4.flac"
+        assert others.hold(1)[0].song.path.name == "jazz-7-4.flac"
 
 
 def test_a_name_somebody_gave_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -171,16 +172,16 @@ def test_latents_replace_nothing_without_force(tmp_path: Path, result: Result) -
 
 def broken(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """No file can be written in folders of these names any more."""
-    begin = Claim.begin
+    begin = ReservedName.begin
 
-    def full(claim: Claim) -> Path:
+    def full(claim: ReservedName) -> Path:
         part = begin(claim)
         if claim.target.parent.name in names:
             part.write_bytes(b"RIFF")
             raise OSError(errno.ENOSPC, "No space left on device")
         return part
 
-    monkeypatch.setattr(Claim, "begin", full)
+    monkeypatch.setattr(ReservedName, "begin", full)
 
 
 def test_what_cannot_be_written_is_kept_elsewhere_and_the_place_is_said(

@@ -89,11 +89,11 @@ def test_thinking_is_planned_with_the_language_model_of_the_tier(capsys) -> None
     value = planned(capsys, "--vram", "8")
     assert value["language_model"] == "0.6B"
     assert [s["stage"] for s in value["stages"]][:2] == ["think", "write codes"]
-    assert "language model" in {p["component"] for p in value["placements"]}
+    assert "acestep-5Hz-lm-0.6B" in {p["component"] for p in value["placements"]}
     large = planned(
         capsys, "--vram", "8", "--policy", "adaptive", "--lm-model", "acestep-5Hz-lm-4B"
     )
-    (lm,) = [p for p in large["placements"] if p["component"] == "language model"]
+    (lm,) = [p for p in large["placements"] if p["component"] == "acestep-5Hz-lm-4B"]
     assert (large["language_model"], lm["precision"]) == ("4B", "int8")
     assert large["peak_bytes"] <= large["budget_bytes"]
 
@@ -222,3 +222,9 @@ def test_a_cap_for_simulated_cards_leaves_a_named_device_alone(
 def test_the_table_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
     line = said_of(capsys, "x", "--all", "--batch-size", "2").splitlines()[0]
     assert line == "acestep-v15-turbo (2B, its published sizes): text2music, 2 songs at once"
+
+
+def test_the_table_has_a_language_model_where_one_plans_the_songs(capsys) -> None:
+    rows = said_of(capsys, "x", "--all", "--thinking", "--policy", "adaptive").splitlines()[2:]
+    assert len(rows) == len(SIZES) * len(LENGTHS)
+    assert "LM 0.6B" in rows[0] and "LM 4B resident" in rows[-1]

@@ -5,18 +5,30 @@ import signal
 import threading
 
 import pytest
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from headroom.audio.wave import Audio
 from headroom.cli import progress
 from headroom.cli.progress import Bar, Lines, memory, shown, stoppable, times
-from headroom.runtime.events import Progress, Replanned, StageDone, StageStarted, Tell
+from headroom.reasons import reason_of
+from headroom.runtime.events import (
+    AudioReady,
+    Loading,
+    Progress,
+    Queued,
+    Replanned,
+    StageDone,
+    StageStarted,
+    Tell,
+)
 
 EVENTS = (
     StageStarted("denoise", 1 << 20),
     Progress("denoise", 3, 8),
-    Replanned("denoise", "2.1 GiB are missing", same_output=False),
+    Replanned("denoise", reason_of("2.1 GiB are missing"), same_output=False),
     Progress("denoise", 8, 8),
     StageDone("denoise", 1 << 20, 3 << 20, 12.3, 0.5),
 )
@@ -120,6 +132,15 @@ def test_the_bar_follows_the_events() -> None:
     assert seen[1] == ("denoise", 3, "3/8")
     assert seen[-1] == ("denoise", 8, "8/8")
     assert "out of memory" in paper.getvalue()
+    for event, words in (
+        (Queued(2), ("waiting: number 2 in the queue", 0, "")),
+        (StageStarted("decode", 0), ("decode", 0, "")),
+        (Loading("vae", 3 << 20), ("decode", 0, "loading vae (3 MiB)")),
+        (Progress("decode", 1, 4), ("decode", 1, "1/4")),
+    ):
+        bar(event)
+        task = bars.tasks[0]
+        assert (task.description, task.completed, task.fields["steps"]) == words
 
 
 def test_ctrl_c_asks_to_stop_and_a_second_one_stops(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,3 +173,24 @@ def test_of_a_host_only_what_can_be_compared_is_shown() -> None:
     assert memory(1 << 30, 2 << 30, counted=True) == "2.00 GiB (1.00 GiB planned)"
     assert memory(1 << 30, 2 << 30, counted=False) == "1.00 GiB planned"
     assert memory(0, 2 << 30, counted=False) == "2.00 GiB"  # a plan says nothing of it
+
+
+def test_a_queue_and_a_part_that_loads_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = 0.0
+    lines = Lines(lambda: seconds)
+    lines(Queued(2))
+    lines(Queued(1))
+    lines(StageStarted("denoise", 1 << 20))
+    lines(Loading("dit", 3 << 30))
+    seconds = 11.0
+    lines.remind()
+    lines(Progress("denoise", 1, 8))
+    lines(AudioReady(0, 0, Audio(torch.zeros(2, 8), 48_000)))  # which is not for the eye
+    seconds = 22.0
+    lines.remind()
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting: number 2 in the queue",
+        "waiting: number 1 in the queue",
+        "denoise: loading dit (3.00 GiB) after 11 s",
+        "denoise: 1/8 after 22 s",
+    ]

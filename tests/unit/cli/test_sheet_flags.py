@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from headroom.cli import sheet_flags
-from headroom.cli.sheet_flags import COMPOSE, SCORE, UNDERSTAND, Command, asked, parser
+from headroom.cli.sheet_flags import (
+    ALIGN,
+    COMPOSE,
+    ENCODE,
+    SCORE,
+    UNDERSTAND,
+    Command,
+    asked,
+    parser,
+)
 from headroom.errors import HeadroomError
+from headroom.models.acestep.requests.language_requests import CreateSample, FormatSample, Score
+from headroom.models.acestep.requests.recording_requests import AlignLyrics, EncodeAudio
 from headroom.models.acestep.text.vocabulary import LANGUAGES
-from headroom.models.base import SheetWish
 from unit.cli.conftest import home
 
 __all__ = ["home"]
 pytestmark = pytest.mark.usefixtures("home")
 
 
-def wish(command: Command, *words: str) -> SheetWish:
-    return asked(command, words).wish
+def request(command: Command, *words: str) -> Any:
+    return asked(command, words).request
 
 
 def shown(command: Command) -> str:
@@ -50,7 +61,7 @@ def shown(command: Command) -> str:
                 "[0..2] (default: 0.3)",
                 "--lm-top-p X",
                 "--no-constrained-decoding",
-                "--source FILE Recording to work on. -",
+                "--source FILE Recording to work on. (left open: codes are read)",
             ),
         ),
         (SCORE, ("[30..300 beats a minute] (left open: it is not scored)", "--vocal-language")),
@@ -75,38 +86,42 @@ def test_the_help_has_limits_defaults_and_choices(command: Command, parts: tuple
     ],
 )
 def test_every_spelling_of_generate_is_taken(line: str) -> None:
-    made = wish(COMPOSE, "slow", *line.split())
-    assert (made.given, made.temperature, made.top_k) == ({"language": "pt"}, 0.5, 9)
-    assert (made.top_p, made.penalty, made.constrained, made.seed) == (0.7, 1.5, False, 3)
+    made = request(COMPOSE, "slow", *line.split())
+    assert (made.vocal_language, made.lm_temperature, made.lm_top_k) == ("pt", 0.5, 9)
+    assert (made.lm_top_p, made.lm_repetition_penalty) == (0.7, 1.5)
+    assert (made.use_constrained_decoding, made.seed) == (False, 3)
 
 
 def test_values_are_those_of_a_request() -> None:
     said = "--bpm=120BPM --key=Am --time-signature=3/4 --duration=1:30 --instrumental"
-    made = wish(COMPOSE, "slow", *said.split())
-    assert made.given == {
-        "bpm": 120, "keyscale": "A minor", "timesignature": "3", "duration": 90.0,
-    }  # fmt: skip
-    assert (made.act, made.text, made.instrumental) == ("inspire", "slow", True)
-    assert made.temperature is made.top_k is made.top_p is made.penalty is None
-    assert wish(COMPOSE, "--prompt", "slow", "--lyrics", "la").act == "format"
-    open_ = wish(COMPOSE, "x", "--bpm=auto", "--language=auto", "--seed", "-1", "--key=unknown")
-    assert open_.given == {} and open_.seed >= 0
+    assert request(COMPOSE, "slow", *said.split()) == CreateSample(
+        caption="slow", bpm=120, keyscale="A minor", timesignature="3", duration=90.0,
+        instrumental=True,
+    )  # fmt: skip
+    both = request(COMPOSE, "--prompt", "slow", "--lyrics", "la")
+    assert both == FormatSample(caption="slow", lyrics="la")
+    open_ = request(COMPOSE, "x", "--bpm=auto", "--language=auto", "--seed", "-1", "--key=unknown")
+    assert open_ == CreateSample(caption="x") and open_.seed is None
 
 
-def test_what_is_scored_is_what_was_said() -> None:
-    made = asked(SCORE, ["1,2", "--caption", "slow", "--language", "en", "--seed", "4"])
-    assert made.wish.given == {"caption": "slow", "language": "en"}
-    assert made.idle == ("seed",)
-    assert asked(UNDERSTAND, ["1,2", "--seed", "4"]).idle == ()
+def test_what_is_scored_is_what_was_said(caplog: pytest.LogCaptureFixture) -> None:
+    made = request(SCORE, "1,2", "--caption", "slow", "--language", "en", "--seed", "4")
+    assert made == Score(audio_codes="1,2", caption="slow", vocal_language="en")
+    assert "seed" in caplog.text and "nothing is drawn here" in caplog.text
+    caplog.clear()
+    assert request(UNDERSTAND, "1,2", "--seed", "4").seed == 4 and not caplog.text
 
 
 def test_codes_and_recordings_have_flags_too(home: Path) -> None:
     soundfile.write(home / "a.wav", np.ones((4800, 2), np.float32) / 2, 48_000)
     (home / "codes.txt").write_text("1,2,3")
-    assert wish(UNDERSTAND, "--audio-codes", "1,2").text == "1,2"
-    assert wish(UNDERSTAND, "@codes.txt").text == "1,2,3"
+    assert request(UNDERSTAND, "--audio-codes", "1,2").audio_codes == "1,2"
+    assert request(UNDERSTAND, "@codes.txt").audio_codes == "1,2,3"
     for words in (["a.wav"], ["--source", "a.wav"], ["--src-audio=a.wav"]):
-        assert asked(UNDERSTAND, words).heard == Path("a.wav")
+        assert request(UNDERSTAND, *words).source_audio == Path("a.wav")
+        assert request(ENCODE, *words) == EncodeAudio(source_audio=Path("a.wav"))
+        made = request(ALIGN, *words, "--lyrics", "la", "--bpm", "90")
+        assert made == AlignLyrics(source_audio=Path("a.wav"), lyrics="la", bpm=90)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +134,7 @@ def test_codes_and_recordings_have_flags_too(home: Path) -> None:
         (COMPOSE, "x --keyscale H-dur", "keyscale: 'H-dur'"),
         (COMPOSE, "x --timesignature 5", "timesignature: '5'.*2, 3, 4, 6"),
         (COMPOSE, "x --lm-temperature nan", "lm_temperature: 'nan'"),
-        (COMPOSE, "x --temperature 9", "lm_temperature: 9.0.*from 0 to 2"),
+        (COMPOSE, "x --temperature -9", "temperature: '-9'.*from 0 to 2"),
         (COMPOSE, "x --top-k 1.5", "lm_top_k: '1.5'"),
         (COMPOSE, "x --seed -2", "seed: '-2'"),
         (COMPOSE, "x --lm-temperature 1 --temperature 2", "two spellings"),
@@ -133,7 +148,10 @@ def test_codes_and_recordings_have_flags_too(home: Path) -> None:
         (UNDERSTAND, "words.txt", "source: 'words.txt'"),
         (UNDERSTAND, "x --bpm 3", "--bpm"),
         (SCORE, "1,2", "caption: ''.*to score against"),
-        (SCORE, "1,2 --bpm 999", "bpm: 999.*from 30 to 300"),
+        (ENCODE, "1,2", "source: '1,2'.*a recording"),
+        (ENCODE, "", "source: ''.*a recording"),
+        (ALIGN, "nowhere.wav --lyrics la", "nowhere.wav"),
+        (COMPOSE, "x --family tone", "family: 'tone'"),
         (SCORE, "1,2 --device tpu --bpm 90", "device: 'tpu'"),
     ],
 )
@@ -146,8 +164,8 @@ def test_nonsense_is_refused_before_the_work(
     assert error.value.exit_code == 2
 
 
-def test_every_field_is_one_that_generate_has() -> None:
-    for command in (COMPOSE, UNDERSTAND, SCORE):
+def test_a_field_is_the_same_in_every_command() -> None:
+    for command in (COMPOSE, UNDERSTAND, SCORE, ENCODE, ALIGN):
         names = [param.name for param in sheet_flags.params(command)]
         assert len(set(names)) == len(names)
         text = shown(command)

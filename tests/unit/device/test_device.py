@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from headroom.device import Device, open_device, present, upload
+from headroom.device import Device, open_device, present, upload_tensor
 from headroom.device.host import HostDevice, Peak
 from headroom.errors import InvalidRequest
 from headroom.units import MIB
@@ -107,13 +107,15 @@ def test_the_host_answers_the_whole_seam():
 
 def test_an_upload_to_a_host_is_no_copy_and_elsewhere_one():
     tensor = torch.ones(3)
-    assert upload(tensor, torch.device("cpu")) is tensor
-    assert upload(tensor, torch.device("meta")).device.type == "meta"
+    assert upload_tensor(tensor, torch.device("cpu")) is tensor
+    assert upload_tensor(tensor, torch.device("meta")).device.type == "meta"
 
 
 @pytest.mark.gpu
 def test_an_upload_to_a_card_arrives_whole_while_the_host_goes_on():
     card, tensor = torch.device("cuda"), torch.randn(1 << 20)
-    sent = [upload(tensor + i, card) for i in range(20)]  # each page-locked copy is let go at once
+    sent = [
+        upload_tensor(tensor + i, card) for i in range(20)
+    ]  # each page-locked copy is let go at once
     for i, there in enumerate(sent):
         assert torch.equal(there.cpu(), tensor + i)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from headroom.device import open_device
-from headroom.device.simulated import Rates, SimulatedDevice
+from headroom.device.simulated import SimulatedDevice, SimulatedRates
 from headroom.nn.attention import self_attention
 from headroom.nn.library import rms_norm
 from headroom.units import GIB, MIB
@@ -97,7 +97,7 @@ def test_without_values_shapes_are_known_and_bytes_counted() -> None:
 
 
 def test_queues_have_clocks_and_events_hold_them_together() -> None:
-    device = SimulatedDevice(GIB, rates=Rates(matrix=1e12, memory=1e12, link=1e6))
+    device = SimulatedDevice(GIB, rates=SimulatedRates(matrix=1e12, memory=1e12, link=1e6))
     other, mark = device.stream(), device.event()
     with device.inside():
         x = torch.empty(250_000, device=device.torch)
@@ -126,3 +126,14 @@ def test_what_was_entered_inside_and_never_left_is_left_with_it():
         lost.__enter__()
     first.__exit__(None, None, None)
     assert _get_current_dispatch_mode_stack() == []
+
+
+def test_a_view_takes_no_time() -> None:
+    device = SimulatedDevice(GIB, rates=SimulatedRates(matrix=1e12, memory=1e6, link=1e6))
+    with device.inside(), torch.inference_mode():
+        x = torch.zeros(1000, device=device.torch)
+        before = len(device.log)
+        x.view(10, 100)[2:4].t().detach().unbind(0)
+        assert len(device.log) == before
+        x + x
+        assert [work.what for work in device.log[before:]] == ["add"]

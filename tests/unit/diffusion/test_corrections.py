@@ -45,7 +45,7 @@ def test_ramps_shorten_at_the_items_ends_and_vanish_for_all_or_nothing() -> None
 
 
 def test_blend_is_exact_where_the_mask_is_zero_or_one() -> None:
-    x, source = noise.draw([1], [20], 3), noise.draw([2], [20], 3)
+    x, source = noise.draw_noise([1], [20], 3), noise.draw_noise([2], [20], 3)
     got = corrections.blend(x, source, corrections.soft_mask([(8, 12)], [20], 20, 2))
     assert torch.equal(got[:, 8:12], x[:, 8:12])
     assert torch.equal(got[:, :6], source[:, :6]) and torch.equal(got[:, 14:], source[:, 14:])
@@ -53,7 +53,7 @@ def test_blend_is_exact_where_the_mask_is_zero_or_one() -> None:
 
 @pytest.mark.parametrize(("ratio", "steps"), [(0.0, 0), (0.5, 2), (0.6, 3), (1.0, 5)])
 def test_injection_lasts_for_the_rounded_share_of_the_steps(ratio: float, steps: int) -> None:
-    start, source = noise.draw([1], [6], 2), noise.draw([2], [6], 2)
+    start, source = noise.draw_noise([1], [6], 2), noise.draw_noise([2], [6], 2)
     region = corrections.soft_mask([(2, 4)], [6], 6, 0)
     schedule = linear(5, 1.0)
     inject = corrections.injection(source, start, region, ratio, schedule.times[1:])
@@ -68,7 +68,7 @@ def test_injection_lasts_for_the_rounded_share_of_the_steps(ratio: float, steps:
 
 @pytest.mark.parametrize(("ratio", "steps"), [(1.0, 4), (0.9, 4), (0.5, 2)])
 def test_injection_can_leave_the_last_step_alone(ratio: float, steps: int) -> None:
-    start, source = noise.draw([1], [6], 2), noise.draw([2], [6], 2)
+    start, source = noise.draw_noise([1], [6], 2), noise.draw_noise([2], [6], 2)
     region = corrections.soft_mask([(2, 4)], [6], 6, 0)
     levels = linear(5, 1.0).times[1:]
     inject = corrections.injection(source, start, region, ratio, levels, last_too=False)
@@ -79,7 +79,7 @@ def test_injection_can_leave_the_last_step_alone(ratio: float, steps: int) -> No
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 10])
 def test_haar_round_trip_and_energy(frames: int) -> None:
-    x = noise.draw([1, 2], [frames, frames], 3)
+    x = noise.draw_noise([1, 2], [frames, frames], 3)
     low, high = corrections.haar(x)
     torch.testing.assert_close(corrections.unhaar(low, high, frames), x, atol=1e-6, rtol=0)
     torch.testing.assert_close(low.square().sum() + high.square().sum(), x.square().sum())
@@ -108,7 +108,7 @@ def numpy_haar(x: np.ndarray, s_low: float, s_high: float, other: np.ndarray) ->
 def test_dcw_against_a_haar_matrix(mode: corrections.DcwMode, frames: int) -> None:
     schedule = linear(5, 3.0)
     k, t = 2, schedule.times[2]
-    before, v, after = (noise.draw([s], [frames], 4) for s in (1, 2, 3))
+    before, v, after = (noise.draw_noise([s], [frames], 4) for s in (1, 2, 3))
     got = corrections.dcw(schedule, mode, 0.3, 0.2)(k, before, v, after)
     b, w, a = (z[0].double().numpy() for z in (before, v, after))
     clean = b - t * w
@@ -124,13 +124,13 @@ def test_dcw_against_a_haar_matrix(mode: corrections.DcwMode, frames: int) -> No
 @pytest.mark.parametrize("frames", [1, 2, 9, 40])
 def test_every_wavelet_is_that_of_pywavelets(frames: int) -> None:
     assert sorted(WAVELETS) == sorted(pywt.wavelist(kind="discrete"))
-    x = noise.draw([1, 2], [frames, frames], 3)
+    x = noise.draw_noise([1, 2], [frames, frames], 3)
     for name in WAVELETS[1:]:
         taps = filters(name)
         bands = corrections.analysed(x, taps)
         for band, want in zip(bands, pywt.dwt(x.double().numpy(), name, "zero", 1), strict=True):
             np.testing.assert_allclose(band.numpy(), want, atol=2e-5)
-        whole = corrections.joined(*bands, taps, frames)
+        whole = corrections.synthesised(*bands, taps, frames)
         exact = pywt.idwt(*pywt.dwt(x.double().numpy(), name, "zero", 1), name, "zero", 1)
         np.testing.assert_allclose(whole.numpy(), exact[:, :frames], atol=2e-5)
 
@@ -146,7 +146,7 @@ def test_a_wavelet_without_pywavelets_is_refused_by_name(monkeypatch: pytest.Mon
 
 def test_dcw_leaves_padding_empty() -> None:
     """An odd item's last frame is paired with padding, which must not receive its half."""
-    before, v, after = (noise.draw([s, s], [8, 5], 4) for s in (1, 2, 3))
+    before, v, after = (noise.draw_noise([s, s], [8, 5], 4) for s in (1, 2, 3))
     valid = corrections.frame_mask([8, 5], 8)
     schedule = linear(4, 1.0)
     got = corrections.dcw(schedule, "double", 0.05, 0.02, valid)(1, before, v, after)
@@ -161,7 +161,10 @@ def test_dcw_refuses_an_unknown_mode() -> None:
 
 
 def test_retake_turns_from_one_noise_to_the_other_at_constant_power() -> None:
-    one, two = noise.draw([1], [4000], 8), noise.draw([1], [4000], 8, noise.Stream.RETAKE)
+    one, two = (
+        noise.draw_noise([1], [4000], 8),
+        noise.draw_noise([1], [4000], 8, noise.NoiseStream.RETAKE),
+    )
     assert torch.equal(corrections.retake(one, two, 0.0), one)
     torch.testing.assert_close(corrections.retake(one, two, 1.0), two)
     half = corrections.retake(one, two, 0.5)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from headroom.diffusion import guidance
-from headroom.diffusion.schedule import guided, linear
+from headroom.diffusion.schedule import guided_times, linear
 from headroom.errors import InvalidRequest
 
 
@@ -17,19 +17,19 @@ V_C, V_N, X = (random(k, 2, 20, 6) for k in range(3))
 
 
 def test_plain_cfg_by_hand() -> None:
-    got = guidance.choose("cfg", X)(V_C, V_N, X, 0.5, 3.0)
+    got = guidance.guidance_rule("cfg", X)(V_C, V_N, X, 0.5, 3.0)
     torch.testing.assert_close(got, 3 * V_C - 2 * V_N)
 
 
 def test_apg_adds_only_what_is_orthogonal_and_bounded() -> None:
-    push = guidance.choose("apg", X)(V_C * 9, V_N * 9, X, 0.5, 2.0) - V_C * 9
+    push = guidance.guidance_rule("apg", X)(V_C * 9, V_N * 9, X, 0.5, 2.0) - V_C * 9
     assert (push * V_C).sum(1).abs().max() < 1e-4
     assert torch.linalg.vector_norm(push, dim=1).max() <= 2.5 + 1e-5
     assert push.abs().max() > 0.1
 
 
 def test_apg_momentum_moves_once_a_call_and_resets() -> None:
-    rule = guidance.choose("apg", X)
+    rule = guidance.guidance_rule("apg", X)
     assert isinstance(rule, guidance.Apg)
     address = rule.running.data_ptr()
     first = rule(V_C, V_N, X, 1.0, 4.0)
@@ -52,7 +52,7 @@ def test_apg_projection_without_fp64_agrees(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", ["adg", "adg_w_norm", "adg_wo_clip"])
 def test_adg_is_finite_where_both_estimates_agree_or_vanish(name: str) -> None:
-    rule = guidance.choose(name, X)
+    rule = guidance.guidance_rule(name, X)
     same = rule(V_C, V_C, X, 0.5, 4.0)
     assert same.isfinite().all()
     silent = torch.zeros(1, 20, 6)
@@ -63,7 +63,7 @@ def test_adg_is_finite_where_both_estimates_agree_or_vanish(name: str) -> None:
 def test_adg_holds_the_angle_within_its_clip() -> None:
     """At a high scale every variant goes its own way, and without the clip further."""
     moved = {
-        name: (guidance.choose(name, X)(V_C, V_N, X, 0.5, 9.0) - V_C).abs().mean()
+        name: (guidance.guidance_rule(name, X)(V_C, V_N, X, 0.5, 9.0) - V_C).abs().mean()
         for name in ("adg", "adg_w_norm", "adg_wo_clip")
     }
     assert moved["adg"] < moved["adg_wo_clip"]
@@ -71,7 +71,7 @@ def test_adg_holds_the_angle_within_its_clip() -> None:
 
 
 def test_adg_at_the_end_point_is_plain_cfg() -> None:
-    got = guidance.choose("adg", X)(V_C, V_N, X, 0.0, 3.0)
+    got = guidance.guidance_rule("adg", X)(V_C, V_N, X, 0.0, 3.0)
     torch.testing.assert_close(got, 3 * V_C - 2 * V_N)
 
 
@@ -87,8 +87,8 @@ def test_the_unguided_half_is_not_run_where_it_would_be_dropped() -> None:
         return V_C
 
     schedule = linear(4, 1.0)
-    rule = guidance.choose("apg", X)
-    velocity = guidance.guide(pair, single, rule, 7.0, schedule, guided(schedule, 0, 0.5))
+    rule = guidance.guidance_rule("apg", X)
+    velocity = guidance.guide(pair, single, rule, 7.0, schedule, guided_times(schedule, 0, 0.5))
     for k in range(4):
         velocity(X, k)
     assert calls == [("single", 0), ("single", 1), ("pair", 2), ("pair", 3)]
@@ -96,11 +96,11 @@ def test_the_unguided_half_is_not_run_where_it_would_be_dropped() -> None:
 
 
 def test_heun_looks_ahead_by_plain_cfg_only_for_apg() -> None:
-    assert guidance.look_ahead_rule(guidance.choose("apg", X)) == guidance.Cfg()
-    adg = guidance.choose("adg", X)
+    assert guidance.look_ahead_rule(guidance.guidance_rule("apg", X)) == guidance.Cfg()
+    adg = guidance.guidance_rule("adg", X)
     assert guidance.look_ahead_rule(adg) is adg
 
 
 def test_an_unknown_rule_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest, match=r"guidance_variant: 'pag'.*apg, adg"):
-        guidance.choose("pag", X)
+        guidance.guidance_rule("pag", X)

@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 
 from headroom.diffusion import noise
-from headroom.diffusion.noise import Stream, draw
+from headroom.diffusion.noise import NoiseStream, draw_noise
 from headroom.errors import InvalidRequest
 
-GOLDEN: dict[tuple[int, Stream, int], list[float]] = {
-    (0, Stream.NOISE, 0): [
+GOLDEN: dict[tuple[int, NoiseStream, int], list[float]] = {
+    (0, NoiseStream.NOISE, 0): [
         0.00808869581669569,
         0.1521921306848526,
         -0.4468097388744354,
@@ -22,7 +22,7 @@ GOLDEN: dict[tuple[int, Stream, int], list[float]] = {
         2.411020517349243,
         -0.21162183582782745,
     ],
-    (42, Stream.NOISE, 0): [
+    (42, NoiseStream.NOISE, 0): [
         0.6901114583015442,
         1.719170093536377,
         -1.5858830213546753,
@@ -32,7 +32,7 @@ GOLDEN: dict[tuple[int, Stream, int], list[float]] = {
         0.608279824256897,
         0.25083106756210327,
     ],
-    (2**64 - 1, Stream.RETAKE, 0): [
+    (2**64 - 1, NoiseStream.RETAKE, 0): [
         1.3165794610977173,
         -0.9658063054084778,
         -0.611786961555481,
@@ -42,7 +42,7 @@ GOLDEN: dict[tuple[int, Stream, int], list[float]] = {
         0.928435206413269,
         0.1458522379398346,
     ],
-    (42, Stream.SDE, 3): [
+    (42, NoiseStream.SDE, 3): [
         0.011527949944138527,
         -0.8420681953430176,
         -1.6272870302200317,
@@ -56,15 +56,15 @@ GOLDEN: dict[tuple[int, Stream, int], list[float]] = {
 
 
 @pytest.mark.parametrize(("seed", "stream", "step"), GOLDEN)
-def test_golden_values(seed: int, stream: Stream, step: int) -> None:
+def test_golden_values(seed: int, stream: NoiseStream, step: int) -> None:
     """Exact: a recorded seed must give the same song in every later version, on every machine."""
-    got = draw([seed], [2], 4, stream, step)
+    got = draw_noise([seed], [2], 4, stream, step)
     assert got.dtype == torch.float32
     assert got.flatten().tolist() == GOLDEN[seed, stream, step]
 
 
 def test_values_are_standard_normal_and_independent() -> None:
-    x = draw([1], [6000], 64)[0].double().numpy()
+    x = draw_noise([1], [6000], 64)[0].double().numpy()
     flat = x.ravel()
     n = flat.size
     assert abs(flat.mean()) < 4 / math.sqrt(n)
@@ -79,18 +79,18 @@ def test_values_are_standard_normal_and_independent() -> None:
 
 
 def test_every_stream_seed_and_step_is_its_own() -> None:
-    keys = [(s, stream, k) for s in (0, 1, 2**63) for stream in Stream for k in (0, 1, 7)]
-    rows = np.stack([draw([s], [100], 8, stream, k).ravel().numpy() for s, stream, k in keys])
+    keys = [(s, stream, k) for s in (0, 1, 2**63) for stream in NoiseStream for k in (0, 1, 7)]
+    rows = np.stack([draw_noise([s], [100], 8, stream, k).ravel().numpy() for s, stream, k in keys])
     off = np.corrcoef(rows) - np.eye(len(keys))
     assert np.abs(off).max() < 5 / math.sqrt(rows.shape[1])
 
 
 def test_a_song_depends_on_its_seed_alone() -> None:
-    batch = draw([5, 6, 5], [9, 4, 6], 64)
-    assert torch.equal(batch[1, :4], draw([6], [4], 64)[0])
+    batch = draw_noise([5, 6, 5], [9, 4, 6], 64)
+    assert torch.equal(batch[1, :4], draw_noise([6], [4], 64)[0])
     assert torch.equal(batch[2, :6], batch[0, :6])
     assert torch.equal(batch[1, 4:], torch.zeros(5, 64))
-    assert torch.equal(draw([5], [3], 7)[0], draw([5], [4], 7)[0, :3])  # an odd count
+    assert torch.equal(draw_noise([5], [3], 7)[0], draw_noise([5], [4], 7)[0, :3])  # an odd count
 
 
 def test_polynomials_agree_with_libm() -> None:
@@ -105,7 +105,7 @@ def test_polynomials_agree_with_libm() -> None:
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_a_seed_outside_the_key_is_refused(seed: int) -> None:
     with pytest.raises(InvalidRequest, match=r"^seed: "):
-        draw([seed], [4], 4)
+        draw_noise([seed], [4], 4)
 
 
 def test_official_noise_is_torchs_own() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headroom.diffusion import corrections, guidance, samplers
-from headroom.diffusion.schedule import guided, linear
+from headroom.diffusion.schedule import guided_times, linear
 from headroom.errors import Cancelled
 
 
@@ -147,9 +147,9 @@ def test_nothing_reads_a_tensors_value(name: str, mode: corrections.DcwMode) -> 
         corrections.dcw(schedule, mode, 0.05, 0.02, valid),
         corrections.injection(x, x, region, 0.5, samplers.base_levels(schedule)),
     ]
-    rule = guidance.choose(name, x)
+    rule = guidance.guidance_rule(name, x)
     velocity = guidance.guide(
-        lambda x, k: (x * 2, x), lambda x, k: x, rule, 7.0, schedule, guided(schedule, 0, 0.8)
+        lambda x, k: (x * 2, x), lambda x, k: x, rule, 7.0, schedule, guided_times(schedule, 0, 0.8)
     )
     steady = samplers.Steady(2.0, 0.1)
     ends = (

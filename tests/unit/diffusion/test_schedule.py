@@ -14,7 +14,7 @@ from headroom.diffusion.schedule import (
     Schedule,
     cover_switch,
     custom,
-    guided,
+    guided_times,
     linear,
     truncate,
     turbo,
@@ -115,19 +115,19 @@ def test_fractions_outside_zero_to_one_are_refused(value: float) -> None:
     for call in (
         lambda: truncate(schedule, value),
         lambda: cover_switch(schedule, value),
-        lambda: guided(schedule, value, 1),
-        lambda: guided(schedule, 0, value),
+        lambda: guided_times(schedule, value, 1),
+        lambda: guided_times(schedule, 0, value),
     ):
         with pytest.raises(InvalidRequest, match="from 0 to 1"):
             call()
     with pytest.raises(InvalidRequest, match="cfg_interval_start"):
-        guided(schedule, 0.7, 0.3)
+        guided_times(schedule, 0.7, 0.3)
 
 
 def test_interval_holds_its_ends_and_one_flag_for_every_time() -> None:
-    assert guided(linear(4, 1.0), 0.25, 0.5) == (False, False, True, True, False)
-    assert guided(turbo(8, 3.0), 0.3, 1.0)[7]
-    assert guided(linear(4, 1.0), 0, 1) == (True,) * 5
+    assert guided_times(linear(4, 1.0), 0.25, 0.5) == (False, False, True, True, False)
+    assert guided_times(turbo(8, 3.0), 0.3, 1.0)[7]
+    assert guided_times(linear(4, 1.0), 0, 1) == (True,) * 5
 
 
 def test_schedules_need_no_torch() -> None:

@@ -11,27 +11,27 @@ import pytest
 from acestep.memory_manager import MemoryConfig
 from headroom.device.host import HostDevice
 from headroom.engine.engine import Engine
-from headroom.engine.limits import limits
-from headroom.engine.terms import choices_of, terms_in_force
+from headroom.engine.limits import request_limits
+from headroom.engine.policy import policy_in_force
 from headroom.hardware.machine import Machine, card
 from headroom.hardware.probe import machine_of
-from headroom.memory.limits import Choices, Terms
+from headroom.memory.policy import Policy
 from headroom.models.acestep.requests.songs import Text2Music
-from headroom.settings import Settings, load
+from headroom.models.acestep.tiers import TIERS
+from headroom.settings import Options, Settings, load
 from headroom.units import GIB
 from unit.cli.conftest import Cli, cli, home
 
 __all__ = ["cli", "home"]
 
-HOST, FREE = HostDevice(), Choices()
+HOST = HostDevice()
 MPS = dataclasses.replace(card(8), kind="mps")
 
 
-def found(on: Machine | HostDevice, **environment: str) -> Terms:
+def found(on: Machine | HostDevice, **environment: str) -> Policy:
     settings = load(environment)
     machine = on if isinstance(on, Machine) else machine_of(on, settings)
-    said = choices_of(FREE, settings)
-    return terms_in_force(machine, settings.policy, said, settings, captures=False)
+    return policy_in_force(machine, settings, captures=False, tiers=TIERS)
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def test_the_engine_has_the_limits_of_the_card_and_the_memory_of_the_host(four: 
     assert engine.machine.limit == plain.machine.limit == engine.machine.total
     assert engine.device.cap is None and engine.machine.budget > 0
     request = Text2Music(caption="x", duration=600, batch_size=8)
-    allowed = limits(request, {}, four, engine.terms)
+    allowed = request_limits(request, {}, four, engine.policy)
     assert (allowed["duration"].maximum, allowed["batch_size"].maximum) == (360, 1)
-    assert limits(request, {}, four, plain.terms) == {}
+    assert request_limits(request, {}, four, plain.policy) == {}
     assert engine.plan(request) == engine.plan(Text2Music(caption="x", duration=360))
 
 
@@ -89,7 +89,7 @@ def test_what_does_not_hold_is_not_said() -> None:
 
 def test_the_host_is_given_nothing_that_a_card_needs() -> None:
     four, free = found(HOST, MAX_CUDA_VRAM="4"), found(HOST)
-    for name in ("offload", "offload_dit", "quantization", "compile", "lm_backend"):
+    for name in ("offload", "offload_dit", "quantization", "compile", "lm_loop"):
         assert getattr(four, name) == getattr(free, name), name
     assert (four.init_lm, free.init_lm) == (False, True)
 
@@ -103,25 +103,24 @@ def test_a_limit_of_memory_holds_for_the_host_a_card_s_does_not() -> None:
 @pytest.mark.parametrize(
     ("environment", "choices", "why"),
     [
-        ({"ACESTEP_INIT_LM_DEFAULT": "false"}, Choices(), "ACESTEP_INIT_LM_DEFAULT is false"),
-        ({"ACESTEP_INIT_LLM": "0"}, Choices(), "ACESTEP_INIT_LLM is false"),
-        ({}, Choices(init_lm=False), "it was turned off (--no-init-lm)"),
-        ({"ACESTEP_LM_MODEL_PATH": "none"}, Choices(), "ACESTEP_LM_MODEL_PATH is none"),
-        ({}, Choices(lm="none"), "it was turned off (--lm-model none)"),
-        ({}, Choices(), "tier 1 loads none by itself"),
+        ({"ACESTEP_INIT_LM_DEFAULT": "false"}, Options(), "ACESTEP_INIT_LM_DEFAULT is false"),
+        ({"ACESTEP_INIT_LLM": "0"}, Options(), "ACESTEP_INIT_LLM is false"),
+        ({}, Options(init_lm=False), "it was turned off (--no-init-lm)"),
+        ({"ACESTEP_LM_MODEL_PATH": "none"}, Options(), "ACESTEP_LM_MODEL_PATH is none"),
+        ({}, Options(lm_model="none"), "it was turned off (--lm-model none)"),
+        ({}, Options(), "tier 1 loads none by itself"),
     ],
 )
 @pytest.mark.parametrize("size", ["4", "16"])
 def test_why_no_language_model_is_loaded(
-    environment: dict[str, str], choices: Choices, why: str, size: str
+    environment: dict[str, str], choices: Options, why: str, size: str
 ) -> None:
-    settings = load({**environment, "MAX_CUDA_VRAM": size})
-    said = choices_of(choices, settings)
+    settings = load({**environment, "MAX_CUDA_VRAM": size}).under(choices)
     machine = machine_of(HOST, settings)
-    terms = terms_in_force(machine, "published", said, settings, captures=False)
+    policy = policy_in_force(machine, settings, captures=False, tiers=TIERS)
     if size == "16" and "tier" in why:
-        assert terms.init_lm
+        assert policy.init_lm
         return
-    assert not terms.init_lm
-    assert terms.lm_off is not None and why in terms.lm_off
-    assert ("tier" in terms.lm_off) == ("tier" in why)
+    assert not policy.init_lm
+    assert policy.lm_off is not None and why in policy.lm_off
+    assert ("tier" in policy.lm_off) == ("tier" in why)

@@ -8,12 +8,18 @@ import torch
 
 from headroom.engine.engine import Engine
 from headroom.errors import Cancelled, DoesNotFit, InvalidRequest, InvalidSource
-from headroom.memory.limits import Choices
 from headroom.memory.plan import Cut, Wishes
 from headroom.models import registry
-from headroom.models.base import SheetWish
+from headroom.models.acestep.requests.language_requests import FormatSample
 from headroom.params.request import Request
-from headroom.runtime.events import Progress, StageDone, StageStarted
+from headroom.runtime.events import (
+    AudioReady,
+    Progress,
+    StageDone,
+    StageStarted,
+    Started,
+    WithAudio,
+)
 from headroom.settings import Settings, load
 from tone_model.model import ToneModel, _pitches
 from tone_model.requests import Tone
@@ -52,8 +58,17 @@ def test_events_tell_the_stages_in_order_and_the_report_repeats_them():
     told = []
     result = engine().generate(Tone(duration=1, steps=3), told.append)
     assert [type(e).__name__ for e in told] == (
-        ["StageStarted", *["Progress"] * 3, "StageDone", "StageStarted", "Progress", "StageDone"]
+        [
+            "Started",
+            "StageStarted",
+            *["Progress"] * 3,
+            "StageDone",
+            "StageStarted",
+            "Progress",
+            "StageDone",
+        ]
     )
+    assert told[0] == Started("render", result.plan)
     assert [e.stage for e in told if isinstance(e, StageStarted)] == ["denoise", "decode"]
     steps = [e.done for e in told if isinstance(e, Progress) and e.stage == "denoise"]
     assert steps == [1, 2, 3]
@@ -63,6 +78,32 @@ def test_events_tell_the_stages_in_order_and_the_report_repeats_them():
     ]
     assert result.report.seconds >= sum(e.seconds for e in done)
     assert result.report.planned_bytes == result.plan.peak
+
+
+def test_who_wants_to_hear_early_hears_each_song_of_the_call_tile_by_tile():
+    heard: dict[int, list[AudioReady]] = {}
+
+    def tell(event: object) -> None:
+        if isinstance(event, AudioReady):
+            heard.setdefault(event.song, []).append(event)
+
+    ours = engine(wishes=Wishes(cuts=(Cut("decode", 1, 50),)))
+    requests = [
+        Tone(duration=5, seed=1),
+        Tone(duration=3, seed=2, steps=9),
+        Tone(duration=5, seeds=(3, 4)),
+    ]
+    results = ours.generate_batch(requests, WithAudio(tell))
+    audios = [audio for result in results for audio in result.audios]
+    assert sorted(heard) == [0, 1, 2, 3]  # 0, 2 and 3 are one pass
+    for song, audio in enumerate(audios):
+        starts = [event.start for event in heard[song]]
+        assert starts == list(range(0, audio.frames, 50 * 1920))
+        joined = torch.cat([event.audio.samples for event in heard[song]], dim=1)
+        assert torch.equal(joined, audio.samples)
+    heard.clear()
+    ours.generate_batch(requests, tell)
+    assert not heard
 
 
 def test_the_same_seed_is_the_same_tone_and_another_is_another():
@@ -172,23 +213,32 @@ def test_settings_limit_and_fill_in():
         ({"compile": "yes"}, "compile"),
         ({"compile": 1}, "compile"),
         ({"choices": {"quantization": "int8"}}, "choices"),
-        ({"choices": Choices(quantization="int3")}, "quantization"),
-        ({"choices": Choices(lm_backend="onnx")}, "lm_backend"),
-        ({"choices": Choices(offload="no")}, "offload"),
-        ({"choices": Choices(lm=4)}, "lm_model"),
+        ({"quantization": "int3"}, "quantization"),
+        ({"lm_backend": "onnx"}, "lm_backend"),
+        ({"offload": "no"}, "offload"),
+        ({"lm_model": 4}, "lm_model"),
         ({"wishes": None}, "wishes"),
         ({"family": "none"}, "family"),
         ({"family": ["acestep"]}, "family"),
         ({"settings": {"policy": "adaptive"}}, "settings"),
-        ({"settings": Settings(policy="foo")}, "policy"),
-        ({"settings": Settings(quantization="int3")}, "quantization"),
-        ({"settings": Settings(lm_prompt="new")}, "lm_prompt"),
     ],
 )
 def test_options_that_are_not_allowed_are_refused_when_constructing(options, field):
     with pytest.raises(InvalidRequest) as caught:
         Engine(**({"device": "cpu", "settings": load({}, None)} | options))
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"policy": "foo"}, {"quantization": "int3"}, {"lm_prompt": "new"}, {"max_duration": -3.0}],
+)
+def test_settings_that_are_not_allowed_are_refused_when_they_are_made(said):
+    with pytest.raises(InvalidRequest) as caught:
+        Settings(**said)
+    assert caught.value.field == next(iter(said))
+    with pytest.raises(InvalidRequest):
+        load({}, None).model_copy(update=said)
 
 
 def test_a_request_of_another_family_is_refused():
@@ -217,7 +267,7 @@ def test_a_failure_leaves_the_engine_as_it_was(monkeypatch):
         with pytest.raises(ZeroDivisionError):
             ours.generate(Tone(duration=1), told.append)
     assert [e.stage for e in told if isinstance(e, StageDone)] == ["denoise"]
-    assert ours._pool.on_device == frozenset() and not ours._desk.working.locked()
+    assert ours._pool.on_device == frozenset() and not ours.card.turn.locked()
     assert ours.generate(Tone(duration=1, seed=1)).audio.samples.shape == (2, RATE)
 
 
@@ -238,7 +288,7 @@ def test_somebody_may_ask_to_stop():
 
 def test_what_does_not_fit_is_refused_before_anything_runs():
     ours, told = engine(), []
-    ours._desk.machine = replace(ours.machine, cap=1 << 28)
+    ours._executor.machine = replace(ours.machine, cap=1 << 28)
     with pytest.raises(DoesNotFit):
         ours.generate(Tone(duration=600), told.append)
     assert told == []
@@ -299,11 +349,11 @@ def test_a_melody_is_read_and_a_bad_one_is_refused_in_words(tmp_path):
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"text": "\udcff"}, "text"),
+        ({"caption": "\udcff"}, "caption"),
         ({"lyrics": "a\ud800"}, "lyrics"),
-        ({"given": {"bpm": "\ud800"}}, "bpm"),
+        ({"bpm": "\ud800"}, "bpm"),
     ],
 )
 def test_half_a_letter_in_a_wish_for_a_sheet_is_refused(options, field):
     with pytest.raises(InvalidRequest, match=f"^{field}: .* without lone surrogates"):
-        SheetWish(**({"act": "inspire", "text": "x"} | options))
+        FormatSample(**({"caption": "x"} | options))

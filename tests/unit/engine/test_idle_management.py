@@ -11,8 +11,8 @@ import torch
 
 from headroom.engine.engine import Engine
 from headroom.memory.plan import Residency
+from headroom.runtime.entry import State
 from headroom.runtime.events import Event, Progress
-from headroom.runtime.pool import State
 from support.interrupts import STUCK
 from support.pool_model import placed
 from support.woven import ASKED, ROOM, woven
@@ -70,7 +70,7 @@ def test_a_timeout_without_management_is_answered() -> None:
     assert "--enable-gpu-management" in note.why
     for env in (ROOM, MANAGED):
         with woven(Residency.RESIDENT, env) as other:
-            assert all(n.field != "gpu_idle_timeout" for n in other.terms.notes)
+            assert all(n.field != "gpu_idle_timeout" for n in other.policy.notes)
 
 
 def test_the_status_is_plain_values_and_the_old_names_do_what_they_say() -> None:

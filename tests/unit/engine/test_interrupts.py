@@ -9,13 +9,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from headroom.engine.desk import Desk
 from headroom.engine.engine import Engine
 from headroom.errors import Cancelled, EngineClosed, EngineInUse
 from headroom.memory.plan import Residency
+from headroom.runtime.card import Card
+from headroom.runtime.entry import State as Where
 from headroom.runtime.events import Event, Progress
 from headroom.runtime.pool import Pool
-from headroom.runtime.pool import State as Where
 from headroom.runtime.scope import Scope
 from support.interrupts import STUCK, State, swept, visits
 from support.woven import ASKED, NAMES, woven
@@ -31,6 +31,25 @@ def test_a_song_interrupted_anywhere_leaves_the_engine_whole(residency: Residenc
     )
     assert report.faults == []
     assert report.interrupts > 5
+
+
+def test_it_leaves_the_card_to_another_engine_there() -> None:
+    others: dict[Engine, Engine] = {}
+
+    def opened() -> Engine:
+        engine = woven(Residency.RESIDENT)
+        others[engine] = woven(Residency.RESIDENT, card=engine.card)
+        return engine
+
+    report = swept(
+        opened,
+        lambda engine: engine.generate(ASKED),
+        one_of=3 * SAMPLE,
+        watched=OURS,
+        song=lambda engine: others[engine].generate(ASKED),
+    )
+    assert report.faults == []
+    assert report.interrupts > 3
 
 
 @pytest.mark.parametrize("act", ["offload", "release", "close", "prefetch"])
@@ -62,7 +81,7 @@ def test_a_second_interrupt_while_the_first_is_cleaned_up_leaves_it_usable() -> 
     def broken(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    for kind, name in ((Pool, "end"), (Pool, "_leave"), (Desk, "_tidy"), (Scope, "leave")):
+    for kind, name in ((Pool, "end"), (Pool, "_leave"), (Card, "_tidy"), (Scope, "leave")):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
             def listen(event: Event, *, kind: type = kind, name: str = name) -> None:
@@ -166,4 +185,4 @@ def test_visits_count_each_line() -> None:
     engine = woven(Residency.STREAMED)
     counted = visits(lambda: engine.generate(ASKED))
     files = {file for file, _ in counted}
-    assert {"runtime/pool.py", "runtime/streaming.py", "engine/desk.py"} <= files
+    assert {"runtime/pool.py", "runtime/streaming.py", "engine/executor.py"} <= files

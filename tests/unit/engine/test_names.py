@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from headroom.audio import claims
-from headroom.audio.lrc import Timed
+from headroom.audio.lrc import TimedText
 from headroom.audio.wave import Audio
 from headroom.engine.engine import Engine
 from headroom.engine.names import Names, Wanted
 from headroom.engine.provenance import read
 from headroom.engine.result import Result
 from headroom.errors import InvalidOutput
-from headroom.models.base import Timestamps
+from headroom.models.outputs import Timestamps
 from headroom.settings import load
 from tone_model.requests import Tone
 
@@ -139,12 +139,13 @@ def test_a_file_the_request_reads_is_not_replaced(tmp_path: Path, one: Result) -
         with Names(wanted) as held, pytest.raises(InvalidOutput, match=f"is the {field} of this"):
             held.hold(1)
         with Names(replace(wanted, force=True)) as held:
-            assert held.hold(1)[0].song.asked == tmp_path / name
+            assert held.hold(1)[0].song.path == tmp_path / name
 
 
 def timed(result: Result, text: str) -> Result:
     """The result with an LRC file for its song."""
-    return replace(result, timestamps=(Timestamps((Timed(text, 1.0, 2.0),)),))
+    times = (Timestamps((TimedText(text, 1.0, 2.0),)),)
+    return replace(result, output=replace(result.output, timestamps=times))
 
 
 def test_lines_beside_a_song_are_replaced_only_as_its_own(tmp_path: Path, one: Result) -> None:
@@ -167,17 +168,17 @@ def test_lines_beside_a_song_are_replaced_only_as_its_own(tmp_path: Path, one: R
 def test_all_names_are_held_until_they_are_let_go(tmp_path: Path) -> None:
     wanted = Wanted(tmp_path / "song.wav")
     with Names(wanted) as first, Names(wanted) as second, Names(wanted) as third:
-        mine = [spot.song.asked.name for spot in first.hold(2)]
-        other = [spot.song.asked.name for spot in second.hold(2)]
+        mine = [spot.song.path.name for spot in first.hold(2)]
+        other = [spot.song.path.name for spot in second.hold(2)]
         assert mine == ["song.wav", "song-2.wav"]
         assert other == ["song-3.wav", "song-4.wav"]
         assert "another run" in second.notes[0].why
         case = replace(wanted, path=tmp_path / "SONG.ogg", given=False)
-        assert third.hold(1)[0].song.asked.name == "song-5.wav"
+        assert third.hold(1)[0].song.path.name == "song-5.wav"
         with Names(case) as fourth:
-            assert fourth.hold(1)[0].song.asked.name == "SONG-6.ogg"
+            assert fourth.hold(1)[0].song.path.name == "SONG-6.ogg"
         first.close()
-        assert [spot.song.asked.name for spot in first.hold(1)] == ["song.wav"]
+        assert [spot.song.path.name for spot in first.hold(1)] == ["song.wav"]
     assert names(tmp_path) == []
 
 
@@ -200,7 +201,7 @@ def test_a_name_held_by_another_process_is_free_when_it_is_killed(tmp_path: Path
         assert process.stdout is not None
         assert "part" in process.stdout.readline()
         with Names(Wanted(song)) as held:
-            assert held.hold(1)[0].song.asked.name == "song-3.wav"
+            assert held.hold(1)[0].song.path.name == "song-3.wav"
         assert len(names(tmp_path)) == 6  # what a living process holds is left alone
     finally:
         process.kill()
@@ -208,7 +209,7 @@ def test_a_name_held_by_another_process_is_free_when_it_is_killed(tmp_path: Path
     (tmp_path / "model.safetensors.0123456789ab.part").touch()  # a download that goes on
     (tmp_path / f".headroom-{'0' * 32}.part").touch()
     with Names(Wanted(song)) as held:
-        assert held.hold(1)[0].song.asked.name == "song.wav"
+        assert held.hold(1)[0].song.path.name == "song.wav"
     assert names(tmp_path) == ["model.safetensors.0123456789ab.part"]
 
 

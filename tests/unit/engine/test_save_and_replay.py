@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from headroom.audio.files import read as read_audio
+from headroom.audio.files import read_audio
 from headroom.audio.tags import read_tags
-from headroom.engine import record, save
+from headroom.audio.wave import Audio
+from headroom.engine import record
 from headroom.engine.engine import Engine
 from headroom.engine.provenance import Provenance, differences, read
 from headroom.engine.replay import replay
@@ -18,6 +19,7 @@ from headroom.engine.result import Result
 from headroom.errors import InvalidOutput, InvalidRequest, InvalidSource
 from headroom.memory.plan import Cut, Wishes
 from headroom.models.base import Numerics
+from headroom.runtime.events import AudioReady, WithAudio
 from headroom.settings import load
 from tone_model.model import ToneModel
 from tone_model.requests import Tone
@@ -92,9 +94,13 @@ def test_a_song_of_a_ragged_pass_is_replayed_with_its_pass(tmp_path, monkeypatch
         return render(self, songs, run)
 
     monkeypatch.setattr(ToneModel, "render", watched)
-    again = replay(second.provenance[0])
+    heard: list[AudioReady] = []
+    listener = WithAudio(lambda e: heard.append(e) if isinstance(e, AudioReady) else None)
+    again = replay(second.provenance[0], on_event=listener)
     assert passes == [[1, 2, 3]]
     assert again.seeds == (3,)
+    assert {event.song for event in heard} == {0}  # of the songs of the pass, the one returned
+    assert torch.equal(torch.cat([e.audio.samples for e in heard], 1), again.audio.samples)
     assert torch.equal(again.audio.samples, second.audio.samples)
 
 
@@ -187,15 +193,15 @@ def test_a_request_the_model_does_not_know_cannot_be_replayed():
 def test_a_failure_while_writing_leaves_the_place_as_it_was(tmp_path, monkeypatch, error):
     result = make(Tone(duration=1, batch_size=2))
     (tmp_path / "tone.flac").write_bytes(b"old")
-    calls, write = [], save.write
+    calls, write = [], Audio.write_to
 
-    def fails(path: Path, *rest: object) -> Path:
+    def fails(audio: Audio, path: Path, *rest: object) -> None:
         calls.append(path)
         if len(calls) == 2:
             raise error
-        return write(path, *rest)
+        write(audio, path, *rest)
 
-    monkeypatch.setattr(save, "write", fails)
+    monkeypatch.setattr(Audio, "write_to", fails)
     with pytest.raises(type(error) if isinstance(error, Exception) else error) as caught:
         result.save(tmp_path / "tone.flac", force=True)
     assert inside(tmp_path) == ["tone.flac"]

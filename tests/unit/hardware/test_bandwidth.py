@@ -14,8 +14,8 @@ def test_a_card_is_measured_once_and_remembered(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr(bandwidth, "COPY", 1 << 16)
     monkeypatch.setattr(bandwidth, "MATRIX", 64)
     calls = []
-    real = bandwidth.measure
-    monkeypatch.setattr(bandwidth, "measure", lambda device: calls.append(1) or real(device))
+    real = bandwidth.measure_rates
+    monkeypatch.setattr(bandwidth, "measure_rates", lambda device: calls.append(1) or real(device))
     first = measured(HostDevice(), tmp_path)
     assert min(first.copy, first.memory, first.matrix) > 0
     assert measured(HostDevice(), tmp_path) == first and len(calls) == 1

@@ -5,12 +5,12 @@ import torch
 
 from headroom.device.host import HostDevice, cpu_features
 from headroom.hardware.machine import fast_dtype
-from headroom.hardware.probe import probe
+from headroom.hardware.probe import probe_device
 from headroom.units import GIB
 
 
 def test_the_host_is_probed():
-    machine = probe(HostDevice())
+    machine = probe_device(HostDevice())
     assert machine.kind == "cpu" and machine.name
     assert 0 < machine.free <= machine.total == machine.host_total
     assert machine.cores >= 1 and machine.cap is None
@@ -19,7 +19,7 @@ def test_the_host_is_probed():
 def test_a_cap_is_part_of_the_machine():
     device = HostDevice()
     device.set_cap(2 * GIB)
-    assert probe(device).budget <= 2 * GIB
+    assert probe_device(device).budget <= 2 * GIB
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_cap_is_part_of_the_machine():
 )
 def test_the_instruction_set_decides_the_fast_type(monkeypatch, capabilities, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    machine = probe(HostDevice())
+    machine = probe_device(HostDevice())
     assert fast_dtype(machine) == dtype
     assert set(machine.features.isa) == {name for name, there in capabilities.items() if there}
 

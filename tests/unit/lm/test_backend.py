@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 from headroom.device import Kind
-from headroom.engine.terms import with_backend
+from headroom.engine.policy import with_available_loop
 from headroom.errors import InvalidRequest
 from headroom.hardware.machine import Machine, card
-from headroom.lm.backend import HOW, Choice, choose
-from headroom.memory.limits import Choices, Terms, terms
-from headroom.settings import Policy
+from headroom.lm.backend import HOW, Choice, choose_backend
+from headroom.memory.policy import Policy, resolve_policy
+from headroom.models.acestep.tiers import TIERS
+from headroom.settings import Options, PolicyName
 
 RECORDS = "it records the loop in graphs, and {} records none"
 ELSEWHERE = "mlx-lm computes on cpu and mps here, not on {}"
@@ -26,7 +27,7 @@ MISSING = f"mlx-lm is not installed: {HOW}"
 @pytest.mark.parametrize("mlx", [True, False])
 @pytest.mark.parametrize(("kind", "captures"), [CUDA, CPU, MPS, *OTHERS])
 def test_the_plain_loop_is_there_everywhere(kind: str, captures: bool, mlx: bool) -> None:
-    assert choose("pt", kind, captures, mlx) == Choice("pt")
+    assert choose_backend("pt", kind, captures, mlx) == Choice("pt")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_the_plain_loop_is_there_everywhere(kind: str, captures: bool, mlx: bool
 def test_graphs_need_a_device_that_records(
     device: tuple[str, bool], mlx: bool, expected: Choice
 ) -> None:
-    assert choose("vllm", *device, mlx) == expected
+    assert choose_backend("vllm", *device, mlx) == expected
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_graphs_need_a_device_that_records(
 def test_mlx_needs_its_package_and_its_devices(
     device: tuple[str, bool], mlx: bool, expected: Choice
 ) -> None:
-    assert choose("mlx", *device, mlx) == expected
+    assert choose_backend("mlx", *device, mlx) == expected
 
 
 # --- with what holds on a machine ------------------------------------------------------------
@@ -78,13 +79,13 @@ def in_force(
     kind: Kind,
     said: str | None,
     mlx: bool,
-    policy: Policy = "adaptive",
+    policy: PolicyName = "adaptive",
     size: float = 24,
-) -> Terms:
-    monkeypatch.setattr("headroom.engine.terms.mlx_is_here", lambda: mlx)
-    choices = Choices(lm_backend=said)
-    found = terms(machine(kind, size), policy, choices)
-    return with_backend(found, choices, kind, captures=kind == "cuda")
+) -> Policy:
+    monkeypatch.setattr("headroom.engine.policy.mlx_is_here", lambda: mlx)
+    choices = Options(lm_backend=said)
+    found = resolve_policy(machine(kind, size), policy, choices, TIERS)
+    return with_available_loop(found, said not in (None, "auto"), kind, captures=kind == "cuda")
 
 
 @pytest.mark.parametrize("said", [None, "auto"])
@@ -107,11 +108,11 @@ def test_nobody_is_told_of_what_nobody_asked(
     kind: Kind,
     mlx: bool,
     expected: str,
-    policy: Policy,
+    policy: PolicyName,
     said: str | None,
 ) -> None:
     found = in_force(monkeypatch, kind, said, mlx, policy)
-    assert (found.lm_backend, found.notes) == (expected, ())
+    assert (found.lm_loop, found.notes) == (expected, ())
 
 
 @pytest.mark.parametrize(
@@ -129,19 +130,19 @@ def test_who_asked_is_told(
     found = in_force(monkeypatch, kind, said, mlx)
     (note,) = found.notes
     assert (note.field, note.asked, note.used) == ("lm_backend", said, used) and note.why
-    assert found.lm_backend == used
+    assert found.lm_loop == used
 
 
 @pytest.mark.parametrize(("kind", "said"), [("cuda", "vllm"), ("cuda", "pt"), ("cpu", "mlx")])
 def test_who_got_it_is_not(monkeypatch: pytest.MonkeyPatch, kind: Kind, said: str) -> None:
     found = in_force(monkeypatch, kind, said, mlx=True)
-    assert (found.lm_backend, found.notes) == (said, ())
+    assert (found.lm_loop, found.notes) == (said, ())
 
 
 def test_a_tier_without_graphs_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
     found = in_force(monkeypatch, "cuda", "vllm", False, "published", 6.9)
     (note,) = found.notes
-    assert (note.asked, note.used, found.lm_backend) == ("vllm", "pt", "pt")
+    assert (note.asked, note.used, found.lm_loop) == ("vllm", "pt", "pt")
     assert "is for pt and mlx" in note.why
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from headroom.diffusion.noise import Stream, uniforms
+from headroom.diffusion.noise import NoiseStream, uniforms
 from headroom.lm.constrained_decode import DecodedText, constrained_decode
 from headroom.lm.constraint import Constraint
-from headroom.lm.decode import Rows, Writing, write
-from headroom.lm.sample import Sampling, draw
-from headroom.models.acestep.language.lm_words import Words
+from headroom.lm.decode import CachedRows, Writing, generate
+from headroom.lm.sample import Sampling, draw_tokens
+from headroom.models.acestep.language.lm_words import LMVocabulary
 from headroom.models.acestep.language.sheet import Sheet
 from headroom.models.acestep.language.sheet_grammar import FreeText, SheetGrammar, SheetWords
 from headroom.nn.causal import CausalLM
@@ -43,7 +43,7 @@ def model() -> CausalLM:
 
 @cache
 def shared() -> SheetWords:
-    return SheetWords(Words.of(lm_tokenizer(), VALID))
+    return SheetWords(LMVocabulary.of(lm_tokenizer(), VALID))
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def _no_gradients() -> object:
 
 
 def chances(seed: int) -> list[float]:
-    row: list[float] = uniforms((seed,), 1000, Stream.SHEET)[0].tolist()
+    row: list[float] = uniforms((seed,), 1000, NoiseStream.SHEET)[0].tolist()
     return row
 
 
@@ -85,7 +85,7 @@ def by_hand(
         if len(allowed) > 1:
             hidden = model(torch.tensor(text), [len(text)])[-1:]
             logits = model.logits(hidden, slice(0, WORDS))[:, allowed].float()
-            token = int(allowed[draw(logits, torch.tensor([next(drawn)]), USUAL)])
+            token = int(allowed[draw_tokens(logits, torch.tensor([next(drawn)]), USUAL)])
         grammar.take(token)
         text.append(token)
     return text[len(prompt) :]
@@ -115,7 +115,7 @@ def test_what_is_left_behind_is_what_reading_it_leaves(model: CausalLM, seed: in
     assert found.read.tokens == text and found.read.cache.lengths == [len(text)]
 
     def fresh() -> torch.Tensor:
-        rows = Rows(model, (text,), 1, CPU)
+        rows = CachedRows(model, (text,), 1, CPU)
         rows.read((text,))
         return rows.cache.memory[..., : len(text), :]
 
@@ -124,9 +124,9 @@ def test_what_is_left_behind_is_what_reading_it_leaves(model: CausalLM, seed: in
     codes = shared().words.codes
     behind = (*text[: len(text) - seed], *random_ids(7, seed))  # read again where it differs
     writing = Writing((behind,) * 2, random_ids(9, 5), 40, codes, USUAL, 2.0)
-    drawn = uniforms((seed, seed + 1), 40, Stream.CODES)
-    taken = write(model, writing, drawn, CPU, lambda a, b: None, found.read)
-    assert torch.equal(taken, write(model, writing, drawn, CPU, lambda a, b: None))
+    drawn = uniforms((seed, seed + 1), 40, NoiseStream.CODES)
+    taken = generate(model, writing, drawn, CPU, lambda a, b: None, found.read)
+    assert torch.equal(taken, generate(model, writing, drawn, CPU, lambda a, b: None))
 
 
 class Calls:

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from headroom.diffusion.noise import Stream, uniforms
+from headroom.diffusion.noise import NoiseStream, uniforms
 from headroom.lm.cache import Cache
-from headroom.lm.decode import SEEN, TOLD_EVERY, ReadBefore, Rows, Writing, write
-from headroom.lm.sample import Sampling, draw
+from headroom.lm.decode import SEEN, TOLD_EVERY, CachedRows, ReadBefore, Writing, generate
+from headroom.lm.sample import Sampling, draw_tokens
 from headroom.nn.causal import CausalLM
 from support.lm_tokenizer import CODES, VALID
 from support.near import assert_agrees, assert_near
@@ -46,7 +46,7 @@ def quiet(done: int, count: int) -> None:
 def wrote(
     model: CausalLM, writing: Writing, chances: Tensor, before: ReadBefore | None = None
 ) -> Tensor:
-    return write(model, writing, chances, CPU, quiet, before)
+    return generate(model, writing, chances, CPU, quiet, before)
 
 
 def last(model: CausalLM, tokens: tuple[int, ...], words: slice = ALL) -> Tensor:
@@ -81,7 +81,7 @@ def by_hand(model: CausalLM, writing: Writing, song: int, chances: Tensor) -> li
             logits[before] = (
                 logits[before] / penalty if logits[before] > 0 else logits[before] * penalty
             )
-        choice = draw(logits[None], chances[song, number : number + 1], writing.sampling)
+        choice = draw_tokens(logits[None], chances[song, number : number + 1], writing.sampling)
         token = int(choice) + writing.words.start
         found.append(token)
         told += (token,)
@@ -95,7 +95,7 @@ def test_a_batch_is_what_whole_forwards_write_one_song_at_a_time(
 ) -> None:
     writing = drawn_writing(random.Random(seed))
     seeds = range(seed, seed + len(writing.prompts))
-    chances = uniforms(seeds, writing.count, Stream.CODES)
+    chances = uniforms(seeds, writing.count, NoiseStream.CODES)
     found = wrote(model, writing, chances)
     assert found.shape == (len(writing.prompts), writing.count)
     for song in range(len(writing.prompts)):
@@ -111,7 +111,7 @@ def test_a_song_follows_from_its_seed_wherever_it_stands(model: CausalLM, seed: 
     def songs(seeds: list[int]) -> dict[int, list[int]]:
         told = tuple(prompts[song] for song in seeds)
         writing = Writing(told, against, 24, CODE, USUAL, 2.0)
-        rows = wrote(model, writing, uniforms(seeds, 24, Stream.CODES)).tolist()
+        rows = wrote(model, writing, uniforms(seeds, 24, NoiseStream.CODES)).tolist()
         return dict(zip(seeds, rows, strict=True))
 
     together = songs([11, 12, 13, 14])
@@ -131,7 +131,7 @@ def test_a_cache_gives_what_reading_all_again_gives(model: CausalLM) -> None:
     """Rows of different lengths, through several stretches of what attention looks over."""
     prompts = [random_ids(n, n) for n in (1, 60, 64, 150, 250)]
     count = 2 * SEEN + 9
-    rows = Rows(model, prompts, count, CPU)
+    rows = CachedRows(model, prompts, count, CPU)
     seen = [rows.read(prompts)]
     then = [random_ids(count, 100 + row) for row in range(len(prompts))]
     for tokens in zip(*then, strict=True):
@@ -161,10 +161,10 @@ def test_a_prompt_of_many_songs_is_read_once_and_is_theirs_to_the_bit(
 ) -> None:
     one, other, against = random_ids(70, 1), random_ids(31, 2), random_ids(33, 3)
     prompts = [one, other, one, one, against, against, against, against]
-    alone = [Rows(model, (prompt,), 8, CPU) for prompt in prompts]
+    alone = [CachedRows(model, (prompt,), 8, CPU) for prompt in prompts]
     expected = torch.cat([rows.read((p,)) for rows, p in zip(alone, prompts, strict=True)])
     reads = counted(model, monkeypatch)
-    rows = Rows(model, prompts, 8, CPU)
+    rows = CachedRows(model, prompts, 8, CPU)
     found = rows.read(prompts)
     assert reads == [(0, 70), (1, 31), (4, 33)]
     assert torch.equal(found, expected)
@@ -177,7 +177,7 @@ def test_a_prompt_of_many_songs_is_read_once_and_is_theirs_to_the_bit(
 
 def test_guidance_of_one_is_none(model: CausalLM) -> None:
     prompts = (random_ids(40, 1), random_ids(25, 2))
-    chances = uniforms((5, 6), 20, Stream.CODES)
+    chances = uniforms((5, 6), 20, NoiseStream.CODES)
     plain = wrote(model, Writing(prompts, None, 20, CODE, USUAL), chances)
     against = random_ids(9, 3)
     assert torch.equal(
@@ -203,7 +203,7 @@ def test_exactly_so_many_codes_are_written_and_none_that_means_nothing(seconds: 
     assert not FIRST <= int(last(model, prompt).argmax()) < FIRST + VALID
     for sampling in (Sampling(0.0, 0, 1.0, 1.0), Sampling(2.0, 0, 1.0, 1.0), USUAL):
         writing = Writing((prompt,) * 2, random_ids(12, 2), count, CODE, sampling, 2.0)
-        found = wrote(model, writing, uniforms((1, 2), count, Stream.CODES))
+        found = wrote(model, writing, uniforms((1, 2), count, NoiseStream.CODES))
         assert found.shape == (2, count)
         assert int(found.min()) >= FIRST and int(found.max()) < FIRST + VALID < FIRST + CODES
 
@@ -231,13 +231,13 @@ def test_what_was_read_before_is_not_read_again_and_changes_no_code(
     model: CausalLM, same: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = random_ids(60, 1)
-    rows = Rows(model, (told,), 4, CPU)
+    rows = CachedRows(model, (told,), 4, CPU)
     rows.read((told,))
     before = ReadBefore(told, rows.cache)
     changed = (told[same] + 1) % WORDS if same < len(told) else 0
     prompt = (*told[:same], changed, *random_ids(25, 2))
     writing = Writing((prompt, prompt), random_ids(9, 3), 30, CODE, USUAL, 2.0)
-    chances = uniforms((7, 8), 30, Stream.CODES)
+    chances = uniforms((7, 8), 30, NoiseStream.CODES)
     fresh = wrote(model, writing, chances)
     reads = counted(model, monkeypatch)
     assert torch.equal(wrote(model, writing, chances, before), fresh)
@@ -246,7 +246,7 @@ def test_what_was_read_before_is_not_read_again_and_changes_no_code(
 
 def test_no_more_is_taken_over_than_the_cache_holds(model: CausalLM) -> None:
     told = random_ids(40, 1)
-    rows = Rows(model, (told,), 4, CPU)
+    rows = CachedRows(model, (told,), 4, CPU)
     rows.read((told,))
     rows.cache.lengths[0] = 30
     before = ReadBefore(told, rows.cache)
@@ -255,9 +255,9 @@ def test_no_more_is_taken_over_than_the_cache_holds(model: CausalLM) -> None:
 
 def test_progress_is_told_as_it_is_made_and_may_stop_it(model: CausalLM) -> None:
     writing = Writing((random_ids(9, 1),), None, 3 * TOLD_EVERY + 2, CODE, USUAL)
-    chances = uniforms((1,), writing.count, Stream.CODES)
+    chances = uniforms((1,), writing.count, NoiseStream.CODES)
     told: list[tuple[int, int]] = []
-    write(model, writing, chances, CPU, lambda done, count: told.append((done, count)))
+    generate(model, writing, chances, CPU, lambda done, count: told.append((done, count)))
     assert [done for done, _ in told] == [*range(0, writing.count, TOLD_EVERY), writing.count]
     assert {count for _, count in told} == {writing.count}
 
@@ -269,12 +269,12 @@ def test_progress_is_told_as_it_is_made_and_may_stop_it(model: CausalLM) -> None
             raise Stop
 
     with pytest.raises(Stop):
-        write(model, writing, chances, CPU, stops)
+        generate(model, writing, chances, CPU, stops)
 
 
 def test_a_row_that_is_too_long_is_refused(model: CausalLM) -> None:
     prompt = random_ids(200, 1)
-    rows = Rows(model, (prompt, prompt), 56, CPU)
+    rows = CachedRows(model, (prompt, prompt), 56, CPU)
     rows.read((prompt, prompt))
     assert rows.cache.capacity == 256
     with pytest.raises(ValueError, match="only a single row can be extended, not 2"):
@@ -283,7 +283,7 @@ def test_a_row_that_is_too_long_is_refused(model: CausalLM) -> None:
         rows.feed(torch.tensor([1, 2]))
     with pytest.raises(ValueError, match="a row of 257 tokens in a cache for 256"):
         rows.feed(torch.tensor([1, 2]))
-    single = Rows(model, (prompt,), 56, CPU)
+    single = CachedRows(model, (prompt,), 56, CPU)
     single.read((prompt,))
     with pytest.raises(ValueError, match="a row of 257 tokens in a cache for 256"):
         single.extend(random_ids(57, 2))
@@ -295,7 +295,7 @@ def test_a_row_is_read_on_in_pieces(model: CausalLM) -> None:
     text = random_ids(180, 4)
     for _ in range(8):
         cuts = sorted(rng.sample(range(1, len(text)), rng.randint(0, 9)))
-        rows = Rows(model, ((),), len(text), CPU)
+        rows = CachedRows(model, ((),), len(text), CPU)
         for start, stop in pairwise([0, *cuts, len(text)]):
             found = model.logits(rows.extend(text[start:stop]), ALL)[0]
             assert_near(found, partial(last, model, text[:stop]))

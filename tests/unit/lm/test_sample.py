@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from headroom.lm.cost import cache_bytes, capacity
-from headroom.lm.sample import NONE, Sampling, draw, guided, penalised
+from headroom.lm.sample import NONE, Sampling, draw_tokens, guided, penalised
 
 PLAIN = Sampling(1.0, 0, 1.0, 1.0)
 
@@ -56,7 +56,7 @@ def test_a_token_is_the_one_the_rule_says(sampling: Sampling) -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(400, 60, generator=generator, dtype=torch.float64) * 3
     uniforms = torch.rand(400, generator=generator, dtype=torch.float64)
-    found = draw(logits, uniforms, sampling).tolist()
+    found = draw_tokens(logits, uniforms, sampling).tolist()
     cases = zip(logits.tolist(), uniforms.tolist(), strict=True)
     assert found == [scalar(row, uniform, sampling) for row, uniform in cases]
 
@@ -90,7 +90,7 @@ def test_no_token_comes_that_is_sorted_out_and_every_other_does(seed: int) -> No
     row = [round(rng.gauss(0, 1) / step) * step for _ in range(size)]
     uniforms = torch.arange(4000, dtype=torch.float64) / 4000
     logits = torch.tensor([row], dtype=torch.float64).expand(len(uniforms), -1)
-    assert set(draw(logits, uniforms, sampling).tolist()) == sorted_out(row, sampling)
+    assert set(draw_tokens(logits, uniforms, sampling).tolist()) == sorted_out(row, sampling)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -101,11 +101,11 @@ def test_a_row_is_drawn_from_as_if_it_were_alone(seed: int) -> None:
     )
     logits = torch.randn(9, 500, generator=generator) * 3
     uniforms = torch.rand(9, generator=generator)
-    together = draw(logits, uniforms, sampling)
-    alone = [draw(logits[i : i + 1], uniforms[i : i + 1], sampling) for i in range(9)]
+    together = draw_tokens(logits, uniforms, sampling)
+    alone = [draw_tokens(logits[i : i + 1], uniforms[i : i + 1], sampling) for i in range(9)]
     assert torch.equal(together, torch.cat(alone))
     order = torch.randperm(9, generator=generator)
-    assert torch.equal(draw(logits[order], uniforms[order], sampling), together[order])
+    assert torch.equal(draw_tokens(logits[order], uniforms[order], sampling), together[order])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -114,14 +114,16 @@ def test_cold_is_the_likeliest_whatever_else_is_said(seed: int) -> None:
     logits = torch.randn(50, 300, generator=generator)
     uniforms = torch.rand(50, generator=generator)
     for sampling in (Sampling(0.0, 0, 1.0, 1.0), Sampling(0.0, 7, 0.3, 1.0)):
-        assert torch.equal(draw(logits, uniforms, sampling), logits.argmax(-1))
-    assert torch.equal(draw(logits, uniforms, Sampling(1e-4, 0, 1.0, 1.0)), logits.argmax(-1))
+        assert torch.equal(draw_tokens(logits, uniforms, sampling), logits.argmax(-1))
+    assert torch.equal(
+        draw_tokens(logits, uniforms, Sampling(1e-4, 0, 1.0, 1.0)), logits.argmax(-1)
+    )
 
 
 def test_tokens_come_as_often_as_their_odds_say() -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]]).expand(20_000, -1)
     uniforms = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
-    counts = torch.bincount(draw(logits, uniforms, PLAIN), minlength=4) / 20_000
+    counts = torch.bincount(draw_tokens(logits, uniforms, PLAIN), minlength=4) / 20_000
     torch.testing.assert_close(counts, logits[0].softmax(-1), atol=0.015, rtol=0)
 
 
@@ -129,8 +131,8 @@ def test_the_ends_of_the_uniforms_give_tokens_that_can_be() -> None:
     logits = torch.full((2, 64_000), -1e4)
     logits[:, [7, 63_000]] = 1.0
     ends = torch.tensor([0.0, 1 - 2**-24])
-    assert draw(logits, ends, PLAIN).tolist() == [7, 63_000]
-    assert draw(logits, ends, replace(PLAIN, top_p=0.9)).tolist() == [7, 63_000]
+    assert draw_tokens(logits, ends, PLAIN).tolist() == [7, 63_000]
+    assert draw_tokens(logits, ends, replace(PLAIN, top_p=0.9)).tolist() == [7, 63_000]
 
 
 def test_a_penalty_makes_what_was_drawn_less_likely() -> None:
@@ -160,8 +162,8 @@ def test_a_cache_takes_what_the_released_models_take() -> None:
 def test_where_logits_are_no_numbers_nothing_is_drawn(sampling: Sampling, bad: float) -> None:
     generator = torch.Generator().manual_seed(2)
     logits, uniforms = torch.randn(3, 40, generator=generator), torch.rand(3, generator=generator)
-    plain = draw(logits, uniforms, sampling)
+    plain = draw_tokens(logits, uniforms, sampling)
     spoilt = logits.clone()
     spoilt[1, slice(None) if bad == -math.inf else slice(7, 8)] = bad
-    found = draw(spoilt, uniforms, sampling)
+    found = draw_tokens(spoilt, uniforms, sampling)
     assert found[1] == NONE and (found[[0, 2]] == plain[[0, 2]]).all() and NONE not in plain

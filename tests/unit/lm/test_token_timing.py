@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headroom.lm import token_timing
 from headroom.lm.constrained_decode import constrained_decode
-from headroom.lm.decode import ReadBefore, Rows, Writing
+from headroom.lm.decode import CachedRows, ReadBefore, Writing
 from headroom.lm.sample import Sampling
 from headroom.lm.token_timing import TimedGrammar, TokenStopwatch, TokenTiming
 from support.clock import Clock
@@ -129,7 +129,7 @@ def test_prompts_are_read_once_each_and_not_what_was_read_before() -> None:
     writing = Writing((first, second, first), against, 5, slice(FIRST, WORDS), USUAL, 2.0)
     assert writing.to_read(None) == 9 + 12 + 4
     with torch.inference_mode():
-        rows = Rows(model, (first,), 8, CPU)
+        rows = CachedRows(model, (first,), 8, CPU)
         rows.read((first,))
     before = ReadBefore(tuple(first), rows.cache)
     assert writing.to_read(before) == 1 + 12 + 4  # the last token is read again

@@ -8,19 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headroom.engine.terms import with_language_model
+from headroom.engine.policy import choose_language_model
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import card
-from headroom.memory.limits import Choices, limits, terms
 from headroom.memory.plan import NO_WISHES, Plan, Residency
 from headroom.memory.planner import least_peak, plan
-from headroom.memory.tiers import LM_SIZES, TIERS, Tier
+from headroom.memory.policy import resolve_policy
+from headroom.memory.tiers import Tier
 from headroom.models.acestep.cost.lm_cost import cache_of, thinking
 from headroom.models.acestep.cost.unopened import footprint_of, songs_of, thinking_of
 from headroom.models.acestep.networks.released import released_lm
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
-from headroom.settings import Policy, Settings
+from headroom.models.acestep.tiers import LM_SIZES, TIERS
+from headroom.settings import Options, PolicyName, Settings
 
 TURBO, XL = VARIANTS["acestep-v15-turbo"], VARIANTS["acestep-v15-xl-turbo"]
 LYRICS = "la la la, a line to sing\n" * 100
@@ -34,10 +35,10 @@ def planned(size: float, request: Text2Music, policy: str, xl: bool = False) -> 
     variant = XL if xl else TURBO
     machine = card(size)
     needs = footprint_of(songs_of(request, variant), variant)
-    return plan(needs, machine, terms(machine, policy, Choices()).wishes(needs))  # type: ignore[arg-type]
+    return plan(needs, machine, resolve_policy(machine, policy, Options(), TIERS).wishes(needs))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("tier", TIERS, ids=lambda t: t.name)
+@pytest.mark.parametrize("tier", TIERS.rows, ids=lambda t: t.name)
 @pytest.mark.parametrize("column", [0, 1], ids=["with", "without"])
 def test_the_row_holds_at_its_smallest_card(tier: Tier, column: int) -> None:
     found = planned(tier.lower, asked(tier.seconds[column], tier.batch[column]), "published")
@@ -53,36 +54,38 @@ def test_the_row_holds_at_its_smallest_card(tier: Tier, column: int) -> None:
     assert not any(stage.host for stage in found.stages)
 
 
-@pytest.mark.parametrize("tier", TIERS, ids=lambda t: t.name)
+@pytest.mark.parametrize("tier", TIERS.rows, ids=lambda t: t.name)
 def test_what_the_row_allows_is_what_is_asked_for(tier: Tier) -> None:
-    found = terms(card(tier.lower), "published", Choices())
+    found = resolve_policy(card(tier.lower), "published", Options(), TIERS)
     assert found.tier == tier
-    assert limits(found, False)["duration"].maximum == tier.seconds[1]
-    assert limits(found, True)["batch_size"].maximum == tier.batch[0]
+    assert found.limits(False)["seconds"].maximum == tier.seconds[1]
+    assert found.limits(True)["count"].maximum == tier.batch[0]
 
 
-def with_lm(size: float, request: Text2Music, policy: Policy, choices: Choices) -> tuple[str, Plan]:
+def with_lm(
+    size: float, request: Text2Music, policy: PolicyName, choices: Options
+) -> tuple[str, Plan]:
     """The language model that is taken, and the plan of thinking and rendering."""
     machine, songs = card(size), songs_of(request, TURBO)
-    found = terms(machine, policy, choices)
+    found = resolve_policy(machine, policy, choices, TIERS)
     assert found.init_lm
-    lm, needs = with_language_model(
+    lm, needs = choose_language_model(
         found.lms, lambda size: thinking_of(request, songs, size), footprint_of(songs, TURBO),
         machine, found, NO_WISHES, Settings(),
     )  # fmt: skip
     return lm, plan(needs, machine, found.wishes(needs))
 
 
-ROWS = [(tier, lm) for tier in TIERS for lm in tier.lms or LM_SIZES[:1]]
+ROWS = [(tier, lm) for tier in TIERS.rows for lm in tier.lms or LM_SIZES[:1]]
 
 
 @pytest.mark.parametrize(("tier", "lm"), ROWS, ids=lambda x: getattr(x, "name", x))
 def test_the_row_holds_with_each_of_its_language_models(tier: Tier, lm: str) -> None:
     request = asked(tier.seconds[0], tier.batch[0])
-    forced = Choices(lm=f"acestep-5Hz-lm-{lm}", init_lm=None if tier.lms else True)
+    forced = Options(lm_model=f"acestep-5Hz-lm-{lm}", init_lm=None if tier.lms else True)
     taken, found = with_lm(tier.lower, request, "published", forced)
     assert taken == lm
-    model = found.placement("language model")
+    model = found.placement(f"acestep-5Hz-lm-{lm}")
     assert model.precision == "bfloat16"
     stays = model.residency is Residency.RESIDENT
     assert stays == (tier.offload == "none") and model.residency is not Residency.HOST
@@ -98,23 +101,25 @@ def test_the_row_holds_with_each_of_its_language_models(tier: Tier, lm: str) -> 
 
 
 def test_no_row_loads_a_model_it_does_not_name() -> None:
-    for tier in TIERS[:2]:
-        assert not terms(card(tier.lower), "published", Choices()).init_lm
-    assert terms(card(4), "published", Choices(init_lm=True)).lm == "0.6B"
-    low = terms(card(4), "published", Choices(lm="acestep-5Hz-lm-4B", init_lm=True))
+    for tier in TIERS.rows[:2]:
+        assert not resolve_policy(card(tier.lower), "published", Options(), TIERS).init_lm
+    assert resolve_policy(card(4), "published", Options(init_lm=True), TIERS).lm == "0.6B"
+    low = resolve_policy(
+        card(4), "published", Options(lm_model="acestep-5Hz-lm-4B", init_lm=True), TIERS
+    )
     assert low.lm != "4B" and "tier 1" in low.notes[0].why
 
 
 def test_the_largest_model_that_fits_whole_is_taken_where_nobody_says_which() -> None:
     taken = {
-        size: with_lm(size, asked(240), "adaptive", Choices())[0] for size in (4, 6, 8, 12, 24)
+        size: with_lm(size, asked(240), "adaptive", Options())[0] for size in (4, 6, 8, 12, 24)
     }
     assert taken == {4: "0.6B", 6: "1.7B", 8: "1.7B", 12: "4B", 24: "4B"}
 
 
 def test_eight_gigabytes_hold_the_largest_language_model_with_its_guidance_cache() -> None:
-    lm, found = with_lm(8, asked(600), "adaptive", Choices(lm="acestep-5Hz-lm-4B"))
-    assert lm == "4B" and found.placement("language model").precision == "int8"
+    lm, found = with_lm(8, asked(600), "adaptive", Options(lm_model="acestep-5Hz-lm-4B"))
+    assert lm == "4B" and found.placement("acestep-5Hz-lm-4B").precision == "int8"
     assert not any(stage.host for stage in found.stages)
     assert found.peak <= card(8).budget
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headroom.memory.tiers import TIERS, lm_size, tier_named, tier_of
+from headroom.models.acestep.tiers import TIERS, lm_size, tier_of
 
 GUIDE = """
 tier1     -              -    pt    4/6   1/1 cpu+dit int8
@@ -20,8 +20,8 @@ unlimited 0.6B,1.7B,4B   4B   vllm  10/10 8/8 none    -
 
 def test_every_cell_is_the_published_one():
     rows = [line.split() for line in GUIDE.strip().splitlines()]
-    assert [row[0] for row in rows] == [tier.name for tier in TIERS]
-    for row, tier in zip(rows, TIERS, strict=True):
+    assert [row[0] for row in rows] == [tier.name for tier in TIERS.rows]
+    for row, tier in zip(rows, TIERS.rows, strict=True):
         lms = () if row[1] == "-" else tuple(row[1].split(","))
         assert (tier.lms, tier.recommended or "-", tier.backend) == (lms, row[2], row[3])
         assert "/".join(str(s // 60) for s in tier.seconds) == row[4]
@@ -46,12 +46,12 @@ def test_edges(size, name):
 
 
 def test_a_tier_s_smallest_card_belongs_to_it():
-    for tier in TIERS:
+    for tier in TIERS.rows:
         assert tier_of(tier.lower) == tier
 
 
 def test_names():
-    assert tier_named("tier6").name == "tier6b"
+    assert TIERS.named("tier6").name == "tier6b"
     with pytest.raises(KeyError, match="tier6a"):
-        tier_named("tier7")
+        TIERS.named("tier7")
     assert [lm_size(n) for n in ("acestep-5Hz-lm-1.7B", "4b", "x")] == ["1.7B", "4B", None]

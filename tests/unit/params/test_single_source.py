@@ -20,15 +20,15 @@ from headroom.params.describe import union
 SRC = Path(headroom.__file__).parents[1]
 DECLARED = (
     "songs.py", "common_fields.py", "song_fields.py", "source_fields.py",
-    "language_fields.py", "variants.py",
+    "language_fields.py", "variants.py", "speech.py",
 )  # fmt: skip
-# Interfaces with fields of their own that are named alike: ACE-Step's documented one, and what is
-# wished of a song sheet.
+# Interfaces with fields of their own that are named alike: those of ACE-Step, and texts of songs
+# that were made or of a message that was sent, where no text is an empty one.
 OTHERS = (
     "acestep/inference_types.py", "acestep/inference.py", "acestep/handler.py",
-    "acestep/asked.py", "acestep/music_call.py", "acestep/llm_inference.py",
-    "acestep/llm_prompts.py", "acestep/sheets.py",
-    "headroom/models/base.py",
+    "acestep/request_conversion.py", "acestep/music_call.py", "acestep/llm_inference.py",
+    "acestep/llm_prompts.py", "acestep/sheet_results.py", "headroom/service/old/results.py",
+    "headroom/jobs/values.py", "headroom/service/export.py", "headroom/service/chat/wish.py",
 )  # fmt: skip
 FIELDS = {param.name for param in union(TASKS.values())}
 # Words that mean other things outside the model's own folder: the start of a byte range.

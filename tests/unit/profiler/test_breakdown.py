@@ -19,6 +19,7 @@ from headroom.profiler.report import (
     token_table,
 )
 from headroom.profiler.trace import Overhead, Span, Trace, overhead
+from headroom.reasons import reason_of
 from headroom.runtime.events import (
     Event,
     Progress,
@@ -111,7 +112,7 @@ def test_a_stage_that_is_tried_again_counts_once_and_says_so(clock: Clock) -> No
         [
             (0.0, StageStarted("write codes", 9)),
             (1.0, Wrote("write codes", CODES)),
-            (1.0, Replanned("write codes", "smaller", True)),
+            (1.0, Replanned("write codes", reason_of("smaller"), True)),
             *stage("write codes", 5.0, 0.0, (CODES,)),
         ],
     )

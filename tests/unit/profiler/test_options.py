@@ -10,9 +10,10 @@ import pytest
 
 from headroom.cli.profile import FIELDS, FLAGS, parsed
 from headroom.errors import HeadroomError
+from headroom.models.acestep.requests.language_requests import CreateSample
 from headroom.models.acestep.requests.songs import Cover, Text2Music
 from headroom.profiler.options import MODES, TIERS, Options
-from headroom.profiler.texts import _wish
+from headroom.profiler.text_run import sheet_request
 from headroom.settings import load
 from unit.cli.conftest import home
 
@@ -65,13 +66,12 @@ def test_old_names_reach_what_they_name() -> None:
         "--offload-to-cpu --offload-dit-to-cpu --quantization int8_weight_only --device cpu"
     )
     opening = found.opening.options
-    choices = opening.choices
     assert (opening.device, opening.model) == ("cpu", "acestep-v15-base")
-    assert (choices.offload, choices.offload_dit, choices.quantization) == (
+    assert (opening.offload, opening.offload_dit, opening.quantization) == (
         True, True, "int8_weight_only",
     )  # fmt: skip
-    assert (choices.lm, choices.lm_backend) == ("acestep-5Hz-lm-0.6B", "pt")
-    assert options().opening.options.choices.offload is None
+    assert (opening.lm_model, opening.lm_backend) == ("acestep-5Hz-lm-0.6B", "pt")
+    assert options().opening.options.offload is None
     made = request("--duration 20 --batch-size 2 --inference-steps 4 --seed 7 --guidance-scale 3")
     assert (made.duration, made.batch_size, made.inference_steps) == (20, 2, 4)
     assert (made.seed, made.guidance_scale) == (7, 3)
@@ -169,7 +169,8 @@ def test_flags_act_in_every_mode_where_they_mean_something() -> None:
 def test_free_writing_reaches_the_language_model() -> None:
     for flag, kept in (("", True), ("--no-constrained-decoding", False)):
         made = options(f"--mode create_sample {flag}")
-        assert _wish(made, made.request(), "").constrained is kept
+        asked = sheet_request(made, "")
+        assert isinstance(asked, CreateSample) and asked.use_constrained_decoding is kept
 
 
 def test_every_field_named_for_a_mode_is_a_field() -> None:

@@ -12,14 +12,13 @@ import torch
 from torch import nn
 
 from headroom.device.simulated import SimulatedDevice
-from headroom.memory import tiers as table
 from headroom.memory.footprint import DENOISE, Way
 from headroom.memory.plan import Plan
-from headroom.models.acestep import blueprint, synthetic
+from headroom.models.acestep import blueprint, family, synthetic
+from headroom.models.acestep.catalogue import BUNDLED
 from headroom.models.acestep.cost import footprint, workspaces
 from headroom.models.acestep.cost.lm_cost import METADATA_TOKENS
 from headroom.models.acestep.cost.measures import Measured
-from headroom.models.acestep.language.language_service import BUNDLED
 from headroom.models.acestep.networks.config import dit_config, text_encoder_config
 from headroom.models.acestep.networks.dit import DiT
 from headroom.models.acestep.networks.released import released_lm
@@ -39,9 +38,14 @@ LYRICS = "[verse]\nOver the water the evening is falling\n[chorus]\nCarry me hom
 WHOLE = ["condition", "schedule", DENOISE, "decode"]
 
 
+def fields_of(lyrics: str, steps: int | None = None) -> dict[str, object]:
+    said = {"caption": "a slow song", "lyrics": lyrics}
+    return said if steps is None else {**said, "inference_steps": steps}
+
+
 def tried(size: float, *cases: Case, steps: int | None = None) -> list[TierRow]:
     """The rows of a size, gone through JSON as they do between processes."""
-    work = Work(size, cases, "acestep-v15-turbo", "a slow song", LYRICS, 30.0, steps=steps)
+    work = Work(size, cases, "acestep-v15-turbo", fields_of(LYRICS, steps), 30.0)
     sent = Work.of(json.loads(json.dumps(work.json())))
     settings = load({"MAX_CUDA_VRAM": f"{size:g}"})
     rows = [TierRow.of(json.loads(json.dumps(asdict(row)))) for row in rows_of(sent, settings)]
@@ -57,7 +61,7 @@ def one(size: float, case: Case | None = None, steps: int | None = None) -> Tier
 # --- as it should be ------------------------------------------------------------------------
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_the_smallest_card_without_its_offload_and_without_its_conversion() -> None:
     default, plain, staying = tried(4, Case(), Case("no-quant"), Case("no-offload"))
     assert default.ok and default.faults == () and default.tier == "tier1"
@@ -76,7 +80,7 @@ def test_the_smallest_card_without_its_offload_and_without_its_conversion() -> N
         assert row.simulated and row.notes[0] == "simulated"
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_a_language_model_thinks_and_writes_what_was_planned() -> None:
     row = one(8, Case("default", use_lm=True))
     assert row.ok, row.faults
@@ -129,8 +133,10 @@ def test_a_footprint_that_is_a_tenth_too_low_turns_the_row_red(
 
 @pytest.mark.long
 def test_an_edge_of_a_tier_that_moved_turns_the_row_red(monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = tuple(replace(t, upto=24.5) if t.name == "tier6b" else t for t in table.TIERS)
-    monkeypatch.setattr(table, "TIERS", moved)
+    tiers = family.FAMILY.tiers
+    moved = tuple(replace(t, upto=24.5) if t.name == "tier6b" else t for t in tiers.rows)
+    other = replace(family.FAMILY, tiers=replace(tiers, rows=moved))
+    monkeypatch.setattr(family, "FAMILY", other)
     row = one(24)
     assert row.status == "failed"
     assert row.faults[0] == "tier6b was detected, and it is unlimited"
@@ -142,8 +148,8 @@ def test_memory_that_runs_out_is_told_though_the_song_is_saved(
 ) -> None:
     right = TierEngine.initialise
 
-    def then_fail(self: TierEngine, plan: Plan, language: str | None) -> None:
-        right(self, plan, language)
+    def then_fail(self: TierEngine, plan: Plan) -> None:
+        right(self, plan)
         assert isinstance(self.device, SimulatedDevice)
         self.device.fail_at = self.device.allocations + 300
 
@@ -218,13 +224,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Card:
 
 def made(card: Card, *cases: Case) -> list[TierRow]:
     # float32: convolutions in bfloat16 take minutes on processors that lack it.
-    work = Work(
-        8, cases, "acestep-v15-turbo", "a slow song", LYRICS, 10.0, steps=2, dtype="float32"
-    )
+    work = Work(8, cases, "acestep-v15-turbo", fields_of(LYRICS, 2), 10.0, dtype="float32")
     return list(rows_of(work, load({"MAX_CUDA_VRAM": "8"}), card))
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_a_real_card_makes_real_songs_of_drawn_weights(small: Card) -> None:
     single, batch = made(small, Case("default", use_lm=True), Case("batch", True, 2, "with LM"))
     for row, songs in ((single, 1), (batch, 2)):
@@ -259,7 +263,7 @@ def test_a_song_that_is_none_turns_the_row_red(
 
 @pytest.mark.long
 def test_a_single_step_and_a_length_below_the_least_are_no_faults() -> None:
-    work = Work(8, (Case(),), "acestep-v15-turbo", "a slow song", LYRICS, 3.0, steps=1)
+    work = Work(8, (Case(),), "acestep-v15-turbo", fields_of(LYRICS, 1), 3.0)
     (row,) = rows_of(work, load({"MAX_CUDA_VRAM": "8"}))
     assert (row.status, row.faults, row.duration) == ("ok", (), 10)
     exact = {stage.stage: stage.exact for stage in row.stages}
@@ -283,11 +287,11 @@ def test_a_single_step_and_a_length_below_the_least_are_no_faults() -> None:
 def test_the_length_in_force_is_what_is_asked_inside_the_limits(
     size: float, asked: float, use_lm: bool, seconds: float
 ) -> None:
-    work = Work(size, (Case(),), "acestep-v15-turbo", "x", "", asked)
+    work = Work(size, (Case(),), "acestep-v15-turbo", fields_of(""), asked)
     assert in_force(work, Case("default", use_lm)) == seconds
 
 
 def test_a_model_that_nobody_released_is_refused_in_its_row() -> None:
-    work = Work(8, (Case(),), "acestep-v16", "a slow song", "", 10.0)
+    work = Work(8, (Case(),), "acestep-v16", fields_of(""), 10.0)
     (row,) = rows_of(work, load({"MAX_CUDA_VRAM": "8"}))
     assert row.status == "failed" and row.faults[0].startswith("InvalidRequest: model: 'acestep-v1")

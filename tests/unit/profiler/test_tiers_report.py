@@ -11,10 +11,9 @@ import pytest
 from rich.cells import cell_len
 
 from headroom.engine.opening import Opening
-from headroom.engine.terms import NO_CHOICES
 from headroom.hardware.machine import card
-from headroom.memory.limits import terms
-from headroom.memory.tiers import TIERS, tier_of
+from headroom.memory.policy import resolve_policy
+from headroom.models.acestep.tiers import TIERS, tier_of
 from headroom.profiler.options import TIERS as SIZES
 from headroom.profiler.options import Options
 from headroom.profiler.tiers import run
@@ -23,6 +22,7 @@ from headroom.profiler.tiers.report import printed, progress
 from headroom.profiler.tiers.rows import BATCHES, Case, TierRow, TierTest, capabilities
 from headroom.profiler.tiers.run import cases_of, tier_test
 from headroom.profiler.tiers.table import detected, published
+from headroom.settings import Options as EngineOptions
 from headroom.settings import load
 from headroom.units import GIB
 
@@ -32,6 +32,9 @@ ROW = TierRow(
 )  # fmt: skip
 
 PRINTED = Path(__file__).with_name("printed")  # what the published guides show
+
+
+FREE = EngineOptions()
 
 
 def options(**said: object) -> Options:
@@ -44,13 +47,13 @@ def options(**said: object) -> Options:
 @pytest.mark.parametrize("size", [3, 4, 4.01, 6, 6.01, 7.49, 7.5, 8, 11.49, 11.5, 12, 15.49,
                                   15.5, 16, 19.49, 19.5, 20, 23.49, 23.5, 24, 80])  # fmt: skip
 def test_both_tables_say_the_same_of_every_size(size: float) -> None:
-    row, found = published(size), terms(card(size), "published", NO_CHOICES)
+    row, found = published(size), resolve_policy(card(size), "published", FREE, TIERS)
     assert row.name == tier_of(size).name
     assert list(detected(row, found)) == []
 
 
 def test_every_column_is_compared() -> None:
-    found = terms(card(8), "published", NO_CHOICES)
+    found = resolve_policy(card(8), "published", FREE, TIERS)
     assert found.tier is not None
     changes = (
         {"seconds": (480, 601)}, {"batch": (2, 5)}, {"lms": ("0.6B", "1.7B")}, {"name": "tier5"},
@@ -59,7 +62,7 @@ def test_every_column_is_compared() -> None:
         other = replace(found, tier=replace(found.tier, **change))
         assert len(list(detected(published(8), other))) == 1, change
     more = (
-        {"lm": "1.7B"}, {"init_lm": False}, {"lm_backend": "pt"}, {"offload": False},
+        {"lm": "1.7B"}, {"init_lm": False}, {"lm_loop": "pt"}, {"offload": False},
         {"offload_dit": False}, {"quantization": "none"},
     )  # fmt: skip
     for change in more:
@@ -80,7 +83,9 @@ def test_what_is_tried_at_a_size() -> None:
     assert [c.songs for c in both] == [*BATCHES, *BATCHES]
     assert [c.use_lm for c in both] == [False] * 4 + [True] * 4
     assert len(cases_of(4, options(tier_batch_boundary=True))) == 4
-    assert [tier_of(size).name for size in SIZES] == [t.name for t in TIERS if t.name != "tier3"]
+    assert [tier_of(size).name for size in SIZES] == [
+        t.name for t in TIERS.rows if t.name != "tier3"
+    ]
 
 
 def test_a_process_has_one_limit_and_it_is_that_of_its_size() -> None:
@@ -252,7 +257,7 @@ def test_an_interruption_keeps_what_was_measured_and_leaves_no_process() -> None
     assert "Interrupted" in printed(test)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_a_size_in_a_process_of_its_own() -> None:
     test = tier_test(options(tiers=(24.0,)), lambda line: None)
     (row,) = test.rows

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from headroom import host_compiler as host
 from headroom.runtime import compiled
 from headroom.runtime.compiled import compile_calls, compiler
 
@@ -41,7 +42,7 @@ def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_a_compiler_nothing_changes_and_it_is_said(heard, monkeypatch, tmp_path: Path):
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.setattr(host.shutil, "which", lambda name: None)
     curve = Curve()
     assert compiler(CPU) is None
     assert not compile_calls([(curve, "forward")], CPU, tmp_path)
@@ -50,7 +51,7 @@ def test_without_a_compiler_nothing_changes_and_it_is_said(heard, monkeypatch, t
 
 
 def test_each_device_has_a_compiler_of_its_own(monkeypatch):
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(host.shutil, "which", lambda name: f"/bin/{name}")
     monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
     assert compiler(CPU) is not None
     assert compiler(torch.device("cuda")) is None and compiler(torch.device("mps")) is None

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from headroom.device.simulated import Rates, SimulatedDevice
+from headroom.device.simulated import SimulatedDevice, SimulatedRates
 from headroom.memory.plan import SLOTS, Placement, Residency
-from headroom.runtime.pool import Pool, State
+from headroom.runtime.entry import State
+from headroom.runtime.pool import Pool
 from headroom.units import MIB
 from support.pool_driver import Clock
 from support.pool_model import BLOCKS, IDLE, Pair, Part, part_of, placed, result_of
@@ -24,7 +25,7 @@ class Watched(SimulatedDevice):
     """A card that knows which bytes of the host came to it."""
 
     def __init__(self) -> None:
-        super().__init__(MIB, rates=Rates(matrix=1e9, memory=1e9, link=1e9))
+        super().__init__(MIB, rates=SimulatedRates(matrix=1e9, memory=1e9, link=1e9))
         self.came: Bytes = Counter()
 
     def moved(self, tensor: Tensor, to_device: bool) -> None:
@@ -121,7 +122,7 @@ def test_what_left_comes_back_with_each_byte_copied_once(way: str, precision: st
     copies = [entry.bytes for entry in case.device.log if entry.what == "to device"]
     assert sum(copies) == case.device.bytes_to_device == sum(tensor.nbytes for tensor in host)
     assert case.device.bytes_to_host == 0 and "to host" not in {e.what for e in case.device.log}
-    assert case.device.memory_allocated() == case.pool.ledger.bytes(NAME) == sum(copies)
+    assert case.device.memory_allocated() == case.pool.bytes(NAME) == sum(copies)
     assert case.loads == 1
     precise = None if precision == "float32" else precision
     assert torch.equal(case.computes(), result_of(NAME, precise))

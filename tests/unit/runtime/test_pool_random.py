@@ -137,6 +137,7 @@ class Worker(threading.Thread):
                 self.pool.give_back(wanted)
 
 
+@pytest.mark.ci
 def test_eight_threads_share_a_pool(hurried: None) -> None:
     device = SimulatedDevice(64 * MIB)
     pool = Pool(device, {name: partial(part_of, name[0]) for name in SHARED})

@@ -16,7 +16,7 @@ from headroom.nn.linear import Linear
 from headroom.nn.qwen3 import LayerSizes, Qwen3, pack
 from headroom.runtime.prepare import bring, cells, enter, leave, piece, slots, twins
 from headroom.runtime.quantize import convert, precision_of, quantize
-from headroom.weights.load import Checkpoint, load
+from headroom.weights.load import Checkpoint, load_weights
 from support.random_dit import drawn, inputs, random_dit, small_config, velocity
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -199,7 +199,7 @@ def test_weights_mapped_from_a_file_are_converted_and_the_file_is_not(tmp_path: 
     written = file.read_bytes()
     with torch.device("meta"):
         mapped = DiT(small_config())
-    load(mapped, Checkpoint.open(tmp_path))
+    load_weights(mapped, Checkpoint.open(tmp_path))
     for network in (dit, mapped):
         quantize(network, "int8")
     for name, tensor in mapped.state_dict().items():

@@ -7,7 +7,14 @@ from torch import nn
 from headroom.device.host import HostDevice
 from headroom.errors import Cancelled
 from headroom.memory.plan import Placement, Plan, Residency, StagePlan
-from headroom.runtime.events import Progress, StageDone, StageStarted
+from headroom.runtime.events import (
+    AudioReady,
+    Loading,
+    Progress,
+    StageDone,
+    StageStarted,
+    WithAudio,
+)
 from headroom.runtime.pool import Pool
 from headroom.runtime.run import Run
 from headroom.units import MIB
@@ -64,10 +71,11 @@ def test_a_stage_gives_work_its_parts_and_returns_what_it_makes():
 
 
 def test_events_come_in_order_and_the_report_repeats_them():
-    told = []
-    run, _ = start(told.append)
+    told, loading = [], []
+    run, _ = start(lambda e: (loading if isinstance(e, Loading) else told).append(e))
     run.stage("denoise", lambda step, parts: [step.progress(i, 2) for i in (1, 2)])
     run.stage("decode", lambda step, parts: None)
+    assert loading == [Loading("dit", 16), Loading("vae", 16)]
     kinds = [(type(e).__name__, e.stage) for e in told]
     assert kinds == [
         ("StageStarted", "denoise"),
@@ -81,6 +89,41 @@ def test_events_come_in_order_and_the_report_repeats_them():
     assert told[1:3] == [Progress("denoise", 1, 2), Progress("denoise", 2, 2)]
     assert run.report == (told[3], told[5])
     assert told[3].planned == 123 and 0 <= told[3].loading <= told[3].seconds
+
+
+def test_a_part_that_must_come_is_told_before_it_comes_and_one_in_place_is_not():
+    told = []
+    run, pool = start(lambda e: told.append((e, pool.loaded)))
+    for _ in range(2):
+        run.stage("denoise", lambda step, parts: None)
+    assert [(e, there) for e, there in told if isinstance(e, Loading)] == [
+        (Loading("dit", 16), frozenset())
+    ]
+    assert isinstance(told[0][0], StageStarted) and isinstance(told[1][0], Loading)
+    pool.release()
+    told.clear()
+    run.stage("finish", lambda step, parts: None)
+    run.stage("denoise", lambda step, parts: None)
+    assert [type(e).__name__ for e, _ in told[2:4]] == ["StageStarted", "Loading"]
+
+
+def test_samples_are_copied_for_a_listener_who_wants_them_and_for_nobody_else():
+    made = torch.arange(8.0).reshape(2, 4)
+
+    def work(step, parts):
+        step.audio(1, 0, made[:, :2], 48_000)
+        step.audio(1, 2, made[:, 2:2], 48_000)  # nothing is new
+        step.audio(1, 2, made[:, 2:], 48_000)
+
+    told = []
+    start(told.append)[0].stage("decode", work)
+    assert not any(isinstance(e, AudioReady) for e in told)
+    start(WithAudio(told.append))[0].stage("decode", work)
+    heard = [e for e in told if isinstance(e, AudioReady)]
+    assert [(e.song, e.start, e.audio.rate) for e in heard] == [(1, 0, 48_000), (1, 2, 48_000)]
+    before = made.clone()
+    made.zero_()  # what was told is the listener's own
+    assert torch.equal(torch.cat([e.audio.samples for e in heard], dim=1), before)
 
 
 def test_what_a_stage_used_is_measured_above_what_was_there_before():

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headroom.device.simulated import Rates, SimulatedDevice
+from headroom.device.simulated import SimulatedDevice, SimulatedRates
 from headroom.errors import Cancelled
 from headroom.memory.plan import SLOTS, Placement, Plan, Residency, StagePlan
 from headroom.nn.blocks import Blocks
 from headroom.nn.linear import Linear
-from headroom.runtime.pool import Parts, Pool, State
+from headroom.runtime.entry import State
+from headroom.runtime.pool import Parts, Pool
 from headroom.runtime.run import Run, Step
 from headroom.units import GIB
 
@@ -34,7 +35,7 @@ class Network(nn.Module):
         return x
 
 
-def pool(rates: Rates | None = None) -> tuple[Pool, SimulatedDevice]:
+def pool(rates: SimulatedRates | None = None) -> tuple[Pool, SimulatedDevice]:
     torch.manual_seed(1)
     network = Network()
     device = SimulatedDevice(GIB, rates=rates)
@@ -72,7 +73,7 @@ def test_the_device_holds_the_slots_and_what_stays_and_no_more() -> None:
     with device.inside(), torch.inference_mode():
         where.lease(how)
         assert device.memory_allocated() == (2 + SLOTS) * BLOCK + WIDTH * 4
-        assert where.ledger.bytes("net") == device.memory_allocated()
+        assert where.bytes("net") == device.memory_allocated()
         assert where.status()[0].state is State.PASSING
         where.give_back(how)
     assert device.memory_allocated() == 0
@@ -99,7 +100,9 @@ def test_restoring_copies_each_byte_once() -> None:
 
 def _times(link: float) -> tuple[float, SimulatedDevice]:
     """Seconds of three passes whose blocks take 1 ms to compute each, by the device's clocks."""
-    where, device = pool(Rates(matrix=2 * 4 * WIDTH * WIDTH / 1e-3, memory=1e15, link=link))
+    where, device = pool(
+        SimulatedRates(matrix=2 * 4 * WIDTH * WIDTH / 1e-3, memory=1e15, link=link)
+    )
     run(where, device, placed(Residency.STREAMED))
     return max(entry.end for entry in device.log), device
 

@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from headroom.errors import Cancelled
+from headroom.errors import Cancelled, EngineInUse
 from headroom.runtime import turn as module
 from headroom.runtime.turn import Turn
 
@@ -166,3 +166,130 @@ def test_waiting_goes_on_while_garbage_is_collected() -> None:
     words = [sys.executable, "-c", COLLECTING]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+class Queue:
+    """Callers of a turn that is held until `go_on`, each in a thread; they are started in order."""
+
+    def __init__(self) -> None:
+        self.turn, self.began = Turn(), list[str]()
+        self.positions: dict[str, list[int]] = {}
+        self.errors: dict[str, BaseException] = {}
+        self._go_on, self._at_work = threading.Event(), threading.Event()
+        self._threads = [elsewhere(lambda: hold(self.turn, self._hold))]
+        assert self._at_work.wait(SOON)
+
+    def _hold(self) -> None:
+        self._at_work.set()
+        assert self._go_on.wait(SOON)
+
+    def add(self, name: str, stop: Callable[[], bool] = lambda: False) -> threading.Thread:
+        """A caller, once it waits."""
+        told = self.positions[name] = []
+
+        def wait() -> None:
+            with self.turn.waited_for(stop, told.append):
+                self.began.append(name)
+
+        def call() -> None:
+            try:
+                wait()
+            except BaseException as error:  # noqa: BLE001 - looked at by the test
+                self.errors[name] = error
+
+        self._threads.append(elsewhere(call))
+        self.until(lambda: bool(told or name in self.errors))
+        return self._threads[-1]
+
+    def until(self, true: Callable[[], bool]) -> None:
+        late = time.monotonic() + SOON
+        while not true():
+            assert time.monotonic() < late
+            time.sleep(0.001)
+
+    def end(self) -> None:
+        self._go_on.set()
+        for thread in self._threads:
+            thread.join(SOON)
+            assert not thread.is_alive()
+        assert not self.turn.locked()
+
+
+def test_who_comes_first_goes_first_and_hears_each_position_once() -> None:
+    queue = Queue()
+    for name in "abcd":
+        queue.add(name)
+    assert queue.positions == {"a": [1], "b": [2], "c": [3], "d": [4]}
+    queue.end()
+    assert queue.began == list("abcd") and not queue.errors
+    for told in queue.positions.values():
+        assert told == sorted(set(told), reverse=True)
+
+
+def test_who_leaves_the_queue_lets_the_others_move_up() -> None:
+    queue, stopped = Queue(), threading.Event()
+    queue.add("a")
+    leaving = queue.add("b", stopped.is_set)
+    queue.add("c")
+    stopped.set()
+    leaving.join(SOON)
+    assert isinstance(queue.errors["b"], Cancelled) and queue.began == []
+    queue.until(lambda: queue.positions["c"] == [3, 2])
+    assert queue.positions["a"] == [1] and queue.positions["b"] == [2]
+    queue.end()
+    assert queue.began == ["a", "c"]
+
+
+def test_a_call_from_a_callback_of_the_wait_is_refused() -> None:
+    queue = Queue()
+
+    def stop() -> bool:
+        hold(queue.turn)
+        return False
+
+    queue.add("a", stop)
+    assert isinstance(queue.errors["a"], EngineInUse)
+    queue.add("b")
+    queue.end()
+    assert queue.began == ["b"]
+
+
+def test_interrupted_at_any_line_while_it_waits_a_caller_leaves_a_clean_queue() -> None:
+    queue = Queue()
+
+    def attempt() -> None:
+        asked: list[int] = []
+        with queue.turn.waited_for(lambda: len(asked) > 1 or bool(asked.append(1))):
+            raise AssertionError("it was not free")
+
+    def cancelled() -> None:
+        with pytest.raises(Cancelled):
+            attempt()
+
+    lines = _lines(cancelled, None)
+    assert lines > 60
+    queue.add("first")
+    kept = []
+    for number in range(1, lines + 1):
+        try:
+            _lines(cancelled, number)  # its error takes the place of Cancelled
+        except KeyboardInterrupt as error:
+            kept.append(error)
+        assert not queue.turn.is_mine(), number
+    queue.add("last")
+    assert len(kept) == lines
+    assert queue.positions == {"first": [1], "last": [2]}
+    queue.end()
+    assert queue.began == ["first", "last"]
+
+
+def test_a_place_that_is_handed_over_while_it_is_looked_at_is_not_over() -> None:
+    class Ending:
+        """A frame that ends, its claim handed over, just before it is cleared."""
+
+        def clear(self) -> None:
+            claim.hand_to(executing)
+
+    executing = sys._getframe()
+    claim = module._Claim(cast("FrameType", Ending()))
+    assert not claim.is_over() and claim.is_of(executing)

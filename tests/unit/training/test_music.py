@@ -103,3 +103,17 @@ def test_prompts_are_the_texts_the_model_reads() -> None:
 
 def test_keys_are_those_of_the_vocabulary() -> None:
     assert {facts(seed, 1.0).key for seed in range(300)} <= set(KEYS)
+
+
+def test_a_short_note_is_the_beginning_of_a_long_one() -> None:
+    for timbre in TIMBRES.values():
+        short, long = (tone(timbre, 500.0, seconds, RATE) for seconds in (0.4, 1.7))
+        held = round(0.4 * RATE)
+        assert np.array_equal(short[:held], long[:held])
+
+
+def test_beats_fall_on_half_frames_near_their_tempo() -> None:
+    for bpm in range(60, 181):
+        beat = replace(PLAIN, bpm=bpm).beat
+        assert abs(beat * 50 - round(beat * 50)) < 1e-9
+        assert abs(60 / beat / bpm - 1) < 0.03

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,11 @@ from headroom.nn.oobleck import FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.weights.checkpoint import Checkpoint
 from latents import HOP, LATENT, Analysis, middle
+from listening import signal_to_distortion_db
 from music.piece import compose
 from music.render import render
 from oobleck import Decoder, nano_config, start_from_inverse
-from vae import Figures, Recipe, Training, main
+from vae import UNSEEN_FIRST, Figures, Recipe, Training, main
 
 TOY = Recipe.toy()
 training = pytest.mark.long  # the first optimizer of a process makes torch load its compiler
@@ -28,14 +28,6 @@ training = pytest.mark.long  # the first optimizer of a process makes torch load
 @pytest.fixture(scope="module")
 def analysis() -> Analysis:
     return Analysis.survey(3, 3.0)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def loaded(config: OobleckConfig, tensors: dict[str, torch.Tensor]) -> Product:
@@ -119,3 +111,17 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     one.save()
     with pytest.raises(ValueError, match="another recipe"):
         Training(replace(TOY, seed=2), tmp_path).resume()
+
+
+@torch.no_grad()
+def test_the_decoder_that_is_kept_understands_the_latents_that_are_made_now() -> None:
+    """Another survey of the songs turns the latents: then it is 0.5 dB."""
+    root = Path(__file__).resolve().parents[3]
+    state = torch.load(root / "training" / "checkpoints" / "vae" / "state.pt", weights_only=True)
+    decoder = Decoder(nano_config(Recipe().width))
+    decoder.load_state_dict(state["averaged"])
+    assert state["recipe"] == asdict(Recipe())
+    sound = render(compose(UNSEEN_FIRST, 2.0)).mix
+    latents = Analysis.usual().latents(sound)
+    made = decoder(torch.from_numpy(latents)[None])[0].numpy()
+    assert signal_to_distortion_db(sound, made) > 5

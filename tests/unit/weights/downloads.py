@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from headroom.weights.catalog import MODELS
+from headroom.models.acestep.catalogue import CATALOGUE
+from headroom.weights import fetch
 from headroom.weights.client import Client, Patience
-from headroom.weights.sources import HuggingFace, ModelScope
+from headroom.weights.sources import HuggingFace, ModelScope, ModelSource
 from headroom.weights.verify import verify
-from unit.weights.folders import model_files
+from unit.weights.folders import MODELS, model_files
 from unit.weights.hub import Hub
 
 QUICK = Patience(first=0.001, most=0.01, byte=5)
@@ -22,6 +25,13 @@ def hugging_face(hub: Hub, token: str | None = None) -> HuggingFace:
 
 def modelscope(hub: Hub) -> ModelScope:
     return ModelScope(hub.url, Client(None, QUICK))
+
+
+def download(
+    names: Sequence[str], into: Path, sources: Sequence[ModelSource], **more: Any
+) -> list[fetch.Downloaded]:
+    """Download released models by name."""
+    return fetch.download([CATALOGUE.to_download(name) for name in names], into, sources, **more)
 
 
 def assert_whole(folder: Path, name: str) -> None:

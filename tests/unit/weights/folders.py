@@ -6,10 +6,15 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from headroom.weights.catalog import MODELS, Model
+from headroom.models.acestep.catalogue import CATALOGUE
+from headroom.weights.catalog import Installed, ReleasedModel
 from unit.weights.hub import COMMIT
+
+MODELS = CATALOGUE.models
 
 
 def safetensors(values: int, name: str = "w") -> bytes:
@@ -27,7 +32,7 @@ def safetensors(values: int, name: str = "w") -> bytes:
 
 def model_files(name: str, values: int = 640) -> dict[str, bytes]:
     """The files of a released model, small; XL ones in two shards."""
-    kind = MODELS[name].kind
+    kind = MODELS[name].kind.name
     config = {"model_type": "acestep", "audio_acoustic_hidden_dim": 64, "is_turbo": True}
     files = {"config.json": json.dumps(config if kind == "dit" else {"kind": kind}).encode()}
     if kind == "dit":
@@ -45,6 +50,11 @@ def model_files(name: str, values: int = 640) -> dict[str, bytes]:
     return files
 
 
+def installed(dirs: Iterable[Path], bundled: Path | None = None) -> list[Installed]:
+    """The models below the folders; the program's own ones are left out."""
+    return replace(CATALOGUE, bundled=bundled).installed(dirs)
+
+
 def put(place: Path, name: str, as_name: str | None = None) -> Path:
     """A whole model folder below `place`."""
     folder = place / (as_name or name)
@@ -54,7 +64,9 @@ def put(place: Path, name: str, as_name: str | None = None) -> Path:
     return folder
 
 
-def cached(cache: Path, model: Model, files: dict[str, bytes], commit: str = COMMIT) -> Path:
+def cached(
+    cache: Path, model: ReleasedModel, files: dict[str, bytes], commit: str = COMMIT
+) -> Path:
     """A model as huggingface_hub keeps it: blobs, a snapshot of links to them, and `main`."""
     repo = cache / f"models--{model.repo.replace('/', '--')}"
     folder = repo / "snapshots" / commit / model.inside

@@ -59,16 +59,16 @@ def test_outside_everything_is_as_it_was() -> None:
     assert torch.rand(3).exp().sum() > 3 and nn.Linear(2, 2).weight.abs().sum() > 0
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_opening_a_model_loads_neither_compiler_nor_algebra() -> None:
     code = """
 import sys
 from headroom.device import open_device
-from headroom.hardware.probe import probe
+from headroom.hardware.probe import probe_device
 from headroom.models.acestep.model import NANO, open_model
 from headroom.models.base import Setup
 device = open_device("cpu")
-model = open_model(Setup(device, probe(device), NANO))
+model = open_model(Setup(device, probe_device(device), NANO))
 for load in model.loaders().values():
     load()
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])

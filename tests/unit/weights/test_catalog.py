@@ -9,20 +9,21 @@ import pytest
 from huggingface_hub import constants
 
 from headroom import settings
+from headroom.models.acestep.catalogue import CATALOGUE, DIT_KIND
 from headroom.models.acestep.requests.variants import VARIANTS
-from headroom.weights.catalog import MODELS, best, checkpoint_dirs, installed
-from unit.weights.folders import put
+from headroom.weights.catalog import checkpoint_dirs
+from unit.weights.folders import MODELS, installed, put
 
 COMPANY = ("vae", "Qwen3-Embedding-0.6B")
 
 
 def test_every_variant_can_be_fetched_and_every_model_is_listed_once() -> None:
-    dits = {name for name, model in MODELS.items() if model.kind == "dit"}
+    dits = {name for name, model in MODELS.items() if model.kind == DIT_KIND}
     assert dits == set(VARIANTS) - {"acestep-v15-nano"}
     assert len([m for m in MODELS.values() if m.repo == "ACE-Step/Ace-Step1.5"]) == 4
     for name, model in MODELS.items():
         assert model.inside == (name if model.repo.endswith("Ace-Step1.5") else "")
-        assert all(other in MODELS for other in model.beside)
+        assert all(other in MODELS for other in model.kind.beside)
 
 
 def test_folders_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +47,7 @@ def test_whole_models_are_found_in_every_layout(tmp_path: Path) -> None:
     (tmp_path / "acestep-v15-sft").mkdir()
     items = {item.name: item for item in installed([tmp_path, tmp_path / "absent"])}
     assert len(items) == 6 and all(item.ready for item in items.values())
-    assert items["my-tuned-model"].kind == "dit"
+    assert items["my-tuned-model"].kind == DIT_KIND
     assert dict(items["my-tuned-model"].beside) == {name: tmp_path / name for name in COMPANY}
     assert items["acestep-v15-xl-base"].nbytes > 2 * 640 * 4
 
@@ -82,13 +83,13 @@ def test_a_model_is_ready_with_its_company_beside_it_or_elsewhere(tmp_path: Path
     put(here, "acestep-v15-turbo")
     (alone,) = installed([here])
     assert alone.whole and not alone.ready and alone.lacks == COMPANY
-    assert best([alone]) is None
+    assert CATALOGUE.best([alone]) is None
     for name in COMPANY:
         put(there, name)
-    turbo = next(item for item in installed([here, there]) if item.kind == "dit")
+    turbo = next(item for item in installed([here, there]) if item.kind == DIT_KIND)
     assert turbo.ready and dict(turbo.beside)["vae"] == there / "vae"
     put(here, "vae")
-    turbo = next(item for item in installed([there, here]) if item.kind == "dit")
+    turbo = next(item for item in installed([there, here]) if item.kind == DIT_KIND)
     assert dict(turbo.beside)["vae"] == here / "vae", "its neighbour goes before others"
 
 
@@ -99,14 +100,14 @@ def test_the_bundled_model_serves_nobody_else_and_is_the_last_choice(tmp_path: P
         put(bundle, name)
     put(mine, "acestep-v15-base")
     items = installed([mine], bundle)
-    assert [item.name for item in items if item.kind == "dit" and item.ready] == [
+    assert [item.name for item in items if item.kind == DIT_KIND and item.ready] == [
         "acestep-v15-nano"
     ]
-    chosen = best(items)
+    chosen = CATALOGUE.best(items)
     assert chosen is not None and chosen.bundled
     for name in COMPANY:
         put(mine, name)
-    chosen = best(installed([mine], bundle))
+    chosen = CATALOGUE.best(installed([mine], bundle))
     assert chosen is not None and chosen.name == "acestep-v15-base"
 
 
@@ -118,10 +119,10 @@ def test_the_best_is_turbo_then_the_order_of_the_catalog(tmp_path: Path) -> None
         put(tmp_path, name if name in MODELS else "acestep-v15-base", name)
     items = installed([tmp_path])
     for name in [*order, "zz-unknown"]:
-        chosen = best(items)
+        chosen = CATALOGUE.best(items)
         assert chosen is not None and chosen.name == name
         items = [replace(i, faults=("torn",)) if i.name == name else i for i in items]
-    assert best(items) is None
+    assert CATALOGUE.best(items) is None
 
 
 def test_of_two_the_whole_one_counts(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from huggingface_hub import close_session
 from headroom.errors import DownloadFailed
 from headroom.weights import client
 from headroom.weights.client import Broken, Client
-from headroom.weights.fetch import download
 from headroom.weights.manifest import NAME
 from headroom.weights.sources import ModelScope
-from unit.weights.downloads import QUICK, TURBO, assert_whole, hugging_face, modelscope
+from unit.weights.downloads import QUICK, TURBO, assert_whole, download, hugging_face, modelscope
 from unit.weights.folders import published
 from unit.weights.hub import Hub, serving, socks
 

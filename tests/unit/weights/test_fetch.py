@@ -12,22 +12,30 @@ import pytest
 from filelock import FileLock
 
 from headroom.errors import DownloadFailed, InvalidOutput, InvalidRequest
-from headroom.weights.catalog import MODELS
+from headroom.models.acestep.catalogue import DIT_KIND
 from headroom.weights.client import Client
-from headroom.weights.fetch import Transfer, download
+from headroom.weights.fetch import Transfer
 from headroom.weights.manifest import NAME, read_manifest
-from headroom.weights.sources import HuggingFace, Source
+from headroom.weights.sources import HuggingFace, ModelSource
 from headroom.weights.transfer import Remote, fetch
 from headroom.weights.verify import verify
-from unit.weights.downloads import QUICK, TURBO, XL, assert_whole, hugging_face, modelscope
-from unit.weights.folders import cached, model_files, published
+from unit.weights.downloads import (
+    QUICK,
+    TURBO,
+    XL,
+    assert_whole,
+    download,
+    hugging_face,
+    modelscope,
+)
+from unit.weights.folders import MODELS, cached, model_files, published
 from unit.weights.hub import COMMIT, Hub, serving
 
 
 @pytest.mark.parametrize("name", [TURBO, XL, "vae", "acestep-5Hz-lm-0.6B"])
 @pytest.mark.parametrize("source", [hugging_face, modelscope])
 def test_a_model_comes_whole_from_either_source(
-    hub: Hub, tmp_path: Path, name: str, source: type[Source]
+    hub: Hub, tmp_path: Path, name: str, source: type[ModelSource]
 ) -> None:
     (result,) = download([name], tmp_path, [source(hub)])
     assert_whole(tmp_path / name, name)
@@ -73,7 +81,7 @@ def test_only_what_differs_is_fetched(hub: Hub, tmp_path: Path) -> None:
     data = bytearray(shard.read_bytes())
     data[-1] ^= 1
     shard.write_bytes(data)
-    found = verify(tmp_path / XL, "dit")
+    found = verify(tmp_path / XL, DIT_KIND)
     assert len(found.faults) == 1 and "00002.safetensors: SHA-256" in found.faults[0]
     hub.requests.clear()
     (result,) = download([XL], tmp_path, [hugging_face(hub)])
@@ -169,7 +177,7 @@ def test_a_busy_server_is_asked_again(hub: Hub, tmp_path: Path) -> None:
 def test_one_source_down_the_other_delivers(hub: Hub, tmp_path: Path) -> None:
     nowhere = HuggingFace("http://127.0.0.1:9", Client(None, QUICK))
     said: list[str] = []
-    (result,) = download(["vae"], tmp_path, [nowhere, modelscope(hub)], say=said.append)
+    (result,) = download(["vae"], tmp_path, [nowhere, modelscope(hub)], report=said.append)
     assert result.source == "ModelScope"
     assert said[0].startswith("vae: Hugging Face does not deliver (http://127")
     assert_whole(tmp_path / "vae", "vae")
@@ -184,8 +192,8 @@ def test_a_source_that_breaks_off_hands_over_what_has_come(hub: Hub, tmp_path: P
         hub.cut["model.safetensors"] = [1200, 0, 0, 0, 0, 0]
         said: list[str] = []
         seen: list[Transfer] = []
-        sources: list[Source] = [hugging_face(hub), modelscope(second)]
-        (result,) = download([TURBO], tmp_path, sources, say=said.append, show=seen.append)
+        sources: list[ModelSource] = [hugging_face(hub), modelscope(second)]
+        (result,) = download([TURBO], tmp_path, sources, report=said.append, show=seen.append)
         assert result.source == "ModelScope" and "broke off" in said[1]
         spans = [span for path, span, _ in second.asked("FilePath")]
         assert spans == ["bytes=1200-"], "the rest of one file, nothing else"
@@ -252,7 +260,7 @@ def test_two_at_once_fetch_once(hub: Hub, tmp_path: Path) -> None:
 
     with FileLock(tmp_path / "vae" / ".headroom-lock"):
         second = threading.Thread(
-            target=download, args=(["vae"], tmp_path, [hugging_face(hub)]), kwargs={"say": say}
+            target=download, args=(["vae"], tmp_path, [hugging_face(hub)]), kwargs={"report": say}
         )
         second.start()
         assert waiting.wait(60)
@@ -280,20 +288,20 @@ def test_verify_without_a_manifest_reads_the_headers(tmp_path: Path) -> None:
     folder.mkdir()
     for file, data in model_files(TURBO).items():
         (folder / file).write_bytes(data)
-    found = verify(folder, "dit")
+    found = verify(folder, DIT_KIND)
     assert found.faults == () and found.hashed == 0 and found.files == 4
     (folder / "model.safetensors").write_bytes(model_files(TURBO)["model.safetensors"][:-4])
-    assert verify(folder, "dit").faults == ("model.safetensors: cut off, 2630 of 2634 bytes",)
+    assert verify(folder, DIT_KIND).faults == ("model.safetensors: cut off, 2630 of 2634 bytes",)
 
 
 def test_verify_counts_what_it_reads(hub: Hub, tmp_path: Path) -> None:
     download([TURBO], tmp_path, [hugging_face(hub)])
     counted: list[int] = []
-    found = verify(tmp_path / TURBO, "dit", counted.append)
+    found = verify(tmp_path / TURBO, DIT_KIND, counted.append)
     assert sum(counted) == found.nbytes
     (tmp_path / TURBO / "config.json").unlink()
     (tmp_path / TURBO / "model.safetensors").write_bytes(b"x")
-    assert verify(tmp_path / TURBO, "dit").faults == (
+    assert verify(tmp_path / TURBO, DIT_KIND).faults == (
         "config.json: missing",
         "model.safetensors: 1 bytes instead of 2634",
     )

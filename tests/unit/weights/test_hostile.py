@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint
+from headroom.models.acestep.catalogue import VAE_KIND
 from headroom.weights.catalog import inspect
 from headroom.weights.header import LARGEST_HEADER, TornFile, read_header, weight_files
-from headroom.weights.load import Checkpoint, Recipe, check_complete, load
+from headroom.weights.load import Checkpoint, Recipe, check_complete, load_weights
 
 FILE = "model.safetensors"
 
@@ -83,7 +84,10 @@ def test_the_kind_of_numbers_is_checked_as_the_shape_is(
 ) -> None:
     checkpoint = put(tmp_path, tensors() | {key: odd})
     net = meta()
-    for check in (lambda: load(net, checkpoint), lambda: check_complete(checkpoint, {"": net})):
+    for check in (
+        lambda: load_weights(net, checkpoint),
+        lambda: check_complete(checkpoint, {"": net}),
+    ):
         with pytest.raises(InvalidCheckpoint, match=f"{key}: {says}") as error:
             check()
         assert len(error.value.faults) == 1
@@ -105,7 +109,7 @@ def test_the_kind_is_checked_of_what_stands_alone_and_of_what_a_recipe_is_made_o
     with torch.device("meta"):
         net = nn.Linear(3, 4, bias=False)
     with pytest.raises(InvalidCheckpoint, match="w: whole numbers"):
-        load(net, checkpoint, recipes=halved)
+        load_weights(net, checkpoint, recipes=halved)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.float8_e4m3fn])
@@ -113,7 +117,7 @@ def test_any_floating_point_numbers_are_taken(tmp_path: Path, dtype: torch.dtype
     values = tensors()
     values["proj.bias"] = torch.tensor([1.0, 0.5, -2.0, 0.0]).to(dtype)
     net = meta()
-    load(net, put(tmp_path, values), dtype=torch.float32)
+    load_weights(net, put(tmp_path, values), dtype=torch.float32)
     assert net.proj.bias.tolist() == [1.0, 0.5, -2.0, 0.0]
 
 
@@ -144,7 +148,7 @@ def test_what_training_wraps_around_names_is_taken_off(
 ) -> None:
     values = tensors()
     net = meta()
-    load(net, put(tmp_path, {wrapped(key): value for key, value in values.items()}))
+    load_weights(net, put(tmp_path, {wrapped(key): value for key, value in values.items()}))
     assert torch.equal(net.proj.weight, values["proj.weight"])
 
 
@@ -162,7 +166,7 @@ def test_tensors_nobody_needs_are_given_back_and_stop_nothing(tmp_path: Path) ->
     values = tensors() | {"rotary.inv_freq": torch.ones(3), "ema.steps": torch.tensor(4)}
     checkpoint, net = put(tmp_path, values), meta()
     assert check_complete(checkpoint, {"": net}) == ("ema.steps", "rotary.inv_freq")
-    load(net, checkpoint)
+    load_weights(net, checkpoint)
     assert torch.equal(net.proj.bias, values["proj.bias"])
 
 
@@ -189,11 +193,11 @@ def test_shards_are_found_without_an_index(tmp_path: Path) -> None:
     save_file({"proj.weight": values["proj.weight"]}, tmp_path / shard(1))
     save_file({"proj.bias": values["proj.bias"], "count": values["count"]}, tmp_path / shard(2))
     net = meta()
-    load(net, Checkpoint.open(tmp_path))
+    load_weights(net, Checkpoint.open(tmp_path))
     assert torch.equal(net.proj.weight, values["proj.weight"])
     assert weight_files(tmp_path) == (shard(1), shard(2))
     (tmp_path / "config.json").write_text("{}")
-    assert inspect(tmp_path, "vae") == ()
+    assert inspect(tmp_path, VAE_KIND) == ()
 
 
 def test_a_shard_that_the_names_promise_is_missed(tmp_path: Path) -> None:
@@ -201,7 +205,7 @@ def test_a_shard_that_the_names_promise_is_missed(tmp_path: Path) -> None:
     with pytest.raises(InvalidCheckpoint) as error:
         Checkpoint.open(tmp_path)
     assert error.value.faults == (f"{shard(1, 3)}: missing", f"{shard(3, 3)}: missing")
-    assert f"{shard(1, 3)}: missing" in inspect(tmp_path, "vae")
+    assert f"{shard(1, 3)}: missing" in inspect(tmp_path, VAE_KIND)
 
 
 def test_shards_that_are_not_one_set_are_refused(tmp_path: Path) -> None:
@@ -294,7 +298,7 @@ def test_a_pointer_of_git_lfs_is_called_that(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidCheckpoint, match=rf"{FILE}: is a git-lfs pointer"):
         Checkpoint.open(tmp_path)
-    assert any("git-lfs" in fault for fault in inspect(tmp_path, "vae"))
+    assert any("git-lfs" in fault for fault in inspect(tmp_path, VAE_KIND))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX has named pipes")
@@ -362,7 +366,9 @@ def test_any_header_and_any_bytes_are_loaded_or_refused_in_our_words(tmp_path: P
                 torn[chance.randrange(8 + length)] = chance.randrange(256)
             (tmp_path / FILE).write_bytes(torn)
         try:
-            load(meta(), Checkpoint.open(tmp_path), dtype=chance.choice((None, torch.bfloat16)))
+            load_weights(
+                meta(), Checkpoint.open(tmp_path), dtype=chance.choice((None, torch.bfloat16))
+            )
         except InvalidCheckpoint as error:
             refused += 1
             str(error).encode()

@@ -13,10 +13,9 @@ from headroom.errors import DownloadFailed, HeadroomError
 from headroom.files import parse_json
 from headroom.weights import client
 from headroom.weights.client import Client
-from headroom.weights.fetch import download
 from headroom.weights.manifest import NAME
 from headroom.weights.sources import HuggingFace
-from unit.weights.downloads import assert_whole, hugging_face, modelscope
+from unit.weights.downloads import assert_whole, download, hugging_face, modelscope
 from unit.weights.folders import model_files, published
 from unit.weights.hub import Hub, serving
 

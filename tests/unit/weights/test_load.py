@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint, WeightsMissing
-from headroom.weights.load import Checkpoint, Recipe, check_complete, load
+from headroom.weights.load import Checkpoint, Recipe, check_complete, load_weights
 
 
 class Net(nn.Module):
@@ -69,7 +69,7 @@ def test_every_layout_loads_the_same_tensors(tmp_path: Path) -> None:
     ]
     for folder in folders:
         net = meta()
-        load(net, Checkpoint.open(folder))
+        load_weights(net, Checkpoint.open(folder))
         assert not net.training
         state = net.state_dict()
         assert state.keys() == values.keys()
@@ -93,7 +93,7 @@ def test_a_prefix_that_is_not_uniform_is_a_name_of_its_own(tmp_path: Path) -> No
 def test_conversion_touches_floating_point_only(tmp_path: Path) -> None:
     values = tensors()
     net = meta()
-    load(net, Checkpoint.open(single(tmp_path / "x", values)), dtype=torch.bfloat16)
+    load_weights(net, Checkpoint.open(single(tmp_path / "x", values)), dtype=torch.bfloat16)
     assert torch.equal(net.proj.weight, values["proj.weight"].bfloat16())
     assert net.count.dtype == torch.int64 and net.count.tolist() == [3, 5]
 
@@ -102,7 +102,7 @@ def test_the_same_precision_on_a_cpu_is_the_mapping_itself(tmp_path: Path) -> No
     checkpoint = Checkpoint.open(single(tmp_path / "x", tensors(torch.bfloat16)))
     for dtype in (None, torch.bfloat16):
         net = meta()
-        load(net, checkpoint, dtype=dtype)
+        load_weights(net, checkpoint, dtype=dtype)
         assert net.proj.weight.data_ptr() == checkpoint.tensor("proj.weight").data_ptr()
 
 
@@ -172,7 +172,7 @@ def test_every_fault_is_named_at_once_with_both_shapes(tmp_path: Path) -> None:
     values["stray"] = torch.zeros(7)
     net = meta()
     with pytest.raises(InvalidCheckpoint) as error:
-        load(net, Checkpoint.open(single(tmp_path / "x", values)))
+        load_weights(net, Checkpoint.open(single(tmp_path / "x", values)))
     assert error.value.faults == (
         "proj.bias: missing, the network wants [4]",
         "inner.0.weight: [2, 5] in the file, the network wants [2, 4]",
@@ -183,7 +183,7 @@ def test_every_fault_is_named_at_once_with_both_shapes(tmp_path: Path) -> None:
 
 def test_unused_names_are_let_be(tmp_path: Path) -> None:
     folder = single(tmp_path / "x", tensors() | {"stray": torch.zeros(7)})
-    load(meta(), Checkpoint.open(folder), unused={"stray", "another"})
+    load_weights(meta(), Checkpoint.open(folder), unused={"stray", "another"})
 
 
 def two_parts(folder: Path) -> Path:
@@ -194,7 +194,7 @@ def two_parts(folder: Path) -> Path:
 def test_a_component_is_judged_by_its_prefix_and_the_file_as_a_whole(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(two_parts(tmp_path / "x"))
     net = meta()
-    load(net, checkpoint, prefix="decoder.")
+    load_weights(net, checkpoint, prefix="decoder.")
     assert torch.equal(net.proj.bias, tensors()["proj.bias"])
     modules = {"decoder.": meta(), "encoder.": meta()}
     check_complete(checkpoint, modules, tensors={"null": (1, 1, 6)})
@@ -238,11 +238,11 @@ def test_a_parameter_can_be_made_from_several_tensors(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(single(tmp_path / "x", values))
     with torch.device("meta"):
         net, wide = Folded(), Folded(5)
-    load(net, checkpoint, prefix="d.", recipes=weight_norm)
+    load_weights(net, checkpoint, prefix="d.", recipes=weight_norm)
     assert torch.equal(net.conv.weight, fold(g, v)) and torch.equal(net.conv.bias, bias)
     check_complete(checkpoint, {"d.": net}, recipes={"d.": weight_norm})
     with pytest.raises(InvalidCheckpoint) as error:
-        load(wide, checkpoint, prefix="d.", recipes=weight_norm)
+        load_weights(wide, checkpoint, prefix="d.", recipes=weight_norm)
     assert error.value.faults[0] == (
         "d.conv.weight: d.conv.weight_g [4, 1, 1], d.conv.weight_v [4, 3, 2] make [4, 3, 2], "
         "the network wants [5, 3, 2]"
@@ -259,11 +259,11 @@ def test_tensors_that_do_not_go_together_are_named(tmp_path: Path) -> None:
     with torch.device("meta"):
         net = Folded()
     with pytest.raises(InvalidCheckpoint, match=r"conv\.weight: cannot be made from"):
-        load(net, checkpoint, recipes=weight_norm)
+        load_weights(net, checkpoint, recipes=weight_norm)
     values.pop("conv.weight_g")
     checkpoint = Checkpoint.open(single(tmp_path / "y", values))
     with pytest.raises(InvalidCheckpoint, match=r"conv\.weight_g: missing"):
-        load(net, checkpoint, recipes=weight_norm)
+        load_weights(net, checkpoint, recipes=weight_norm)
 
 
 def test_a_folder_that_is_not_there_says_how_to_fetch_it(tmp_path: Path) -> None:
@@ -353,7 +353,8 @@ def test_pickled_weights_are_no_weights(tmp_path: Path) -> None:
 RSS = """
 import sys, psutil, torch
 from torch import nn
-from headroom.weights.load import Checkpoint, load
+from headroom.weights.checkpoint import Checkpoint
+from headroom.weights.load import load_weights
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -367,7 +368,7 @@ with torch.device("meta"):
     net = Net()
 checkpoint = Checkpoint.open(sys.argv[1])
 before = rss()
-load(net, checkpoint, dtype=torch.bfloat16)
+load_weights(net, checkpoint, dtype=torch.bfloat16)
 loaded, untouched = rss(), mapped()
 net.big[:50_000_000].max()
 print(loaded - before, untouched, mapped(), rss() - before)

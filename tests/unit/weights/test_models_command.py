@@ -12,11 +12,11 @@ import pytest
 
 from headroom.cli import models
 from headroom.errors import DownloadFailed, InvalidRequest, WeightsMissing
+from headroom.models.acestep.catalogue import CATALOGUE
 from headroom.models.acestep.family import FAMILY
 from headroom.models.family import ModelFolders
 from headroom.weights import sources
-from headroom.weights.catalog import MODELS
-from unit.weights.folders import cached, model_files, published, put
+from unit.weights.folders import MODELS, cached, model_files, published, put
 from unit.weights.hub import Hub, serving
 
 TURBO = "acestep-v15-turbo"
@@ -29,7 +29,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("HEADROOM_CHECKPOINTS_DIR", "ACESTEP_CHECKPOINTS_DIR", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HEADROOM_CACHE_DIR", str(tmp_path / "cache"))
-    folders = replace(cast("ModelFolders", FAMILY.folders), bundled=tmp_path / "nano")
+    own = replace(CATALOGUE, bundled=tmp_path / "nano")
+    folders = replace(cast("ModelFolders", FAMILY.folders), catalogue=own)
     monkeypatch.setattr(models, "family_named", lambda _: replace(FAMILY, folders=folders))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)

@@ -14,21 +14,13 @@ from huggingface_hub import constants
 from headroom import settings
 from headroom.cli.model import check_model
 from headroom.errors import InvalidCheckpoint, WeightsMissing
-from headroom.weights import catalog
-from headroom.weights.catalog import (
-    MODELS,
-    best,
-    check_named,
-    check_place,
-    checkpoint_dirs,
-    installed,
-    with_vae,
-)
-from unit.weights.folders import cached, model_files, put
+from headroom.models.acestep.catalogue import BUNDLED as NANO
+from headroom.models.acestep.catalogue import CATALOGUE, with_vae
+from headroom.weights.catalog import checkpoint_dirs
+from unit.weights.folders import MODELS, cached, installed, model_files, put
 
 TURBO, SFT = "acestep-v15-turbo", "acestep-v15-sft"
 COMPANY = ("vae", "Qwen3-Embedding-0.6B")
-NANO = Path(catalog.__file__).parents[1] / "models" / "acestep" / "nano"
 
 
 @pytest.fixture
@@ -78,7 +70,7 @@ def test_the_snapshot_that_main_names_goes_first(hub_cache: Path, tmp_path: Path
 def refused(place: Path, tmp_path: Path) -> str:
     """What is said of a folder that was named, by the check and by the command line's."""
     with pytest.raises(InvalidCheckpoint) as error:
-        check_place(place)
+        CATALOGUE.check_place(place)
     assert str(place) in str(error.value) and error.value.exit_code == 2
     with pytest.raises(InvalidCheckpoint) as again:
         check_model(None, place, plain(tmp_path))
@@ -99,7 +91,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_too_high_or_too_low_names_the_one_that_is_meant(
     tree: Path, tmp_path: Path
 ) -> None:
-    check_place(tree)
+    CATALOGUE.check_place(tree)
     assert f"the folder that was meant is {tree}" in refused(tree.parent, tmp_path)
     assert f"the folder that was meant is {tree}" in refused(tree / TURBO, tmp_path)
     assert f"the folder that was meant is {tree}" in refused(tree / "vae", tmp_path)
@@ -130,7 +122,7 @@ def test_a_folder_that_may_not_be_read_holds_nothing(
 def test_the_cache_of_huggingface_hub_may_be_named_and_a_folder_in_it_names_it(
     hub_cache: Path, tmp_path: Path
 ) -> None:
-    check_place(hub_cache)
+    CATALOGUE.check_place(hub_cache)
     repo = hub_cache / "models--ACE-Step--acestep-v15-sft"
     for place in (repo, repo / "snapshots", *(repo / "snapshots").iterdir()):
         assert f"the folder that was meant is {hub_cache}" in refused(place, tmp_path)
@@ -140,13 +132,13 @@ def test_the_cache_of_huggingface_hub_may_be_named_and_a_folder_in_it_names_it(
 def test_the_bundled_model_never_stands_in_silently(tmp_path: Path) -> None:
     place = tmp_path / "models"
     put(place, "acestep-5Hz-lm-0.6B")
-    bundled = best(installed([place], NANO))
+    bundled = CATALOGUE.best(installed([place], NANO))
     assert bundled is not None and bundled.bundled
     said = f"{place} holds no DiT that can be used: the bundled acestep-v15-nano makes the sound"
     named = plain(tmp_path, ACESTEP_CHECKPOINTS_DIR=str(place))
-    assert check_named(place, plain(tmp_path), bundled) == said
-    assert check_named(None, named, bundled) == said
-    assert check_named(None, plain(tmp_path), bundled) is None
+    assert CATALOGUE.check_named(place, plain(tmp_path), bundled) == said
+    assert CATALOGUE.check_named(None, named, bundled) == said
+    assert CATALOGUE.check_named(None, plain(tmp_path), bundled) is None
     shutil.rmtree(place / "acestep-5Hz-lm-0.6B")
     for folder, settings_ in ((place, plain(tmp_path)), (None, named)):
         with pytest.raises(InvalidCheckpoint, match="it is empty"):
@@ -162,7 +154,7 @@ def test_language_models_are_known_by_their_config(tmp_path: Path) -> None:
     shutil.copytree(NANO / "acestep-5Hz-lm-nano", tmp_path / "small-planner")
     shutil.copytree(NANO / "Qwen3-Embedding-0.6B", tmp_path / "acestep-5Hz-lm-none")
     shutil.copytree(NANO / "vae", tmp_path / "my-vae")
-    found = {item.name: item.kind for item in installed([tmp_path])}
+    found = {item.name: item.kind.name for item in installed([tmp_path])}
     assert found == {"planner": "lm", "small-planner": "lm", "my-vae": "vae"}
 
 

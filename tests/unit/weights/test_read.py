@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from headroom.errors import InvalidCheckpoint
-from headroom.weights.load import Checkpoint, Recipe, load
+from headroom.weights.load import Checkpoint, Recipe, load_weights
 
 STORED = torch.bfloat16
 
@@ -41,7 +41,7 @@ def test_the_file_is_mapped_only_where_its_own_precision_is_kept(
     checkpoint: Checkpoint, values: dict[str, Tensor], dtype: torch.dtype | None
 ) -> None:
     net = linear()
-    load(net, checkpoint, dtype=dtype)
+    load_weights(net, checkpoint, dtype=dtype)
     assert mapped(checkpoint) == (dtype in (None, STORED))
     for name, value in values.items():
         assert torch.equal(net.get_parameter(name), value.to(dtype or STORED))
@@ -52,7 +52,7 @@ def test_whole_numbers_are_not_converted_and_stay_mapped(tmp_path: Path) -> None
     checkpoint = Checkpoint.open(tmp_path)
     net = nn.Module()
     net.register_buffer("count", torch.empty(2, dtype=torch.int64, device="meta"))
-    load(net, checkpoint, dtype=torch.float32)
+    load_weights(net, checkpoint, dtype=torch.float32)
     assert mapped(checkpoint) and net.get_buffer("count").tolist() == [3, 5]
 
 
@@ -60,7 +60,7 @@ def test_what_a_recipe_is_made_of_is_read(
     checkpoint: Checkpoint, values: dict[str, Tensor]
 ) -> None:
     net = linear()
-    load(net, checkpoint, recipes=lambda name: Recipe((name,), lambda value: value * 2))
+    load_weights(net, checkpoint, recipes=lambda name: Recipe((name,), lambda value: value * 2))
     assert not mapped(checkpoint) and torch.equal(net.weight, values["weight"] * 2)
 
 
@@ -76,7 +76,7 @@ def test_a_file_that_became_shorter_or_went_away_is_named(
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size - 3)
     with pytest.raises(InvalidCheckpoint, match=r"model\.safetensors: has become shorter"):
-        load(linear(), checkpoint, dtype=torch.float32)
+        load_weights(linear(), checkpoint, dtype=torch.float32)
     file.unlink()
     with pytest.raises(InvalidCheckpoint, match=r"model\.safetensors: "):
         checkpoint.read("bias")

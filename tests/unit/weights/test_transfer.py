@@ -9,9 +9,8 @@ import pytest
 
 from headroom.errors import DownloadFailed, InvalidOutput
 from headroom.weights.client import Client
-from headroom.weights.fetch import download
 from headroom.weights.transfer import Remote, fetch
-from unit.weights.downloads import QUICK, TURBO, assert_whole, hugging_face
+from unit.weights.downloads import QUICK, TURBO, assert_whole, download, hugging_face
 from unit.weights.hub import Hub
 
 FILE = "model.safetensors"

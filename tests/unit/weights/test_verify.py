@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from headroom.weights.catalog import MODELS
-from headroom.weights.fetch import download
+from headroom.models.acestep.catalogue import DIT_KIND, VAE_KIND
 from headroom.weights.manifest import NAME, read_manifest
 from headroom.weights.names import is_file_name, same_file
 from headroom.weights.verify import verify
-from unit.weights.downloads import TURBO, assert_whole, hugging_face
-from unit.weights.folders import cached, model_files, put
+from unit.weights.downloads import TURBO, assert_whole, download, hugging_face
+from unit.weights.folders import MODELS, cached, model_files, put
 from unit.weights.hub import Hub
 
 SUM = "a" * 64
@@ -52,7 +51,7 @@ def test_a_manifest_that_names_anything_else_is_a_fault_and_opens_nothing(
     monkeypatch.setattr(
         Path, "open", lambda path, *a, **k: (opened.append(str(path)), open_(path, *a, **k))[1]
     )
-    found = verify(folder, "dit")
+    found = verify(folder, DIT_KIND)
     assert len(found.faults) == 1 and found.faults[0].startswith(f"{NAME}: says")
     assert found.hashed == 0 and all(os.path.dirname(path) == str(folder) for path in opened)
 
@@ -63,7 +62,7 @@ def test_a_manifest_that_names_anything_else_is_a_fault_and_opens_nothing(
 def test_a_manifest_that_is_none_is_a_fault(tmp_path: Path, text: str) -> None:
     folder = put(tmp_path, TURBO)
     (folder / NAME).write_text(text, encoding="utf-8")
-    (fault,) = verify(folder, "dit").faults
+    (fault,) = verify(folder, DIT_KIND).faults
     assert fault.startswith(f"{NAME}: is not")
 
 
@@ -74,14 +73,14 @@ def test_a_damaged_manifest_is_written_anew(hub: Hub, tmp_path: Path) -> None:
     assert result.fetched == 0
     found = read_manifest(folder)
     assert found is not None and "../x" not in found.files
-    assert verify(folder, "dit").hashed == 3
+    assert verify(folder, DIT_KIND).hashed == 3
 
 
 def test_what_the_cache_of_huggingface_hub_links_to_is_verified(tmp_path: Path) -> None:
     folder = cached(tmp_path, MODELS["vae"], model_files("vae")) / "vae"
-    assert verify(folder, "vae").faults == ()
+    assert verify(folder, VAE_KIND).faults == ()
     (folder / "config.json").resolve().unlink()
-    assert verify(folder, "vae").faults == ("config.json: missing",)
+    assert verify(folder, VAE_KIND).faults == ("config.json: missing",)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headroom.errors import InvalidCheckpoint
-from headroom.models.acestep.language.language_service import BUNDLED
+from headroom.models.acestep.catalogue import BUNDLED
 from headroom.models.acestep.networks.config import dit_config, text_encoder_config
 from headroom.models.acestep.requests.variants import variant_of
 from headroom.nn.config_fields import read_config

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidRequest
-from headroom.memory.tiers import TIERS
 from headroom.models.acestep.requests import examples
 from headroom.models.acestep.requests.songs import Cover, Text2Music, request_from
 from headroom.models.acestep.text.prompts import INSTRUMENTAL, LYRIC_TOKENS, lyric_prompt
 from headroom.models.acestep.text.vocabulary import LANGUAGES
+from headroom.models.acestep.tiers import TIERS
 from headroom.params.clamp import clamp
 from unit.cli.conftest import Cli, cli, home  # fixtures
 
@@ -90,7 +90,7 @@ def test_a_file_is_a_request_within_all_limits(name: str) -> None:
         "timesignature": made.timesignature,
     } == said
     assert made.duration is not None
-    assert made.duration <= min(seconds for tier in TIERS for seconds in tier.seconds)
+    assert made.duration <= min(seconds for tier in TIERS.rows for seconds in tier.seconds)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,9 +24,9 @@ from headroom.memory.precision import CONVERTED
 from headroom.models.acestep.blueprint import Blueprint
 from headroom.models.acestep.cost import footprint
 from headroom.models.acestep.cost.components import Networks
-from headroom.models.acestep.cost.measures import words
+from headroom.models.acestep.cost.measures import prompt_tokens
 from headroom.models.acestep.cost.timestamps_cost import timing_footprint
-from headroom.models.acestep.networks.codes import Codes
+from headroom.models.acestep.networks.codes import CodesNetwork
 from headroom.models.acestep.networks.component_names import (
     CODES,
     CONDITIONER,
@@ -39,7 +39,7 @@ from headroom.models.acestep.networks.component_names import (
 from headroom.models.acestep.networks.config import dit_config, text_encoder_config
 from headroom.models.acestep.networks.dit import DiT, TimePath
 from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
-from headroom.models.acestep.networks.released import size_of
+from headroom.models.acestep.networks.released import released_size
 from headroom.models.acestep.requests.songs import AnyMusicRequest, Cover, Repaint, Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.models.acestep.song.compose import compose
@@ -81,7 +81,7 @@ def modules(sizes: Networks) -> dict[str, nn.Module]:
         return {
             TEXT_ENCODER: text_encoder(sizes.text_encoder),
             CONDITIONER: Conditioner(config),
-            CODES: Codes(config),
+            CODES: CodesNetwork(config),
             TIME: TimePath(config.dit.width),
             DIT: DiT(config),
             VAE_ENCODER: Encoder(sizes.vae),
@@ -161,7 +161,7 @@ def test_only_what_is_used_is_planned(recording: Callable[[int], Path]) -> None:
         (Cover(source_audio=path), {VAE_ENCODER, CODES}, ["encode", "codes"]),
     ]
     for request, more, first in cases:
-        plan: Footprint = footprint.footprint(songs(request), sizes)
+        plan: Footprint = footprint.songs_footprint(songs(request), sizes)
         assert {c.name for c in plan.components} == always | more
         last = ["condition", "schedule", "denoise", "decode"]
         assert [s.name for s in plan.stages] == [*first, *last]
@@ -239,7 +239,7 @@ def test_a_song_nobody_wants_in_tiles_is_decoded_whole_where_that_fits() -> None
     assert frames not in {w.tile for w in planned(made, tiled)["decode"].ways}
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("pieces", [2, 3, 5])
 def test_a_batch_in_pieces_is_known_to_the_byte(pieces: int) -> None:
     made, device, pool = model("2b", False, "bfloat16")
@@ -303,7 +303,7 @@ CASES: dict[str, tuple[Callable[[Callable[[int], Path]], AnyMusicRequest], bool,
 }  # fmt: skip
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("name", CASES)
 def test_other_work_never_takes_more_than_is_planned(
     name: str, recording: Callable[[int], Path]
@@ -375,7 +375,7 @@ def test_a_song_that_could_be_made_can_be_watched(size: str, seconds: float) -> 
     made, _, _ = model(size, False, "bfloat16")
     asked = Text2Music(caption="x", lyrics=LYRICS * 30, duration=seconds, inference_steps=8)
     batch = traced_songs(made, [asked], 1)
-    rows = sum(one.rows for one in words(batch, made.assets.tokenizer))
+    rows = sum(one.rows for one in prompt_tokens(batch, made.assets.tokenizer))
     layers = max(heads_of(made.config)) + 1
     watching = timing_footprint(batch[0].frames, rows, layers, made.networks).stages[-1]
     for way in planned(made, batch)["denoise"].ways:
@@ -399,7 +399,7 @@ def test_ragged_songs_never_take_more_than_is_planned() -> None:
 @pytest.mark.long
 def test_sizes_that_nobody_released_are_estimated_from_above() -> None:
     for name in PRESETS:
-        assert size_of(SIZES[name].config, SIZES[name].text_encoder, SIZES[name].vae) is None
+        assert released_size(SIZES[name].config, SIZES[name].text_encoder, SIZES[name].vae) is None
     made, device, pool = model("2b", True, "float32")  # a precision that was not traced
     for seconds, lines in ((100, 0), (10, 90)):
         asked = Text2Music(duration=seconds, lyrics=LYRICS * lines, inference_steps=2)

@@ -30,9 +30,9 @@ from headroom.models.acestep.cost.lm_cost import (
     Thinking,
     cache_of,
     component,
-    footprint,
     graphs_room,
-    stages,
+    lm_footprint,
+    lm_stages,
     thinking,
 )
 from headroom.models.acestep.networks.component_names import LANGUAGE_MODEL
@@ -56,7 +56,7 @@ BF16 = "bfloat16"
 def room(work: Thinking, size: str, precision: str, pieces: int = 1) -> int:
     """Planned beside the cache."""
     config = released_lm(size)
-    (stage,) = stages(work, config, BF16)
+    (stage,) = lm_stages(work, config, BF16)
     way = next(w for w in stage.ways if (w.pieces, w.precision) == (pieces, precision))
     return way.workspace - cache_of(work, config, BF16, pieces)
 
@@ -111,7 +111,7 @@ def test_sizes_nobody_released_are_estimated_from_above() -> None:
     assert lm_size_of(config) is None
     known, guess = released_lm("0.6B"), config
     for work in (Thinking((2000,), 0, 50, True), Thinking((50,) * 4, 0, 900, False)):
-        exact, above = (stages(work, c, BF16)[0].ways[0].workspace for c in (known, guess))
+        exact, above = (lm_stages(work, c, BF16)[0].ways[0].workspace for c in (known, guess))
         # The narrower one is guessed at no less than the wider one takes for its logits.
         assert above > 0.8 * exact
 
@@ -151,7 +151,7 @@ def test_thinking_takes_no_more_than_is_planned_and_not_much_less(
     device, pool = language_pool(size)
     config = released_lm(size)
     work = Thinking((prompt,), METADATA_TOKENS, 0, False)
-    (stage,) = stages(work, config, BF16)
+    (stage,) = lm_stages(work, config, BF16)
     way = next(w for w in stage.ways if w.precision == precision)
     form = component(config, BF16).form(precision)
     place = Placement(LANGUAGE_MODEL, Residency.SWAPPED, precision, form.bytes)
@@ -173,12 +173,12 @@ def test_thinking_takes_no_more_than_is_planned_and_not_much_less(
 
 def test_metadata_come_first_and_leave_their_cache_for_the_codes() -> None:
     work = thinking("a song", "la la", 240, 2, guided=True)
-    first, then = footprint(work, released_lm("0.6B"), BF16).stages
+    first, then = lm_footprint(work, released_lm("0.6B"), BF16).stages
     assert (first.name, then.name) == (THINK, WRITE)
     assert first.until == WRITE and first.result > 0 and work.codes == 1200
     assert first.uses == then.uses == (LANGUAGE_MODEL,)
     given = thinking("a song", "la la", 240, 2, guided=True, metadata=False)
-    assert [s.name for s in footprint(given, released_lm("0.6B"), BF16).stages] == [WRITE]
+    assert [s.name for s in lm_footprint(given, released_lm("0.6B"), BF16).stages] == [WRITE]
     assert [w.pieces for w in then.ways if w.precision == BF16] == [1, 2]
 
 
@@ -193,7 +193,7 @@ def test_what_graphs_hold_is_planned(songs: int, guided: bool) -> None:
     """A recording works in memory of its own, so a turn's logits and odds are there twice."""
     config = released_lm("1.7B")
     work = Thinking((300,) * songs, 0, 600, guided)
-    plain, graphs = (stages(work, config, "bfloat16", name)[-1] for name in ("pt", "vllm"))
+    plain, graphs = (lm_stages(work, config, "bfloat16", name)[-1] for name in ("pt", "vllm"))
     rows = songs * (1 + guided)
     logits, odds = rows * CODEBOOK * 2, songs * CODEBOOK * 4
     for one, other in zip(plain.ways, graphs.ways, strict=True):

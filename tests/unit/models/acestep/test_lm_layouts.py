@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from headroom.models.acestep.catalogue import BUNDLED
 from headroom.models.acestep.language.folder import Language
-from headroom.models.acestep.language.language_service import BUNDLED
 from headroom.models.acestep.language.lm_planning import _thought
 from headroom.models.acestep.language.sheet import Sheet
 from headroom.models.acestep.language.song_task import song_task
@@ -49,7 +49,7 @@ def prompts(layout: LMPrompt, negative: str) -> tuple[str, str]:
     codes = (*task.prompt, *_thought(task, Sheet(bpm=90, duration=12), words))
     longest = max(len(codes), len(against)) + 12 * 5
     assert longest <= task.cost.tokens()  # what is planned for a row holds them
-    return words.said(codes), words.said(against)
+    return words.decode(codes), words.decode(against)
 
 
 @pytest.mark.parametrize("layout", LM_PROMPTS)

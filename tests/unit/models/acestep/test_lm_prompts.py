@@ -14,16 +14,21 @@ from typing import cast
 
 import pytest
 
+from headroom.models.acestep.catalogue import CATALOGUE, LM_KIND
 from headroom.models.acestep.language.folder import Language
-from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.lm_words import LMVocabulary
 from headroom.models.acestep.language.scoring import ScoreTask
 from headroom.models.acestep.language.sheet import Sheet, dumped
 from headroom.models.acestep.language.sheet_writing import text_task
 from headroom.models.acestep.language.song_task import song_task
+from headroom.models.acestep.requests.language_requests import (
+    CreateSample,
+    FormatSample,
+    Understand,
+)
 from headroom.models.acestep.requests.songs import Text2Music
 from headroom.models.acestep.text import lm_prompts as ours
 from headroom.models.acestep.text.prompts import INSTRUMENTAL
-from headroom.models.base import SheetWish
 from headroom.settings import load
 from headroom.weights import catalog
 from support import lm_texts as golden
@@ -41,8 +46,8 @@ QUERY = "a sad song about rain"
 
 def made() -> dict[str, str]:
     """Every prompt as the product makes it."""
-    asked = ours.generating(golden.CAPTION, golden.LYRICS)
-    format_, nothing = ours.formatting, INSTRUMENTAL
+    asked = ours.generating_prompt(golden.CAPTION, golden.LYRICS)
+    format_, nothing = ours.formatting_prompt, INSTRUMENTAL
     return {
         "A metadata": asked,
         "B codes": asked + ours.thought(SHEET.text()),
@@ -55,11 +60,11 @@ def made() -> dict[str, str]:
         "C against something, closed": ours.against(
             golden.NEGATIVE, golden.CAPTION, golden.LYRICS, "closed"
         ),
-        "D understand": ours.understanding(golden.CODES),
-        "E anything": ours.understanding(""),
-        "F a voice": ours.inspiring(QUERY, False),
-        "F no voice": ours.inspiring(QUERY, True),
-        "F nothing": ours.inspiring("  ", False),
+        "D understand": ours.understanding_prompt(golden.CODES),
+        "E anything": ours.understanding_prompt(""),
+        "F a voice": ours.inspiring_prompt(QUERY, False),
+        "F no voice": ours.inspiring_prompt(QUERY, True),
+        "F nothing": ours.inspiring_prompt("  ", False),
         "G format": format_(golden.CAPTION, golden.LYRICS, nothing),
         "G no lyrics": format_(golden.CAPTION, "\n", nothing),
         "G nothing": format_(" ", "", nothing),
@@ -74,8 +79,8 @@ TARGETS = ScoreTask(
 
 
 @pytest.fixture(scope="module")
-def words() -> Words:
-    return Words.of(real_tokenizer())
+def words() -> LMVocabulary:
+    return LMVocabulary.of(real_tokenizer())
 
 
 @pytest.mark.parametrize("name", golden.PROMPTS)
@@ -97,20 +102,22 @@ def test_the_sentinel_said_by_hand_is_nothing() -> None:
         assert ours.against(said, golden.CAPTION, golden.LYRICS, "current") == expected
 
 
-def test_ids_are_those_of_the_released_vocabulary(words: Words) -> None:
+def test_ids_are_those_of_the_released_vocabulary(words: LMVocabulary) -> None:
     texts = made() | {f"H {name}": text for name, text in TARGETS.items()}
     assert texts.keys() == stored()["ids"].keys()
     for name, text in texts.items():
         assert list(words.ids(text)) == stored()["ids"][name], name
-        assert words.said(words.ids(text)) == text
+        assert words.decode(words.ids(text)) == text
 
 
-def test_the_prompt_that_is_guided_away_from_is_the_one_of_the_specification(words: Words) -> None:
+def test_the_prompt_that_is_guided_away_from_is_the_one_of_the_specification(
+    words: LMVocabulary,
+) -> None:
     ids = words.ids(ours.away_from(""))
     assert " ".join(map(str, ids)) == AGAINST_NOTHING and len(ids) == 33
 
 
-def test_frames_are_as_long_as_the_specification_says(words: Words) -> None:
+def test_frames_are_as_long_as_the_specification_says(words: LMVocabulary) -> None:
     frames = [
         ours.frame(i, "") for i in (ours.GENERATE, ours.UNDERSTAND, ours.INSPIRE, ours.FORMAT)
     ]
@@ -118,20 +125,20 @@ def test_frames_are_as_long_as_the_specification_says(words: Words) -> None:
     assert [len(words.ids(frame)) for frame in frames] == list(golden.FRAMES.values())
 
 
-def test_thoughts_read_behind_a_prompt_are_the_whole_text(words: Words) -> None:
+def test_thoughts_read_behind_a_prompt_are_the_whole_text(words: LMVocabulary) -> None:
     """A prompt and thoughts are encoded apart, and so is a target from the codes it is held
     against: no token spans the border."""
-    asked = ours.generating(golden.CAPTION, golden.LYRICS)
+    asked = ours.generating_prompt(golden.CAPTION, golden.LYRICS)
     for sheet in (SHEET, FOUR, Sheet()):
         behind = ours.thought(sheet.text())
         assert words.ids(asked) + words.ids(behind) == words.ids(asked + behind)
         assert words.ids(behind)[-2:] == (151_668, 271)  # directly before the first code
-    heard = ours.understanding(golden.CODES)
+    heard = ours.understanding_prompt(golden.CODES)
     for target in TARGETS.values():
         assert words.ids(heard) + words.ids(target) == words.ids(heard + target)
 
 
-def test_metadata_have_the_ids_of_training_texts(words: Words) -> None:
+def test_metadata_have_the_ids_of_training_texts(words: LMVocabulary) -> None:
     assert words.ids("bpm:") == (65, 5187, 25)  # b|pm, and not bp|m
     assert words.ids("keyscale: G major") == (10_563, 2246, 25, 479, 3598)
     assert words.ids("</think>\n\n") == (151_668, 271)
@@ -145,11 +152,11 @@ class Vocabulary:
 
     notes = ()
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: LMVocabulary) -> None:
         self.words = words
 
 
-def test_requests_become_these_prompts(words: Words) -> None:
+def test_requests_become_these_prompts(words: LMVocabulary) -> None:
     """To the last space: nothing on the way strips, folds or turns what was said."""
     language = cast(Language, Vocabulary(words))
     said = {"caption": golden.CAPTION, "lyrics": golden.LYRICS, "thinking": True}
@@ -163,27 +170,29 @@ def test_requests_become_these_prompts(words: Words) -> None:
     assert song_task(unguided, (1,), 600, language, "current").against is None
 
     wishes = {
-        "D understand": SheetWish("understand", golden.CODES),
-        "E anything": SheetWish("understand", ""),
-        "F a voice": SheetWish("inspire", QUERY),
-        "F no voice": SheetWish("inspire", QUERY, instrumental=True),
-        "F nothing": SheetWish("inspire", ""),
-        "G format": SheetWish("format", golden.CAPTION, golden.LYRICS),
-        "G no lyrics": SheetWish("format", golden.CAPTION),
-        "G nothing": SheetWish("format", ""),
+        "D understand": Understand(audio_codes=golden.CODES),
+        "E anything": Understand(audio_codes=""),
+        "F a voice": CreateSample(caption=QUERY),
+        "F no voice": CreateSample(caption=QUERY, instrumental=True),
+        "F nothing": CreateSample(caption=""),
+        "G format": FormatSample(caption=golden.CAPTION, lyrics=golden.LYRICS),
+        "G no lyrics": FormatSample(caption=golden.CAPTION),
+        "G nothing": FormatSample(caption=""),
     }
     for name, wish in wishes.items():
-        assert list(text_task(wish, 600, language).task.prompt) == stored()["ids"][name], name
+        codes = wish.audio_codes if isinstance(wish, Understand) else ""
+        task, _ = text_task(wish, codes, 600, language)
+        assert list(task.prompt) == stored()["ids"][name], name
 
 
 @pytest.mark.weights
 def test_a_downloaded_tokenizer_has_these_ids() -> None:
     dirs: tuple[Path, ...] = catalog.checkpoint_dirs(load())
-    here = [item for item in catalog.installed(dirs) if item.kind == "lm" and not item.bundled]
+    here = [item for item in CATALOGUE.installed(dirs) if item.kind == LM_KIND and not item.bundled]
     assert here, f"no language model in {', '.join(map(str, dirs))}"
     texts = made() | {f"H {name}": text for name, text in TARGETS.items()}
     for item in here:
-        words = Words.open(item.folder)
+        words = LMVocabulary.open(item.folder)
         assert (words.codes, words.first_mark) == (slice(151_669, 215_669), 151_643)
         for name, text in texts.items():
             assert list(words.ids(text)) == stored()["ids"][name], (item.name, name)

@@ -9,7 +9,6 @@ import pytest
 
 from headroom.engine.engine import Engine
 from headroom.errors import InvalidCheckpoint
-from headroom.memory.limits import Choices
 from headroom.models.acestep.language.lm_sizes import _weights, size_of_named
 from headroom.models.acestep.networks.released import LMS, released_lm
 from headroom.settings import Settings, load
@@ -55,17 +54,17 @@ def test_the_engine_uses_it_where_the_tier_allows_its_size(tmp_path: Path) -> No
     def opened(name: str, size: str) -> Engine:
         settings = load({"MAX_CUDA_VRAM": size, "HEADROOM_CACHE_DIR": str(tmp_path)})
         return Engine(
-            "simulated", "float32", checkpoint_dir=tmp_path, choices=Choices(lm=name),
+            "simulated", "float32", checkpoint_dir=tmp_path, lm_model=name,
             settings=settings,
         )  # fmt: skip
 
     small = opened("my-small-one", "8")
-    assert small.model.languages == ("my-small-one",) and small.terms.lm == "0.6B"
-    assert not [n for n in small.terms.notes if n.field == "lm_model"]
+    assert small.model.languages == ("my-small-one",) and small.policy.lm == "0.6B"
+    assert not [n for n in small.policy.notes if n.field == "lm_model"]
     large = opened("my-planner", "8")
-    (note,) = (n for n in large.terms.notes if n.field == "lm_model")
+    (note,) = (n for n in large.policy.notes if n.field == "lm_model")
     assert (note.asked, note.used) == ("my-planner", "0.6B") and "tier 4" in note.why
-    assert opened("my-planner", "12").terms.lm == "1.7B"
+    assert opened("my-planner", "12").policy.lm == "1.7B"
 
 
 def test_plan_counts_it_too(tmp_path: Path, cli: Cli) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidCheckpoint
-from headroom.models.acestep.language.lm_words import Words
+from headroom.models.acestep.language.lm_words import LMVocabulary
 from headroom.models.acestep.language.scoring import ScoreTask
-from headroom.models.acestep.language.sheet import Sheet, read
+from headroom.models.acestep.language.sheet import Sheet, read_sheet
 from headroom.models.acestep.language.sheet_grammar import SheetGrammar, SheetWords
 from headroom.models.acestep.text import lm_prompts
 from headroom.models.acestep.text.codes_text import CODEBOOK
-from headroom.models.acestep.text.plain_text import shown
+from headroom.models.acestep.text.plain_text import unescaped
 from headroom.models.acestep.text.tokenizer_file import open_tokenizer
 from headroom.models.acestep.text.vocabulary import LANGUAGES
 from headroom.settings import LMPrompt
@@ -23,15 +23,15 @@ from support.lm_tokenizer import CODES, OTHERS, SPECIAL, VALID, lm_tokenizer
 from support.real_words import BEGINNINGS, real_tokenizer
 from support.tokenizer import byte_tokenizer
 
-SMALL = Words.of(lm_tokenizer(), VALID)
+SMALL = LMVocabulary.of(lm_tokenizer(), VALID)
 
 
 @pytest.fixture(scope="module")
-def real() -> Words:
-    return Words.of(real_tokenizer())
+def real() -> LMVocabulary:
+    return LMVocabulary.of(real_tokenizer())
 
 
-def test_marks_and_codes_lie_where_the_released_vocabulary_has_them(real: Words) -> None:
+def test_marks_and_codes_lie_where_the_released_vocabulary_has_them(real: LMVocabulary) -> None:
     assert (real.end, real.think, real.thought) == (151_645, 151_667, 151_668)
     assert real.first_mark == 151_643
     assert real.text == slice(0, 151_669)
@@ -42,36 +42,36 @@ def test_marks_and_codes_lie_where_the_released_vocabulary_has_them(real: Words)
     assert real.ids("<|endoftext|><|im_start|><|im_end|>") == (151_643, 151_644, 151_645)
 
 
-def test_single_pieces_have_their_ids(real: Words) -> None:
+def test_single_pieces_have_their_ids(real: LMVocabulary) -> None:
     assert real.ids("0123456789") == tuple(range(15, 25))  # every digit is one of its own
     singles = {"\n": 198, "\n\n": 271, " ": 220, ".": 13, ":": 25, ",": 11, "`": 63, ".\n": 624}
     assert {text: real.ids(text) for text in singles} == {t: (n,) for t, n in singles.items()}
     assert (real.newline, real.space) == (198, 220)
 
 
-def test_a_language_is_one_token_behind_the_space_but_for_one(real: Words) -> None:
+def test_a_language_is_one_token_behind_the_space_but_for_one(real: LMVocabulary) -> None:
     counts = {code: len(real.ids(f"language: {code}")) - 2 for code in LANGUAGES}
     assert len(counts) == 51
     assert {code: count for code, count in counts.items() if count != 1} == {"yue": 2}
 
 
-def test_codes_are_numbers_behind_the_first(real: Words) -> None:
+def test_codes_are_numbers_behind_the_first(real: LMVocabulary) -> None:
     numbers = (0, 1, 66, 517, 63_999)
-    text = real.said_codes(numbers)
+    text = real.spell_codes(numbers)
     assert text == "".join(f"<|audio_code_{n}|>" for n in numbers)
     assert real.ids(text) == tuple(151_669 + n for n in numbers)
-    assert real.said(real.ids(text)) == text
+    assert real.decode(real.ids(text)) == text
 
 
 def test_a_small_vocabulary_is_read_from_its_own_file(tmp_path: Path) -> None:
     lm_tokenizer().save(str(tmp_path / "tokenizer.json"))
-    words = Words.open(tmp_path, VALID)
+    words = LMVocabulary.open(tmp_path, VALID)
     first = words.tokenizer.token_to_id("<|audio_code_0|>")
     assert first == words.thought + 1 == SMALL.codes.start
     assert words.codes == slice(first, first + VALID) == SMALL.codes
-    assert Words.open(tmp_path).codes == slice(first, first + CODES)
+    assert LMVocabulary.open(tmp_path).codes == slice(first, first + CODES)
     text = "<think>\nbpm: 90\n</think>\n\n<|audio_code_5|><|im_end|> 夜 🎹\t`"
-    assert words.said(words.ids(text)) == text
+    assert words.decode(words.ids(text)) == text
     assert words.ids("</think>\n\n")[1:] == words.ids("\n\n") and len(words.ids("\n\n")) == 1
 
 
@@ -90,11 +90,11 @@ def test_marks_that_people_write_are_text(mark: str) -> None:
     layouts: dict[LMPrompt, int] = {"current": 7, "legacy": 7, "closed": 8}
     against = {lm_prompts.against(said, said, said, one): own for one, own in layouts.items()}
     prompts = {
-        lm_prompts.generating(said, said): 5,
+        lm_prompts.generating_prompt(said, said): 5,
         lm_prompts.away_from(said): 7,
         **against,
-        lm_prompts.inspiring(said, True): 5,
-        lm_prompts.formatting(said, said, ""): 5,
+        lm_prompts.inspiring_prompt(said, True): 5,
+        lm_prompts.formatting_prompt(said, said, ""): 5,
         lm_prompts.thought(Sheet(caption=said).text()): 2,
         ScoreTask("", Sheet(caption=said), "").targets()["caption"]: 2,
         ScoreTask("", Sheet(), said).targets()["lyrics"]: 2,
@@ -102,9 +102,9 @@ def test_marks_that_people_write_are_text(mark: str) -> None:
     for prompt, own in prompts.items():
         ids = SMALL.ids(prompt)
         assert sum(number >= SMALL.first_mark for number in ids) == own, prompt
-        assert SMALL.said(ids) == shown(prompt)
+        assert SMALL.decode(ids) == unescaped(prompt)
         assert SMALL.written(ids) == prompt
-    codes = lm_prompts.understanding("<|audio_code_5|><|audio_code_6|>")
+    codes = lm_prompts.understanding_prompt("<|audio_code_5|><|audio_code_6|>")
     assert sum(number >= SMALL.codes.start for number in SMALL.ids(codes)) == 2
 
 
@@ -113,10 +113,10 @@ def test_a_caption_that_spells_a_mark_is_forced_as_text_and_read_back() -> None:
     grammar = SheetGrammar(SheetWords(SMALL), (), given, 600, closes=True, sings=False)
     ids = grammar.forced()
     assert [number for number in ids if number >= SMALL.first_mark] == [SMALL.think, SMALL.thought]
-    assert read(SMALL.written(ids)) == given
+    assert read_sheet(SMALL.written(ids)) == given
 
 
-def test_ordinary_text_has_the_ids_of_the_tokenizer(real: Words) -> None:
+def test_ordinary_text_has_the_ids_of_the_tokenizer(real: LMVocabulary) -> None:
     for said in ("la la", "I <3 you", "a < b > c", "<b>bold</b>", "<|", "夜 <|im_end|", "e\u0301"):
         for words in (SMALL, real):
             whole = words.tokenizer.encode(f"<think>\n{said}\n</think>\n\n").ids
@@ -129,7 +129,7 @@ def test_a_tokenizer_that_cuts_and_fills_is_told_not_to(tmp_path: Path) -> None:
     tokenizer.enable_padding(length=20)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     text = "caption: a song of the sea"
-    assert Words.open(tmp_path, VALID).ids(text) == SMALL.ids(text)
+    assert LMVocabulary.open(tmp_path, VALID).ids(text) == SMALL.ids(text)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_mark_that_is_not_there_is_named(mark: str, tmp_path: Path) -> None:
         token["content"] = token["content"].replace(mark, "<gone>")
     path.write_text(json.dumps(told), "utf-8")
     with pytest.raises(InvalidCheckpoint, match=mark.replace("|", r"\|")):
-        Words.open(tmp_path, VALID)
+        LMVocabulary.open(tmp_path, VALID)
 
 
 def test_codes_that_are_not_one_run_are_refused() -> None:
@@ -151,7 +151,7 @@ def test_codes_that_are_not_one_run_are_refused() -> None:
     numbers = [*range(20), *range(21, VALID + 1), 20]
     tokenizer.add_tokens([f"<|audio_code_{n}|>" for n in numbers])
     with pytest.raises(InvalidCheckpoint, match="not one run"):
-        Words.of(tokenizer, VALID)
+        LMVocabulary.of(tokenizer, VALID)
 
 
 def test_a_file_that_the_library_stumbles_over_is_refused(tmp_path: Path) -> None:
@@ -172,13 +172,13 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     for text in ("", "{", "[1, 2"):
         (tmp_path / "tokenizer.json").write_text(text, "utf-8")
         with pytest.raises(InvalidCheckpoint, match=r"tokenizer\.json"):
-            Words.open(tmp_path)
+            LMVocabulary.open(tmp_path)
     with pytest.raises(InvalidCheckpoint, match=r"tokenizer\.json"):
-        Words.open(tmp_path / "nowhere")
+        LMVocabulary.open(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("which", ["small", "real"])
-def test_pieces_are_the_bytes_they_are_decoded_to(which: str, real: Words) -> None:
+def test_pieces_are_the_bytes_they_are_decoded_to(which: str, real: LMVocabulary) -> None:
     words = real if which == "real" else SMALL
     seen = 0
     for number, piece in enumerate(words.pieces):
@@ -186,7 +186,7 @@ def test_pieces_are_the_bytes_they_are_decoded_to(which: str, real: Words) -> No
             continue  # a number the stored vocabulary leaves out
         seen += 1
         if piece.isascii():
-            assert words.said([number]).encode() == piece
+            assert words.decode([number]).encode() == piece
         assert words.plain[number] == all(b >= 32 and b not in b"`\x7f" for b in piece)
         assert words.begins[number] == (
             len(piece) > 1 and piece[:1] == b" " and piece[1:2] != b" " and words.plain[number]
@@ -197,7 +197,7 @@ def test_pieces_are_the_bytes_they_are_decoded_to(which: str, real: Words) -> No
     assert b"".join(words.pieces[n] for n in words.ids("夜 🎹\n")) == "夜 🎹\n".encode()
 
 
-def test_free_text_can_begin_with_any_letter(real: Words) -> None:
+def test_free_text_can_begin_with_any_letter(real: LMVocabulary) -> None:
     """A space and a letter are one token, or the space is its own: `begins` and `behind_space`."""
     apart = 0
     for letter in BEGINNINGS:
@@ -216,6 +216,6 @@ def test_free_text_can_begin_with_any_letter(real: Words) -> None:
 
 
 def test_a_vocabulary_of_bytes_begins_with_a_space_alone() -> None:
-    bytes_only = Words.of(lm_tokenizer(2, learnt=""), 2)
+    bytes_only = LMVocabulary.of(lm_tokenizer(2, learnt=""), 2)
     assert not bytes_only.begins.any()
     assert bytes_only.behind_space.sum() == bytes_only.plain.sum() - 1  # all but the space

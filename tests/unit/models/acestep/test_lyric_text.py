@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headroom.models.acestep.requests.songs import Text2Music
-from headroom.models.acestep.song.compose import sung
+from headroom.models.acestep.song.compose import sung_lyrics
 from headroom.models.acestep.text.lyric_text import has_voice, is_seen, stripped
 
 NONE = (
@@ -24,14 +24,14 @@ SOME = (
 @pytest.mark.parametrize("lyrics", NONE)
 def test_these_are_no_voice(lyrics: str) -> None:
     assert not has_voice(lyrics)
-    assert sung(Text2Music(lyrics=lyrics)) == "[Instrumental]"
+    assert sung_lyrics(Text2Music(lyrics=lyrics)) == "[Instrumental]"
 
 
 @pytest.mark.parametrize("lyrics", SOME)
 def test_these_are_sung_as_they_stand(lyrics: str) -> None:
     assert has_voice(lyrics)
-    assert sung(Text2Music(lyrics=lyrics)) == lyrics.removeprefix("\ufeff")
-    assert sung(Text2Music(lyrics=lyrics, instrumental=True)) == "[Instrumental]"
+    assert sung_lyrics(Text2Music(lyrics=lyrics)) == lyrics.removeprefix("\ufeff")
+    assert sung_lyrics(Text2Music(lyrics=lyrics, instrumental=True)) == "[Instrumental]"
 
 
 def test_what_is_not_seen_is_taken_off_both_sides() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 
-from headroom.models.acestep.text.lyric_tokens import TAG, Sung, sung
+from headroom.models.acestep.text.lyric_tokens import TAG, LyricTokens, lyric_tokens
 from headroom.models.acestep.text.prompts import (
     LYRIC_TOKENS,
     PromptTokenizer,
@@ -47,9 +47,9 @@ MERGING = merging()
 TOKENIZERS = pytest.mark.parametrize("tokenizer", [BYTES, MERGING], ids=["bytes", "merging"])
 
 
-def read(lyrics: str, tokenizer: PromptTokenizer, language: str = "en") -> Sung:
+def read(lyrics: str, tokenizer: PromptTokenizer, language: str = "en") -> LyricTokens:
     prompt = lyric_prompt(language, lyrics)
-    return sung(prompt, tokenizer.lyric_spans(prompt))
+    return lyric_tokens(prompt, tokenizer.lyric_spans(prompt))
 
 
 def lines(lyrics: str, tokenizer: PromptTokenizer = BYTES) -> list[str]:
@@ -177,7 +177,7 @@ def test_tokens_of_a_line_are_found_in_any_order_of_their_spans() -> None:
         spans = [(a, b + chance.choice((0, 0, 2))) for a, b in pairwise(cuts)]
         chance.shuffle(spans)
         spans = [span for span in spans if span[0] < stop and span[1] > start]
-        found = sung(prompt, spans)
+        found = lyric_tokens(prompt, spans)
         for line in found.lines:
             assert (line.first, line.last) == slowly(prompt, spans, line.text)
         assert len(found.lines) + found.lost + found.unread == 30
@@ -194,7 +194,7 @@ def test_the_work_grows_with_the_lyrics_and_not_with_their_square() -> None:
 
     sys.setprofile(step)
     try:
-        assert len(sung(prompt, spans).lines) == 2000
+        assert len(lyric_tokens(prompt, spans).lines) == 2000
     finally:
         sys.setprofile(None)
     assert steps < 200 * 2000

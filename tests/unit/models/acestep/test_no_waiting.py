@@ -20,7 +20,7 @@ from headroom.diffusion import corrections
 from headroom.diffusion.guidance import GuidanceName
 from headroom.diffusion.schedule import linear
 from headroom.models.acestep.rendering.render import Branch, integrate
-from headroom.models.acestep.song.song import Sampling
+from headroom.models.acestep.song.song import SamplerSettings
 from support.random_dit import inputs, random_dit
 
 META = torch.device("meta")
@@ -73,8 +73,8 @@ class NoWaiting(TorchDispatchMode):
         return out
 
 
-def sampling(guided: Sequence[bool], **changes: object) -> Sampling:
-    plain = Sampling(
+def sampling(guided: Sequence[bool], **changes: object) -> SamplerSettings:
+    plain = SamplerSettings(
         times=linear(STEPS, 3.0).times,
         method="ode",
         solver="euler",
@@ -93,7 +93,7 @@ def sampling(guided: Sequence[bool], **changes: object) -> Sampling:
     return replace(plain, **changes)
 
 
-def denoise(how: Sampling, frames: Sequence[int]) -> Tensor:
+def denoise(how: SamplerSettings, frames: Sequence[int]) -> Tensor:
     """A whole run on meta under the watch, all made before it as `render` makes it."""
     dit = random_dit(device="meta", dtype=torch.bfloat16)
     schedule = linear(STEPS, 3.0)

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headroom.models.acestep.language.sheet import FIELDS, Sheet, lyrics_of, normalised, read
-from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES, key_of
+from headroom.models.acestep.language.sheet import FIELDS, Sheet, lyrics_of, normalised, read_sheet
+from headroom.models.acestep.text.vocabulary import KEYS, LANGUAGES, parse_key
 
 LONG = "a slow bossa nova with a nylon guitar, brushed drums and a voice that is near to whispering"
 
@@ -51,8 +51,8 @@ sheets = st.builds(
 
 @given(sheets)
 def test_what_is_written_is_read_back(sheet: Sheet) -> None:
-    assert read(f"<think>\n{sheet.text()}\n</think>\n\n<|audio_code_5|>") == sheet
-    assert read(f"<think>\n{sheet.text()}") == sheet  # the turn ended instead
+    assert read_sheet(f"<think>\n{sheet.text()}\n</think>\n\n<|audio_code_5|>") == sheet
+    assert read_sheet(f"<think>\n{sheet.text()}") == sheet  # the turn ended instead
     if sheet.text():
         assert list(yaml.safe_load(sheet.text())) == [n for n in FIELDS if n in sheet.values()]
 
@@ -60,7 +60,7 @@ def test_what_is_written_is_read_back(sheet: Sheet) -> None:
 @pytest.mark.parametrize("caption", ["none", "NONE", "N/a"])
 def test_a_given_caption_is_kept_whatever_is_read_of_it(caption: str) -> None:
     given_sheet = Sheet(caption=caption)
-    back = read(given_sheet.text())
+    back = read_sheet(given_sheet.text())
     assert back == Sheet() and given_sheet.over(back) == given_sheet
 
 
@@ -81,7 +81,7 @@ def test_captions_of_many_lines_are_read_back(words: list[str]) -> None:
     assert lines[0] == "bpm: 90" and lines[-2:] == ["language: 'no'", "timesignature: 4"]
     assert all(line.startswith("  ") for line in lines[2:-2])
     assert all(line.rfind(" ") <= 81 for line in lines)  # no word begins further out
-    assert read(f"<think>\n{sheet.text()}\n</think>\n\n<|audio_code_5|>") == sheet
+    assert read_sheet(f"<think>\n{sheet.text()}\n</think>\n\n<|audio_code_5|>") == sheet
 
 
 @pytest.mark.parametrize("space", ["\t", "\n", "\n\n", "  ", " \t\n ", "\u3000", "\u00a0"])
@@ -90,7 +90,7 @@ def test_space_of_any_kind_is_read_back_as_one(before: str, space: str) -> None:
     sheet = Sheet(caption=f"{before}{space}song {before}", duration=30)
     text = f"<think>\n{sheet.text()}\n</think>"
     assert "\t" not in text and sheet.text().split("\n")[-1] == "duration: 30"
-    assert read(text) == Sheet(caption=f"{before.strip()} song {before.strip()}", duration=30)
+    assert read_sheet(text) == Sheet(caption=f"{before.strip()} song {before.strip()}", duration=30)
 
 
 def test_quotes_are_as_in_training() -> None:
@@ -108,9 +108,9 @@ def test_a_quoted_caption_is_not_quoted_again() -> None:
     """Read, and written: the same text, where the reference adds quotes each time."""
     for caption in ("key: value", "no", "'x'", "it's: so", 'a\t"b"'):
         once = Sheet(caption=caption).text()
-        again = read(f"<think>\n{once}\n</think>")
+        again = read_sheet(f"<think>\n{once}\n</think>")
         assert again.caption == " ".join(caption.split())
-        assert read(f"<think>\n{again.text()}\n</think>") == again
+        assert read_sheet(f"<think>\n{again.text()}\n</think>") == again
 
 
 def test_quotes_are_undone_line_by_line_too() -> None:
@@ -123,23 +123,23 @@ def test_quotes_are_undone_line_by_line_too() -> None:
         ("'a' and 'b'", "'a' and 'b'"),
         ('"x" # y: z', None),
     ):
-        found = read(f"<think>\ncaption: {caption}\n{broken}\n</think>")
+        found = read_sheet(f"<think>\ncaption: {caption}\n{broken}\n</think>")
         assert (found.genres, found.keyscale, found.language) == ('"rock', "C major", "no")
         assert said is None or found.caption == said
 
 
 def test_the_longest_sheet_of_a_model_that_never_closed_it_is_read() -> None:
     text = "<think>\nbpm: 90\ncaption: a slow\n  song\nduration: 30\nkeyscale: C maj"
-    assert read(text) == Sheet(90, "a slow song", 30, None, "C major")
-    assert read(text + "\n<|audio_code_7|>bpm: 50") == read(text)
+    assert read_sheet(text) == Sheet(90, "a slow song", 30, None, "C major")
+    assert read_sheet(text + "\n<|audio_code_7|>bpm: 50") == read_sheet(text)
 
 
 def test_what_is_no_yaml_is_read_line_by_line() -> None:
     text = "<think>\nbpm: 90\ncaption: loud: and fast\n  and long\nkeyscale: H\nwhat: x\n</think>"
-    assert read(text) == Sheet(bpm=90, caption="loud: and fast and long")
-    assert read("bpm: 70\n<|audio_code_3|>") == Sheet(bpm=70)
-    assert read("nothing") == Sheet()
-    assert read("<think>\nbpm: 999\nlanguage: xx\nduration: many\n</think>") == Sheet()
+    assert read_sheet(text) == Sheet(bpm=90, caption="loud: and fast and long")
+    assert read_sheet("bpm: 70\n<|audio_code_3|>") == Sheet(bpm=70)
+    assert read_sheet("nothing") == Sheet()
+    assert read_sheet("<think>\nbpm: 999\nlanguage: xx\nduration: many\n</think>") == Sheet()
 
 
 @pytest.mark.parametrize("heading", ["", "# Lyric\n", "# Lyrics\n", "# Languages\nen\n\n# Lyric\n"])
@@ -168,7 +168,7 @@ def test_values_that_people_give_are_put_right() -> None:
      ("Bb", "Bb major"), ("H", None), ("", None), ("A minor scale", None)],
 )  # fmt: skip
 def test_keys_are_known_by_many_names(text: str, key: str | None) -> None:
-    assert key_of(text) == key
+    assert parse_key(text) == key
 
 
 def test_what_is_said_goes_over_what_is_not() -> None:
@@ -179,13 +179,13 @@ def test_a_caption_of_digits_alone_is_a_number() -> None:
     """As in the official sheets; leading zeros are none of a number."""
     for said, written in (("1984", "1984"), ("007", "7"), ("0", "0"), ("１２", "12")):
         assert Sheet(caption=said).text() == f"caption: {written}"
-        assert read(f"<think>\n{Sheet(caption=said).text()}\n</think>").caption == written
+        assert read_sheet(f"<think>\n{Sheet(caption=said).text()}\n</think>").caption == written
     assert Sheet(caption="1984 is the year").text() == "caption: 1984 is the year"
     assert Sheet(caption="9" * 5000).text().startswith("caption: '999")
 
 
 def thought(text: str) -> Sheet:
-    return read(f"<think>\n{text}\n</think>\n\n<|audio_code_5|>")
+    return read_sheet(f"<think>\n{text}\n</think>\n\n<|audio_code_5|>")
 
 
 @pytest.mark.parametrize(
@@ -259,5 +259,5 @@ def test_people_say_values_by_the_same_names() -> None:
 
 @given(st.text(st.sampled_from("ab:#-[]{}'\"|>&*!%@`,\n \t<\u2028"), max_size=60))
 def test_no_text_of_a_model_is_too_odd_to_be_read(text: str) -> None:
-    found = read(f"<think>\nbpm: 90\ncaption: {text}")
+    found = read_sheet(f"<think>\nbpm: 90\ncaption: {text}")
     assert found.bpm in (90, None)

@@ -14,8 +14,8 @@ from functools import cache
 import pytest
 import torch
 
-from headroom.models.acestep.language.lm_words import Words
-from headroom.models.acestep.language.sheet import FIELDS, Sheet, read
+from headroom.models.acestep.language.lm_words import LMVocabulary
+from headroom.models.acestep.language.sheet import FIELDS, Sheet, read_sheet
 from headroom.models.acestep.language.sheet_grammar import (
     CONTINUED,
     FreeText,
@@ -32,7 +32,11 @@ both = pytest.mark.parametrize("which", ["small", "real"])
 
 @cache
 def shared(which: str = "small") -> SheetWords:
-    made = Words.of(lm_tokenizer(), VALID) if which == "small" else Words.of(real_tokenizer())
+    made = (
+        LMVocabulary.of(lm_tokenizer(), VALID)
+        if which == "small"
+        else LMVocabulary.of(real_tokenizer())
+    )
     return SheetWords(made)
 
 
@@ -72,8 +76,8 @@ def test_values_are_in_canonical_tokens_and_all_can_be_had(which: str, name: str
             grammar.take(token)
         tokens += [*path, *grammar.forced()]
         if grammar.done:
-            assert tuple(tokens) == words.ids(words.said(tokens))
-            found.add(getattr(read(words.said(tokens)), name))
+            assert tuple(tokens) == words.ids(words.decode(tokens))
+            found.add(getattr(read_sheet(words.decode(tokens)), name))
         else:
             paths += [(*path, int(token)) for token in grammar.allowed()]
     assert None not in found and len(found) == SIZES[name]
@@ -154,7 +158,7 @@ def test_a_caption_goes_on_indented_or_not_at_all(which: str) -> None:
     for _ in range(300):
         given = Sheet(bpm=90, duration=30)
         grammar = SheetGrammar(shared(which), ("caption",), given, 60, closes=True, sings=False)
-        text = shared(which).words.said(random_tokens(grammar, rng, ends=0.1))
+        text = shared(which).words.decode(random_tokens(grammar, rng, ends=0.1))
         lines = text.removeprefix("<think>\n").removesuffix("</think>").rstrip("\n").split("\n")
         assert lines[0] == "bpm: 90" and lines[-1] == "duration: 30"
         assert re.match(r"caption: \S", lines[1])
@@ -214,7 +218,7 @@ def test_the_field_that_a_missing_vocabulary_spoilt_is_whole() -> None:
     for which in ("small", "real"):
         for asked in (("genres", "keyscale"), FIELDS):
             grammar = SheetGrammar(shared(which), asked, Sheet(), 60, closes=True, sings=False)
-            text = shared(which).words.said(random_tokens(grammar, random.Random(6), ends=0.3))
+            text = shared(which).words.decode(random_tokens(grammar, random.Random(6), ends=0.3))
             assert re.search(
                 r"\ngenres: \S.*\nkeyscale: [A-G][#b♯♭]? (major|minor)\n(language: .*\n|</think>)",
                 text,
@@ -260,9 +264,9 @@ def test_genres_are_whole_lines_of_their_list_and_all_can_be_had(which: str) -> 
         for token in path:
             grammar.take(token)
         tokens += [*path, *(grammar.forced() if path else ())]
-        text = words.said(tokens)
+        text = words.decode(tokens)
         if text.endswith("\nkeyscale:"):  # the line is over, and what follows was forced
-            found.add(read(text.removesuffix("keyscale:")).genres)
+            found.add(read_sheet(text.removesuffix("keyscale:")).genres)
             assert words.ids(text) == tuple(tokens)
             continue
         allowed = grammar.allowed().tolist()
@@ -279,7 +283,7 @@ def test_sheets_with_a_list_of_genres_have_no_dead_end(which: str) -> None:
         case = replace(case, asked=case.asked - {"caption"} | {"genres"})
         tokens = random_tokens(case.grammar(with_genres(which)), rng, ends=0.1)
         check(case, tokens, words)
-        seen.add(read(words.said(tokens)).genres)
+        seen.add(read_sheet(words.decode(tokens)).genres)
     assert None not in seen and seen <= SAYABLE and len(seen) > 5
 
 
@@ -291,7 +295,7 @@ def test_without_a_list_genres_are_free_text(genres: tuple[str, ...]) -> None:
     rng, seen = random.Random(10), set()
     for _ in range(20):
         grammar = SheetGrammar(words, ("genres",), Sheet(), 60, closes=True, sings=False)
-        text = words.words.said(random_tokens(grammar, rng, ends=0.3))
+        text = words.words.decode(random_tokens(grammar, rng, ends=0.3))
         assert re.fullmatch(r"<think>\ngenres: \S[^\n]*\n</think>", text)
         seen.add(text)
     assert len(seen) > 10
@@ -303,11 +307,11 @@ def test_a_long_list_is_looked_up_where_it_is_wanted() -> None:
     many = [f"genre {n}, mood {n % 97}" for n in range(20_000)]
     words = SheetWords(shared().words, many)
     grammar = SheetGrammar(words, ("genres",), Sheet(), 60, closes=True, sings=False)
-    text = words.words.said(random_tokens(grammar, random.Random(11)))
-    assert read(text).genres in many
+    text = words.words.decode(random_tokens(grammar, random.Random(11)))
+    assert read_sheet(text).genres in many
 
 
 def test_what_is_given_is_not_looked_up() -> None:
     given = Sheet(genres="anything at all")
     grammar = SheetGrammar(with_genres("small"), (), given, 60, closes=True, sings=False)
-    assert shared().words.said(grammar.forced()) == "<think>\ngenres: anything at all\n</think>"
+    assert shared().words.decode(grammar.forced()) == "<think>\ngenres: anything at all\n</think>"

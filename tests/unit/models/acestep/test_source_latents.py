@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from headroom.audio.wave import Audio
 from headroom.device.host import HostDevice
-from headroom.diffusion.noise import Stream, draw
+from headroom.diffusion.noise import NoiseStream, draw_noise
 from headroom.errors import InvalidSource
 from headroom.memory.plan import StagePlan
 from headroom.models.acestep.rendering import source_latents
@@ -147,7 +147,7 @@ def test_every_song_draws_its_own_latents_from_one_encoding(
     plain, exact = twice(lambda: [t[0].t() for t in encoder(samples[None])])
     for song, latents in zip(three, found.sources, strict=True):
         assert latents is not None and latents.shape == (128, CHANNELS)
-        noise = draw([song.seed], [12], CHANNELS, Stream.ENCODE)[0]
+        noise = draw_noise([song.seed], [12], CHANNELS, NoiseStream.ENCODE)[0]
         expected, true = (mean + std * noise for mean, std in (plain, exact))
         assert_agrees(latents[:12], expected, true)
         # silence fills it up, from silence's own beginning, over and over

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headroom.errors import InvalidOutput
-from headroom.profiler.outputs import OUTPUT, PLOT, place
+from headroom.profiler.output_files import OUTPUT, PLOT, place
 from headroom.profiler.plot import MADE_BY
 from headroom.profiler.record import FORMAT
 

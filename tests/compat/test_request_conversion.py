@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from tests.support.old_api import CONFIG, PARAMS
 
-from acestep.asked import asked, said_seeds
 from acestep.inference import GenerationConfig, GenerationParams
 from acestep.music_call import MusicCall
+from acestep.request_conversion import to_request
+from acestep.seeds import parse_seeds
 from headroom.errors import InvalidRequest
 from headroom.models.acestep.requests.songs import Cover, Repaint, Text2Music
 from headroom.models.acestep.requests.variants import VARIANTS
 from headroom.models.acestep.song.compose import compose
-from headroom.models.acestep.song.song import Sampling, Song
+from headroom.models.acestep.song.song import SamplerSettings, Song
 
 CODES = "".join(f"<|audio_code_{n}|>" for n in range(60))
 TURBO, BASE = VARIANTS["acestep-v15-turbo"], VARIANTS["acestep-v15-base"]
@@ -26,10 +27,11 @@ TURBO, BASE = VARIANTS["acestep-v15-turbo"], VARIANTS["acestep-v15-base"]
 
 def meant(config: GenerationConfig | None = None, /, **said: Any) -> Any:
     """The request of params where no language model is there."""
-    return asked(GenerationParams(**said), config or GenerationConfig(batch_size=1), False).request
+    config = config or GenerationConfig(batch_size=1)
+    return to_request(GenerationParams(**said), config, False).request
 
 
-def sampling(variant: Any, **said: Any) -> Sampling:
+def sampling(variant: Any, **said: Any) -> SamplerSettings:
     song = compose(meant(duration=10.0, **said), variant, (1,)).songs[0]
     assert isinstance(song, Song)
     return song.sampling
@@ -53,17 +55,17 @@ def test_what_is_passed_is_used_also_where_it_is_the_default() -> None:
     assert meant().guidance_scale is None and meant(guidance_scale=7.0).guidance_scale == 7.0
     params = GenerationParams()
     params.shift = 1.0  # said later
-    assert asked(params, GenerationConfig(), False).request.shift == 1.0
+    assert to_request(params, GenerationConfig(), False).request.shift == 1.0
 
 
 def test_a_copy_knows_what_was_passed() -> None:
     params = GenerationParams("text2music", shift=1.0)
     for twin in (copy.copy(params), copy.deepcopy(params), pickle.loads(pickle.dumps(params))):
-        assert twin == params and twin.told("task_type") and twin.told("shift")
+        assert twin == params and twin.is_set("task_type") and twin.is_set("shift")
         twin.lyrics = "la"
-        assert twin.told("lyrics") and not params.told("lyrics")
-    assert replace(params, caption="x").told("shift")
-    assert not params.told("inference_steps")
+        assert twin.is_set("lyrics") and not params.is_set("lyrics")
+    assert replace(params, caption="x").is_set("shift")
+    assert not params.is_set("inference_steps")
 
 
 @pytest.mark.parametrize("task", ["text2music", "cover", "cover-nofsq", "repaint", "lego"])
@@ -71,7 +73,7 @@ def test_all_fields_of_the_reference_are_accepted(task: str, tmp_path: Path) -> 
     said = {**PARAMS, "task_type": task, "caption": "x", "duration": 20}
     if task != "text2music":
         said["src_audio"] = str(tmp_path / "song.wav")
-    found = asked(GenerationParams(**said), GenerationConfig(**CONFIG), False)
+    found = to_request(GenerationParams(**said), GenerationConfig(**CONFIG), False)
     assert found.notes == ()
     request = found.request
     assert (request.caption, request.shift, request.inference_steps) == ("x", 1.0, 8)
@@ -107,10 +109,11 @@ def test_newer_fields_reach_the_request() -> None:
 
 def test_what_a_task_does_not_have_is_noted_and_not_refused() -> None:
     params = GenerationParams(repaint_strength=0.9, src_audio="a.wav", repaint_mode="balanced")
-    notes = asked(params, GenerationConfig(), False).notes
+    notes = to_request(params, GenerationConfig(), False).notes
     assert [note.field for note in notes] == ["src_audio", "repaint_strength"]
     repaint = GenerationParams(task_type="repaint", src_audio="a.wav", audio_codes=CODES)
-    assert [n.field for n in asked(repaint, GenerationConfig(), False).notes] == ["audio_codes"]
+    notes = to_request(repaint, GenerationConfig(), False).notes
+    assert [note.field for note in notes] == ["audio_codes"]
 
 
 @pytest.mark.parametrize(
@@ -188,13 +191,13 @@ def test_seeds_under_any_spelling(seeds: Any, batch: int | None, first: tuple[in
 
 
 def test_seeds_that_are_to_be_drawn() -> None:
-    assert said_seeds("-1, 5,") == (None, 5, None)
-    assert said_seeds("") == said_seeds(None) == said_seeds([]) == ()
+    assert parse_seeds("-1, 5,") == (None, 5, None)
+    assert parse_seeds("") == parse_seeds(None) == parse_seeds([]) == ()
     seeds = meant(GenerationConfig(batch_size=3, seeds=[-1, 5])).seeds
     assert seeds[1] == 5 and len(set(seeds)) == 3
     for wrong in ("abc", ["x"], "1e999", float("nan"), 10**5000, [10**5000]):
         with pytest.raises(InvalidRequest, match="seeds"):
-            said_seeds(wrong)
+            parse_seeds(wrong)
 
 
 def test_a_seed_of_the_params_counts_unless_random_ones_are_asked_for() -> None:
@@ -231,7 +234,7 @@ def test_the_handler_s_own_names() -> None:
         "slow", lyrics="la", bpm=90, key_scale="A minor", time_signature="3", audio_duration=12,
         shift=1.0, audio_code_string=[CODES, CODES], seed="4,5", batch_size=2,
     )  # fmt: skip
-    request: Any = asked(call.params(), call.config(), False).request
+    request: Any = to_request(call.params(), call.config(), False).request
     assert (request.caption, request.bpm, request.keyscale) == ("slow", 90, "A minor")
     assert (request.timesignature, request.duration, request.shift) == ("3", 12, 1.0)
     assert (request.audio_codes, request.seeds, request.vocal_language) == (CODES, (4, 5), "en")

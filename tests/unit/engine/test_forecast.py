@@ -1,0 +1,42 @@
+"""The plan without an engine, held against the plan of the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headroom import Engine, Text2Music
+from headroom.engine.forecast import answered
+from headroom.engine.options import EngineOptions
+from headroom.models.family import ModelChoice
+from headroom.models.registry import family_named
+from headroom.params.request import Request
+from headroom.settings import Settings
+from tone_model.requests import Tone
+
+
+@pytest.mark.parametrize(
+    ("family", "request_", "songs"),
+    [
+        ("tone", Tone(duration=5), 3),
+        ("acestep", Text2Music(caption="harp", duration=20), 3),
+        ("acestep", Text2Music(caption="harp"), 3),
+        ("acestep", Text2Music(caption="harp", batch_size=1), 1),
+        ("acestep", Text2Music(caption="harp", duration=20, thinking=True), 2),  # its tier's most
+    ],
+)
+def test_it_is_the_plan_of_the_engine(
+    family: str, request_: Request, songs: int, tmp_path: Path
+) -> None:
+    settings = Settings(batch_size=3, cache_dir=tmp_path, checkpoints_dir=tmp_path)
+    options = EngineOptions(family=family, device="simulated")
+    engine = Engine(options, settings=settings)
+    name = None if family == "tone" else engine.model.name
+    unopened = family_named(family).plan(ModelChoice(name, tmp_path, settings))
+    forecast = answered(request_, unopened, engine.machine, options, settings)
+    plan = engine.plan(request_)
+    assert forecast.plan is not None and forecast.songs == songs
+    assert forecast.plan.peak == plan.peak
+    assert [s.stage for s in forecast.plan.stages] == [s.stage for s in plan.stages]
+    assert [p.component for p in forecast.plan.placements] == [p.component for p in plan.placements]

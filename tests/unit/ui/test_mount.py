@@ -1,0 +1,69 @@
+"""The page as a part of the service's application: what it serves, to whom, and what it closes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from headroom.ui import mount
+from support.web import Service
+
+
+def test_the_page_opens_on_this_machine_without_a_key(service: Service) -> None:
+    answer = service.client.get("/", headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+    assert answer.url.path == "/ui/"
+    assert "gradio_config" in answer.text
+    assert answer.headers["content-security-policy"] == mount.POLICY
+
+
+def test_its_head_names_no_other_host(service: Service) -> None:
+    head = service.client.get("/ui/").text.split("<script>window.gradio_config")[0]
+    assert re.findall(r"https?://[\w.]+", head) == []
+    assert "manifest" not in head
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/upload",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/stream/a/b/c/playlist.m3u8",
+        "/gradio_api/proxy=http://example.org",
+        "/gradio_api/vibe-edit",
+        "/gradio_api/run/predict",
+        "/gradio_api/openapi.json",
+        "/monitoring",
+        "/login",
+        "/gradio_api/component_server",
+        "/gradio_api/upload_progress",
+    ],
+)
+def test_routes_that_the_page_does_not_use_are_closed(service: Service, path: str) -> None:
+    for method in ("GET", "POST"):
+        assert service.client.request(method, "/ui" + path).status_code == 404
+
+
+def test_no_event_of_the_page_is_a_public_endpoint(service: Service) -> None:
+    told = service.client.get("/ui/gradio_api/info").json()
+    assert told == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+def test_elsewhere_the_form_for_a_key_comes_first(service: Service) -> None:
+    far = service.client_at("10.0.0.9")
+    answer = far.get("/", headers={"Accept": "text/html", "Accept-Language": "he,en;q=0.5"})
+    assert answer.url.path == "/login"
+    assert 'lang="he" dir="rtl"' in answer.text
+    assert far.get("/ui/files/headroom.js").status_code == 401
+    assert far.post("/ui/gradio_api/queue/join", json={}).status_code == 401
+    assert far.get("/ui/config").status_code == 401
+
+
+def test_the_tables_are_there_for_scripts(service: Service) -> None:
+    told = service.client.get("/ui/words/he").json()
+    assert told["direction"] == "rtl"
+    assert service.client.get("/ui/words/xx").json()["ui"]["name"] == "English"
+    script = service.client.get("/ui/files/session.js")
+    assert script.headers["content-type"] == "text/javascript"
