@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
+import gradio
 import httpx2
 import pytest
 from mcp.client import Client
@@ -27,6 +31,13 @@ from headroom.service.app import create_app
 from headroom.service.config import from_settings
 from headroom.service.work import Work
 from headroom.settings import Settings, declared, load
+from headroom.ui.make import Form, form
+from headroom.ui.making import Handlers
+from headroom.ui.rest import Rest
+from headroom.ui.seen import EXPERT
+from headroom.ui.texts import Texts
+from headroom.ui.words import Words
+from support.blocks import built
 from support.web import HERE, listening
 
 CARDS = (4, 6, 8, 12, 16, 20, 24, 48)  # GB; one of each published tier
@@ -138,6 +149,40 @@ def test_chat_agrees(card: Settings, web: TestClient, monkeypatch: pytest.Monkey
     doors = web.app.state.doors  # type: ignore[attr-defined]
     doors.closing.set()  # nobody works here: the answer does not wait for the song
     web.post("/v1/chat/completions", json={**ask, "stream": True})
+    assert of_engine("acestep", stored(web)) == engine
+
+
+@pytest.fixture(scope="module")
+def controls() -> Form:
+    """The controls of the page."""
+    return built(lambda: form(family_named("acestep"), Texts(Words())))
+
+
+def test_the_page_agrees(card: Settings, web: TestClient, controls: Form) -> None:
+    family, asked = family_named("acestep"), wanted("acestep")
+    engine = of_engine("acestep", family.song(asked))
+    page = Handlers(Rest(web.app), family, controls)
+    shown = [one.show(asked.get(one.param.name)) for one in controls.fields]
+    peer = SimpleNamespace(host="127.0.0.1", port=4000)
+    came = SimpleNamespace(headers={"host": HERE.partition("//")[2]}, client=peer)
+    event = gradio.Request(cast("Any", came))
+
+    async def doing() -> tuple[str, list[Any], list[Any]]:
+        pressed = (EXPERT, family.usual, "", *shown)
+        plan = await page.plan(event, "en", "", *pressed)
+        bounds = await page.bounded(event, "en", "", family.usual)
+        return plan, bounds, await page.make(event, "en", None, *pressed)
+
+    plan, bounds, made = asyncio.run(doing())
+    for note in engine.values():
+        said = Words().note(note)
+        assert f"{note['used']}" in said and escape(said) in plan
+    assert bounds[0]["maximum"] == engine["duration"]["used"]
+    about = {one.param.name: told["info"] for one, told in zip(
+        (one for one in controls.fields if one.has_bounds), bounds[3:], strict=True
+    )}  # fmt: skip
+    assert str(engine["batch_size"]["used"]) in about["batch_size"]
+    assert made[0], made
     assert of_engine("acestep", stored(web)) == engine
 
 
