@@ -68,6 +68,18 @@ def test_a_job_that_waits_is_cancelled_and_words_are_only_words(visit: Any, wait
     assert visitor.complaints == []
 
 
+def test_the_list_of_jobs_is_asked_for_once_at_a_time(visit: Any, waiting: Live) -> None:
+    page = visit(waiting).ready()
+    expect(page.locator("headroom-jobs h2")).to_have_text("Your songs")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url) if "/v1/jobs?" in one.url else None)
+    wished = "for (let i = 0; i < 20; i++) window.dispatchEvent(new Event('headroom-made'))"
+    with page.expect_response("**/v1/jobs?**"), page.expect_response("**/v1/jobs?**"):
+        page.evaluate(wished)
+    page.wait_for_timeout(300)
+    assert 2 <= len(asked) <= 3, asked  # the third: the clock's
+
+
 def test_the_language_changes_at_once_and_is_remembered(visit: Any, waiting: Live) -> None:
     visitor = visit(waiting)
     page = visitor.ready()

@@ -98,6 +98,7 @@ class _Wired:
         self.rest, self.form, self.panel = rest, making, machine
         self.handlers = Handlers(rest, family, making)
         self.looking = PanelHandlers(rest, family, machine)
+        self.command = (command, [*machine.chosen], [machine.command])
 
     def connect_memory(self, memory: Memory) -> None:
         """Connect the panel of memory management. Its status is told when the page opens too."""
@@ -154,6 +155,7 @@ class _Wired:
         """What depends on the language, the card and the model, anew."""
         language, vram, handlers = self.language, self.panel.vram, self.handlers
         looked = after.then(self.looking.looked, [language, vram], self.looking.shows, **_QUIET)
+        looked.then(*self.command, **_QUIET)
         bounded = looked.then(
             handlers.bounded, [language, vram, self.form.task], handlers.bounds, **_QUIET
         )
@@ -218,11 +220,6 @@ class _Wired:
     def _connect_panel(self) -> None:
         panel = self.panel
         self.refresh(panel.vram.input(lambda: None, None, None, **_QUIET))
-        gr.on(
-            [one.change for one in panel.chosen],
-            command,
-            panel.chosen,
-            [panel.command],
-            trigger_mode="always_last",
-            **_QUIET,
-        )
+        # Not on every change: a tier that sets all of them would ask once for each.
+        told = [one.input for one in panel.chosen]
+        gr.on(told, *self.command, trigger_mode="always_last", **_QUIET)

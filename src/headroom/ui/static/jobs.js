@@ -18,6 +18,8 @@ customElements.define("headroom-jobs", class extends HTMLElement {
   #stream = null;
   #timer = 0;
   #failed = false;
+  #looking = false;
+  #again = false;
 
   connectedCallback() {
     this.#heading = element("h2", {});
@@ -37,7 +39,17 @@ customElements.define("headroom-jobs", class extends HTMLElement {
 
   #rest() { clearTimeout(this.#timer); this.#stream?.close(); this.#stream = null; }
 
+  // The list, one answer at a time: what asks for it meanwhile gets one more afterwards.
   async #look() {
+    this.#again = this.#looking;
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      do { this.#again = false; await this.#read(); } while (this.#again);
+    } finally { this.#looking = false; }
+  }
+
+  async #read() {
     clearTimeout(this.#timer);
     try {
       const {jobs} = await ask("GET", `/v1/jobs?most=${NEWEST}`);
