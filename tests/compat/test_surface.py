@@ -20,9 +20,12 @@ from acestep import audio_utils, constants, model_downloader
 from acestep.handler import AceStepHandler
 from acestep.inference import GenerationConfig, GenerationParams, GenerationResult, generate_music
 from acestep.llm_inference import LLMHandler
+from headroom.device.host import HostDevice
 from headroom.engine.report import Report
 from headroom.engine.result import Result
 from headroom.errors import HeadroomError, InvalidRequest, NotSupportedYet
+from headroom.hardware.machine import fast_dtype
+from headroom.hardware.probe import probe_device
 from headroom.memory.plan import Plan
 from headroom.models.acestep.requests.language_requests import (
     CreateSample,
@@ -129,6 +132,11 @@ def test_a_second_service_takes_the_place_of_the_first(tmp_path: Path) -> None:
     assert handler.last_init_params is not None
 
 
+def fast() -> torch.dtype:
+    """The type in which this processor computes fastest."""
+    return torch.bfloat16 if fast_dtype(probe_device(HostDevice())) == "bfloat16" else torch.float32
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -150,7 +158,7 @@ def test_a_failed_service_can_be_followed_by_a_good_one(wrong: dict[str, Any]) -
     assert not result.success and "not fully initialized" in str(result.error)
     assert handler.initialize_service(**good, use_mlx_dit=False, vae_variant="vae")[1]  # type: ignore[arg-type]
     assert handler.initialized and handler.is_turbo_model()
-    assert handler.dtype == torch.float32 and handler.config is not None
+    assert handler.dtype == fast() and handler.config is not None
 
 
 def test_a_language_model_can_be_initialised_again(tmp_path: Path) -> None:
@@ -166,7 +174,7 @@ def test_a_language_model_can_be_initialised_again(tmp_path: Path) -> None:
     assert handler.get_available_5hz_lm_models() == ["acestep-5Hz-lm-nano"]
     tokenizer: Any = handler.llm_tokenizer
     assert tokenizer.decode(tokenizer.encode("la la").ids) == "la la"
-    assert LLMHandler().llm_tokenizer is None and handler.dtype == torch.float32
+    assert LLMHandler().llm_tokenizer is None and handler.dtype == fast()
     assert handler.max_model_len == 4096
     ratio, small = handler.get_gpu_memory_utilization()
     assert 0.2 <= ratio <= 0.9 and small in (True, False)

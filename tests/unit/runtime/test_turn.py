@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -106,11 +107,13 @@ def _lines(work: Callable[[], object], at: int | None) -> int:
         inside = frame.f_code.co_filename == module.__file__ or frame.f_code is hold.__code__
         return line if inside and frame.f_code.co_filename in codes else None
 
+    gc.disable()  # a finalizer of something else, run in between, would swallow what is raised
     sys.settrace(called)
     try:
         work()
     finally:
         sys.settrace(None)
+        gc.enable()
     return counted
 
 
