@@ -61,9 +61,7 @@ def started(folder: Path, line: Sequence[str], api: bool) -> Iterator[Started]:
     try:
         with (
             httpx2.Client(base_url=f"http://127.0.0.1:{page}", timeout=60) as front,
-            httpx2.Client(
-                base_url=f"http://127.0.0.1:{other if api else page}", timeout=60
-            ) as back,
+            httpx2.Client(base_url=f"http://127.0.0.1:{behind}", timeout=60) as back,
         ):
             until = time.monotonic() + 240
             while not _lives(back):
