@@ -54,7 +54,7 @@ class GPUResourceManager:
 
     def __init__(self, idle_timeout: float = 600.0, device: str = AUTO) -> None:
         self.idle_timeout = idle_timeout
-        self.device = open_probed(load(), device)
+        self.device = open_probed(load(), device)[0]
         self._card = Card.of(self.device)
         self._pools: dict[str, Pool] = {}
         self._watches: dict[str, IdleWatch] | None = None  # None: the monitor does not run

@@ -101,6 +101,31 @@ def exhaustive(footprint: Footprint, where: Machine) -> Best:
     return Best(None if seconds == math.inf else seconds, least)
 
 
+def exhaustive_on_cards(footprint: Footprint, cards: tuple[Machine, ...]) -> Best:
+    """Of every card for every act, and every plan of what each card then does. `least`: bytes that
+    lack on some card in the assignment that lacks least, where none fits."""
+    ends = (*footprint.borders, len(footprint.stages))
+    acts = [footprint.stages[a:b] for a, b in zip((0, *footprint.borders), ends, strict=True)]
+    seconds, lacks = math.inf, 1 << 62
+    for where in product(range(len(cards)), repeat=len(acts)):
+        total, worst, at = 0.0, -(1 << 62), {}
+        for act, number in zip(acts, where, strict=True):
+            for stage in act:
+                for name in stage.uses:
+                    at.setdefault(name, set()).add(number)
+        if any(len(numbers) > 1 for numbers in at.values()):
+            continue  # a part is on one card
+        for number in set(where):
+            mine = [s for act, n in zip(acts, where, strict=True) if n == number for s in act]
+            names = {name for stage in mine for name in stage.uses}
+            parts = tuple(c for c in footprint.components if c.name in names)
+            best = exhaustive(Footprint(parts, tuple(mine)), cards[number])
+            total += math.inf if best.seconds is None else best.seconds
+            worst = max(worst, best.least - cards[number].budget)
+        seconds, lacks = min(seconds, total), min(lacks, worst)
+    return Best(None if seconds == math.inf else seconds, lacks)
+
+
 def _places(c: Component) -> Iterator[Place]:
     for form in c.forms:
         yield from ((form, how, 0) for how in (R, SW, H))

@@ -35,6 +35,7 @@ class Woven(ToneModel):
 
     name = "woven"
     workspace = MIB  # bytes that each stage is planned to need
+    apart = False  # whether its stages may be on two cards, with what passes between in host memory
 
     def footprint(self, songs: tuple[ToneSong, ...]) -> Footprint:
         def component(name: str) -> Component:
@@ -47,6 +48,7 @@ class Woven(ToneModel):
         return Footprint(
             tuple(component(name) for name in NAMES),
             (Stage("denoise", ("a", "c"), ways, result=MIB), Stage("decode", ("b",), ways)),
+            (1,) if self.apart else (),
         )
 
     def loaders(self) -> Mapping[str, Loader]:
@@ -56,12 +58,13 @@ class Woven(ToneModel):
         def first(step: Step, parts: Parts) -> Tensor:
             made = [parts.of(name, Part)().to(step.device) for name in ("a", "c")]
             step.progress(1, 1)
-            return torch.cat([one.flatten() for one in made])  # stays on the device
+            made = [torch.cat([one.flatten() for one in made])]
+            return made[0].cpu() if self.apart else made[0]  # else it stays on the device
 
         def second(step: Step, parts: Parts) -> Tensor:
             made = parts.of("b", Part)().to(step.device).float().flatten()
             step.progress(1, 1)
-            return torch.cat((latents, made)).cpu()
+            return torch.cat((latents.to(step.device), made)).cpu()
 
         latents = run.stage("denoise", first)
         run.keep("latents", latents[None])
@@ -76,7 +79,7 @@ def woven(
     residency: Residency,
     env: Mapping[str, str] = ROOM,
     threads: int | None = None,
-    card: Card | None = None,
+    card: Card | tuple[Card, ...] | None = None,
     model: Woven | None = None,
 ) -> Engine:
     """An engine of it on a simulated card, all parts in one residency."""

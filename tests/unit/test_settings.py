@@ -37,6 +37,9 @@ def dotenv(text: str) -> Path:
         ("output_dir", "songs", Path("songs")),
         ("model", "acestep-v15-base", "acestep-v15-base"),
         ("device", "CUDA:1", "cuda:1"),
+        ("device", "CUDA:1, cuda:0", "cuda:1,cuda:0"),
+        ("device", "simulated,simulated:b", "simulated,simulated:b"),
+        ("service_cards", " CUDA:0,cuda:1  cuda:2 ", "cuda:0,cuda:1 cuda:2"),
         ("max_vram", "7.5", 7.5),
         ("max_mps_vram", "16", 16.0),
         ("max_xpu_vram", "12", 12.0),
@@ -419,3 +422,25 @@ def test_the_example_file_is_current_and_says_nothing_until_uncommented() -> Non
     path = dotenv(committed)
     assert load({}, path) == load({})
     assert all(f"# {setting.name}=" in committed for _, setting in declared())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cuda:0,cuda:0", "cuda,cuda:0", "cuda:0,cuda:00", "simulated:a,simulated:A", "cuda:0,xpu:0",
+        "cpu,cpu", "auto,cuda:1", "mps,mps", "cuda:0,", ",", "cuda:0 cuda:1",
+        ",".join(f"cuda:{number}" for number in range(9)),
+    ],
+)  # fmt: skip
+def test_words_that_make_no_group_of_cards_are_refused(text: str) -> None:
+    allowed = r"or up to 8 different cards of one kind, as cuda:0,cuda:1\."
+    with pytest.raises(InvalidRequest, match=rf"^HEADROOM_DEVICE: .* allowed: one of .*{allowed}"):
+        load({"HEADROOM_DEVICE": text})
+
+
+@pytest.mark.parametrize(
+    "text", ["auto", "cuda:0 cuda:0", "cuda:0,cuda:1 cuda:1", "cuda cuda:00", "cuda:0,xpu:0", "gpu"]
+)
+def test_cards_of_engine_processes_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"HEADROOM_SERVICE_CARDS: .*no card twice, as in"):
+        load({"HEADROOM_SERVICE_CARDS": text})

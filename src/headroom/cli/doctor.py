@@ -31,7 +31,10 @@ DISTRIBUTION = "headroom-audio"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The computing device as the engine would see it now. Bytes; `budget`: what a plan may use."""
+    """The computing device as the engine would see it now. Bytes; `budget`: what a plan may use.
+
+    cards   of this machine; `beside`: those that are used with it, in a group
+    """
 
     name: str
     kind: str
@@ -48,6 +51,17 @@ class Device:
     attention: str = ""
     rates: Rates | None = None
     cards: tuple[CardHere, ...] = ()
+    beside: tuple[Beside, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A further card of a group. Bytes."""
+
+    name: str
+    total: int
+    free: int
+    budget: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +193,11 @@ def _device(family: Family, settings: Settings, problems: list[str]) -> Device |
         problems.append(f"torch cannot be loaded: {error}")
         return None
     try:
-        device = open_probed(settings)
+        devices = open_probed(settings)
     except InvalidRequest as error:
         problems.append(str(error))
         return None
-    machine = machine_of(device, settings)
+    machine, device = machine_of(devices, settings), devices[0]
     attention = device.attention(fast_dtype(machine))
     here = tuple(CardHere(*one) for one in cards())
     return _seen(family, settings, machine, attention, device.can_capture(), present(), here)
@@ -217,6 +231,7 @@ def _seen(
         attention=attention,
         rates=Rates(machine.copy_rate, machine.memory_rate, machine.matrix_rate),
         cards=cards,
+        beside=tuple(Beside(c.name, c.total, c.free, c.budget) for c in machine.beside),
     )
 
 
@@ -292,6 +307,9 @@ def _about_device(device: Device | None) -> Iterator[str]:
     yield f"device     {device.name} ({device.kind}; there are: {', '.join(device.kinds)})"
     free = f"{gib(device.free)} of {gib(device.total)} free"
     yield f"memory     {free}, {gib(device.budget)} to plan with"
+    for number, one in enumerate(device.beside, 1):
+        free = f"{gib(one.free)} of {gib(one.total)} free"
+        yield f"with it    card {number}: {one.name}, {free}, {gib(one.budget)} to plan with"
     if device.kind != "cpu":
         yield f"host       {gib(device.host_free)} of {gib(device.host_total)} free"
     yield f"features   {', '.join(device.features) or 'none known'}; {device.cores} cores"

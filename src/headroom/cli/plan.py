@@ -21,7 +21,8 @@ from headroom.engine.options import EngineOptions
 from headroom.engine.wire import Json, error_from, note_from
 from headroom.errors import InvalidRequest
 from headroom.hardware.here import machine_here
-from headroom.hardware.machine import Machine, card
+from headroom.hardware.host import named_devices
+from headroom.hardware.machine import Machine, card, group
 from headroom.memory.footprint import DECODE
 from headroom.models.base import Seeded
 from headroom.models.family import Family, ModelChoice, Unopened
@@ -30,13 +31,14 @@ from headroom.params.describe import in_role, task_of, union
 from headroom.params.flags import add_flags, given, mark_basic
 from headroom.params.knob import ROLES
 from headroom.params.request import Request
-from headroom.settings import AUTO, Settings
+from headroom.settings import AUTO, MOST_CARDS, Settings
 from headroom.settings import load as load_settings
 from headroom.units import clock, gib
 
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
 LENGTHS = (30, 60, 240, 600)  # seconds, of `--all`
+_VRAM = "plan for a card of this size, or for a group of cards of these sizes"
 _ALL = f"{SIZES[0]} to {SIZES[-1]} GB, {LENGTHS[0]} to {LENGTHS[-1]} s, as a table"
 
 
@@ -45,11 +47,11 @@ def parser(family: Family | None = None) -> Parser:
     tasks = (family or family_named()).requests
     parser = Parser("acestep plan", USAGE, "What a song would take here, or on any card.")
     parser.allow_abbrev = False
-    group = parser.add_argument_group("Plan")
-    group.add_argument("--vram", metavar="GB", help="plan for a card of this size")
-    group.add_argument("--all", action="store_true", help=_ALL)
-    group.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    mark_basic(*group._group_actions)
+    own = parser.add_argument_group("Plan")
+    own.add_argument("--vram", metavar="GB[,GB]", help=_VRAM)
+    own.add_argument("--all", action="store_true", help=_ALL)
+    own.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    mark_basic(*own._group_actions)
     add_engine_flags(parser)
     add_remote_flag(parser)
     add_flags(parser, union(tasks.values()), tasks)
@@ -118,15 +120,23 @@ def _told(answer: Json, as_object: bool) -> int:
 def machine_for(vram: str | None, flags: EngineOptions, settings: Settings) -> Machine:
     """The machine to plan for.
 
-    A size makes it a simulated card, of the kind of device that was named. Raises InvalidRequest
-    for a size with a device that has no memory of its own.
+    A size makes it a simulated card, of the kind of device that was named; several sizes, or a size
+    and several devices, make it a group. Raises InvalidRequest for a size with a device that has no
+    memory of its own, and for sizes and devices that differ in number.
     """
     kind, _, _ = flags.device.partition(":")
+    words = named_devices(settings, flags.device)
     if vram is not None:
-        return card_of(gibibytes(vram, "vram"), kind, "vram", vram)
+        sizes = [gibibytes(size, "vram") for size in vram.split(",")]
+        if len(sizes) == 1:
+            sizes *= len(words)
+        if len(words) not in (1, len(sizes)) or len(sizes) > MOST_CARDS:
+            allowed = f"a number of GB, or one for each card, and at most {MOST_CARDS}"
+            raise InvalidRequest("vram", vram, allowed)
+        return group([card_of(size, kind, "vram", vram) for size in sizes])
     cap = settings.vram_for("simulated")
     if cap is not None and flags.device == AUTO:
-        return card(cap)
+        return group([card(cap)] * len(words))
     return machine_here(settings, flags.device)
 
 
@@ -141,6 +151,8 @@ def _table(
     if vram is not None:
         raise InvalidRequest("vram", vram, f"without --all, which plans for {SIZES[0]} to "
                              f"{SIZES[-1]} GB")  # fmt: skip
+    if "," in flags.device:
+        raise InvalidRequest("device", flags.device, "one card, with --all")
     length = in_role(type(request), "seconds")
     if length is None:
         raise InvalidRequest("all", True, "for requests with a length")

@@ -32,6 +32,7 @@ FLAGS: Flags = MappingProxyType(
         "service_port": ("port", "NUMBER"),
         "service_database": ("database", "FILE|URL"),
         "service_storage": ("storage", "FOLDER|URL"),
+        "service_cards": ("cards", "'CARD,CARD CARD'"),
         "service_cluster": ("cluster", "auto|ADDRESS"),
         "service_engines": ("engines", "N|MIN-MAX"),
     }

@@ -22,6 +22,7 @@ FLAGS: Flags = MappingProxyType(
         "service_host": ("server-name", "ADDRESS"),
         "ui_port": ("port", "NUMBER"),
         "ui_language": ("language", "LANGUAGE"),
+        "service_cards": ("cards", "'CARD,CARD CARD'"),
         "service_key": ("api-key", "KEY"),
         "download_source": ("download-source", "SOURCE"),
         "batch_size": ("batch-size", "SONGS"),

@@ -163,10 +163,14 @@ class Inside(TorchDispatchMode):
 
 def run(card: Card, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run one operation, on the host or the device. Raises RuntimeError if its tensors are on
-    different devices."""
+    different devices, two simulated cards included: between those the way is through the host."""
     leaves = [*_leaves(args), *_leaves(kwargs)]
     tensors = [x for x in leaves if isinstance(x, Tensor)]
-    on_card = any(isinstance(x, SimulatedTensor) for x in tensors)
+    there = {id(x.card): x.card for x in tensors if isinstance(x, SimulatedTensor)}
+    on_card = bool(there)
+    if len(there) > 1:
+        raise RuntimeError(f"{func}: its tensors are apart, on {len(there)} simulated cards")
+    card = next(iter(there.values()), card)  # an operation runs where its tensors are
     target = next((x.type for x in leaves if isinstance(x, torch.device)), None)
     if func is _aten._to_copy.default:
         return _copied(card, args[0], target, kwargs)

@@ -123,4 +123,4 @@ class AnswerMethods(ABC):
     def _make_way(self, act: Act[object]) -> None:
         """Release the parts whose place those of an act take."""
         for part in act.replaces:
-            self._executor.pool.release(part)
+            self._executor.pools.release(part)

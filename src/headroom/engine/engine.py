@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 
 from headroom.audio.wave import Audio
-from headroom.device import Device
 from headroom.engine.answers import AnswerMethods
 from headroom.engine.executor import Executor
 from headroom.engine.limits import (
@@ -45,7 +44,7 @@ from headroom.models.base import AnyModel, Planned, Planner, Setup, Thought
 from headroom.models.registry import family_named, language_size, open_family
 from headroom.params.clamp import Note, clamp
 from headroom.params.request import SONGS, Request
-from headroom.runtime.card import Card, opened_card
+from headroom.runtime.card import Card, opened_cards
 from headroom.runtime.compile_choice import CompileChoice
 from headroom.runtime.events import Stop, Tell, never, numbered, tell_nobody
 from headroom.runtime.run import Run
@@ -53,14 +52,15 @@ from headroom.settings import NO_LM, Settings
 
 
 class Engine(AnswerMethods, Managed):
-    """Makes songs on one device with one model. Constructing it probes, and loads nothing.
+    """Makes songs with one model, on a device or a group of cards. Constructing it loads nothing.
 
     It takes every option of `EngineOptions` by its name, the first four (device, dtype, model,
     checkpoint_dir) also without; or, in place of the device, the options as one object.
 
     wishes    what narrows the plan, beyond what the policy does
     settings  for what the options leave open; None: those of the environment and `.env`
-    card      of another engine, in place of `device`; None: the process's card for `device`
+    card      of another engine, in place of `device`, or several as a group, on which a plan puts
+              parts where it is fastest; None: the process's cards for `device`
 
     The attribute `settings` holds what is in force, and nothing below the engine reads the
     environment again. Raises InvalidRequest for an argument that is not allowed. One call at a
@@ -76,7 +76,7 @@ class Engine(AnswerMethods, Managed):
         *unnamed: EngineOptions | str | Path | None,
         wishes: Wishes = NO_WISHES,
         settings: Settings | None = None,
-        card: Card | None = None,
+        card: Card | Sequence[Card] | None = None,
         **named: object,
     ) -> None:
         options = EngineOptions.of(*unnamed, **named)
@@ -84,8 +84,8 @@ class Engine(AnswerMethods, Managed):
         self.settings = settings = settings_given(settings).under(options)
         self.family = options.family
         size = language_size(self.family, settings.lm_model, settings, settings.checkpoint_dir)
-        self.card, machine = opened_card(settings, options.device, card)
-        self.device: Device = self.card.device
+        cards, machine = opened_cards(settings, options.device, card)
+        self.card, self.device = cards[0], cards[0].device
         tiers = family_named(self.family).tiers
         policy = policy_in_force(machine, settings, self.device.can_capture(), tiers, size)
         self.policy = replace(policy, notes=(*policy.notes, *unused_timeout(settings)))
@@ -111,7 +111,7 @@ class Engine(AnswerMethods, Managed):
             settings,
         )
         self._executor = Executor(
-            self.card, machine, machine.cap, self.policy, settings, wishes,
+            cards, machine, tuple(one.cap for one in machine.cards), self.policy, settings, wishes,
             self.family, lambda: self.model,
         )  # fmt: skip
         if settings.gpu_management:
@@ -219,7 +219,8 @@ class Engine(AnswerMethods, Managed):
         """
         self._executor.check()
         plan = self._planned_whole(self._settle(request))
-        self._executor.alone(cancel, lambda: self._executor.bring(plan, cancel))
+        for card in plan.cards_used:  # one after another: who waits for one card holds no other
+            self._executor.alone(cancel, partial(self._executor.bring, plan, card, cancel))
 
     def _checked(self, request: Request) -> Request:
         """The request, if the model answers requests of its type. Raises InvalidRequest."""
@@ -336,7 +337,8 @@ class Engine(AnswerMethods, Managed):
                 lambda run: self.model.render(songs, run),
             )  # fmt: skip
             # Under the plan of the run: a tighter one, where memory ran out on the way.
-            made = record(self.family, self.model, self.device, run.plan, requests)
+            at = self.cards[planned.plan.stages[0].card].device
+            made = record(self.family, self.model, at, run.plan, requests)
             return planned, audios, run, made, time.perf_counter() - began
 
         planned, audios, run, made, seconds = self._executor.alone(cancel, alone, on_event)

@@ -1,7 +1,8 @@
-"""Plans an engine's work and executes it on a card, and cleans up after interrupted calls.
+"""Plans an engine's work and executes it on its cards, and cleans up after interrupted calls.
 
 Whatever an interrupted call left behind is cleaned up when it ends, and again before the next call
-of any engine on the card.
+of any engine on the card. With a group of cards a call has the turn of all of them, and leases
+memory where its stages run.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import gc
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -23,18 +24,19 @@ from headroom.engine.policy import (
     same_precision,
 )
 from headroom.errors import DoesNotFit, EngineClosed, EngineInUse, OutOfMemory
-from headroom.hardware.machine import Machine, with_reserve
+from headroom.hardware.machine import Machine, group, with_reserve
 from headroom.memory.footprint import Footprint
 from headroom.memory.plan import Plan, Residency, Wishes
 from headroom.memory.planner import plan as make_plan
 from headroom.memory.policy import Policy
 from headroom.models.base import Act, AnyModel
-from headroom.runtime.card import Card
+from headroom.runtime.card import Card, now_on
 from headroom.runtime.events import ActName, Queued, Started, Stop, Tell, tell_nobody
 from headroom.runtime.idle import IdleWatch
 from headroom.runtime.pool import Pool
+from headroom.runtime.pools import Pools
 from headroom.runtime.recovery import Ladder
-from headroom.runtime.run import Run
+from headroom.runtime.run import Place, Run
 from headroom.runtime.scope import Scope
 from headroom.runtime.turn import Moved, ignored
 from headroom.runtime.undo import Dropping, undone
@@ -48,16 +50,17 @@ A = TypeVar("A", bound=Act[object])
 
 @dataclass
 class Executor:
-    """Executes work with a model's components on one card, under the policy in force there.
+    """Executes work with a model's components on a card, or on a group of cards, under the policy
+    in force there.
 
     machine  as it was first found
-    cap      bytes that the device may allocate while this engine works; None: no limit
+    caps     bytes that each device may allocate while this engine works; None: no limit
     model    called when the first part is needed
     """
 
-    card: Card
+    cards: tuple[Card, ...]
     machine: Machine
-    cap: int | None
+    caps: tuple[int | None, ...]
     policy: Policy
     settings: Settings
     wishes: Wishes
@@ -65,23 +68,35 @@ class Executor:
     model: Callable[[], AnyModel]
     closed: bool = False
     _calls: list[object] = field(default_factory=list)  # at work, or waiting for their turn
-    _idle: IdleWatch | None = None
+    _idle: tuple[IdleWatch, ...] = ()
+    _at: dict[str, int] = field(default_factory=dict)  # the number of each part's card
+
+    @property
+    def card(self) -> Card:
+        """The card, or the first of the group."""
+        return self.cards[0]
 
     @cached_property
-    def pool(self) -> Pool:
-        """The pool of the model's parts, made on first access."""
+    def pools(self) -> Pools:
+        """The pools of the model's parts, made on first access."""
         model = self.model()
-        pool = Pool(self.card, model.loaders(), owner=(self.family, model.name))
+        pools = Pools(self.cards, model.loaders(), (self.family, model.name))
         if self.settings.gpu_management:
             reference = weakref.ref(self)
             recover = lambda: None if (executor := reference()) is None else executor.look_after()  # noqa: E731
-            self._idle = IdleWatch(pool, self.settings.gpu_idle_timeout, recover)
-        return pool
+            seconds = self.settings.gpu_idle_timeout
+            self._idle = tuple(IdleWatch(pool, seconds, recover) for pool in pools.each)
+        return pools
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of the first card."""
+        return self.pools.each[0]
 
     @property
     def has_pool(self) -> bool:
-        """Whether the pool was made; before that nothing is loaded."""
-        return "pool" in vars(self)
+        """Whether the pools were made; before that nothing is loaded."""
+        return "pools" in vars(self)
 
     def check_open(self) -> None:
         """Raise EngineClosed if the engine is closed."""
@@ -92,29 +107,29 @@ class Executor:
         """Check that work may begin. Raises EngineClosed, and EngineInUse where this thread is
         already working on the card, or waiting for it."""
         self.check_open()
-        if self.card.turn.is_mine():
+        if any(card.turn.is_mine() for card in self.cards):
             raise EngineInUse
 
     def close(self) -> None:
         """Release everything, and stop watching for idle parts. Work in progress is finished."""
         self.closed = True
-        if self._idle is not None:
-            self._idle.close()
+        for watch in self._idle:
+            watch.close()
         if self.has_pool:
-            self.pool.release()
+            self.pools.release()
 
     def set_idle_timeout(self, seconds: float) -> None:
         """Offload idle parts after so many seconds. Raises InvalidRequest."""
         self.settings = self.settings.model_copy(update={"gpu_idle_timeout": seconds})
-        if self._idle is not None:
-            self._idle.change(seconds)
+        for watch in self._idle:
+            watch.change(seconds)
 
     def look_after(self) -> None:
         """Return leases left by calls that have ended. Does nothing while a call is running."""
-        turn = self.card.turn
-        if not turn.locked():
-            with turn:
-                self.pool.recover(self.settings.gpu_idle_timeout)
+        for card, pool in zip(self.cards, self.pools.each, strict=True):
+            if not card.turn.locked():
+                with card.turn:
+                    pool.recover(self.settings.gpu_idle_timeout)
 
     def plan(self, footprint: Footprint, before: Footprint | None = None) -> ExecutionPlan:
         """Plan against what is free now. Precision follows the machine as it was first found.
@@ -124,11 +139,12 @@ class Executor:
         """
         if before is not None:
             footprint = before.then(footprint)
+        machine = self._holding(self.machine)
         plan, wishes, notes = first_plan(
-            footprint, self.machine, self.policy, self.wishes, self.settings
+            footprint, machine, self.policy, self.wishes, self.settings
         )
-        now = self.card.now(self.machine)
-        if now.budget < plan.peak:
+        now = now_on(self.cards, machine)
+        if not plan.fits(_budgets(now)):
             wishes = replace(wishes, components=same_precision(plan, wishes))
             plan, now = self._beside(plan, footprint, now, wishes)
         faster = advice(plan, footprint, now, self.policy, self.wishes, self.settings)
@@ -138,20 +154,34 @@ class Executor:
         self, stop: Stop, footprint: Footprint, before: Footprint | None = None
     ) -> ExecutionPlan:
         """`plan`, which waits a while for memory that other programs hold. Raises Cancelled too."""
-        sharing = self.card.sharing
-        if sharing is None:
-            return self.plan(footprint, before)
-        return sharing.patiently(lambda: self.plan(footprint, before), stop)
+        planning: Callable[[], ExecutionPlan] = partial(self.plan, footprint, before)
+        for card in self.cards:
+            if card.sharing is not None:
+                planning = partial(card.sharing.patiently, planning, stop)
+        return planning()
+
+    def _holding(self, machine: Machine) -> Machine:
+        """The machine that says which parts are on each of several cards by the last plan, so that
+        they stay there where another card is no better."""
+        if not machine.beside:
+            return machine
+        at = self._at
+        names = [
+            tuple(sorted(n for n, on in at.items() if on == c)) for c in range(len(self.cards))
+        ]
+        each = zip(machine.cards, names, strict=True)
+        return group([replace(card, holds=held) for card, held in each])
 
     def _beside(
         self, whole: Plan, footprint: Footprint, now: Machine, wishes: Wishes
     ) -> tuple[Plan, Machine]:
         """The plan beside what other processes are at work with, and the machine it is for; or the
         one for when they have ended, where that is the only one, or much faster."""
-        later = self.card.now(self.machine, waiting=True)
-        if later.budget < whole.peak:
+        later = now_on(self.cards, self._holding(self.machine), waiting=True)
+        budgets = _budgets(later)
+        if not whole.fits(budgets):
             whole = make_plan(footprint, later, wishes)
-        if later.budget <= now.budget:
+        if all(most <= budget for most, budget in zip(budgets, _budgets(now), strict=True)):
             return whole, later
         try:
             beside = make_plan(footprint, now, wishes)
@@ -186,14 +216,21 @@ class Executor:
         stop: Stop,
         work: Callable[[Run], R],
     ) -> tuple[R, Run]:
-        """Do the work under the plan; return its result, and the run with its measurements."""
+        """Do the work under the plan; return its result, and the run with its measurements.
+
+        The stages of an act are on one card: that of the plan's first stage.
+        """
 
         def carried_out() -> tuple[R, Run]:
-            self._lease(plan, stop, lambda position: tell(Queued(position)))
+            card = next((stage.card for stage in plan.stages), 0)
+            self._lease(plan, card, stop, lambda position: tell(Queued(position)))
             tell(Started(act, plan))
             return work(run), run
 
-        run = Run(plan, self.pool, self.card.device, tell, stop, ladder)
+        first, *beside = (
+            Place(pool, card.device) for pool, card in zip(self.pools.each, self.cards, strict=True)
+        )
+        run = Run(plan, first.pool, first.device, tell, stop, ladder, beside)
         with Dropping():
             return undone(carried_out, self._give_back)
 
@@ -213,38 +250,44 @@ class Executor:
 
         def waited_for() -> R:
             self._calls.append(call)
-            return self.card.alone(
-                open_still,
-                stop,
-                lambda position: tell(Queued(position)),
-                threads=self.settings.threads,
-                cap=self.cap,
-            )
+            turns = open_still
+            pairs = zip(self.cards, self.caps, strict=True)
+            for card, cap in sorted(pairs, key=lambda pair: -pair[0].number):
+                turns = partial(
+                    card.alone,
+                    turns,
+                    stop,
+                    lambda position: tell(Queued(position)),
+                    threads=self.settings.threads,
+                    cap=cap,
+                )
+            return turns()
 
         return undone(waited_for, lambda: self._calls.remove(call) if call in self._calls else None)
 
-    def bring(self, plan: Plan, stop: Stop) -> None:
-        """Load every part of a plan, and move to the device those that may stay there.
+    def bring(self, plan: Plan, card: int, stop: Stop) -> None:
+        """Load every part that a plan has on one card, and move to it those that may stay there.
 
         Raises OutOfMemory, in which case nothing stays on the device; Cancelled, DoesNotFit.
         """
-        self._lease(plan, stop)
+        pool = self._lease(plan, card, stop)
+        plan, device = plan.on(card), self.cards[card].device
         residents = [p for p in plan.placements if p.residency is Residency.RESIDENT]
         others = [p for p in plan.placements if p.residency is not Residency.RESIDENT]
         placements = (*residents, *(replace(p, residency=Residency.HOST) for p in others))
-        scope, owner = Scope(self.card.device), object()
+        scope, owner = Scope(device), object()
 
         def undo() -> None:
             try:
-                self.pool.end(owner)
+                pool.end(owner)
             finally:
                 scope.leave()
 
         def work() -> None:
             scope.enter()
-            self.pool.make_room(plan.residents, spare=max(0, plan.budget - plan.peak))
-            self.pool.lease(placements, owner)
-            self.card.device.synchronize()
+            pool.make_room(plan.residents, spare=max(0, plan.budget - plan.peak))
+            pool.lease(placements, owner)
+            device.synchronize()
 
         ran_out = False
         try:
@@ -252,28 +295,39 @@ class Executor:
         except torch.OutOfMemoryError:
             ran_out = True  # not answered here: the error's frames keep the allocations alive
         if ran_out:
-            self.pool.offload()
-            self.pool.make_room(())
+            pool.offload()
+            pool.make_room(())
             raise OutOfMemory("prefetch", plan.peak, 0)
 
-    def _lease(self, plan: Plan, stop: Stop, moved: Moved = ignored) -> None:
-        """Reserve what a plan takes, among the processes on the card."""
-        if self.card.sharing is not None:
-            self.pool.make_room(plan.residents, spare=plan.budget)
-            self.card.lease(self.pool, with_reserve(plan.peak), stop, moved)
+    def _lease(self, plan: Plan, number: int, stop: Stop, moved: Moved = ignored) -> Pool:
+        """Reserve what a plan takes on one card, among the processes there; its pool, which then
+        holds the parts that the plan puts there."""
+        self._at.update({p.component: p.card for p in plan.placements})
+        plan, card = plan.on(number), self.cards[number]
+        pool = self.pools.holding((p.component for p in plan.placements), number)
+        if card.sharing is not None:
+            pool.make_room(plan.residents, spare=plan.budget)
+            card.lease(pool, with_reserve(plan.peak), stop, moved)
+        return pool
 
     def _end(self) -> None:
         """Release the parts that a call brought after the engine was closed."""
-        if self.closed and "pool" in vars(self):
-            self.pool.release()
+        if self.closed and self.has_pool:
+            self.pools.release()
 
     def _give_back(self) -> None:
         """Give memory back: all of it if memory is managed and no other call of this engine is
         waiting, which would bring it again; else unused memory if requested."""
         if self.settings.gpu_management:
             if len(self._calls) <= 1:
-                self.pool.offload()
+                self.pools.offload()
         elif self.settings.offload:
             gc.collect()
-            self.card.device.release()
-            self.card.device.synchronize()
+            for card in self.cards:
+                card.device.release()
+                card.device.synchronize()
+
+
+def _budgets(machine: Machine) -> tuple[int, ...]:
+    """Bytes that a plan may use on each card."""
+    return tuple(card.budget for card in machine.cards)

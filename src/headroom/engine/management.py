@@ -11,6 +11,7 @@ from headroom.engine.executor import Executor
 from headroom.errors import InvalidRequest
 from headroom.params.clamp import Note
 from headroom.reasons import reason
+from headroom.runtime.card import Card
 from headroom.runtime.pool import PartStatus, Pool
 from headroom.settings import DEFAULT, Settings
 
@@ -43,21 +44,26 @@ class Managed:
         return self._executor.pool
 
     @property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards that it works on, in the order in which they were named."""
+        return self._executor.cards
+
+    @property
     def has_parts(self) -> bool:
         """Whether the model was opened already: `status` would open it. Never blocks."""
         return self._executor.has_pool
 
     def status(self) -> tuple[PartStatus, ...]:
         """Every part of the model: its place, its size and its users. Never blocks."""
-        return self._pool.status()
+        return self._executor.pools.status()
 
     def offload(self, part: str | None = None) -> None:
         """Move a part, or all of them, off the device; a part in use leaves when its work ends."""
-        self._pool.offload(part)
+        self._executor.pools.offload(part)
 
     def release(self, part: str | None = None) -> None:
         """Drop a part, or all of them, from the device and from host memory."""
-        self._pool.release(part)
+        self._executor.pools.release(part)
 
     def set_idle_timeout(self, seconds: float) -> None:
         """Let idle parts leave the device after so many seconds, under management.
@@ -79,14 +85,22 @@ class Managed:
 
     def get_gpu_status(self) -> dict[str, object]:
         """`status` as plain values for JSON, with the device memory in bytes, and the processes
-        that share the card; times in seconds."""
+        that share the card; times in seconds. Of a group of cards, `cards` tells of each, and the
+        other values are those of the first."""
+        each = [
+            {
+                "device": card.device.name,
+                "allocated_bytes": card.device.memory_allocated(),
+                "free_bytes": card.device.free_memory(),
+                "processes": [asdict(one) for one in card.processes()],
+            }
+            for card in self.cards
+        ]
         return {
-            "device": self.device.name,
-            "allocated_bytes": self.device.memory_allocated(),
-            "free_bytes": self.device.free_memory(),
+            **each[0],
+            "cards": each,
             "management": self.settings.gpu_management,
             "idle_timeout": self.settings.gpu_idle_timeout,
-            "processes": [asdict(one) for one in self._executor.card.processes()],
             "parts": [{**asdict(part), "state": part.state.value} for part in self.status()],
         }
 

@@ -13,7 +13,8 @@ from headroom.runtime.events import StageDone
 class StageReport:
     """One stage, planned and measured: peak bytes on the device, and seconds.
 
-    Of its seconds, `loading` were spent waiting for parts. `counted`: see `StageDone`.
+    Of its seconds, `loading` were spent waiting for parts. `counted`: see `StageDone`. `card` is
+    the number of its card in the group, from 0.
     """
 
     stage: str
@@ -23,6 +24,7 @@ class StageReport:
     seconds: float
     loading: float
     counted: bool = True
+    card: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def report(
             d.seconds,
             d.loading,
             d.counted,
+            plan.stage(d.stage).card,
         )
         for d in done
     )

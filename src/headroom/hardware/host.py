@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 
 from headroom.audio.atomic import write_json
-from headroom.errors import InvalidFile, InvalidOutput
+from headroom.errors import InvalidFile, InvalidOutput, InvalidRequest
 from headroom.files import read_json
 from headroom.hardware.machine import Features, Machine
 from headroom.log import log
 from headroom.processor import cpu_name
-from headroom.settings import Settings
+from headroom.settings import AUTO, Settings, settings_of
 from headroom.units import GIB
 
 FILE = "host.json"
@@ -50,6 +50,19 @@ def host_machine(processor: Processor, cap: int | None = None) -> Machine:
         cap=cap,
         features=features_of(processor.features),
     )
+
+
+def named_devices(settings: Settings, word: str = AUTO) -> tuple[str, ...]:
+    """The words of the devices named by `word`, or else by the settings: several only of a group
+    of cards. Raises InvalidRequest for several that make no group."""
+    named = settings.device if word == AUTO else word
+    if "," not in named:
+        return (named,)
+    takes = settings_of(Settings)["device"].takes
+    try:
+        return tuple(str(takes.read(named)).split(","))
+    except ValueError as error:
+        raise InvalidRequest("device", named, takes.allowed) from error
 
 
 def standing_for(machine: Machine, settings: Settings) -> Machine:

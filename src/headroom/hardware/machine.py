@@ -6,7 +6,8 @@ A simulated card is a Machine too. `probe.py` creates one for the machine on whi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from headroom.units import GIB, gib
@@ -48,6 +49,10 @@ class Machine:
     libraries       bytes that libraries use on the device besides live tensors, as measured
     stands_for      if the host computes: bytes of the card named in the settings, whose tier is
                     used whatever the host's memory; None: the settings name no card
+    beside          further cards of a group, on which parts of the same work may run; this is its
+                    first card
+    holds           names of the components that belong on this card of a group by an earlier plan;
+                    they stay where another card is no better
     """
 
     name: str
@@ -66,6 +71,8 @@ class Machine:
     libraries: int = 0
     stands_for: int | None = None
     features: Features = field(default_factory=Features)
+    beside: tuple[Machine, ...] = ()
+    holds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("total", "free", "host_total", "host_free", "libraries"):
@@ -85,14 +92,20 @@ class Machine:
         return self.kind != "cpu"
 
     @property
+    def cards(self) -> tuple[Machine, ...]:
+        """Each card of the group as a machine of its own; only itself where there is no group."""
+        return (replace(self, beside=()), *self.beside) if self.beside else (self,)
+
+    @property
     def limit(self) -> int:
         """The most bytes this machine may use: the cap if there is one, else all its memory."""
         return self.total if self.cap is None else min(self.cap, self.total)
 
     @property
     def card_bytes(self) -> int | None:
-        """The size that determines the tier; None: there is no card, and the settings name none."""
-        return self.limit if self.accelerated else self.stands_for
+        """The size that determines the tier, of a group that of its largest card; None: there is
+        no card, and the settings name none."""
+        return max(c.limit for c in self.cards) if self.accelerated else self.stands_for
 
     @property
     def budget(self) -> int:
@@ -106,7 +119,10 @@ class Machine:
         return max(0, usable - max(LEAST_RESERVE, int(usable * RESERVE)))
 
     def describe(self) -> str:
-        """A one-line summary for display."""
+        """A summary for display: a line, of a group one for each card."""
+        if self.beside:
+            each = enumerate(card.describe() for card in self.cards)
+            return "\n".join(f"card {number}: {line}" for number, line in each)
         cap = "" if self.cap is None else f", capped at {gib(self.cap)}"
         return f"{self.name} ({self.kind}): {gib(self.free)} of {gib(self.total)} free{cap}"
 
@@ -146,6 +162,12 @@ def card(gibibytes: float, host: Machine | None = None) -> Machine:
         host_memory_rate=HOST_MEMORY_RATE,
         features=Features(bfloat16=True, float16=True, flash=True),
     )
+
+
+def group(cards: Sequence[Machine]) -> Machine:
+    """The cards as one group, or the only one as it is. There must be one."""
+    first, *others = cards
+    return replace(first, beside=tuple(others)) if others else first
 
 
 def with_reserve(size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -20,35 +21,37 @@ from headroom.hardware.host import (
     cores,
     features_of,
     host_machine,
+    named_devices,
     remember,
     standing_for,
 )
-from headroom.hardware.machine import HOST_MEMORY_RATE, HOST_RATE, DType, Machine
+from headroom.hardware.machine import HOST_MEMORY_RATE, HOST_RATE, DType, Machine, group
 from headroom.settings import Settings
 from headroom.units import GIB
 
 
-def open_probed(settings: Settings, word: str = AUTO) -> Device:
-    """The device named by `word`, or else by the settings, with the cap set for its kind.
+def open_probed(settings: Settings, word: str = AUTO) -> tuple[Device, ...]:
+    """The devices named by `word`, or else by the settings, each with the cap set for its kind:
+    several only of a group of cards.
 
-    Raises the errors of `open_device`.
+    Raises the errors of `open_device`, and InvalidRequest for words that make no group.
     """
     prepare_allocator(settings.alloc_conf)
     size = settings.vram_for("simulated")
-    device = open_device(
-        settings.device if word == AUTO else word,
-        SIMULATED_BYTES if size is None else int(size * GIB),
-        settings.accounts,
-    )
-    cap = settings.vram_for(device.kind)
-    if cap is not None:
-        device.set_cap(int(cap * GIB))
-    return device
+    each = SIMULATED_BYTES if size is None else int(size * GIB)
+    words = named_devices(settings, word)
+    devices = tuple(open_device(one, each, settings.accounts) for one in words)
+    for device in devices:
+        cap = settings.vram_for(device.kind)
+        if cap is not None:
+            device.set_cap(int(cap * GIB))
+    return devices
 
 
-def machine_of(device: Device, settings: Settings) -> Machine:
-    """The machine of a device from `open_probed`, including the card named in the settings."""
-    return standing_for(probe_device(device, settings.cache_dir), settings)
+def machine_of(devices: Sequence[Device], settings: Settings) -> Machine:
+    """The machine of devices from `open_probed`, including the card named in the settings."""
+    cards = [probe_device(device, settings.cache_dir) for device in devices]
+    return standing_for(group(cards), settings)
 
 
 def probe_device(device: Device, cache_dir: Path | None = None) -> Machine:

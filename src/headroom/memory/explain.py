@@ -18,6 +18,7 @@ NOTICED = 0.0005  # s: a smaller difference is not worth showing
 WORTH = 1.1  # times as fast: the speed-up from which another plan is worth mentioning
 UNTIMED = "time unknown"
 NOTHING = "more memory would change nothing"
+ALONE = "on one card alone"
 _WHERE = {
     Residency.RESIDENT: "stays",
     Residency.SWAPPED: "comes and goes",
@@ -42,6 +43,8 @@ class Alternative:
         """The alternative as one line for the user."""
         if self.what == NOTHING:
             return f"{NOTHING}."
+        if self.what.startswith(ALONE):
+            return f"{ALONE} it would take {_seconds(self.seconds)} more{self.what[len(ALONE) :]}."
         side = "more" if self.bytes >= 0 else "less"
         much = f"with {gib(abs(self.bytes))} {side} it would take"
         if not self.timed:
@@ -58,8 +61,11 @@ def alternatives(
     """The nearest plans above and below, at least two if two exist.
 
     Above: the next two faster plans, with exactly the bytes they lack, or a line that there is
-    none. Below: what the plan would become with less memory than it needs.
+    none. Below: what the plan would become with less memory than it needs. Of a group of cards:
+    what the fastest plan on one of them would be, where that is slower.
     """
+    if machine.beside:
+        return tuple(_alone(footprint, machine, wishes, current))
     above = list(islice(_above(footprint, machine, wishes, current), 2))
     below = list(islice(_below(footprint, machine, wishes, current), max(1, 2 - len(above))))
     if not above and current.seconds:
@@ -72,18 +78,26 @@ def explain(current: Plan, others: Sequence[Alternative] = ()) -> str:
     width = max((len(p.component) for p in current.placements), default=0)
     lines = ["parts"]
     for p in current.placements:
-        lines.append(f"  {p.component:<{width}}  {gib(p.bytes):>9}  {p.precision:<8}  {_place(p)}")
+        where = _place(p) + current.at(p.card)
+        lines.append(f"  {p.component:<{width}}  {gib(p.bytes):>9}  {p.precision:<8}  {where}")
     lines.append("stages")
     for stage in current.stages:
-        lines.append(f"  {_stage(stage, is_timed(current))}")
+        where = "" if stage.host or not current.cards else f",{current.at(stage.card)}"
+        lines.append(f"  {_stage(stage, is_timed(current))}{where}")
         lines += [f"    {gib(share.bytes):>9}  {share.owner}" for share in stage.shares]
-    budget, left = gib(current.budget), gib(current.budget - current.peak)
+    peaks = "; ".join(_peak(current.on(card), current.at(card)) for card in current.cards_used)
     lines.append(
-        f"peak {gib(current.peak)} of {budget}, {left} to spare; "
+        f"{peaks}; "
         f"{_seconds(current.seconds) if is_timed(current) else UNTIMED}; "
         f"{gib(current.copied)} copied to the device; {gib(current.host_peak)} of host memory"
     )
     return "\n".join([*lines, *(other.sentence() for other in others)])
+
+
+def _peak(one: Plan, at: str) -> str:
+    """The peak on one card."""
+    left = gib(one.budget - one.peak)
+    return f"peak{at} {gib(one.peak)} of {gib(one.budget)}, {left} to spare"
 
 
 def _place(p: Placement) -> str:
@@ -148,6 +162,21 @@ def _above(
         lacks = max(1, other.peak - current.budget)
         yield Alternative(lacks, other.seconds - current.seconds, _changes(current, other))
         now = other
+
+
+def _alone(
+    footprint: Footprint, machine: Machine, wishes: Wishes, current: Plan
+) -> Iterator[Alternative]:
+    single = []
+    for card in machine.cards:
+        try:
+            single.append(plan(footprint, card, wishes))
+        except DoesNotFit:
+            continue
+    other = min(single, key=lambda one: one.seconds, default=None)
+    if other is not None and other.seconds > current.seconds + NOTICED:
+        more = other.seconds - current.seconds
+        yield Alternative(0, more, f"{ALONE}: {_changes(current, other)}")
 
 
 def _smallest(footprint: Footprint, machine: Machine, wishes: Wishes, current: Plan) -> Plan:

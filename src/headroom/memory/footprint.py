@@ -142,10 +142,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Everything one act (composing, rendering) needs: its components, and its stages in order."""
+    """Everything one act (composing, rendering) needs: its components, and its stages in order.
+
+    borders  of several acts, one after another: the index of the first stage of each but the first.
+             What one act hands to the next is in host memory
+    """
 
     components: tuple[Component, ...]
     stages: tuple[Stage, ...]
+    borders: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         components = _once("component", [c.name for c in self.components])
@@ -154,14 +159,17 @@ class Footprint:
         for index, stage in enumerate(self.stages):
             if missing := set(stage.uses) - components:
                 raise ValueError(f"stage {stage.name!r} uses unknown {sorted(missing)}")
-            if stage.until is not None and stage.until not in names[index:]:
+            end = next((border for border in self.borders if border > index), len(names))
+            if stage.until is not None and stage.until not in names[index:end]:
                 raise ValueError(f"stage {stage.name!r} keeps its result until {stage.until!r}")
 
     def then(self, other: Footprint) -> Footprint:
         """This act followed by another, as one; components with the same name are shared."""
         names = {c.name for c in self.components}
         more = tuple(c for c in other.components if c.name not in names)
-        return Footprint((*self.components, *more), (*self.stages, *other.stages))
+        count = len(self.stages)
+        borders = (*self.borders, count, *(count + border for border in other.borders))
+        return Footprint((*self.components, *more), (*self.stages, *other.stages), borders)
 
     def used_by(self, stage: Stage) -> tuple[Component, ...]:
         """The components a stage uses."""
@@ -184,7 +192,36 @@ class Footprint:
         index = self.stages.index(left[0])
         held = self.held_during(index)
         ways = tuple(replace(way, workspace=way.workspace + held) for way in left[0].ways)
-        return Footprint(self.components, (replace(left[0], ways=ways), *left[1:]))
+        gone = len(self.stages) - len(left)
+        borders = tuple(border - gone for border in self.borders if border > gone)
+        return Footprint(self.components, (replace(left[0], ways=ways), *left[1:]), borders)
+
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Stages that have to be done on one card, by index: those of an act, and of acts that
+        share a component."""
+        groups: list[set[int]] = []
+        ends = (*self.borders, len(self.stages))
+        for start, end in zip((0, *self.borders), ends, strict=True):
+            one = set(range(start, end))
+            used = {name for i in one for name in self.stages[i].uses}
+            for other in [g for g in groups if used & {n for i in g for n in self.stages[i].uses}]:
+                groups.remove(other)
+                one |= other
+            groups.append(one)
+        return tuple(tuple(sorted(group)) for group in groups)
+
+    def only(self, stages: Sequence[int]) -> Footprint:
+        """The footprint of these stages alone, by index, with the components that they use.
+
+        Those that no stage uses go with the first.
+        """
+        kept = tuple(self.stages[index] for index in stages)
+        other = {name for stage in self.stages if stage not in kept for name in stage.uses}
+        used = {name for stage in kept for name in stage.uses}
+        mine = tuple(
+            c for c in self.components if c.name in used or (0 in stages and c.name not in other)
+        )
+        return Footprint(mine, kept)
 
 
 def _once(what: str, names: Sequence[str]) -> set[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from headroom.memory.footprint import Way
@@ -40,6 +40,7 @@ class Placement:
 
     kept  for a streamed component: how many of its first blocks stay on the device during the
           whole stage, so that only the others are streamed
+    card  the number of its card in the group, from 0
     """
 
     component: str
@@ -47,6 +48,15 @@ class Placement:
     precision: str
     bytes: int
     kept: int = 0
+    card: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CardShare:
+    """A card of a group: its name, and bytes a plan may use there."""
+
+    name: str
+    budget: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class StagePlan:
     shares   the peak, by owner
     copied   bytes of weights that go to the device for it
     host     the stage computes on the host
+    card     the number of its card in the group, from 0
     """
 
     stage: str
@@ -81,19 +92,23 @@ class StagePlan:
     shares: tuple[Share, ...] = ()
     copied: int = 0
     host: bool = False
+    card: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Where the parts live and how the stages are done, within a budget in bytes.
 
+    budget     of the first card, where there are several
     host_peak  bytes of host memory the plan takes, weights included
+    cards      the cards of a group; empty: there is one card
     """
 
     placements: tuple[Placement, ...]
     stages: tuple[StagePlan, ...]
     budget: int
     host_peak: int = 0
+    cards: tuple[CardShare, ...] = ()
 
     @property
     def peak(self) -> int:
@@ -109,6 +124,38 @@ class Plan:
     def copied(self) -> int:
         """Bytes of weights copied to the device in a run."""
         return sum(s.copied for s in self.stages)
+
+    @property
+    def cards_used(self) -> tuple[int, ...]:
+        """The numbers of the cards that stages are done on, in order."""
+        return tuple(sorted({s.card for s in self.stages})) or (0,)
+
+    def on(self, card: int) -> Plan:
+        """What is done on one card of the group, and the parts there; its budget is the card's."""
+        if not self.cards:
+            return self
+        return replace(
+            self,
+            placements=tuple(p for p in self.placements if p.card == card),
+            stages=tuple(s for s in self.stages if s.card == card),
+            budget=self.cards[card].budget,
+        )
+
+    def with_card(self, card: int, other: Plan) -> Plan:
+        """The same with what another plan does on one card, and puts there."""
+        if not self.cards:
+            return other
+        placed = {p.component: replace(p, card=card) for p in other.placements}
+        stages = {s.stage: replace(s, card=card) for s in other.stages}
+        return replace(
+            self,
+            placements=tuple(placed.get(p.component, p) for p in self.placements),
+            stages=tuple(stages.get(s.stage, s) for s in self.stages),
+        )
+
+    def fits(self, budgets: Sequence[int]) -> bool:
+        """Whether every stage keeps within the budget of its card, in bytes by number."""
+        return all(stage.peak <= budgets[stage.card] for stage in self.stages)
 
     @property
     def residents(self) -> list[str]:
@@ -131,7 +178,12 @@ class Plan:
 
     def explain(self) -> str:
         """The plan in words, a line for each part and each stage."""
-        return "\n".join([*map(_where, self.placements), *map(_how, self.stages)])
+        lines = [_where(p, self.at(p.card)) for p in self.placements]
+        return "\n".join([*lines, *(_how(s, self.at(s.card)) for s in self.stages)])
+
+    def at(self, card: int) -> str:
+        """The end of a sentence that names a card; empty where there is one."""
+        return f" on card {card}" if self.cards else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +243,15 @@ def meets(way: Way, cut: Cut) -> bool:
     return (way.pieces, way.tile) == (cut.pieces, cut.tile)
 
 
-def _where(placement: Placement) -> str:
+def _where(placement: Placement, at: str) -> str:
     kept = f", {placement.kept} blocks of it staying" if placement.kept else ""
     size = f" ({gib(placement.bytes)}, {placement.precision})"
-    return f"{placement.component} {placement.residency.words}{kept}{size}."
+    return f"{placement.component} {placement.residency.words}{at}{kept}{size}."
 
 
-def _how(stage: StagePlan) -> str:
+def _how(stage: StagePlan, at: str) -> str:
     seconds = f", {clock(stage.seconds)}" if stage.seconds else ""
     pieces = f", in {stage.pieces} pieces" if stage.pieces > 1 else ""
     tile = f", in tiles of {stage.tile}" if stage.tile is not None else ""
-    where = ", on the host" if stage.host else ""
+    where = ", on the host" if stage.host else at and f",{at}"
     return f"{stage.stage}: {gib(stage.peak)}{seconds}{pieces}{tile}{where}."

@@ -5,12 +5,18 @@ for a stage, or is streamed block by block, and each stage is done whole or in p
 every stage stays within the budget and the total time is minimal. The answer is exact: see
 `search`, which works over the ways of each stage in `options`. Time is that of one run among many:
 resident weights have been copied before.
+
+Of a group of cards, each act is done on one, and its parts are there; which one is found by
+comparing all assignments of acts to cards, each card planned as if alone. Acts that share a part
+stay together. What one act hands to the next passes through host memory wherever they run, so a
+second card costs no time, and saves the copies of parts that would otherwise take turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import Machine
@@ -19,6 +25,7 @@ from headroom.memory.options import Option, host_seconds, ways_of
 from headroom.memory.plan import (
     NO_WISHES,
     SLOTS,
+    CardShare,
     Placement,
     Plan,
     Residency,
@@ -38,11 +45,14 @@ def plan(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> 
     """The fastest plan with every stage within the machine's budget; among equals the simplest.
 
     The host of a card computes if a wish says so, if nothing else fits, or if that is faster.
-    Wishes for cuts that a stage does not offer are ignored. Raises DoesNotFit with the smallest
-    peak any plan reaches.
+    Wishes for cuts that a stage does not offer are ignored. Of a group of cards, as few are used as
+    is no slower, and parts stay where the machine says that they are. Raises DoesNotFit with the
+    smallest peak any plan reaches.
     """
     if not machine.accelerated:
         return _on_host(footprint, machine, wishes)
+    if machine.beside and footprint.stages:
+        return _on_cards(footprint, machine, wishes)
     found = Search(footprint, machine, wishes).best()
     if found is None:
         raise _refusal(footprint, machine, wishes)
@@ -52,12 +62,82 @@ def plan(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> 
 def least_peak(footprint: Footprint, machine: Machine, wishes: Wishes = NO_WISHES) -> int:
     """Bytes of the smallest peak of any plan within the wishes, on a card without a limit.
 
-    Raises DoesNotFit if the wishes contradict each other.
+    Of a group, on its first card. Raises DoesNotFit if the wishes contradict each other.
     """
     found = Search(footprint, machine, wishes).least()
     if found is None:
         raise _refusal(footprint, machine, wishes)
     return found[0]
+
+
+def _on_cards(footprint: Footprint, machine: Machine, wishes: Wishes) -> Plan:
+    """The plan on a group of cards: the best assignment of acts to cards, of all there are."""
+    cards, acts = machine.cards, footprint.groups()
+    found: dict[tuple[Machine, tuple[int, ...]], Found | None] = {}  # equal cards are planned once
+    best: tuple[int, int, int, tuple[int, ...]] | None = None
+    for where in product(range(len(cards)), repeat=len(acts)):
+        cost = moved = 0
+        given = _given(acts, where)
+        for card, stages in given.items():
+            key = replace(cards[card], name="", holds=()), stages
+            part = footprint.only(stages)
+            if key not in found:
+                found[key] = Search(part, key[0], wishes).best()
+            one = found[key]
+            if one is None:
+                break
+            cost += one.cost
+            elsewhere = {name for c in cards for name in c.holds} - {*cards[card].holds}
+            moved += sum(c.bytes for c in part.components if c.name in elsewhere)
+        else:
+            now = cost, moved, len(given), where[::-1]  # the last act, the song, on the first card
+            best = now if best is None else min(best, now)
+    if best is None:
+        raise _nearest_refusal(footprint, cards, wishes)
+    plans = {
+        card: plan(footprint.only(stages), cards[card], wishes)
+        for card, stages in _given(acts, best[-1][::-1]).items()
+    }
+    return _together(footprint, machine, plans)
+
+
+def _given(acts: Sequence[tuple[int, ...]], where: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """The stages of each card that has any, by an assignment of acts to cards."""
+    given: dict[int, tuple[int, ...]] = {}
+    for stages, card in zip(acts, where, strict=True):
+        given[card] = tuple(sorted((*given.get(card, ()), *stages)))
+    return given
+
+
+def _together(footprint: Footprint, machine: Machine, plans: Mapping[int, Plan]) -> Plan:
+    """The plans of single cards, by number, as one for the group."""
+    placed = {p.component: replace(p, card=n) for n, one in plans.items() for p in one.placements}
+    stages = {s.stage: replace(s, card=n) for n, one in plans.items() for s in one.stages}
+    weights = [sum(p.bytes for p in one.placements) for one in plans.values()]
+    beside = [one.host_peak - size for one, size in zip(plans.values(), weights, strict=True)]
+    return Plan(
+        tuple(placed[component.name] for component in footprint.components),
+        tuple(stages[stage.name] for stage in footprint.stages),
+        machine.budget,
+        max(beside) + sum(weights),
+        tuple(CardShare(card.name, card.budget) for card in machine.cards),
+    )
+
+
+def _nearest_refusal(footprint: Footprint, cards: Sequence[Machine], wishes: Wishes) -> DoesNotFit:
+    """The error of the assignment of acts to cards that lacks least on any card."""
+    acts = footprint.groups()
+    least: tuple[int, int, tuple[int, ...]] | None = None
+    for where in product(range(len(cards)), repeat=len(acts)):
+        lacks = []
+        for card, stages in _given(acts, where).items():
+            found = Search(footprint.only(stages), cards[card], wishes).least()
+            if found is None:
+                return _refusal(footprint, cards[0], wishes)
+            lacks.append((found[0] - cards[card].budget, card, stages))
+        least = max(lacks) if least is None else min(least, max(lacks))
+    assert least is not None
+    return _refusal(footprint.only(least[2]), cards[least[1]], wishes)
 
 
 def _plan(footprint: Footprint, machine: Machine, found: Found) -> Plan:

@@ -110,7 +110,9 @@ def resolve_policy(
 
     Without a card, or under `adaptive`, only the user's settings are fixed. On Apple and Intel
     cards parts are not offloaded, and nothing is converted or compiled by default. If the host
-    computes and a setting names a card, its tier sets lengths, batches and the language model.
+    computes and a setting names a card, its tier sets lengths, batches and the language model. With
+    a group of cards the tier is that of the largest, and the planner decides which parts leave a
+    card.
     """
     size = machine.card_bytes
     tier = None if size is None else tiers.of(size / GIB)
@@ -120,8 +122,9 @@ def resolve_policy(
     quantization = _spelt(options.quantization)
     offload, offload_dit, compiled = options.offload, options.offload_dit, options.compile
     if bound is not None and machine.kind in ("cuda", "simulated"):
-        offload = bound.offload != "none" if offload is None else offload
-        offload_dit = bound.offload == "cpu+dit" if offload_dit is None else offload_dit
+        if not machine.beside:  # with a card to itself, a part need not leave for another
+            offload = bound.offload != "none" if offload is None else offload
+            offload_dit = bound.offload == "cpu+dit" if offload_dit is None else offload_dit
         quantization = (bound.quantization or "none") if quantization is None else quantization
         compiled = bound.compile if compiled is None else compiled
     elif bound is not None and machine.accelerated:

@@ -51,10 +51,11 @@ class Decision(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The best plan: what each component does, and how each stage is done."""
+    """The best plan: what each component does, how each stage is done, and what that costs."""
 
     decisions: tuple[Decision, ...]
     options: tuple[Option, ...]
+    cost: int
 
 
 class Search:
@@ -102,7 +103,7 @@ class Search:
                     children.append((limit, depth + 1, then, *after))
             children.sort(reverse=True)
             stack += children
-        return None if best is None else self._found(best[1])
+        return None if best is None else self._found(*best)
 
     def least(self) -> tuple[int, str] | None:
         """Bytes of the smallest peak of any plan, whatever the budget, and the stage that has it.
@@ -236,14 +237,14 @@ class Search:
             ]
         return timed
 
-    def _found(self, numbers: tuple[int, ...]) -> Found:
+    def _found(self, cost: int, numbers: tuple[int, ...]) -> Found:
         decisions = tuple(self.offered[i][number] for i, number in enumerate(numbers))
         left = self.room - sum(decision.size for decision in decisions)
         options = tuple(
             self._frontier(i, tuple(numbers[j] for j in uses)).within(left - self.held[i])
             for i, uses in enumerate(self.uses)
         )
-        return Found(decisions, options)
+        return Found(decisions, options, cost)
 
 
 def forms_of(component: Component, wishes: Wishes, machine: Machine) -> tuple[Form, ...]:

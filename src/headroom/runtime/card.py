@@ -20,7 +20,7 @@ import torch
 
 from headroom.device import AUTO, Device
 from headroom.errors import InvalidRequest
-from headroom.hardware.machine import Machine
+from headroom.hardware.machine import Machine, group
 from headroom.hardware.probe import machine_of, open_probed
 from headroom.log import log
 from headroom.runtime.arbiter.folder import AccountLost
@@ -30,7 +30,7 @@ from headroom.runtime.ledger import Ledger, PartKey
 from headroom.runtime.sharing import HasBytes, Sharing
 from headroom.runtime.turn import Moved, Turn, ignored
 from headroom.runtime.undo import Dropping, undone
-from headroom.settings import Settings
+from headroom.settings import GROUPED, MOST_CARDS, Settings
 
 R = TypeVar("R")
 
@@ -59,11 +59,13 @@ class Tenant(Protocol):
 class Card:
     """A device with its ledger, turns and threads; see the module's docstring.
 
-    turn   of the calls that work on it; `moves`: of moving parts, also while a call is at work
+    turn    of the calls that work on it; `moves`: of moving parts, also while a call is at work
+    number  tells cards of the process apart; who takes the turns of several takes them in its order
     """
 
     def __init__(self, device: Device) -> None:
         self.device, self.ledger = device, Ledger(device)
+        self.number = next(_numbers)
         self.turn, self.moves = Turn(), Turn()
         self._tenants: dict[int, weakref.ref[Tenant]] = {}
         self._numbers = count()
@@ -233,24 +235,47 @@ def _empty(tenants: Sequence[Tenant], enough: Callable[[], bool]) -> bool:
 
 _cards: weakref.WeakValueDictionary[tuple[str, str], Card] = weakref.WeakValueDictionary()
 _finding = Turn()
+_numbers = count()
 
 
-def opened_card(settings: Settings, word: str, card: Card | None = None) -> tuple[Card, Machine]:
-    """The card of the device named by `word`, or else by the settings, and its machine now.
+def opened_cards(
+    settings: Settings, word: str, given: Card | Sequence[Card] | None = None
+) -> tuple[tuple[Card, ...], Machine]:
+    """The cards of the devices named by `word`, or else by the settings, and their machine now.
 
-    card  taken instead, with the limit in force there
+    given  taken instead, with the limits in force there: a card, or several as a group
 
-    Raises the errors of `open_probed`, and InvalidRequest for anything but a card, and for a word
-    beside a card.
+    Raises the errors of `open_probed`, and InvalidRequest for anything but cards, for one that is
+    given twice, and for a word beside cards.
     """
-    if not (card is None or isinstance(card, Card)):
-        raise InvalidRequest("card", card, "a Card, such as another engine's `card`")
-    if card is not None and word != AUTO:
+    cards = _checked(given)
+    if cards and word != AUTO:
         raise InvalidRequest("device", word, f"{AUTO}, where a card is passed")
-    device = open_probed(settings, word) if card is None else card.device
-    machine = machine_of(device, settings)
-    card = Card.of(device) if card is None else card
-    card.share(settings)
-    if card.device is not device:
-        card.device.set_cap(card.device.cap)  # opening the device again put another in force
-    return card, card.now(machine, waiting=True)  # the work of others ends
+    devices = tuple(card.device for card in cards) or open_probed(settings, word)
+    machine = machine_of(devices, settings)
+    cards = cards or tuple(Card.of(device) for device in devices)
+    for card, device in zip(cards, devices, strict=True):
+        card.share(settings)
+        if card.device is not device:
+            card.device.set_cap(card.device.cap)  # opening the device again put another in force
+    return cards, now_on(cards, machine, waiting=True)  # the work of others ends
+
+
+def now_on(cards: Sequence[Card], machine: Machine, *, waiting: bool = False) -> Machine:
+    """The machine of these cards with the free memory of each now; see `Card.now`."""
+    each = zip(cards, machine.cards, strict=True)
+    return group([card.now(one, waiting=waiting) for card, one in each])
+
+
+def _checked(given: Card | Sequence[Card] | None) -> tuple[Card, ...]:
+    if given is None:
+        return ()
+    cards = (given,) if isinstance(given, Card) else given
+    if not isinstance(cards, tuple | list) or not all(isinstance(one, Card) for one in cards):
+        raise InvalidRequest("card", given, "a Card, such as another engine's `card`, or several")
+    if len({id(card) for card in cards}) < len(cards) or not 0 < len(cards) <= MOST_CARDS:
+        raise InvalidRequest("card", f"{len(cards)} cards", f"1 to {MOST_CARDS} different cards")
+    kinds = {card.device.kind for card in cards}
+    if len(cards) > 1 and (len(kinds) > 1 or not kinds.issubset(GROUPED)):
+        raise InvalidRequest("card", " and ".join(sorted(kinds)), "several cards of one kind")
+    return tuple(cards)

@@ -46,13 +46,17 @@ Clock: TypeAlias = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class PartStatus:
-    """One part: where it is, the bytes it takes there, its users, how long it has been idle."""
+    """One part: where it is, the bytes it takes there, its users, how long it has been idle.
+
+    card  the number of the card that holds it, where an engine has several
+    """
 
     name: str
     state: State
     device_bytes: int
     leases: int
     idle_seconds: float | None
+    card: int = 0
 
 
 class Parts(Mapping[str, object]):
@@ -232,6 +236,19 @@ class Pool:
                 entry.leases.remove(lease)  # last: until then it can be ended again
             if left:
                 self._device.release()
+
+    def take_over(self, name: str, other: Pool) -> None:
+        """Hold a part from now on that another pool of the engine holds, which then has left its
+        device. One that is leased there, or held here already, stays."""
+        with other._turn, self._turn:
+            entry = other._entries.get(name)
+            if entry is None or entry.leases or name in self._entries:
+                return
+            if entry.is_there:
+                other._leave(name, entry)
+                other._device.release()
+            self._entries[name] = entry
+            del other._entries[name]  # last: until then it can be taken over again
 
     def make_room(self, residents: Iterable[str], spare: int = 0) -> None:
         """Take off the device every part that is neither in `residents` nor leased; and idle parts

@@ -41,6 +41,18 @@ class Ladder:
     machine: Machine
     wishes: Wishes
 
+    def on(self, card: int, plan: Plan) -> Ladder:
+        """That of what a plan for a group does on one of its cards."""
+        if not plan.cards:
+            return self
+        there = {p.component for p in plan.placements if p.card == card}
+        done = {s.stage for s in plan.stages if s.card == card}
+        footprint = Footprint(
+            tuple(c for c in self.footprint.components if c.name in there),
+            tuple(s for s in self.footprint.stages if s.name in done),
+        )
+        return Ladder(footprint, self.machine.cards[card], self.wishes)
+
     def rungs(self, failed: Plan, done: Sequence[str]) -> tuple[Rung, ...]:
         """The available rungs, the smallest change first."""
         left = self.footprint.remaining(done)

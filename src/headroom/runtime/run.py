@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -98,8 +98,19 @@ class Step:
             raise Cancelled(f"stopped in stage {self.plan.stage!r}")
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where stages run: a device, and the pool of the parts there."""
+
+    pool: Pool
+    device: Device
+
+
 class Run:
-    """One render. `report` and `kept` grow stage by stage; a failed stage adds to neither."""
+    """One render. `report` and `kept` grow stage by stage; a failed stage adds to neither.
+
+    beside  the further cards of a group, in the order of the plan's numbers
+    """
 
     def __init__(
         self,
@@ -109,9 +120,10 @@ class Run:
         tell: Tell = tell_nobody,
         stop: Stop = never,
         ladder: Ladder | None = None,
+        beside: Sequence[Place] = (),
     ) -> None:
         self.plan = plan
-        self._pool, self._device, self._ladder = pool, device, ladder
+        self._places, self._ladder = (Place(pool, device), *beside), ladder
         self._tell, self._stop = tell, stop
         self._report: list[StageDone] = []
         self._kept: dict[str, Tensor] = {}
@@ -140,7 +152,7 @@ class Run:
         """
         if self._in_stage:
             raise RuntimeError(f"stage {name!r} begins inside stage {self._in_stage!r}")
-        planned = self.plan.stage(name).peak
+        planned, card = self.plan.stage(name).peak, self.plan.stage(name).card
         rungs: list[Rung] | None = None
         tried = 0
         while True:
@@ -156,23 +168,27 @@ class Run:
             if stopped is not None:
                 raise Cancelled(stopped)
             gc.collect()  # frees memory held by reference cycles before the retry
-            self._pool.offload()
-            self._pool.make_room(())
+            self._places[card].pool.offload()
+            self._places[card].pool.make_room(())
             if rungs is None:
-                rungs = [] if self._ladder is None else self._rungs(self._ladder)
+                rungs = [] if self._ladder is None else self._rungs(self._ladder, card)
             if not rungs:
                 raise OutOfMemory(name, planned, tried)
             rung, tried = rungs.pop(0), tried + 1
             self.plan = rung.plan
             self._tell(Replanned(name, rung.why, rung.same_output))
 
-    def _rungs(self, ladder: Ladder) -> list[Rung]:
-        return list(ladder.rungs(self.plan, [done.stage for done in self._report]))
+    def _rungs(self, ladder: Ladder, card: int) -> list[Rung]:
+        """Tighter plans for what is left to do on the card whose memory ran out."""
+        done = [ended.stage for ended in self._report]
+        rungs = ladder.on(card, self.plan).rungs(self.plan.on(card), done)
+        return [replace(rung, plan=self.plan.with_card(card, rung.plan)) for rung in rungs]
 
     def _once(self, name: str, work: Callable[[Step, Parts], T]) -> T:
         plan = self.plan.stage(name)
         placements = tuple(self.plan.placement(c) for c in plan.uses)
-        step = Step(plan, self._where(placements), self._tell, self._stop, self._device)
+        device = self._places[plan.card].device
+        step = Step(plan, _where(placements, device), self._tell, self._stop, device)
         step.check()
         kept = dict(self._kept)
         done: list[StageDone] = []
@@ -197,51 +213,52 @@ class Run:
     def _measured(
         self, step: Step, placements: tuple[Placement, ...], work: Callable[[Step, Parts], T]
     ) -> tuple[T, StageDone]:
-        scope, others = Scope(self._device), list[int]()
+        here = self.plan.on(step.plan.card)
+        pool, device = self._places[step.plan.card].pool, self._places[step.plan.card].device
+        scope, others = Scope(device), list[int]()
         began = time.perf_counter()
         peaks: list[int] = []
 
         def undo() -> None:
             try:
-                self._pool.end(self)
+                pool.end(self)
             finally:
                 scope.leave()
-                peaks.append(self._device.max_memory_allocated())  # reading it ends the measurement
+                peaks.append(device.max_memory_allocated())  # reading it ends the measurement
 
         def leased() -> tuple[T, float]:
             scope.enter()
-            self._pool.make_room(
-                self.plan.residents, spare=max(0, self.plan.budget - self.plan.peak)
-            )
-            others.append(self._pool.bytes_of_others)
-            self._device.reset_peak()  # memory from an earlier plan does not count for this stage
-            parts = self._leased(placements)
+            pool.make_room(here.residents, spare=max(0, here.budget - here.peak))
+            others.append(pool.bytes_of_others)
+            device.reset_peak()  # memory from an earlier plan does not count for this stage
+            parts = self._leased(placements, pool)
             loaded = time.perf_counter()
             result = work(step, parts)
-            self._device.synchronize()
+            device.synchronize()
             return result, loaded
 
         result, loaded = undone(leased, undo)
         ended = time.perf_counter()
-        others.append(self._pool.bytes_of_others)  # fewer, where some left meanwhile
-        plan, used = step.plan, max(0, max(peaks) - self._pool.floor - min(others))
-        counted = self._device.kind != "cpu"
+        others.append(pool.bytes_of_others)  # fewer, where some left meanwhile
+        plan, used = step.plan, max(0, max(peaks) - pool.floor - min(others))
+        counted = device.kind != "cpu"
         return result, StageDone(
             plan.stage, plan.peak, used, ended - began, loaded - began, counted
         )
 
-    def _leased(self, placements: tuple[Placement, ...]) -> Parts:
+    def _leased(self, placements: tuple[Placement, ...], pool: Pool) -> Parts:
         """The parts, leased one after the other, each with a Loading event where it must move."""
         parts: dict[str, object] = {}
         for placement in placements:
-            missing = self._pool.missing(placement)
+            missing = pool.missing(placement)
             if missing:
                 self._tell(Loading(placement.component, missing))
-            parts.update(self._pool.lease((placement,), self))
+            parts.update(pool.lease((placement,), self))
         return Parts(parts)
 
-    def _where(self, placements: tuple[Placement, ...]) -> torch.device:
-        """The device, or the host if all parts of the stage stay there."""
-        if placements and all(p.residency is Residency.HOST for p in placements):
-            return torch.device("cpu")
-        return self._device.torch
+
+def _where(placements: tuple[Placement, ...], device: Device) -> torch.device:
+    """The device, or the host if all parts of the stage stay there."""
+    if placements and all(p.residency is Residency.HOST for p in placements):
+        return torch.device("cpu")
+    return device.torch

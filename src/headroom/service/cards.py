@@ -1,4 +1,7 @@
-"""Finds the cards to start engine processes for; a child process asks, as that imports torch."""
+"""Finds the cards to start engine processes for; a child process asks, as that imports torch.
+
+A process works on one card, or on a group of cards.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from headroom.log import log
+from headroom.settings import card_named
 
 _ONE = ("cpu", "simulated", "mps")  # kinds of which there is one on a machine, or none
 _SECONDS = 120.0  # that torch may take to find the cards of a machine that is busy
@@ -15,31 +19,52 @@ _SECONDS = 120.0  # that torch may take to find the cards of a machine that is b
 
 @dataclass(frozen=True, slots=True)
 class CardName:
-    """A card: the word by which an engine is opened on it, and its identity on this machine, which
-    does not depend on which cards a process sees."""
+    """A card, or a group: the word by which an engine is opened on it, and the identities of its
+    cards on this machine, which do not depend on which cards a process sees."""
 
     word: str
-    identity: str
+    identities: tuple[str, ...]
 
 
-def cards(word: str) -> tuple[CardName, ...]:
-    """The cards that `device` means: all of a kind where it names no index."""
+def cards(word: str, groups: str | None = None) -> tuple[CardName, ...]:
+    """The cards that `device` means, each for itself: all of a kind where it names no index; or the
+    one group that it names. `groups`: instead, as `service_cards` names them."""
     word = word.strip().lower()
+    if groups is not None:
+        return _grouped(groups.split())
+    if "," in word:
+        return _grouped([word])
     if word.partition(":")[0] in _ONE:
-        return (CardName(word, word),)
+        return (CardName(word, (word,)),)
+    return tuple(CardName(one, (id,)) for one, id in _listed(word)) or (CardName(word, (word,)),)
+
+
+def _grouped(groups: list[str]) -> tuple[CardName, ...]:
+    words = [word for group in groups for word in group.split(",")]
+    kinds = {word.partition(":")[0] for word in words}.difference(_ONE)
+    known = {one: id for kind in sorted(kinds) for one, id in _listed(kind)}
+
+    def identity(word: str) -> str:
+        return known.get(card_named(word), word)
+
+    return tuple(CardName(one, tuple(map(identity, one.split(",")))) for one in groups)
+
+
+def _listed(word: str) -> list[tuple[str, str]]:
+    """The word and the identity of each card that a word means; none if they cannot be listed."""
     ask = [sys.executable, "-m", "headroom.service.cards", word]
     try:
         done = subprocess.run(
             ask, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_SECONDS
         )
-        return tuple(CardName(*pair) for pair in json.loads(done.stdout))
+        return [(str(one), str(id)) for one, id in json.loads(done.stdout)]
     except (subprocess.SubprocessError, OSError, ValueError, TypeError) as error:
         log.warning("the cards of this machine cannot be listed (%s)", type(error).__name__)
-        return (CardName(word, word),)
+        return []
 
 
 def main(word: str) -> None:
-    """Print what `cards` answers, as JSON."""
+    """Print the cards that a word means, as JSON."""
     from headroom.device.open import AUTO, identities, present
 
     kind = present()[0] if word == AUTO else word

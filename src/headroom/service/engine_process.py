@@ -1,4 +1,4 @@
-"""The process that makes what jobs ask for, on one card.
+"""The process that makes what jobs ask for, on one card or on a group of cards.
 
 The supervisor starts it as `python -m headroom.service.engine_process`; it outlives that by no more
 than the end of its work.
@@ -34,8 +34,8 @@ def main() -> int:
     if last is None:
         return SEAT_TAKEN
     database = open_database(start.database)
-    if last:
-        take_back(database, last, stop)
+    for name in last:
+        take_back(database, name, stop)
     files = Files(database, open_storage(start.storage, start.staging), floor=start.free_bytes)
     from headroom.engine.management import ENABLED
     from headroom.service.maker import Engines, Maker  # with torch

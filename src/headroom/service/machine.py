@@ -8,9 +8,10 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
+from typing import Any
 
 from headroom.hardware.here import host_without_torch, machine_here
-from headroom.hardware.machine import Features, Machine
+from headroom.hardware.machine import Features, Machine, group
 from headroom.log import log
 from headroom.settings import AUTO, Settings
 
@@ -44,14 +45,19 @@ def _examined(settings: Settings) -> Machine | None:
     given = pickle.dumps(settings)
     try:
         done = subprocess.run(ask, input=given, capture_output=True, check=True, timeout=_SECONDS)
-        told = json.loads(done.stdout)
-        features = told.pop("features")
-        made = Features(**{**features, "isa": tuple(features["isa"])})
-        found = Machine(**told, features=made)
+        found = _restored(json.loads(done.stdout))
     except (subprocess.SubprocessError, OSError, ValueError, TypeError, KeyError) as error:
         log.warning("this machine cannot be examined (%s)", type(error).__name__)
         return None
-    return replace(found, free=found.total) if found.accelerated else found
+    return group([replace(c, free=c.total) if c.accelerated else c for c in found.cards])
+
+
+def _restored(told: dict[str, Any]) -> Machine:
+    """The machine that `main` printed."""
+    isa, holds = tuple(told["features"]["isa"]), tuple(told["holds"])
+    features = Features(**{**told["features"], "isa": isa})
+    beside = tuple(_restored(one) for one in told["beside"])
+    return Machine(**{**told, "features": features, "holds": holds, "beside": beside})
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ engines have in memory is as they told it last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 from typing import Any
 
@@ -129,8 +129,8 @@ def _work(told: Totals) -> Iterator[Any]:
 
 
 def _engines(told: list[Any]) -> Iterator[Any]:
-    """What engine processes have in memory. The engines of one process share a card, and tell the
-    same bytes of it."""
+    """What engine processes have in memory. The engines of one process share its cards, and tell
+    the same bytes of them."""
     from prometheus_client.core import GaugeMetricFamily
 
     text = "Engine processes, by whether one works on a job."
@@ -142,10 +142,10 @@ def _engines(told: list[Any]) -> Iterator[Any]:
     opened = [one["engines"] for one in told if one["engines"]]
     if opened:
         text = "Bytes that engine processes have allocated on their cards, of all together."
-        used = sum(_of_card(some, "allocated_bytes", max) for some in opened)
+        used = sum(sum(_of_cards(some, "allocated_bytes", max)) for some in opened)
         yield GaugeMetricFamily("headroom_device_allocated_bytes", text, value=used)
         text = "Free bytes of the card that has the least, of those with an open engine."
-        free = min(_of_card(some, "free_bytes", min) for some in opened)
+        free = min(min(_of_cards(some, "free_bytes", min)) for some in opened)
         yield GaugeMetricFamily("headroom_device_free_bytes", text, value=free)
     held: Counter[tuple[str, ...]] = Counter()
     leases: Counter[tuple[str, ...]] = Counter()
@@ -165,8 +165,10 @@ def _engines(told: list[Any]) -> Iterator[Any]:
         yield gauge
 
 
-def _of_card(engines: list[Any], field: str, choose: Callable[[list[int]], int]) -> int:
-    return choose([one[field] for one in engines])
+def _of_cards(engines: list[Any], field: str, choose: Callable[[Iterable[int]], int]) -> list[int]:
+    """The value of each card of a process, of those that its engines tell."""
+    told = [[card[field] for card in one.get("cards", [one])] for one in engines]
+    return [choose(values) for values in zip(*told, strict=True)]
 
 
 def exposition(doors: Doors, requests: Requests) -> tuple[bytes, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 
 from pydantic import JsonValue
@@ -19,11 +19,11 @@ _SECONDS = 15.0  # for which an answer of the driver is told
 
 @dataclass(slots=True)
 class Neighbours:
-    """Asks the driver at most every 15 s."""
+    """Asks the driver at most every 15 s for each card."""
 
     ask: Callable[[str], tuple[Holder, ...] | None] = lambda uuid: gpu_processes(uuid=uuid)
-    _until: float = 0.0
-    _known: list[JsonValue] | None = None
+    _until: dict[str, float] = field(default_factory=dict)
+    _known: dict[str, list[JsonValue] | None] = field(default_factory=dict)
 
     def of(self, device: str) -> list[JsonValue] | None:
         """Those on the device of this word, as cuda:0: process id, name of the program, bytes;
@@ -31,11 +31,11 @@ class Neighbours:
         if not device.startswith("cuda"):
             return None
         now = time.monotonic()
-        if now >= self._until:
-            self._until = now + _SECONDS
+        if now >= self._until.get(device, 0.0):
+            self._until[device] = now + _SECONDS
             holders = self.ask(identities()[device].rpartition(" ")[2])
-            self._known = None if holders is None else [*_others(holders)]
-        return self._known
+            self._known[device] = None if holders is None else [*_others(holders)]
+        return self._known[device]
 
 
 def _others(holders: tuple[Holder, ...]) -> list[JsonValue]:

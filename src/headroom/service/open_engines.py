@@ -24,7 +24,7 @@ ENGINES = 2  # that are kept open; parts of one that is idle leave the card for 
 
 
 class Engines:
-    """The engines of a card by family and model, opened when asked for."""
+    """The engines of a card, or of a group of cards, by family and model, opened when asked for."""
 
     def __init__(self, options: EngineOptions, settings: Settings) -> None:
         self._options, self._settings = options, settings
@@ -132,7 +132,8 @@ class Engines:
             there = list(self._open.values())
         for engine in there:
             try:
-                engine.device.free_memory()
+                for card in engine.cards:
+                    card.device.free_memory()
             except RuntimeError as error:
                 log.error("the device does not answer any more (%s)", type(error).__name__)
                 return False

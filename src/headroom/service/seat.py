@@ -1,4 +1,4 @@
-"""The right to be the one engine process of a card for a database, among processes of a machine.
+"""The right to be the one engine process of its cards for a database, among those of a machine.
 
 It is a lock of the operating system on a file, which ends with its process, however that ends. The
 name of the last holder stands beside it, so that whoever comes next knows at once who is dead.
@@ -6,6 +6,7 @@ name of the last holder stands beside it, so that whoever comes next knows at on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -48,3 +49,31 @@ class Seat:
 
     def leave(self) -> None:
         self._lock.release()
+
+
+class Seats:
+    """The seats of all cards of a group, which are taken together or not at all."""
+
+    def __init__(self, seats: Sequence[Seat]) -> None:
+        self._seats = tuple(seats)
+
+    def is_free(self) -> bool:
+        """Whether no process has any of them."""
+        return all(seat.is_free() for seat in self._seats)
+
+    def take(self, holder: str) -> tuple[str, ...] | None:
+        """Take the seats, until `leave` or the end of the process. The names of their last holders,
+        which are dead; None: another process has one of them, and none is taken."""
+        before: list[str] = []
+        for number, seat in enumerate(self._seats):
+            last = seat.take(holder)
+            if last is None:
+                for taken in self._seats[:number]:
+                    taken.leave()
+                return None
+            before.append(last)
+        return tuple(dict.fromkeys(name for name in before if name))
+
+    def leave(self) -> None:
+        for seat in self._seats:
+            seat.leave()

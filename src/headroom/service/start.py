@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headroom.engine.options import EngineOptions
-from headroom.service.seat import Seat
+from headroom.service.seat import Seat, Seats
 from headroom.settings import Settings
 
 SEAT_TAKEN = 75  # the exit code of an engine process whose card another one works on
@@ -20,8 +20,9 @@ class EngineStart:
     storage     folder or URL; `staging`: folder for files on their way into a bucket
     free_bytes  of the disk, below which nothing is stored
     holder      its name in the database, which no other process has, ever
-    options     of its engines; `device` is the card, whose identity on this machine is `card`
-    seats       folder of the locks that keep others from the card
+    options     of its engines; `device` is the card or the group of cards, whose identities on this
+                machine are `cards`
+    seats       folder of the locks that keep others from the cards
     """
 
     database: str | Path
@@ -29,13 +30,13 @@ class EngineStart:
     staging: Path
     free_bytes: int
     holder: str
-    card: str
+    cards: tuple[str, ...]
     seats: Path
     options: EngineOptions
     settings: Settings
 
-    def seat(self) -> Seat:
-        """The right to be the only one that works on this card for this database."""
+    def seat(self) -> Seats:
+        """The right to be the only one that works on these cards for this database."""
         where = str(self.database).removeprefix("sqlite:///")
         same = where if "://" in where else str(Path(where).absolute())
-        return Seat(self.seats, same, self.card)
+        return Seats([Seat(self.seats, same, card) for card in sorted({*self.cards})])

@@ -110,9 +110,11 @@ class Steward:
         return self.hidden.object(plain_object(told))
 
     def _others(self) -> object:
-        """The other processes on the card, once an engine is open on it; None: nobody knows."""
-        words = {str(engine.device.torch) for engine in self.engines.opened()}
-        return self._neighbours.of(words.pop()) if words else None
+        """The other processes on the cards, once an engine is open there; None: nobody knows."""
+        cards = [card for engine in self.engines.opened() for card in engine.cards]
+        told = [self._neighbours.of(word) for word in sorted({str(c.device.torch) for c in cards})]
+        known = [one for one in told if one is not None]
+        return [process for one in known for process in one] if known else None
 
     def _tell(self) -> str:
         """Tell the status if it has changed or it is time to; the status as JSON text."""
@@ -214,8 +216,10 @@ def _lasting(text: str) -> object:
     told.pop("neighbours", None)
     for engine in told["engines"]:
         for name in ("allocated_bytes", "free_bytes"):
-            engine.pop(name, None)
-        engine["processes"] = [(one["name"], one["pid"]) for one in engine.get("processes", ())]
+            for card in (engine, *engine.get("cards", ())):
+                card.pop(name, None)
+        for card in (engine, *engine.get("cards", ())):
+            card["processes"] = [(one["name"], one["pid"]) for one in card.get("processes", ())]
         for part in engine["parts"]:
             part.pop("idle_seconds", None)
     return told

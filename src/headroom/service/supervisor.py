@@ -1,4 +1,4 @@
-"""Starts the web process and an engine process for each card, and keeps them running.
+"""Starts the web process and an engine process for each card or group, and keeps them running.
 
 It takes back the jobs of those that die, and sweeps what is old. When it ends, however it ends, its
 children end too. A second supervisor on the same database adds a web process, and an engine process
@@ -104,11 +104,11 @@ class Supervisor:
         return spawn("headroom.service.web_process", self._config)
 
     def _find_cards(self) -> None:
-        for card in cards(self._options.device):
+        for card in cards(self._options.device, self._config.settings.service_cards):
             self._children.append(_Working(self, card).child)
 
     def start_engine(self, card: CardName, holder: str) -> subprocess.Popen[bytes] | None:
-        """Start an engine process, unless the card has one."""
+        """Start an engine process, unless one of its cards has one."""
         config = self._config
         start = EngineStart(
             database=config.database,
@@ -116,7 +116,7 @@ class Supervisor:
             staging=config.staging,
             free_bytes=config.free_bytes,
             holder=holder,
-            card=card.identity,
+            cards=card.identities,
             seats=seats_of(config),
             options=EngineOptions.model_validate({**self._options.given, "device": card.word}),
             settings=config.settings,

@@ -5,9 +5,12 @@ frozen, which records where each value came from; and the text of `.env.example`
 """
 
 from headroom.settings.declaration import AUTO as AUTO
+from headroom.settings.declaration import GROUPED as GROUPED
+from headroom.settings.declaration import MOST_CARDS as MOST_CARDS
 from headroom.settings.declaration import Declared as Declared
 from headroom.settings.declaration import Setting as Setting
 from headroom.settings.declaration import Takes as Takes
+from headroom.settings.declaration import card_named as card_named
 from headroom.settings.declaration import settings_of as settings_of
 from headroom.settings.fields import DEFAULT as DEFAULT
 from headroom.settings.fields import GIVEN as GIVEN

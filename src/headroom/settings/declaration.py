@@ -22,6 +22,8 @@ MOST = 1e9  # of any number: more than any real GiB, seconds or songs, and exact
 MOST_THREADS = 1024  # of the host; torch starts as many as requested, until the system fails
 MOST_PRIORITY = 100
 DEVICES = (AUTO, "cuda", "mps", "xpu", "cpu", "simulated")
+GROUPED = ("cuda", "xpu", "simulated")  # kinds of which one engine may use several cards
+MOST_CARDS = 8  # of one engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,35 @@ def maybe(text: str) -> bool | None:
 
 
 def device(text: str) -> str:
+    """Read the word of a device, or those of several cards with commas between them."""
+    words = [_device(word.strip()) for word in text.split(",")]
+    kinds = {word.partition(":")[0] for word in words}
+    if len(words) > 1 and (len(kinds) > 1 or not kinds.issubset(GROUPED)):
+        raise ValueError(text)
+    # Without a name, each simulated card is another.
+    named = [card_named(word) for word in words if word != "simulated"]
+    if len(words) > MOST_CARDS or len(set(named)) < len(named):
+        raise ValueError(text)
+    return ",".join(words)
+
+
+def card_named(word: str) -> str:
+    """The card that a word names, in one spelling: a kind without an index is its first card."""
+    indexed = f"{word}:0" if word in ("cuda", "xpu") else word
+    return re.sub("^(cuda|xpu):0*(?=[0-9])", r"\1:", indexed)
+
+
+def groups(text: str) -> str:
+    """Read the words of several devices or groups of cards, with spaces between them. No card is in
+    two of them."""
+    found = [device(one) for one in text.split()]
+    cards = [card_named(word) for one in found for word in set(one.split(","))]
+    if not found or AUTO in cards or len(set(cards)) < len(cards):
+        raise ValueError(text)
+    return " ".join(found)
+
+
+def _device(text: str) -> str:
     kind, colon, index = text.lower().partition(":")
     indexes = {"cuda": "[0-9]{1,3}", "xpu": "[0-9]{1,3}", "simulated": "[a-z0-9][a-z0-9_-]{0,39}"}
     indexed = re.fullmatch(indexes.get(kind, "(?!)"), index) is not None
@@ -227,7 +258,11 @@ FOLDER = Takes("the path of a folder", path, (str, Path))
 COUNT = Takes("a whole number, at least 1", count, (int,))
 GIBIBYTES = Takes("a number of GiB above 0", amount, (int, float))
 SECONDS = Takes("a number of seconds above 0", amount, (int, float))
-DEVICE = Takes("one of " + ", ".join(DEVICES), device, direct="a word, as in cuda:1")
+_SEVERAL = f"or up to {MOST_CARDS} different cards of one kind, as cuda:0,cuda:1"
+DEVICE = Takes(
+    f"one of {', '.join(DEVICES)}, {_SEVERAL}", device, direct=f"a word, as in cuda:1, {_SEVERAL}"
+)
+GROUPS = Takes("devices, or groups of cards, no card twice, as in: cuda:0,cuda:1 cuda:2", groups)
 NAME = Takes("the name of a model folder")
 PRIORITY = Takes(f"a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}", priority, (int,))
 THREADS = Takes(f"a whole number, at least 1 and at most {MOST_THREADS}", threads, (int,))

@@ -48,7 +48,8 @@ class Options(Declared):
         str,
         Setting(
             GROUP,
-            "where to compute; cuda and xpu may carry an index, as cuda:1",
+            "where to compute; cuda and xpu may carry an index, as cuda:1; several cards, with "
+            "commas between them, work as one group, as cuda:0,cuda:1",
             basic=True,
             takes=DEVICE,
             replaces=("ACESTEP_DEVICE",),

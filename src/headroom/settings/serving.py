@@ -13,6 +13,7 @@ from headroom.settings.declaration import (
     COUNT,
     FOLDER,
     GIBIBYTES,
+    GROUPS,
     Setting,
     Takes,
     amount,
@@ -217,6 +218,16 @@ class Serving(Options):
             "days after which a job that has ended is deleted with its songs",
             left_open="never",
             takes=Takes("a number of days above 0", amount, (int, float)),
+        ),
+    ] = None
+    service_cards: Annotated[
+        str | None,
+        Setting(
+            GROUP,
+            "an engine process for each of these: cards, or groups of cards that one process uses, "
+            "with commas within a group and spaces between them",
+            left_open="one for each card that the device means",
+            takes=GROUPS,
         ),
     ] = None
     service_cluster: Annotated[

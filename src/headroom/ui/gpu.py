@@ -89,10 +89,16 @@ def _engine(told: Json, words: Words) -> Iterator[str]:
     """What an engine process has in memory, line by line."""
     opened = objects(told["engines"])
     for engine in opened:
-        used, free = (gigabytes(number(engine[f"{name}_bytes"])) for name in ("allocated", "free"))
-        name = f"{engine['device']} · {engine['model']}"
-        yield words("gpu_engine", name=name, used=used, free=free)
-        yield from (_part(part, words) for part in objects(engine["parts"]))
+        cards = objects(engine.get("cards") or [engine])
+        for index, card in enumerate(cards):
+            used, free = (
+                gigabytes(number(card[f"{name}_bytes"])) for name in ("allocated", "free")
+            )
+            at = f" {index}" if len(cards) > 1 else ""
+            name = f"{card['device']}{at} · {engine['model']}"
+            yield words("gpu_engine", name=name, used=used, free=free)
+            parts = objects(engine["parts"])
+            yield from (_part(one, words) for one in parts if one.get("card", 0) == index)
     if not opened:
         yield words("gpu_none")
     if told["job"] is not None:

@@ -70,6 +70,14 @@ def test_of_a_card_it_tells_the_tier_the_kernel_and_the_rates(
     assert "card       cuda:1: another, 24.00 GiB" in said
 
 
+def test_of_a_group_it_tells_of_each_card(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADROOM_DEVICE", "simulated,simulated")
+    monkeypatch.setenv("MAX_CUDA_VRAM", "12")
+    (other,) = json.loads(cli("doctor", "--json").out)["device"]["beside"]
+    assert other["total"] == 12 << 30 > other["budget"] > 0
+    assert "with it    card 1: a simulated card, 12.00 GiB of 12.00 GiB free" in cli("doctor").out
+
+
 def test_for_people_it_is_text(cli: Cli) -> None:
     done = cli("doctor")
     assert done.code == 0

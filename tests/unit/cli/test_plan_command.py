@@ -210,6 +210,38 @@ def test_a_size_and_a_device_are_both_heard(capsys: pytest.CaptureFixture[str]) 
         assert field in capsys.readouterr().err
 
 
+def test_sizes_and_devices_with_commas_make_a_group_of_cards(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = ("--thinking", "--policy", "adaptive", "--lm-model", "acestep-5Hz-lm-1.7B")
+    alone = plan(capsys, "x", "--vram", "8", *large)
+    assert {stage["card"] for stage in alone["stages"]} == {0} and alone["copied_bytes"] > 0
+    monkeypatch.setenv("MAX_CUDA_VRAM", "8")
+    for words in (
+        ("--vram", "8,8"), ("--vram", "8", "--device", "cuda:0,cuda:1"),
+        ("--device", "simulated,simulated"),
+    ):  # fmt: skip
+        made = plan(capsys, "x", *words, *large)
+        assert {stage["stage"]: stage["card"] for stage in made["stages"]} == {
+            "think": 1, "write codes": 1, "condition": 0, "schedule": 0, "denoise": 0, "decode": 0,
+        }  # fmt: skip
+        assert made["copied_bytes"] == 0 and made["seconds"] < alone["seconds"]
+        (other,) = made["alternatives"]
+        assert other["sentence"].startswith("on one card alone it would take ")
+    said = said_of(capsys, "x", "--vram", "8,8", *large)
+    assert "card 1: a card of 8 GiB" in said and "write codes: 3.80 GiB" in said
+    assert "tier 6b" in said_of(capsys, "x", "--vram", "8,20")  # the larger one's
+    for words, field in (
+        (("--vram", "8,8", "--device", "cuda:0,cuda:1,cuda:2"), "vram: '8,8'"),
+        (("--vram", "8,x"), "vram: 'x'"),
+        (("--vram", ",".join("8" * 9)), "vram: '8,8,8"),
+        (("--all", "--device", "cuda:0,cuda:1"), "device: 'cuda:0,cuda:1'"),
+        (("--device", "cuda:0,cuda:0"), "device: 'cuda:0,cuda:0'"),
+    ):
+        assert main(["plan", "x", *words]) == 2
+        assert field in capsys.readouterr().err
+
+
 def test_a_cap_for_simulated_cards_leaves_a_named_device_alone(
     capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,7 +198,7 @@ def test_what_an_interrupted_call_left_is_cleaned_up_by_the_next_call_of_any_eng
 def test_the_limit_in_force_is_that_of_the_engine_at_work() -> None:
     first = woven(STAYS, {"MAX_CUDA_VRAM": "24"})
     second = woven(STAYS, card=first.card)
-    second._executor.cap = 8 << 30
+    second._executor.caps = (8 << 30,)
     caps: list[int | None] = []
     for engine in (first, second, first):
         engine.generate(ASKED, lambda event: caps.append(first.device.cap))

@@ -30,7 +30,7 @@ MPS = dataclasses.replace(card(8), kind="mps")
 
 def found(on: Machine | HostDevice, **environment: str) -> Policy:
     settings = load(environment)
-    machine = on if isinstance(on, Machine) else machine_of(on, settings)
+    machine = on if isinstance(on, Machine) else machine_of((on,), settings)
     return policy_in_force(machine, settings, captures=False, tiers=TIERS)
 
 
@@ -116,7 +116,7 @@ def test_why_no_language_model_is_loaded(
     environment: dict[str, str], choices: Options, why: str, size: str
 ) -> None:
     settings = load({**environment, "MAX_CUDA_VRAM": size}).under(choices)
-    machine = machine_of(HOST, settings)
+    machine = machine_of((HOST,), settings)
     policy = policy_in_force(machine, settings, captures=False, tiers=TIERS)
     if size == "16" and "tier" in why:
         assert policy.init_lm

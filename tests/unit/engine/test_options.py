@@ -65,7 +65,10 @@ def test_what_is_open_is_not_given() -> None:
 @pytest.mark.parametrize(
     ("said", "allowed"),
     [
-        ({"device": 7}, "a word, as in cuda:1"),
+        (
+            {"device": 7},
+            "a word, as in cuda:1, or up to 8 different cards of one kind, as cuda:0,cuda:1",
+        ),
         ({"dtype": "int8"}, "one of auto, float32, bfloat16, float16"),
         ({"model": 7}, "the name of a model folder"),
         ({"checkpoint_dir": 7}, "the path of a folder"),

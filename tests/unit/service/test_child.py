@@ -128,7 +128,7 @@ def test_a_system_without_room_for_a_process_is_asked_again(
 
 
 def test_the_processor_is_one_card() -> None:
-    assert cards(" CPU") == (CardName("cpu", "cpu"),)
+    assert cards(" CPU") == (CardName("cpu", ("cpu",)),)
 
 
 def test_where_the_cards_cannot_be_listed_the_word_is_the_card(
@@ -138,7 +138,24 @@ def test_where_the_cards_cannot_be_listed_the_word_is_the_card(
         raise subprocess.CalledProcessError(1, "python")
 
     monkeypatch.setattr(cards_module.subprocess, "run", fail)
-    assert cards("cuda") == (CardName("cuda", "cuda"),)
+    assert cards("cuda") == (CardName("cuda", ("cuda",)),)
+
+
+def test_a_group_is_one_engine_process_with_the_identities_of_its_cards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = {"cuda": [("cuda:0", "cuda aa"), ("cuda:1", "cuda bb"), ("cuda:2", "cuda cc")]}
+    monkeypatch.setattr(cards_module, "_listed", lambda word: known[word])
+    assert cards("cuda") == tuple(CardName(one, (id,)) for one, id in known["cuda"])
+    assert cards("cuda:1,CUDA:0") == (CardName("cuda:1,cuda:0", ("cuda bb", "cuda aa")),)
+    named = cards("auto", "cuda:0,cuda:01 cuda:2 cpu simulated:a,simulated:b")
+    assert named == (
+        CardName("cuda:0,cuda:01", ("cuda aa", "cuda bb")),
+        CardName("cuda:2", ("cuda cc",)),
+        CardName("cpu", ("cpu",)),
+        CardName("simulated:a,simulated:b", ("simulated:a", "simulated:b")),
+    )
+    assert cards("cuda:7,cuda:0") == (CardName("cuda:7,cuda:0", ("cuda:7", "cuda aa")),)
 
 
 @pytest.mark.parametrize("named", ["{0}/a/jobs.db", "sqlite:///{0}/a/jobs.db"])

@@ -116,6 +116,13 @@ def test_the_machine_is_examined_by_a_child_without_torch_here(tmp_path: Path) -
     assert Examined(named)() is None
 
 
+def test_a_group_of_cards_is_examined_as_one(tmp_path: Path) -> None:
+    settings = load({"HEADROOM_CACHE_DIR": str(tmp_path), "MAX_CUDA_VRAM": "12"})
+    machine = Examined(settings.under(EngineOptions(device="simulated,simulated")))()
+    assert machine is not None and len(machine.cards) == 2
+    assert {(card.limit, card.free) for card in machine.cards} == {(12 << 30, 12 << 30)}
+
+
 def test_the_machine_is_examined_under_the_settings_in_force(tmp_path: Path) -> None:
     """Not under the child's own environment: a flag stands above that."""
     named = {"HEADROOM_DEVICE": "simulated", "HEADROOM_MEMORY_LIMIT": "3"}

@@ -16,7 +16,7 @@ from headroom.jobs.watch import Watch
 from headroom.jobs.worker import Worker
 from headroom.service import engine_process
 from headroom.service.hidden import Hidden
-from headroom.service.seat import Seat
+from headroom.service.seat import Seat, Seats
 from support.service_place import Place
 
 HOLD = """
@@ -63,6 +63,28 @@ def test_a_seat_is_free_again_when_its_process_is_killed(
     assert seat.take("second") == "first"
     seat.leave()
     assert seat.is_free()
+
+
+def test_the_seats_of_a_group_are_taken_together_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headroom.service.seat._PATIENCE", 0.05)
+
+    def seats(*cards: str) -> Seats:
+        return Seats([Seat(tmp_path, "jobs.db", card) for card in cards])
+
+    first, overlapping, other = seats("a", "b"), seats("b", "c"), seats("c")
+    assert first.take("first") == ()
+    assert not overlapping.is_free() and other.is_free()
+    assert overlapping.take("second") is None
+    assert seats("c", "b").take("second") is None
+    assert other.is_free()  # what was taken on the way was given back
+    assert other.take("third") == ("second",)
+    other.leave()
+    first.leave()
+    assert overlapping.take("fourth") == ("first", "third")
+    overlapping.leave()
+    assert first.is_free()
 
 
 def test_a_seat_is_taken_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TypeAlias, get_args
 
 from headroom.engine.wire.forms import Json, Kinds, ReasonForm, Restorable, Versioned, read, word_of
-from headroom.memory.plan import Placement, Plan, StagePlan
+from headroom.memory.plan import CardShare, Placement, Plan, StagePlan
 from headroom.reasons import Reason
 from headroom.runtime.events import AudioReady, Event
 
 
 class PlanForm(Restorable, Versioned):
-    """A plan: bytes and seconds. `peak` and `seconds` are those of all stages together."""
+    """A plan: bytes and seconds. `peak` and `seconds` are those of all stages together; `cards` are
+    those of a group, by whose numbers placements and stages name theirs, and else there are
+    none."""
 
     placements: tuple[Placement, ...]
     stages: tuple[StagePlan, ...]
@@ -20,10 +22,11 @@ class PlanForm(Restorable, Versioned):
     host_peak: int
     peak: int
     seconds: float
+    cards: tuple[CardShare, ...] = ()
 
     def value(self) -> Plan:
         """The plan itself."""
-        return Plan(self.placements, self.stages, self.budget, self.host_peak)
+        return Plan(self.placements, self.stages, self.budget, self.host_peak, self.cards)
 
 
 @dataclass(frozen=True, slots=True)

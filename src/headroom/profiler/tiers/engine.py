@@ -82,7 +82,7 @@ class TierEngine(Engine):
         )
         if isinstance(self.device, SimulatedDevice):
             self.device.fake = not card.real
-        self._executor.cap = self.machine.limit - CONTEXT
+        self._executor.caps = (self.machine.limit - CONTEXT,)
         # Batches beyond the tier's limit are tried too, to find what would fit.
         if case.variant == "batch" and self.policy.tier is not None:
             most = BATCHES[-1]

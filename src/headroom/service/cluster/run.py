@@ -44,8 +44,11 @@ def of_cluster(config: ServiceConfig) -> ServiceConfig:
         allowed = "a URL that begins with s3://, gs:// or az://: with a cluster every machine has "
         allowed += "to reach it"
         raise InvalidRequest(settings.spelt("service_storage"), str(config.storage), allowed)
-    if ":" in settings.device:
+    if ":" in settings.device or "," in settings.device:
         raise InvalidRequest("device", settings.device, "a kind of card: Ray chooses which")
+    if settings.service_cards is not None:
+        allowed = "left out with a cluster: Ray gives a card to each engine"
+        raise InvalidRequest(settings.spelt("service_cards"), settings.service_cards, allowed)
     # Requests arrive through Serve's proxies.
     return replace(config, trusts_here=False)
 
