@@ -17,17 +17,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from headroom.jobs.values import Made
 from support.live import Live
+from support.pretended import RATE, SECONDS, WORDS, finish, song_of
 from support.visitors import SOON, Visitor, config_of
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=SOON)
 pytestmark = pytest.mark.browser
-RATE, SECONDS = 48000, 4
 MADE = 6 * SOON  # milliseconds, in which the bundled model makes a song on a busy machine
-WORDS = {"caption": "calm piano", "lyrics": "[Verse]\nover the hills", "keyscale": "C major"}
 
 
 @pytest.fixture
@@ -35,37 +33,9 @@ def live(tmp_path: Path) -> Iterator[Live]:
     """A service of songs without an engine, with a song of four seconds called Hills."""
     one = Live(config_of(tmp_path, "acestep"))
     one.start()
-    answer = httpx2.post(f"{one.url}/v1/jobs", json={"task": "text2music", **WORDS})
-    assert answer.status_code == 202, answer.text
-    finish(one, "Hills")
+    song_of(one, "Hills")
     yield one
     one.stop()
-
-
-def sound() -> np.ndarray:
-    """Two tones, as 16-bit samples have them."""
-    time = np.arange(RATE * SECONDS) / RATE
-    tones = [0.2 * np.sin(2 * np.pi * pitch * time) for pitch in (220, 330)]
-    return np.round(np.stack(tones, axis=1) * 2**15) / 2**15
-
-
-def finish(live: Live, title: str) -> str:
-    """Play the engine for the job that waits; its id."""
-    assert live.doors is not None
-    worker = live.worker(title)
-    claim = worker.claim()
-    assert claim is not None
-    values = {**WORDS, "task": "text2music"}
-    asked = [{"kind": "Text2Music", "values": values, "set_fields": list(WORDS)}]
-    tags = json.dumps({"provenance": {"song": 0, "seed": 7, "requests": asked}})
-    out = io.BytesIO()
-    soundfile.write(out, sound(), RATE, format="FLAC")
-    with live.doors.files.receive(claim.key, "song.flac") as incoming:
-        incoming.write(out.getvalue())
-        file = incoming.keep("audio/flac", float(SECONDS))
-    lyrics, caption = WORDS["lyrics"], WORDS["caption"]
-    worker.finish(claim, "{}", [Made(file.id, title, tags, caption=caption, lyrics=lyrics)])
-    return claim.job
 
 
 def opened(visitor: Visitor, name: str = "Hills") -> Any:

@@ -111,6 +111,35 @@ def test_a_preset_is_kept_chosen_and_deleted(visit: Any, waiting: Live) -> None:
     expect(page.get_by_role("option", name="slow")).to_have_count(0)
 
 
+def test_the_form_is_found_as_it_was_when_a_song_was_made_last(visit: Any, waiting: Live) -> None:
+    visitor = visit(waiting)
+    page = visitor.ready()
+    page.locator("#field-caption textarea").fill("a slow song")
+    page.get_by_label("Tender").check()
+    page.locator("#length input[type=number]").fill("45")
+    page.locator("#go").click()
+    expect(page.locator(".job").first).to_contain_text("a slow song, tender")
+    page.reload()
+    page = visitor.ready()
+    expect(page.locator("#field-caption textarea")).to_have_value("a slow song")
+    expect(page.get_by_label("Tender")).to_be_checked()
+    expect(page.locator("#length input[type=number]")).to_have_value("45")
+    page.get_by_label("Everything").check()
+    page.get_by_label("Describe a recording").check()
+    page.get_by_label("Make a cover").check()
+    page.locator("#field-caption textarea").fill("in another way")
+    page.get_by_label("Make a song", exact=True).check()
+    page.locator("#field-bpm :is(input, textarea)").fill("93")
+    page.locator("#go").click()
+    expect(page.locator(".job").first).to_contain_text("in another way")
+    page.reload()
+    page = visitor.ready()
+    expect(page.get_by_label("Everything")).to_be_checked()
+    expect(page.locator("#field-caption textarea")).to_have_value("in another way")
+    expect(page.locator("#field-bpm :is(input, textarea)")).to_have_value("93")
+    assert visitor.complaints == []
+
+
 def test_a_request_goes_to_a_file_and_one_of_the_reference_comes_back(
     visit: Any, waiting: Live, tmp_path: Path
 ) -> None:

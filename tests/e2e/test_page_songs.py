@@ -11,9 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import mutagen
+import numpy as np
 import pytest
 import soundfile
+from mutagen.flac import FLAC
+from mutagen.mp3 import MP3
+from mutagen.mp4 import MP4
+from mutagen.oggopus import OggOpus
+from mutagen.oggvorbis import OggVorbis
+from mutagen.wave import WAVE
 
+from headroom.audio.files import read_audio
+from headroom.audio.formats import FORMATS, container
+from headroom.audio.tags import PROVENANCE, read_tags
 from support.live import Live, wait_for
 from support.visitors import SOON, config_of
 
@@ -21,6 +32,10 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=SOON)
 pytestmark = pytest.mark.browser
+KINDS = {
+    "wav": WAVE, "wav24": WAVE, "wav32": WAVE, "flac": FLAC, "ogg": OggVorbis, "opus": OggOpus,
+    "mp3": MP3, "m4a": MP4,
+}  # fmt: skip
 NAMES = ["Over the sea", "Rain in the hills", "Night train"]
 
 
@@ -172,20 +187,42 @@ def test_what_is_chosen_is_fetched_deleted_and_brought_back(visit: Any, shelf: L
     assert visitor.complaints == []
 
 
-def test_a_song_is_heard_and_fetched_in_any_format(visit: Any, shelf: Live) -> None:
+def test_a_song_is_heard_and_fetched_in_any_format(visit: Any, shelf: Live, tmp_path: Path) -> None:
     visitor = visit(shelf)
     song = opened(visitor.songs(), NAMES[2])
+    visitor.page.set_viewport_size({"width": 1280, "height": 420})
+    visitor.page.mouse.move(200, 300)  # over the list
+    visitor.page.mouse.wheel(0, 9000)
+    expect(song.get_by_label("Title")).to_be_in_viewport(ratio=0.5)  # beside the end of the list
+    visitor.page.set_viewport_size({"width": 1280, "height": 720})
     player = song.locator("headroom-player [data-state]")
     song.get_by_role("button", name="Play").click()
     expect(player).to_have_attribute("data-state", "playing")
     expect(player).to_have_attribute("data-time", re.compile(r"[1-9]"))
     song.get_by_role("button", name="Pause").click()
-    for format, kind in (("flac", "FLAC"), ("wav24", "WAV"), ("mp3", "MP3"), ("opus", "OGG")):
+    links = song.get_by_role("group", name="Downloads").get_by_role("link")
+    expect(links).to_have_text(list(FORMATS))
+    (train,) = httpx2.get(f"{shelf.url}/v1/library/songs?q=train").json()["songs"]
+    stored = httpx2.get(f"{shelf.url}/v1/library/songs/{train['id']}").json()["made"]
+    for format in FORMATS:
         with visitor.page.expect_download() as download:
             song.get_by_role("link", name=format, exact=True).click()
-        found = soundfile.info(download.value.path())
-        assert (found.format, round(found.duration)) == (kind, 3)
+        name = download.value.suggested_filename
+        assert name == f"{NAMES[2]}.{container(format)}"
+        file = tmp_path / name
+        download.value.save_as(file)
+        assert type(mutagen.File(file)) is KINDS[format]
+        sound = read_audio(file)
+        assert sound.samples.shape[-1] / sound.rate == pytest.approx(3, abs=0.1)
+        assert pitch(sound.samples[0].numpy(), sound.rate) == pytest.approx(330, abs=1)
+        assert json.loads(read_tags(file)[PROVENANCE]) == stored["provenance"]
     assert visitor.complaints == []
+
+
+def pitch(samples: np.ndarray, rate: int) -> float:
+    """The strongest frequency, in Hz."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.argmax(spectrum) * rate / len(samples))
 
 
 def test_versions_are_a_tree_and_two_are_compared(visit: Any, shelf: Live) -> None:

@@ -22,14 +22,14 @@ from headroom.models.family import Family
 from headroom.params.describe import TASK, describe, in_role, task_of
 from headroom.ui import outlook
 from headroom.ui.fields import Bounds, about, sent
-from headroom.ui.make import Form, tasks
+from headroom.ui.make import MOODS, Form, tasks
 from headroom.ui.rest import Json, Refused, Rest
 from headroom.ui.seen import EXPERT, SIMPLE
 from headroom.ui.words import Words
 
 Update = dict[str, Any]
 Kept = dict[str, JsonValue] | None
-"""What a browser keeps: the language, the last request, requests by name."""
+"""What a browser keeps: the language, the last request with its form and mood, requests by name."""
 _PRESETS = 50
 _FEW = 4  # steps of a preview, or half of those of the song
 
@@ -75,8 +75,7 @@ class Handlers:
 
     async def make(self, event: gr.Request, language: str, kept: Kept, *asked: Any) -> list[Any]:
         """Ask for it: the job's id, what the browser keeps from now on, and a refusal if any."""
-        shown = self.request(*asked)
-        return await self._sent(event, language, kept, asked[0], shown, shown)
+        return await self._sent(event, language, kept, asked, self.request(*asked))
 
     async def preview(self, event: gr.Request, language: str, kept: Kept, *asked: Any) -> list[Any]:
         """Ask for the same with few steps: as `make`, and the id of the job with the request that
@@ -86,12 +85,12 @@ class Handlers:
             whole, quick = halves(self.family, shown)
         except InvalidRequest:  # the service tells what is wrong
             whole = quick = shown
-        id, *rest = await self._sent(event, language, kept, asked[0], shown, quick)
+        id, *rest = await self._sent(event, language, kept, asked, quick)
         told = json.dumps({"id": id, "whole": whole}) if id and quick is not shown else ""
         return [id, *rest, told]
 
     async def _sent(
-        self, event: gr.Request, language: str, kept: Kept, mode: str, shown: Json, request: Json
+        self, event: gr.Request, language: str, kept: Kept, asked: tuple[Any, ...], request: Json
     ) -> list[Any]:
         """What `make` answers, for a request that may differ from the one that is shown."""
         try:
@@ -99,7 +98,10 @@ class Handlers:
         except Refused as refusal:
             text = Words.of(language).error(refusal.form)
             return ["", gr.skip(), outlook.refused(text)]
-        return [job["id"], {**(kept or {}), "last": shown, "mode": mode}, gr.skip()]
+        mode, task, mood, *shown = asked
+        last = self.request(mode, task, None, *shown)
+        now = {**(kept or {}), "last": last, "mode": mode, "mood": mood or ""}
+        return [job["id"], now, gr.skip()]
 
     def shown(self, language: str, text: object) -> list[Any]:
         """The form with a request in it, which comes as JSON: of `shows`, in order."""
@@ -136,13 +138,23 @@ class Handlers:
         return [*updates, gr.skip()]
 
     async def opened(self, language: str, kept: Kept) -> list[Any]:
-        """The form as this browser left it, and the names of its presets."""
+        """The form as this browser left it, and the names of its presets: of `opens`."""
         held = kept or {}
         names = gr.update(choices=list(_presets(held)), value=None)
         last = held.get("last")
-        if held.get("mode") != EXPERT or not isinstance(last, dict):
-            return [names, *([gr.skip()] * len(self.shows))]
-        return [names, *self.shown(language, json.dumps(last))]
+        if not isinstance(last, dict):
+            return [names, *([gr.skip()] * (len(self.opens) - 1))]
+        mode, *rest = self.shown(language, json.dumps(last))
+        if held.get("mode") != EXPERT:
+            mode = gr.update(value=SIMPLE)
+        mood = gr.update(value=held["mood"]) if held.get("mood") in MOODS else gr.skip()
+        lasts = in_role(self.family.requests[self.family.usual], "seconds")
+        return [names, mode, *rest, mood, _length(last.get(lasts.name) if lasts else None)]
+
+    @property
+    def opens(self) -> list[Any]:
+        """The components that `opened` answers for."""
+        return [self.form.presets.chosen, *self.shows, self.form.mood, self.form.length]
 
     async def bounded(self, event: gr.Request, language: str, vram: str, task: str) -> list[Any]:
         """The limits of this machine on the controls, and what its model can do: of `bounds`."""
@@ -186,6 +198,14 @@ class Handlers:
 
     def _for(self, vram: str) -> dict[str, Any]:
         return {"family": self.family.name, "vram": float(vram) if vram else None}
+
+
+def _length(seconds: JsonValue) -> Any:
+    """The length of the simple form, from a value of a request."""
+    try:
+        return gr.update(value=float(str(seconds)))
+    except ValueError:  # it is open
+        return gr.skip()
 
 
 def halves(family: Family, made: Json) -> tuple[Json, Json]:

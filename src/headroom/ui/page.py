@@ -143,7 +143,7 @@ class _Wired:
         self.restored = restored = opened.then(
             self.handlers.opened,
             [language, kept],
-            [self.form.presets.chosen, *self.handlers.shows],
+            self.handlers.opens,
             **_QUIET,
         )
         planned = self._plan(self.page.load)  # before anything else is known

@@ -47,7 +47,8 @@ def test_a_song_is_converted_with_its_tags_once(
     stored = client.get(song)
     answer = client.get(song, params={"format": "mp3", "bitrate": 96})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/mpeg")
-    assert "song-7.mp3" in answer.headers["content-disposition"]
+    assert "''My%20song.mp3" in answer.headers["content-disposition"]
+    assert "''My%20song.flac" in stored.headers["content-disposition"]
     file = tmp_path / "song.mp3"
     file.write_bytes(answer.content)
     assert read_tags(file)[TITLE] == "My song" and read_tags(file)["SEED"] == "7"

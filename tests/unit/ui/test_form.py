@@ -184,7 +184,8 @@ def test_a_job_is_made_for_who_asks(handlers: Handlers, shape: Form, service: Se
     id, kept, _ = run(handlers.make(far, "en", {}, *asked))
     job = service.doors.queue.get(id)
     assert job.key == key and json.loads(job.request)["request"]["caption"] == "mine"
-    assert kept == {"last": {"task": "text2music", "caption": "mine"}, "mode": EXPERT}
+    last = {"task": "text2music", "caption": "mine"}
+    assert kept == {"last": last, "mode": EXPERT, "mood": ""}
 
 
 def test_who_has_no_key_makes_nothing(handlers: Handlers, shape: Form, service: Service) -> None:
@@ -236,7 +237,23 @@ def test_who_comes_back_finds_the_form_as_it_was(handlers: Handlers, shape: Form
     names, mode, task, *_ = run(handlers.opened("en", {"last": last, "mode": EXPERT}))
     assert (mode["value"], task["value"]) == (EXPERT, "format_sample")
     fresh = run(handlers.opened("en", None))
-    assert names["choices"] == [] and len(fresh) == len(handlers.shows) + 1
+    assert names["choices"] == [] and len(fresh) == len(handlers.opens)
+
+
+def test_who_comes_back_to_the_simple_form_finds_it_as_it_was(
+    handlers: Handlers, shape: Form, service: Service
+) -> None:
+    asked = [SIMPLE, "cover", "tender", *values(shape, caption="a song", duration="42")]
+    job, kept, _ = run(handlers.make(event(), "en", {"language": "en"}, *asked))
+    sent = json.loads(service.doors.queue.get(job).request)["request"]
+    assert sent["caption"] == "a song, tender"
+    found = run(handlers.opened("en", kept))
+    shown = dict(zip(map(id, handlers.opens), found, strict=True))
+    assert shown[id(shape.mode)]["value"] == SIMPLE
+    assert shown[id(shape.mood)]["value"] == "tender"
+    assert shown[id(shape.length)]["value"] == 42
+    text = next(one.control for one in shape.fields if one.param.name == "caption")
+    assert shown[id(text)]["value"] == "a song"
 
 
 def test_each_task_shows_its_own_fields(shape: Form) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
+from pathlib import PurePath
 from typing import Annotated, Any, get_args
 
 from anyio.to_thread import run_sync
@@ -21,6 +23,7 @@ from headroom.params.describe import TASK
 from headroom.service.answers import Refusal
 from headroom.service.callers import ADMIN, Caller
 from headroom.service.doors import Doors, caller_of, doors_of
+from headroom.service.export import safe
 from headroom.service.models import same_as
 from headroom.service.orders import check_files, read_object, read_order
 from headroom.service.ranges import sent, served
@@ -198,8 +201,9 @@ async def output(
     format: Annotated[str | None, Query(json_schema_extra=_FORMATS)] = None,
     bitrate: Annotated[int | None, Query(json_schema_extra=_BITRATES)] = None,
 ) -> Response:
-    """The bytes of an output, or the part of them that `Range` names. `format`: converted, with its
-    tags; `bitrate` in kbit/s, where the format has one."""
+    """The bytes of an output, or the part of them that `Range` names, as a file that is called
+    after its title. `format`: converted, with its tags; `bitrate` in kbit/s, where the format has
+    one."""
     asked = checked(format, bitrate)
     made = await run_sync(doors.library.get, id, number, caller.owner)
     file = await run_sync(doors.files.get, made.file)
@@ -208,8 +212,14 @@ async def output(
         if rendition is None:
             make = partial(doors.renditions.made, doors.files, file, *asked)
             rendition = await run_sync(make, limiter=doors.converting)
-        return served(rendition, rendition.read, http.headers)
-    return sent(doors.files, file, http.headers)
+        named = replace(rendition, name=_called(made.title, rendition.name))
+        return served(named, rendition.read, http.headers)
+    return sent(doors.files, replace(file, name=_called(made.title, file.name)), http.headers)
+
+
+def _called(title: str, name: str) -> str:
+    """The name of a file to be saved: its title with its ending, or its name if it has none."""
+    return safe(title) + PurePath(name).suffix if title else name
 
 
 def _carried_out(job: Job, work: Work) -> dict[str, JsonValue]:

@@ -4,6 +4,13 @@ import {ask, element, send} from "./dom.js";
 
 const names = new Map(); // of files by id, as far as this page has seen them
 
+// A file that misses its place is not opened by the browser, which would leave the page.
+window.addEventListener("dragover", event => {
+  if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "none";
+});
+
 customElements.define("headroom-drop", class extends HTMLElement {
   #ids = [];
   #label = "";

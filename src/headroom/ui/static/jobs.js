@@ -5,6 +5,7 @@ import {note, onLanguage, problem, text} from "./words.js";
 import {ask, element} from "./dom.js";
 import {Early} from "./early.js";
 import {whole} from "./previews.js";
+import {facts} from "./songs/facts.js";
 import {button} from "./songs/pieces.js";
 import "./songs/listen.js";
 
@@ -170,8 +171,11 @@ class Card {
       if (!job.cancelling) add("job_cancel", async () => { await ask("DELETE", path); this.look(); });
       return row;
     }
-    const sheet = job.result?.output?.kind === "song_sheet" || job.result?.output?.kind === "sheet";
-    add(sheet ? "job_sheet" : "job_edit", () => window.dispatchEvent(new CustomEvent("headroom-apply", {detail: JSON.stringify(carried(job, sheet))})));
+    const sheet = job.result?.output?.kind === "song_sheet";
+    add(sheet ? "job_sheet" : "job_edit", async () => {
+      const request = sheet ? await song(job.result.output) : carried(job);
+      window.dispatchEvent(new CustomEvent("headroom-apply", {detail: JSON.stringify(request)}));
+    });
     const all = job.state === "done" && whole(job.id);
     if (all) add("job_whole", async () => { await ask("POST", `/v1/jobs?${subject(job)}`, all); this.look(); });
     if (job.state === "done") add("job_again", async () => { await ask("POST", `${path}/replay`, {}); this.look(); });
@@ -216,13 +220,15 @@ function title(job) {
   return job.outputs[0]?.title || asked.caption || asked.query || text(asked.task, {}, "tasks") || text("job_untitled");
 }
 
-/** What a job was asked for, as it was carried out; of a sheet, the song that it describes. */
-function carried(job, sheet) {
-  if (sheet) {
-    const {kind, notes, language, ...fields} = job.result.output.sheet || job.result.output;
-    const known = Object.fromEntries(Object.entries({...fields, vocal_language: language}).filter(([, value]) => value !== null));
-    return {task: "text2music", ...known};
-  }
+/** The song that a sheet describes, as far as a request has fields for it. */
+async function song({language, ...told}) {
+  const {usual, requests} = await facts();
+  const known = Object.entries({...told, vocal_language: language}).filter(([name, value]) => value !== null && name in requests[usual].fields);
+  return {task: usual, ...Object.fromEntries(known)};
+}
+
+/** What a job was asked for, as it was carried out. */
+function carried(job) {
   const done = job.result?.request;
   const values = done ? Object.fromEntries(done.set_fields.map(name => [name, done.values[name]])) : job.asked.request;
   return {...values, task: job.asked.request.task};

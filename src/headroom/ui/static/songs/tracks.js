@@ -6,6 +6,7 @@ import {facts} from "./facts.js";
 import {TRACK, from, toForm} from "./requests.js";
 import {DRAGGED} from "./rows.js";
 
+const AWAITED = "awaited"; // a song or a recording is being dragged: the tracks are kept in sight
 const DOES = [["lego", "songs_track_add"], ["extract", "songs_track_out"]];
 
 export async function tracks(song, tasks, say) {
@@ -19,12 +20,27 @@ export async function tracks(song, tasks, say) {
         ...requests[task].fields[TRACK].choices.map(name => track(song, task, name, say)))]));
 }
 
+const drops = data => data && (data.types.includes(DRAGGED) || data.types.includes("Files"));
+
+/** Keep the tracks in sight, or no longer. */
+function inSight(on) {
+  for (const one of document.querySelectorAll("details.tracks")) {
+    one.classList.toggle(AWAITED, on);
+    if (on) one.open = true;
+  }
+}
+
+for (const kind of ["dragenter", "dragover"]) addEventListener(kind, event => { if (drops(event.dataTransfer)) inSight(true); });
+for (const kind of ["dragend", "drop"]) addEventListener(kind, () => inSight(false), {capture: true});
+addEventListener("dragleave", event => { if (!event.relatedTarget) inSight(false); }); // it has left the window
+
 function track(song, task, name, say) {
   const carry = async whole => {
     try { toForm(await from(whole, task, {[TRACK]: name})); } catch (error) { say(failure(error)); }
   };
+  const offer = event => { event.preventDefault(); chip.classList.add("over"); };
   const chip = element("button", {type: "button", class: "tool chip", "data-task": task, "data-track": name, onclick: () => carry(song),
-    ondragover: event => { event.preventDefault(); chip.classList.add("over"); },
+    ondragenter: offer, ondragover: offer,
     ondragleave: () => chip.classList.remove("over"),
     ondrop: async event => {
       event.preventDefault();
