@@ -42,6 +42,10 @@ _USED = re.compile(
     re.ASCII,
 )
 
+# Vite names these files by their content: a browser that has one need not ask again.
+_HASHED = re.compile(r"/assets/[\w.-]+-[\w-]{8,}\.(js|css|woff2?|svg|png)", re.ASCII)
+_FOR_EVER = (b"cache-control", b"private, max-age=31536000, immutable")
+
 HEAD = (
     '<meta name="color-scheme" content="light dark">'
     f'<link rel="icon" href="{FILES}/icon.svg" type="image/svg+xml">'
@@ -135,8 +139,8 @@ class _Files(StaticFiles):
 
 
 class _Narrowed:
-    """Gradio's application, without the routes that the page does not use, and with the page's own
-    head in place of Gradio's, which names other hosts."""
+    """Gradio's application, without the routes that the page does not use, with files that browsers
+    may keep, and with the page's own head in place of Gradio's, which names other hosts."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -149,8 +153,22 @@ class _Narrowed:
             await PlainTextResponse("there is no such path.", 404)(scope, receive, send)
         elif path == "/":
             await self._app(scope, receive, _Headed(send))
+        elif _HASHED.fullmatch(path):
+            await self._app(scope, receive, _kept_for_ever(send))
         else:
             await self._app(scope, receive, send)
+
+
+def _kept_for_ever(send: Send) -> Send:
+    """Sends a file, which browsers may keep if it was found."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            headers = [one for one in message["headers"] if one[0] != _FOR_EVER[0]]
+            message = {**message, "headers": [*headers, _FOR_EVER]}
+        await send(message)
+
+    return sent
 
 
 class _Headed:

@@ -24,6 +24,18 @@ def test_its_head_names_no_other_host(service: Service) -> None:
     assert "manifest" not in head
 
 
+def test_a_file_that_is_named_by_its_content_is_not_asked_for_again(service: Service) -> None:
+    shown = service.client.get("/ui/").text
+    assets = set(re.findall(r"assets/[\w.-]+-[\w-]{8,}\.(?:js|css)", shown))
+    assert assets
+    for asset in assets:
+        answer = service.client.get(f"/ui/{asset}")
+        assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    missing = service.client.get("/ui/assets/index-AAAAAAAA.js")
+    assert missing.status_code != 200 and "immutable" not in str(missing.headers)
+    assert service.client.get("/ui/files/headroom.js").headers["cache-control"] == "no-cache"
+
+
 @pytest.mark.parametrize(
     "path",
     [
