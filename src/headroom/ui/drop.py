@@ -13,13 +13,14 @@ from headroom.ui.words import Words
 # Constants alone: the ids go in and out as the component's value, names of files by textContent.
 _TEMPLATE = "<headroom-drop {many}></headroom-drop>"
 _ON_LOAD = """
-const place = element.querySelector('headroom-drop');
-place.value = props.value; place.label = props.said;
-place.addEventListener('picked', event => { props.value = event.detail; trigger('change'); });
-watch(['value', 'said'], () => {
-  const now = element.querySelector('headroom-drop');
-  now.value = props.value; now.label = props.said;
-});
+const fill = () => {
+  const place = element.querySelector('headroom-drop');
+  if (place) { place.value = props.value; place.label = props.said; }
+};
+element.addEventListener('picked', event => { props.value = event.detail; trigger('change'); });
+watch(['value', 'said'], fill);
+new MutationObserver(fill).observe(element, {childList: true}); // Gradio may make the place anew
+fill();
 """
 
 

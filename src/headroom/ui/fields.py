@@ -113,7 +113,8 @@ def control(param: Param, texts: Texts, shown: Mapping[str, Any]) -> Component:
         return {**said(words), "choices": choices(param, words)}
 
     def opened(words: Words) -> Mapping[str, Any]:
-        return {**said(words), "placeholder": words("open")} if param.optional else said(words)
+        inside = words.example(param) or (words("open") if param.optional else None)
+        return {**said(words), "placeholder": inside} if inside else said(words)
 
     more: dict[str, Any] = {"elem_id": f"field-{param.name}", **shown}
     if param.kind is Path:
@@ -153,8 +154,8 @@ def about(param: Param, words: Words, bounds: Bounds | None = None) -> str:
     if limit is None or param.many or param.kind is str or _endless(limit):
         return said
     low, high = (_number(limit[name]) for name in ("minimum", "maximum"))
-    unit = f" {param.knob.unit}" if param.knob.unit else ""
-    return f"{said} ({low}–{high}{unit})"
+    unit = f" {words.unit(param.knob.unit)}" if param.knob.unit else ""
+    return f"{said} ({low}–{high}{unit})" if said else f"{low}–{high}{unit}"
 
 
 def _endless(limit: Mapping[str, JsonValue]) -> bool:

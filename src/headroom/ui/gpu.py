@@ -116,7 +116,7 @@ def _part(part: Json, words: Words) -> str:
         said.append(gigabytes(size))
     if part["idle_seconds"] is not None:
         said.append(words("gpu_idle", seconds=round(number(part["idle_seconds"]))))
-    return f"  {part['name']}: {', '.join(said)}"
+    return f"  {words.component(str(part['name']))}: {', '.join(said)}"
 
 
 def _size(size: JsonValue) -> str:

@@ -99,10 +99,13 @@ def panel(family: Family, texts: Texts, first: gr.HTML) -> Panel:
             models = gr.HTML("", elem_id="models")
         with gr.Column(scale=2, min_width=300):
             init_lm = texts.keyed(gr.Checkbox, _keys("init_lm"), elem_id="init_lm")
-            lm = texts.keyed(gr.Dropdown, _keys("lm"), choices=[], elem_id="lm")
+            # Their choices change with the card: what is still shown of another one is no error.
+            changing: dict[str, Any] = {"allow_custom_value": True}
+            lm = texts.keyed(gr.Dropdown, _keys("lm"), choices=[], elem_id="lm", **changing)
             backend = texts.keyed(
-                gr.Dropdown, _keys("backend"), choices=list(BACKENDS[1:]), elem_id="backend"
-            )
+                gr.Dropdown, _keys("backend"), choices=list(BACKENDS[1:]), elem_id="backend",
+                **changing,
+            )  # fmt: skip
             with gr.Row():
                 offload = texts.keyed(gr.Checkbox, _keys("offload"), elem_id="offload")
                 dit = texts.keyed(gr.Checkbox, _keys("offload_dit"), elem_id="offload_dit")

@@ -109,8 +109,9 @@ def form(family: Family, texts: Texts) -> Form:
             made = gr.Textbox(visible="hidden", elem_id="made")
             previewed = gr.Textbox(visible="hidden", elem_id="previewed")
             gr.HTML(html_template="<headroom-parts></headroom-parts>", js_on_load=None)
-            gr.HTML(html_template="<headroom-jobs></headroom-jobs>", js_on_load=None)
             inbox = gr.HTML("", html_template="<span></span>", js_on_load=_INBOX, visible="hidden")
+        with gr.Column(min_width=300, elem_id="mine"):
+            gr.HTML(html_template="<headroom-jobs></headroom-jobs>", js_on_load=None)
     later = (task, grey, *later)
     return Form(
         mode, task, grey, mood, length, fields, folds, later, presets, outlook, button, first,

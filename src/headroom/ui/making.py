@@ -137,6 +137,14 @@ class Handlers:
             updates.append(gr.update(value=field.show(value)))
         return [*updates, gr.skip()]
 
+    def needed(self, task: str) -> list[Any]:
+        """The headings, opened where this task cannot do without a field below one."""
+        required = {one.name for one in describe(self.family.requests[task]) if one.required}
+        return [
+            gr.update(open=True) if required & set(names) else gr.skip()
+            for _, names in self.form.folds
+        ]
+
     async def opened(self, language: str, kept: Kept) -> list[Any]:
         """The form as this browser left it, and the names of its presets: of `opens`."""
         held = kept or {}
@@ -174,7 +182,7 @@ class Handlers:
         listed = tuple(one for one in able if one not in grey)
         return [
             self._longest(bounds),
-            gr.update(**tasks(self.family, words, listed)),
+            gr.update(**tasks(self.family, words, listed), **self._still(task, listed)),
             _greyed(grey, model, words),
             *(
                 gr.update(info=about(one.param, words, bounds))
@@ -182,6 +190,10 @@ class Handlers:
                 if one.has_bounds
             ),
         ]
+
+    def _still(self, task: str, listed: tuple[str, ...]) -> Update:
+        """The chosen task as an update: another one where it is not offered any more."""
+        return {} if task in listed or not listed else {"value": listed[0]}
 
     @property
     def bounds(self) -> list[Any]:

@@ -35,11 +35,9 @@ def fitting(tier: Tier, tiers: Tiers, names: Iterable[str]) -> tuple[tuple[str, 
 def listed(models: Json, family: Family, tier: Tier | None, words: Words) -> str:
     """The list, with what can be done with each on a card of this tier."""
     usual = next((str(row["name"]) for row in _rows(models) if row["is_default"]), None)
-    rows = [
-        _row(row, family, tier, words, usual)
-        for row in _rows(models)
-        if row["bytes"] or row["installed"]
-    ]
+    there = [row for row in _rows(models) if row["bytes"] or row["installed"]]
+    there.sort(key=lambda row: not row["installed"])
+    rows = [_row(row, family, tier, words, usual) for row in there]
     head = escape(words("models"))
     return f"<h2>{head}</h2><ul class='models'>{''.join(rows)}</ul>" if rows else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 
@@ -9,9 +10,10 @@ from pydantic import JsonValue
 
 from headroom.ui.answers import number, objects
 from headroom.ui.words import SOURCE, Words
-from headroom.units import GIB, clock
+from headroom.units import GIB, MIB, clock
 
 Plan = Mapping[str, JsonValue]
+_CODE = re.compile(r"`([^`]+)`")
 _NOTICED = 0.01  # s: a smaller difference is not worth a word
 
 
@@ -28,7 +30,7 @@ def refused(text: str) -> str:
 def _parts(plan: Plan, words: Words) -> Iterator[str]:
     fits = bool(plan["fits"])
     budget = number(plan["budget_bytes"])
-    length, songs = clock(number(plan["duration"])), int(number(plan["songs"]))
+    length, songs = _clock(number(plan["duration"]), words), int(number(plan["songs"]))
     many = (
         words("songs_one", length=length)
         if songs == 1
@@ -84,7 +86,8 @@ def _stage(stage: Plan, words: Words, budget: float) -> str:
 def _placed(one: Plan, words: Words) -> str:
     where = words(str(one["residency"]), section="places")
     size = gigabytes(number(one["bytes"]))
-    return f"{one['component']}: {where} ({one['precision']}, {size})"
+    name = words.component(str(one["component"]))
+    return f"{name}: {where} ({one['precision']}, {size})"
 
 
 def _other(one: Plan, words: Words) -> str:
@@ -94,14 +97,18 @@ def _other(one: Plan, words: Words) -> str:
     change = (
         words("as_long")
         if abs(seconds) < _NOTICED or not one["timed"]
-        else words("shorter" if seconds < 0 else "longer", time=_short(abs(seconds)))
+        else words("shorter" if seconds < 0 else "longer", time=_short(abs(seconds), words))
     )
     said = words("with_more" if size > 0 else "with_less", size=gigabytes(abs(size)), change=change)
     return f"{said} ({one['what']})" if words.language == SOURCE else said
 
 
-def _short(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else clock(seconds)
+def _short(seconds: float, words: Words) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else _clock(seconds, words)
+
+
+def _clock(seconds: float, words: Words) -> str:
+    return clock(seconds).replace(" s", f" {words.unit('s')}")
 
 
 def _folded(title: str, lines: list[str]) -> str:
@@ -120,9 +127,12 @@ def about(seconds: float, words: Words) -> str:
 
 def gigabytes(size: float) -> str:
     """Bytes as people say them: 2.4 GB."""
-    return f"{size / GIB:.1f} GB" if size >= GIB / 10 else f"{size / GIB * 1024:.0f} MB"
+    if size >= GIB / 10:
+        return f"{size / GIB:.1f} GB"
+    return f"{size / MIB:.0f} MB" if size >= MIB or not size else f"{size / MIB:.1f} MB"
 
 
 def _line(tag: str, text: str, kind: str = "") -> str:
     named = f" class='{kind}'" if kind else ""
-    return f"<{tag}{named}>{escape(text)}</{tag}>"
+    shown = _CODE.sub(r"<code>\1</code>", escape(text))
+    return f"<{tag}{named}>{shown}</{tag}>"

@@ -176,6 +176,8 @@ class _Wired:
         form.task.input(
             handlers.bounded, [language, self.panel.vram, form.task], handlers.bounds, **_QUIET
         )
+        folds = [fold for fold, _ in form.folds]
+        form.task.input(handlers.needed, [form.task], folds, **_QUIET)
         seconds = handlers.seconds
         if seconds:
             form.length.input(lambda value: value, [form.length], seconds, **_QUIET)

@@ -77,11 +77,17 @@ class Words:
 
     def field(self, name: str) -> str:
         """The same by the field's name."""
-        return self.find("params", name) or name.replace("_", " ").capitalize()
+        found = self.find("params", name) or self.find("settings", name)
+        return found or name.replace("_", " ").capitalize()
 
     def help(self, param: Param) -> str:
-        """What a field is for."""
-        return table(self.language).get("help", {}).get(param.name) or param.knob.help
+        """What a field is for; nothing where its name or an example says as much."""
+        said = table(self.language).get("help", {}).get(param.name) or param.knob.help
+        return "" if self.example(param) or _plain(said) == _plain(self.label(param)) else said
+
+    def example(self, param: Param) -> str | None:
+        """What might stand in a field."""
+        return self.find("examples", param.name)
 
     def group(self, name: str) -> str:
         """A heading of fields."""
@@ -99,6 +105,14 @@ class Words:
         """A tier, by the name in its table."""
         number = name.removeprefix("tier")
         return self("tier_unlimited") if number == name else self("tier_number", number=number)
+
+    def component(self, name: str) -> str:
+        """A part of a model, by its name in plans."""
+        return self.find("components", name) or name
+
+    def unit(self, name: str) -> str:
+        """The unit of a field."""
+        return self.find("units", name) or name
 
     def choice(self, value: str) -> str:
         """A choice of a field."""
@@ -128,6 +142,8 @@ class Words:
         """An error of the service as a sentence."""
         code, values = str(form.get("code", "")), _object(form.get("values"))
         text = str(form.get("message", code))
+        if code == "invalid_request" and values.get("value", "") is None:
+            return self("field_needed", field=self.field(str(values.get("field"))))
         template = table(self.language).get("errors", {}).get(code)
         if template is None or self.language == SOURCE:
             return text
@@ -145,13 +161,18 @@ class Words:
             return self("on" if value else "off")
         if isinstance(value, float):
             return f"{value:g}"
-        text = str(value)
+        text = self.find("values", str(value)) or str(value)
         return text if len(text) <= 60 else text[:59] + "…"
 
     def _nested(self, value: JsonValue) -> object:
         if isinstance(value, dict) and set(value) == {"code", "values", "text"}:
             return self.reason(str(value["code"]), _object(value["values"]), str(value["text"]))
         return value
+
+
+def _plain(text: str) -> str:
+    """A text as it is compared: without marks at its ends and without capitals."""
+    return text.strip(" .。?？").casefold()
 
 
 def _object(value: JsonValue | None) -> Mapping[str, JsonValue]:

@@ -73,7 +73,7 @@ def test_it_tells_every_part_and_who_else_is_on_the_card(service: Service) -> No
         service.doors.roster.leave("cuda:0-abc")
     assert said.splitlines() == [
         "A card · acestep-v15-turbo: 4.0 GB in use, 2.0 GB free",
-        "  dit: on the card, 3.0 GB, idle for 12 s",
+        "  DiT: on the card, 3.0 GB, idle for 12 s",
         "  vae: not loaded",
         "Parts leave the card after 600 s without work.",
         "Other processes on this card: game (77) 1.0 GB, other (78)",

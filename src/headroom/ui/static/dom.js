@@ -10,6 +10,9 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A text with what stands between backticks as code, for `append`. */
+export const coded = text => text.split("`").map((part, at) => at % 2 ? element("code", {}, part) : part);
+
 /** The answer of the service as JSON. Throws an Error whose `form` is the error of the service. */
 export function ask(method, path, body) {
   return answered(path, body === undefined ? {method}

@@ -67,6 +67,6 @@ customElements.define("headroom-drop", class extends HTMLElement {
   #choose(ids) {
     this.#ids = ids;
     this.show();
-    this.dispatchEvent(new CustomEvent("picked", {detail: ids.join(" ")}));
+    this.dispatchEvent(new CustomEvent("picked", {detail: ids.join(" "), bubbles: true}));
   }
 });

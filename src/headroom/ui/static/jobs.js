@@ -2,7 +2,7 @@
 // The list is read from the service, so who comes back finds everything; one stream of events
 // follows the job that runs, and none while nobody looks.
 import {note, onLanguage, problem, text} from "./words.js";
-import {ask, element} from "./dom.js";
+import {ask, coded, element} from "./dom.js";
 import {Early} from "./early.js";
 import {whole} from "./previews.js";
 import {facts} from "./songs/facts.js";
@@ -146,9 +146,9 @@ class Card {
       ...job.outputs.map(output => this.output(output, places.get(output.number))),
       this.actions());
     if (job.state === "queued") this.line.textContent = job.position ? text("job_position", {position: job.position}) : "";
-    if (job.error) this.line.textContent = problem(job.error);
+    if (job.error) this.line.replaceChildren(...coded(problem(job.error)));
     const notes = job.result?.notes || [];
-    if (notes.length) this.node.insertBefore(element("ul", {class: "notes"}, ...notes.map(one => element("li", {}, note(one)))), this.node.lastChild);
+    if (notes.length) this.node.insertBefore(element("ul", {class: "notes"}, ...notes.map(one => element("li", {}, ...coded(note(one))))), this.node.lastChild);
   }
 
   /** An output; `place`: where it was being listened to while it was made. */

@@ -14,7 +14,10 @@ customElements.define("headroom-model", class extends HTMLElement {
     const show = () => this.show();
     told.addEventListener("change", show);
     const quiet = onLanguage(show);
-    this.ends = () => { told.removeEventListener("change", show); quiet(); };
+    // Where Gradio puts new HTML into the page, an element that stays loses what it shows.
+    const emptied = new MutationObserver(() => { if (!this.firstChild) this.show(); });
+    emptied.observe(this, {childList: true});
+    this.ends = () => { told.removeEventListener("change", show); quiet(); emptied.disconnect(); };
     admin ??= ask("GET", "/v1/session").then(session => session.admin, () => { admin = null; return false; });
     this.may = await admin;
     this.show();

@@ -44,21 +44,32 @@ function reason(code, values, english) {
 
 /** An error of the service, or of a job, as a sentence. */
 export function problem(form) {
+  const given = form.values || {};
+  if (form.code === "invalid_request" && given.value === null) return text("field_needed", {field: field(given.field)});
   const template = current.language === "en" ? undefined : current.table?.errors?.[form.code];
   if (template === undefined) return form.message || form.code || "";
   const values = {...form.values};
-  if (values.field) values.field = text(values.field, {}, "params");
+  if (values.field) values.field = field(values.field);
   return fill(template, values);
 }
 
 /** What was thrown, as a sentence: an error of the service, or of the browser that did not reach it. */
 export const failure = error => problem(error.form || {message: error.message});
 
+/** The name of a field of a request or of a setting. */
+function field(name) {
+  const {params, settings} = current.table || {};
+  return params?.[name] || settings?.[name] || name;
+}
+
+/** A value as people read it. */
+const value = one => typeof one === "boolean" ? text(one ? "on" : "off") : text(String(one), {}, "values");
+
 /** A note of a job as a sentence. */
 export function note(form) {
   const why = form.code === "several" && Array.isArray(form.values.reasons)
     ? form.values.reasons.map(one => reason(one.code, one.values, one.text)).join("; ")
     : reason(form.code, form.values, form.why);
-  const values = {field: text(form.field, {}, "params"), asked: String(form.asked), used: String(form.used), why};
+  const values = {field: field(form.field), asked: value(form.asked), used: value(form.used), why};
   return text(form.used === null ? "note_unused" : "note_used", values);
 }

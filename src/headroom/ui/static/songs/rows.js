@@ -7,7 +7,7 @@ export const DRAGGED = "application/x-headroom-song"; // what is dragged is a so
 
 export function row(library, song, at) {
   const say = told => library.say(told), name = named(song);
-  const about = [when(song.created), clock(song.seconds), ...song.tags.map(tag => `#${tag}`)].join(" · ");
+  const about = [when(song.created), clock(song.seconds), ...song.tags.map(tag => `\u2068#${tag}\u2069`)].join(" · ");
   const lead = library.bin ? [] : [element("span", {class: "grip", "aria-hidden": "true"}, "⠿"), element("input", {type: "checkbox", checked: library.chosen.has(song.id),
     "aria-label": text("songs_choose", {title: name}), onchange: event => library.chosen.set(song.id, event.target.checked)})];
   const open = element("button", {type: "button", class: "open", onclick: () => library.open(song.id), disabled: library.bin},
