@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Put the trained parts together: `python training/bundle.py --out FOLDER --dit … --vae …`.
+"""Put the trained parts together: `python training/bundle.py --out FOLDER`.
 
-Writes the four folders of the bundled model. A part that is not given comes from the bundled
-folders as they are, so that what is trained can be heard before the rest is. At the end headroom
-opens the folder and renders a song with it.
+Writes the four folders of the bundled model: of what `training/checkpoints` keeps, or of the
+folders that are named. A language model that is neither kept nor named is an untrained one. At the
+end headroom opens the folder and renders a song with it.
 
+--package          write into the package itself: a newer checkpoint becomes the bundled model
+--check            compare the package with what would be written, and write nothing
 --dit FOLDER       what `dit.py` wrote: DiT, text encoder, tokenizer, silence latent
 --vae FOLDER       what `vae.py` wrote: the decoder
 --encoder FOLDER   what `encoder.py` wrote; a decoder without one gets an encoder that says nothing
@@ -28,10 +30,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import untrained
 from headroom.engine.engine import Engine
 from headroom.models.acestep.requests.songs import request_from
 from headroom.nn.oobleck_layout import OobleckConfig
 from headroom.settings import load
+from kept import PARTS, find, write_part
 from networks import DIT, LM, NANO, TEXT
 from oobleck_encoder import Encoder, official
 
@@ -67,6 +71,46 @@ def write(parts: Parts, out: Path) -> None:
         return
     _copy(parts.vae / VAE, out / VAE)
     _join(out / VAE, parts.encoder)
+
+
+def kept_parts(scratch: Path, named: Parts) -> Parts:
+    """The parts that are `named`, and of what is kept the others, written into `scratch`; the
+    untrained language model where no other is kept."""
+    found: dict[str, Path | None] = {}
+    for part in PARTS:
+        found[part], file = getattr(named, part), find(part)
+        if found[part] is not None or (file is None and part != "language"):
+            continue
+        found[part] = folder = scratch / part
+        if file is not None:
+            write_part(part, file, folder)
+        else:
+            (folder / LM).mkdir(parents=True)
+            untrained.write(folder / LM)
+    return Parts(**found)
+
+
+def differences(package: Path, made: Path) -> list[str]:
+    """What two folders of folders do not have in common, a sentence each."""
+    names = {
+        file.relative_to(place).as_posix()
+        for place in (package, made) for file in place.rglob("*") if file.is_file()
+    }  # fmt: skip
+    faults = []
+    for name in sorted(names):
+        one, other = package / name, made / name
+        if not (one.is_file() and other.is_file()):
+            faults.append(f"{name}: {'not made here' if one.is_file() else 'missing'}")
+        elif not _same(one, other):
+            faults.append(f"{name}: differs")
+    return faults
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.suffix != ".pt":
+        return one.read_bytes() == other.read_bytes()
+    # its container changes with torch; its values do not
+    return torch.equal(*(torch.load(file, weights_only=True) for file in (one, other)))
 
 
 def _copy(source: Path, folder: Path) -> None:
@@ -138,18 +182,31 @@ def render(folder: Path, song: Path | None) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Put the trained parts of the nano together.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the four folders")
-    for name in ("dit", "vae", "encoder", "language"):
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, help="folder for the four folders")
+    where.add_argument("--package", action="store_true", help="write into the package itself")
+    where.add_argument("--check", action="store_true", help="compare the package, write nothing")
+    for name in PARTS:
         parser.add_argument(f"--{name}", type=Path, help="folder of that training")
     parser.add_argument("--song", type=Path, help="keep the song, as this file")
     asked = parser.parse_args(arguments)
-    write(Parts(asked.dit, asked.vae, asked.encoder, asked.language), asked.out)
-    found = sizes(asked.out)
+    named = Parts(asked.dit, asked.vae, asked.encoder, asked.language)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "bundle"
+        write(kept_parts(Path(scratch), named), made)
+        if asked.check:
+            faults = differences(NANO, made)
+            print("\n".join(faults) or f"{NANO.name}: as it is made here")
+            return 1 if faults else 0
+        out: Path = NANO if asked.package else asked.out
+        for folder in made.iterdir():
+            _copy(folder, out / folder.name)
+    found = sizes(out)
     for name, (plain, packed) in found.items():
         print(f"{name}: {plain:.2f} MB, {packed:.2f} MB compressed")
     total = sum(packed for _, packed in found.values())
     print(f"together {sum(plain for plain, _ in found.values()):.2f} MB, {total:.2f} MB compressed")
-    print(render(asked.out, asked.song))
+    print(render(out, asked.song))
     if total > MOST_MEGABYTES:
         print(f"more than {MOST_MEGABYTES} MB", file=sys.stderr)
         return 1

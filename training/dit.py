@@ -22,15 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from headroom.models.acestep.text.prompts import PromptTokenizer
-from headroom.weights.silence import FILE
 from latents import LATENT, WAVE, Analysis
-from loop import LEAST_RATE, Loop
-from networks import DIT, LM, NANO, TEXT, Networks, Shape, Sizes, heard, pulses
+from loop import LEAST_RATE, Loop, kept
+from networks import LM, NANO, TEXT, Networks, Shape, Sizes, heard, pulses, write, write_json
 from silence import beats, silence
 from songs import CHANGES, Amounts, Change, Songs, beats_of
 from vae import UNSEEN_FIRST
@@ -141,7 +139,7 @@ class Training(Loop[Recipe, Networks]):
         self, recipe: Recipe, out: Path, device: str = "cpu", teacher: Path | None = None
     ) -> None:
         self.device = torch.device(device)
-        vocabulary = _tokenizer(recipe, out / TEXT)
+        vocabulary = tokenizer(recipe, out / TEXT)
         self.sizes = Sizes.of(recipe.shape, vocabulary)
         torch.manual_seed(recipe.seed)
         networks, averaged = (Networks(recipe.shape, vocabulary).to(self.device) for _ in range(2))
@@ -218,8 +216,7 @@ class Training(Loop[Recipe, Networks]):
 
     def _taught(self, file: Path, vocabulary: int) -> Networks:
         teacher = Networks(self.recipe.shape, vocabulary).to(self.device)
-        saved = torch.load(file, weights_only=True)["averaged"]
-        teacher.load_state_dict({name: tensor.float() for name, tensor in saved.items()})
+        teacher.load_state_dict(kept(file))
         return teacher
 
     @torch.no_grad()
@@ -246,12 +243,7 @@ class Training(Loop[Recipe, Networks]):
         return noise, level * noise + (1 - level) * clean
 
     def write(self) -> None:
-        for name, told in ((DIT, self.sizes.dit), (TEXT, self.sizes.text)):
-            (self.out / name).mkdir(parents=True, exist_ok=True)
-            _write_json(self.out / name / "config.json", told)
-        for folder, tensors in self.averaged.official().items():
-            save_file(tensors, self.out / folder / "model.safetensors", {"format": "pt"})
-        torch.save(self.quiet.T[None].half().contiguous(), self.out / DIT / FILE)
+        write(self.averaged, self.sizes, self.quiet, self.out)
 
     @torch.no_grad()
     def errors(
@@ -346,18 +338,14 @@ def drawn_times(
     return [float(t) for t in np.where(kind > 1 - noisiest_share, 1 - (1 - NOISIEST) * even, times)]
 
 
-def _tokenizer(recipe: Recipe, folder: Path) -> int:
+def tokenizer(recipe: Recipe, folder: Path) -> int:
     """Write the text encoder's tokenizer unless it is there; returns the size of its table."""
     file = folder / "tokenizer.json"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         made = prompt_tokenizer(NANO / TEXT, NANO / LM, recipe.shape.pieces, recipe.spoken_songs)
-        _write_json(file, made)
+        write_json(file, made)
     return rows(json.loads(file.read_text(encoding="utf-8")))
-
-
-def _write_json(file: Path, told: dict[str, object]) -> None:
-    file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:

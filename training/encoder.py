@@ -130,15 +130,19 @@ class Training(Loop[Recipe, Encoder]):
         return Figures(*(round(value, 2) for value in found))
 
     def write(self) -> None:
-        folder = self.out / "vae"
-        folder.mkdir(parents=True, exist_ok=True)
-        config = nano_config(vae.Recipe().width)
-        (folder / "config.json").write_text(vae.config_text(config), encoding="utf-8")
-        tensors = {
-            f"encoder.{name}": tensor.to(torch.bfloat16).contiguous()
-            for name, tensor in official(self.averaged.state_dict(), config.encoder_width).items()
-        }
-        save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+        write(self.averaged.state_dict(), self.out / "vae")
+
+
+def write(narrow: dict[str, Tensor], folder: Path) -> None:
+    """The encoder with these weights in the official layout, bfloat16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = nano_config(vae.Recipe().width)
+    (folder / "config.json").write_text(vae.config_text(config), encoding="utf-8")
+    tensors = {
+        f"encoder.{name}": tensor.to(torch.bfloat16).contiguous()
+        for name, tensor in official(narrow, config.encoder_width).items()
+    }
+    save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
 
 
 def main(arguments: list[str] | None = None) -> int:

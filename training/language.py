@@ -155,7 +155,7 @@ class Training(Loop[Recipe, CausalLM]):
             json.loads((dit / DIT / "config.json").read_text(encoding="utf-8"))
         ).levels
         self.folder = out / LM
-        self.sizes = _prepare(recipe, self.folder, int(np.prod(known_codes)))
+        self.sizes = prepare(recipe, self.folder, int(np.prod(known_codes)))
         self.words = LMVocabulary.open(self.folder)
         songs = songs_of(dit, recipe.least_frames)
         lengths = sorted({song.frames for song in songs})
@@ -208,17 +208,19 @@ class Training(Loop[Recipe, CausalLM]):
         return Figures(*(round(float(torch.cat(part).mean()), 4) for part in parts))
 
     def write(self) -> None:
-        tensors = {
-            name: tensor.to(torch.bfloat16).contiguous()
-            for name, tensor in self.averaged.state_dict().items()
-        }
-        save_file(tensors, self.folder / "model.safetensors", {"format": "pt"})
+        write(self.averaged.state_dict(), self.folder)
 
 
 _HOST = torch.device("cpu")
 
 
-def _prepare(recipe: Recipe, folder: Path, codes: int) -> dict[str, object]:
+def write(weights: dict[str, Tensor], folder: Path) -> None:
+    """The weights in the official layout, bfloat16; `prepare` writes what stands beside them."""
+    tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def prepare(recipe: Recipe, folder: Path, codes: int) -> dict[str, object]:
     """Write tokenizer.json and config.json; returns the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = language_tokenizer(NANO / LM, codes)

@@ -86,7 +86,7 @@ class Loop(ABC, Generic[R, M]):
     def begin_from(self, file: Path) -> None:
         """Begin where `milestone` was written: its weights and step, with a fresh optimizer."""
         saved = torch.load(file, weights_only=True)
-        weights = {name: tensor.float() for name, tensor in saved["averaged"].items()}
+        weights = kept(file)
         self.trained.load_state_dict(weights)
         self.averaged.load_state_dict(weights)
         self.step, self.spent, self.begun = saved["step"], saved["spent"], saved["step"]
@@ -160,3 +160,9 @@ class Loop(ABC, Generic[R, M]):
         with (self.out / "curve.jsonl").open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
         print(line, flush=True)
+
+
+def kept(file: Path) -> dict[str, Tensor]:
+    """The averaged weights of a milestone or of a state, in fp32 on the CPU."""
+    saved = torch.load(file, weights_only=True, map_location="cpu")["averaged"]
+    return {name: tensor.float() for name, tensor in saved.items()}

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +20,7 @@ from headroom.models.acestep.networks.encoders import Conditioner, text_encoder
 from headroom.nn.fsq import FSQ
 from headroom.nn.norm import RMSNorm
 from headroom.nn.qwen3 import pack
+from headroom.weights.silence import FILE
 from latents import WAVE
 from silence import PATCH, beats
 
@@ -233,3 +235,19 @@ def heard(latents: Tensor, pool: int) -> Tensor:
     loudness = (groups[..., :WAVE].square().mean(2, keepdim=True) + 1e-3).log() / 2
     both = (loudness.expand(-1, -1, pool, -1), groups[..., WAVE:])
     return torch.cat(both, dim=-1).flatten(1, 2)
+
+
+def write(networks: Networks, sizes: Sizes, quiet: Tensor, out: Path) -> None:
+    """The folders of DiT and text encoder in the official layout; `quiet`: the silence latent,
+    [frames, 64]. The text encoder's tokenizer is written before."""
+    for name, told in ((DIT, sizes.dit), (TEXT, sizes.text)):
+        (out / name).mkdir(parents=True, exist_ok=True)
+        write_json(out / name / "config.json", told)
+    for folder, tensors in networks.official().items():
+        save_file(tensors, out / folder / "model.safetensors", {"format": "pt"})
+    torch.save(quiet.T[None].half().contiguous(), out / DIT / FILE)
+
+
+def write_json(file: Path, told: dict[str, object]) -> None:
+    """A file of the official layout."""
+    file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -353,8 +353,8 @@ def _no_tensor(folder: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "key", "said"),
     [
-        (_drop, "decoder.condition_embedder.bias", "missing, the network wants [64]"),
-        (_bend, "decoder.condition_embedder.bias", "[3, 5] in the file, the network wants [64]"),
+        (_drop, "decoder.condition_embedder.bias", "missing, the network wants [192]"),
+        (_bend, "decoder.condition_embedder.bias", "[3, 5] in the file, the network wants [192]"),
         (_cut, "model.safetensors", "cut off"),
         (_no_tensor, "silence_latent.pt", "holds a dict, not a tensor"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from support.tiny import LEVELS, POOL, DitSizes, TextSizes, VaeSizes
+from support.tiny import POOL, DitSizes, TextSizes, VaeSizes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of diffusers and transformers, at import
@@ -79,7 +79,7 @@ def build_networks(sizes: DitSizes) -> Networks:
         audio_acoustic_hidden_dim=latent,
         pool_window_size=POOL,
         fsq_dim=sizes.fsq_dim,
-        fsq_input_levels=list(LEVELS),
+        fsq_input_levels=list(sizes.fsq_input_levels),
         num_attention_pooler_hidden_layers=pooler,
         **encoder,
     )

@@ -36,6 +36,7 @@ class DitSizes:
     encoder_intermediate_size: int | None = None
     encoder_num_attention_heads: int | None = None
     encoder_num_key_value_heads: int | None = None
+    fsq_input_levels: tuple[int, ...] = LEVELS
 
     @property
     def xl(self) -> bool:
@@ -66,7 +67,8 @@ class DitSizes:
 
     def config(self, *, turbo: bool = True, version: str | None = None) -> dict[str, object]:
         """config.json of the folder."""
-        stated = {k: v for k, v in asdict(self).items() if v is not None}
+        known = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        stated = {k: v for k, v in known.items() if v is not None}
         latent = self.audio_acoustic_hidden_dim
         kinds = ["sliding_attention", "full_attention"]
         return {
@@ -84,7 +86,6 @@ class DitSizes:
             "use_sliding_window": True,
             "layer_types": [kinds[i % 2] for i in range(self.num_hidden_layers)],
             "pool_window_size": POOL,
-            "fsq_input_levels": list(LEVELS),
             "fsq_input_num_quantizers": 1,
             "is_turbo": turbo,
             "model_version": version or ("turbo" if turbo else "base"),

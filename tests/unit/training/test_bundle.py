@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ import dit
 import encoder
 import language
 import vae
-from bundle import WISH, Parts, main, render, sizes, write
+from bundle import WISH, Parts, differences, main, render, sizes, write
 from headroom.errors import InvalidCheckpoint
 from headroom.weights.checkpoint import Checkpoint
-from headroom.weights.silence import load_silence
+from headroom.weights.silence import FILE, load_silence
 from networks import DIT, LM, NANO, TEXT
 
 NAMES = {DIT, LM, TEXT, "vae"}
@@ -31,7 +32,35 @@ def test_without_anything_trained_it_is_the_bundled_model(tmp_path: Path) -> Non
     assert {folder.name for folder in tmp_path.iterdir()} == NAMES
     assert all(same(NANO / name, tmp_path / name) for name in NAMES)
     found = sizes(tmp_path)
-    assert found["vae"][0] == pytest.approx(5.92, abs=0.05) and 0 < found["vae"][1] < 5.92
+    whole = sum(file.stat().st_size for file in (NANO / "vae").iterdir()) / 1e6
+    assert found["vae"][0] == pytest.approx(whole) and 0 < found["vae"][1] < whole
+
+
+@pytest.mark.ci
+@pytest.mark.long  # the text encoder's tokenizer is learnt again
+def test_the_bundled_model_is_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    said = main(["--check"])
+    assert (said, capsys.readouterr().out) == (0, "nano: as it is made here\n")
+
+
+def test_what_differs_from_the_bundled_model_is_named(tmp_path: Path) -> None:
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    for place in (whole, torn):
+        shutil.copytree(NANO / LM, place / LM)
+        (place / DIT).mkdir()
+        torch.save(torch.zeros(3), place / DIT / FILE)
+    assert differences(whole, torn) == []
+    file = torn / LM / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    (torn / LM / "config.json").unlink()
+    (torn / LM / "more.json").write_text("{}", encoding="utf-8")
+    torch.save(torch.ones(3), torn / DIT / FILE)
+    assert differences(torn, whole) == [
+        f"{LM}/config.json: missing", f"{LM}/model.safetensors: differs",
+        f"{LM}/more.json: not made here", f"{DIT}/{FILE}: differs",
+    ]  # fmt: skip
 
 
 def test_an_encoder_alone_is_refused(tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ reason = Reasons(
         "one_strength": "mode {mode} has one strength, dcw_scaler",
         "no_bit_rate": "{format} has no bit rate to choose",
         "bundled_model": (
-            "no other model is installed; it is small and its weights are random, so it "
-            "makes noise: fetch the real ones with `acestep models download {model}`"
+            "no other model is installed; it is a toy trained on computed music: fetch "
+            "the real ones with `acestep models download {model}`"
         ),
         "lyrics_beyond_tokens": "the model reads {tokens} tokens of lyrics; the rest is not sung",
         "letters_unknown": "the tokenizer knows no letter of the others",
