@@ -179,6 +179,23 @@ def test_words_change_a_song(nano: Engine) -> None:
         assert (first - other).abs().max() > 1e-3, change
 
 
+@pytest.mark.ci
+def test_drums_are_heard_where_they_are_asked_for(nano: Engine) -> None:
+    """In the bundled model's songs nothing else is above 6 kHz."""
+
+    def high(drums: str) -> float:
+        caption = f"a medium tempo, happy tune on piano, with strings and bass, {drums}"
+        made = nano.generate(
+            Text2Music(caption=caption, bpm=102, keyscale="C major", duration=10, seed=1)
+        )
+        window = torch.hann_window(2048)
+        shown = torch.stft(samples(made).mean(0), 2048, window=window, return_complex=True)
+        power = shown.abs().square().sum(1)
+        return float(power[256:].sum() / power.sum())  # from 6 kHz
+
+    assert high("with drums") > 10 * high("no drums")
+
+
 # --- cover -------------------------------------------------------------------------------
 
 
