@@ -332,7 +332,8 @@ def test_modes_of_a_flag_are_those_the_program_takes_it_in() -> None:
 def known_flags() -> set[str]:
     params = union(TASKS.values())
     parser = profile._parser(tuple(p for p in params if p.name != "audio_codes"))
-    return {*parser._option_string_actions, "--vram", "--all"}
+    served = {f"--{flag}" for flag, _ in serve.FLAGS.values()}
+    return {*parser._option_string_actions, *served, "--vram", "--all"}
 
 
 @profiled

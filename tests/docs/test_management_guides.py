@@ -26,6 +26,18 @@ ASSIGNED = re.compile("(?!TORCH_INDEX)[A-Z_]+=")
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+@each
+def test_the_figures_of_sharing_are_those_of_its_proof(language: str) -> None:
+    page = text("GPU_MANAGEMENT_SUMMARY", language)
+    (name,) = re.findall(r"benchmarks/results/(\S+?\.json)", page)
+    proof = json.loads((RESULTS / name).read_text("utf-8"))
+    runs = proof["requests"]
+    assert f" {sum(run['requests'] for run in runs)} " in page.replace("：", " ").replace("건", " ")
+    assert sum(run["out_of_memory"] for run in runs) == 0
+    slowest = max(run["own_cpu_ms"][1] for run in runs)
+    assert f"{slowest:.1f} ms" in page and f"{max(proof['reclaimed_s']):.1f} s" in page
+
+
 def shell_lines() -> list[str]:
     pages = (text(guide, language) for guide in MANAGED for language in LANGUAGES)
     blocks = (body for page in pages for kind, body in BLOCK.findall(page) if kind == "sh")

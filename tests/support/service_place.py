@@ -41,7 +41,7 @@ class Place:
             staging=self.folder / "staging",
             free_bytes=0,
             holder=holder,
-            card="cpu",
+            cards=("cpu",),
             seats=self.folder,
             options=EngineOptions(device="cpu", threads=1),
             settings=load({}),

@@ -73,6 +73,10 @@ def at(engine: Engine) -> dict[str, int]:
     return {p.name: p.card for p in engine.status() if p.state is State.DEVICE}
 
 
+def idle_watches() -> int:
+    return sum(thread.name == "idle parts" for thread in threading.enumerate())
+
+
 SPREAD = {"a": 1, "c": 1, "b": 0}
 
 
@@ -136,6 +140,7 @@ def test_offload_release_close_and_management_cover_all_cards(two: Two) -> None:
     engine.generate(ASKED)
     engine.close()
     assert [one.device.memory_allocated() for one in two] == [0, 0]
+    watches = idle_watches()
     managed = Engine(
         "auto", "float32", family="tone", card=two, settings=load({}), gpu_management=True,
         gpu_idle_timeout=0.05, quantization="none",
@@ -149,7 +154,9 @@ def test_offload_release_close_and_management_cover_all_cards(two: Two) -> None:
     assert at(managed) == {}
     managed.generate(ASKED)
     assert [one.ledger.bytes() for one in two] == [0, 0]
+    assert idle_watches() == watches + 2
     managed.close()
+    assert idle_watches() == watches
 
 
 def test_the_status_tells_of_each_card(two: Two) -> None:
@@ -173,7 +180,7 @@ def test_where_memory_runs_out_on_one_card_the_other_keeps_what_it_has(
     spread(engine)
     engine.generate(ASKED)
     failing, other = (two[1], two[0]) if stage == "denoise" else two
-    held, told = other.ledger.bytes(), list[Event]()
+    held, told, kept = other.ledger.bytes(), list[Event](), list[int]()
     device = failing.device
     assert isinstance(device, SimulatedDevice)
 
@@ -181,6 +188,8 @@ def test_where_memory_runs_out_on_one_card_the_other_keeps_what_it_has(
         if isinstance(event, StageStarted) and event.stage == stage:
             if not any(isinstance(one, Replanned) for one in told):
                 device.fail_at = device.allocations + 1
+        if isinstance(event, Replanned):
+            kept.append(other.ledger.bytes())
         told.append(event)
 
     done = engine.generate(ASKED, listen)
@@ -188,7 +197,7 @@ def test_where_memory_runs_out_on_one_card_the_other_keeps_what_it_has(
     assert [e.stage for e in told if isinstance(e, Replanned)] == [stage]
     assert {s.stage: s.card for s in done.plan.stages} == {"denoise": 1, "decode": 0}
     assert done.plan.cards and {p.component: p.card for p in done.plan.placements} == SPREAD
-    assert other.ledger.bytes() == held
+    assert kept == [held] and other.ledger.bytes() == held
     for one in two:
         one.ledger.check_integrity()
 

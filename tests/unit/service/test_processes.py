@@ -77,7 +77,8 @@ def test_the_seats_of_a_group_are_taken_together_or_not_at_all(
     assert first.take("first") == ()
     assert not overlapping.is_free() and other.is_free()
     assert overlapping.take("second") is None
-    assert seats("c", "b").take("second") is None
+    reversed_ = seats("c", "b")
+    assert reversed_.take("second") is None
     assert other.is_free()  # what was taken on the way was given back
     assert other.take("third") == ("second",)
     other.leave()
