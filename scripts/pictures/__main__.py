@@ -1,6 +1,7 @@
 """Pictures of every view of the page: three widths, light and dark, several languages.
 
     python scripts/pictures --out DIR [--view NAME]… [--language en]… [--width 360]…
+    python scripts/pictures --guides          those that README.md and docs/en/PAGE.md show
 
 A service on this machine makes a small library with the bundled model, which takes a minute;
 `--keep DIR` keeps it there for the next time. What does not fit the width, and what the browser's
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from headroom.settings.serving import LANGUAGES
+from pictures.guides import for_guides
 from support.browser import browser, why_not
 from support.page_views import VIEWS, speak
 from support.studio import Studio, studio
@@ -30,7 +33,9 @@ HEIGHT, SETTLED = 900, 700  # pixels; milliseconds
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--out", type=Path, metavar="DIR")
+    asked.add_argument("--guides", action="store_true", help="write docs/pictures")
     parser.add_argument("--keep", type=Path, metavar="DIR")
     parser.add_argument("--view", action="append", choices=(*VIEWS, WORKING), default=[])
     parser.add_argument("--language", action="append", choices=LANGUAGES, default=[])
@@ -40,7 +45,8 @@ def main() -> int:
     if why := why_not():
         print(why, file=sys.stderr)
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, studio(args.keep or Path(folder)) as place:
         with browser() as opened:
             faults = Pictures(place, opened, args).take()
@@ -64,6 +70,10 @@ class Pictures:
             self.place.fail()
             with self.place.live.working():
                 self.place.fill()
+        if self.out is None:
+            with self.place.live.working():
+                for_guides(self.browser, self.place.live.url)
+            return 0
         with self.place.live.working():
             for name in self.views:
                 if name != WORKING:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from typing import Protocol
 from urllib.parse import quote
 
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from headroom.jobs.files import File, Files
 from headroom.service.answers import Refusal
@@ -60,7 +61,24 @@ def served(
         start, stop = part
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
     headers["Content-Length"] = str(stop - start)
-    return StreamingResponse(read(start, stop), 206 if part else 200, headers, file.kind)
+    return _Closing(read(start, stop), 206 if part else 200, headers, file.kind)
+
+
+class _Closing(StreamingResponse):
+    """Closes what it reads when the answer ends, also where who asked has gone."""
+
+    def __init__(
+        self, pieces: Iterator[bytes], status: int, headers: Mapping[str, str], kind: str
+    ) -> None:
+        super().__init__(pieces, status, headers, kind)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if isinstance(self._pieces, Generator):
+                self._pieces.close()
 
 
 def _part(text: str | None, size: int) -> tuple[int, int] | None:

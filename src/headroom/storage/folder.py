@@ -57,11 +57,14 @@ class Folder:
         def pieces() -> Iterator[bytes]:
             nonlocal left
             with file, translated(self._root):
+                yield b""
                 while left > 0 and (piece := file.read(min(PIECE, left))):
                     left -= len(piece)
                     yield piece
 
-        return pieces()
+        begun = pieces()
+        next(begun)  # from here on, whoever closes it closes the file, also if nothing is read
+        return begun
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:

@@ -59,7 +59,7 @@ customElements.define("headroom-library", class extends HTMLElement {
     wanted = null;
     this.#parts.song.hidden = false;
     this.classList.add("open");
-    this.#parts.song.show(id, other);
+    this.#parts.song.show(id, other).then(() => this.#parts.song.reveal());
     for (const one of this.querySelectorAll("[data-song]")) one.classList.toggle("shown", one.dataset.song === id);
   }
 

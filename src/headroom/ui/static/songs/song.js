@@ -41,7 +41,16 @@ customElements.define("headroom-song", class extends HTMLElement {
   /** Read the song anew, and show the same. */
   again() { return this.show(this.#song.id, this.#other?.id); }
 
-  compare(other) { return this.show(this.#song.id, other); }
+  async compare(other) {
+    await this.show(this.#song.id, other);
+    this.reveal();
+  }
+
+  /** Scroll to where this begins, if that is not to be seen: on a small screen the list is long. */
+  reveal() {
+    const {top} = this.getBoundingClientRect();
+    if (top < 0 || top > innerHeight) this.scrollIntoView({block: "start"});
+  }
 
   say(told) { this.#said.textContent = told; }
 
