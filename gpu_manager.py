@@ -49,7 +49,8 @@ class GPUResourceManager:
     """Models on a card, by name. Thread-safe.
 
     idle_timeout  seconds without use after which a model leaves the card, while the monitor runs
-    device        a word such as cuda:1 or simulated; by default as the settings say
+    device        a word such as cuda:1 or simulated; by default as the settings say, of a group
+                  of cards the first
     """
 
     def __init__(self, idle_timeout: float = 600.0, device: str = AUTO) -> None:

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from headroom.engine.limits import caps_of
-from headroom.hardware.machine import Machine, card
+from headroom.hardware.machine import Machine, card, group
 from headroom.memory.policy import Policy, resolve_policy
 from headroom.models.acestep.tiers import LM_NAMES, LM_SIZES, TIERS, lm_size, tier_of
 from headroom.settings import Settings, load
@@ -54,17 +54,22 @@ def get_gpu_memory_gb() -> float:
 
 
 def current_machine(settings: Settings) -> Machine:
-    """The card that the settings simulate, else the real machine, with the cap they set."""
+    """The card that the settings simulate, else the real machine or group of cards, with the cap
+    they set."""
     simulated = settings.vram_for("simulated")
     if simulated is not None:
         return card(simulated)
     from headroom.device import open_device
+    from headroom.hardware.host import named_devices
     from headroom.hardware.probe import probe_device
 
-    device = open_device(settings.device)
-    cap = settings.vram_for(device.kind)
-    machine = probe_device(device, settings.cache_dir)
-    return machine if cap is None else replace(machine, cap=int(cap * GIB))
+    machines = []
+    for word in named_devices(settings):
+        device = open_device(word)
+        cap = settings.vram_for(device.kind)
+        machine = probe_device(device, settings.cache_dir)
+        machines.append(machine if cap is None else replace(machine, cap=int(cap * GIB)))
+    return group(machines)
 
 
 def current_policy(machine: Machine, settings: Settings) -> Policy:

@@ -9,8 +9,11 @@ from dataclasses import replace
 import pytest
 
 from acestep import gpu_config as g
+from headroom.device.simulated import SimulatedDevice
 from headroom.hardware.machine import card
 from headroom.models.acestep.tiers import TIERS
+from headroom.settings import load
+from headroom.units import GIB
 
 
 def test_importing_asks_nothing_and_loads_no_torch() -> None:
@@ -87,3 +90,14 @@ def test_one_row_is_shared() -> None:
     row = g.get_gpu_config(12)
     g.set_global_gpu_config(row)
     assert g.get_global_gpu_config() is row
+
+
+def test_of_a_group_of_cards_the_largest_has_the_tier(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"cuda:0": 8, "cuda:1": 24}
+    monkeypatch.setattr(
+        "headroom.device.open_device", lambda word: SimulatedDevice(sizes[word] * GIB)
+    )
+    machine = g.current_machine(load({"HEADROOM_DEVICE": "cuda:0,cuda:1"}))
+    assert [one.total for one in machine.cards] == [8 * GIB, 24 * GIB]
+    policy = g.current_policy(machine, load({}))
+    assert policy.tier is not None and policy.tier.label == "unlimited"

@@ -38,10 +38,12 @@ class Card:
 
 
 def card_for(work: Work) -> Card:
-    """The requested CUDA card, if there is one of that size or larger; else a simulated one."""
-    word, _, _ = work.device.lower().partition(":")
+    """The requested CUDA card, of a group the first, if there is one of that size or larger; else a
+    simulated one."""
+    first, _, _ = work.device.lower().partition(",")
+    word, _, _ = first.partition(":")
     if word in ("auto", "cuda") and "cuda" in present():
-        device = work.device.lower() if ":" in work.device else "cuda:0"
+        device = first if ":" in first else "cuda:0"
         for name, description, total in cards():
             if name == device and total >= (work.vram - NAMELESS) * GIB:
                 return Card(name, description, True, total)
