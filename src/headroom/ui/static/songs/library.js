@@ -28,6 +28,7 @@ customElements.define("headroom-library", class extends HTMLElement {
   #lists = [];
   #tags = [];
   #turn = 0;
+  #asking = 0; // lists and changes that are on their way
   #said = "";
   #undo = null;
   #parts = {};
@@ -68,13 +69,14 @@ customElements.define("headroom-library", class extends HTMLElement {
   /** Read songs, playlists and tags anew. */
   async look() {
     const turn = ++this.#turn;
+    this.#asking += 1;
     try {
       const [page, lists, tags] = await Promise.all([this.#page(null), playlists(), ask("GET", "/v1/library/tags")]);
       if (turn !== this.#turn) return;
       [this.#songs, this.#next, this.#lists, this.#tags] = [page.songs, page.next, lists, tags.tags];
       this.chosen.keep(new Set(this.#songs.map(one => one.id)));
       this.#draw();
-    } catch (error) { this.say(problem(error.form || {}) || text("offline")); }
+    } catch (error) { this.say(problem(error.form || {}) || text("offline")); } finally { this.#asking -= 1; }
   }
 
   /** The query of the songs that are asked for. */
@@ -106,12 +108,13 @@ customElements.define("headroom-library", class extends HTMLElement {
 
   /** A change of a song, which the list and the open song then show. */
   async change(id, values) {
-    const song = await ask("PATCH", `/v1/library/songs/${encodeURIComponent(id)}`, values);
+    this.#asking += 1;
+    const song = await ask("PATCH", `/v1/library/songs/${encodeURIComponent(id)}`, values).finally(() => { this.#asking -= 1; });
     this.#songs = this.#songs.map(one => one.id === id ? song : one);
     const focused = this.querySelector(":focus")?.dataset;
     this.#draw();
     if (focused?.stars) this.querySelector(`[data-song="${id}"] [data-stars="${focused.stars}"]`)?.focus();
-    if (values.tags) this.look();
+    if (values.tags || this.#asking) this.look(); // what is on its way may have the song as it was
     return song;
   }
 
