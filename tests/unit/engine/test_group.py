@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -276,6 +277,29 @@ def test_without_an_earlier_plan_the_song_is_on_the_first_card() -> None:
     plan = engine.plan(ASKED)
     assert [s.card for s in plan.stages] == [1, 0]
     assert replace(plan, cards=()).budget == tight[0].now(engine.machine.cards[0]).budget
+
+
+def test_memory_is_leased_on_the_card_that_an_act_runs_on_and_no_other(tmp_path: Path) -> None:
+    settings = load({"HEADROOM_CARDS_DIR": str(tmp_path), "MAX_CUDA_VRAM": "2"})
+    with Engine("simulated:a,simulated:b", family="tone", settings=settings) as engine:
+        vars(engine)["model"] = Apart()
+        spread(engine)
+        leased: list[tuple[int, ...]] = []
+
+        def now() -> tuple[int, ...]:
+            shares = [one.sharing for one in engine.cards]
+            return tuple(0 if one is None else one.arbiter.me.leased for one in shares)
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Started):
+                leased.append(now())
+                assert now()[1] >= event.plan.on(1).peak
+
+        engine.generate(ASKED, listen)
+        ((first, second),) = leased
+        assert first == 0 < second and now() == (0, 0)
+        names = [{one.name for one in card.processes()} for card in engine.cards]
+        assert names[0] == names[1] != set()
 
 
 def test_tensors_of_two_simulated_cards_do_not_meet(two: Two) -> None:
