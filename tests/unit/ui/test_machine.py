@@ -110,3 +110,9 @@ def test_the_panel_is_what_rest_says_of_the_card(
     assert [one.split("</dd>")[0] for one in about.split("<dd>")[1:]] == [tier, seconds, songs]
     assert "acestep-v15-turbo" in models and "not installed" in models
     assert models.count("recommended for this tier") == (0 if vram in ("4", "6") else 1)
+
+
+def test_what_is_still_shown_of_another_card_is_no_error() -> None:
+    made = built(lambda: panel(FAMILY, Texts(Words()), gr.HTML()))
+    for one in (made.lm, made.backend):
+        assert one.preprocess("of another card") == "of another card"
