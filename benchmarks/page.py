@@ -9,9 +9,9 @@ browser sent it, by one person (nothing renders), and by `--people`, who arrive 
 use the page `--rounds` times, while a long song and those that they ask for render. A visit in the
 browser takes place among them, whose console must stay empty. An answer is whole when its last
 byte is there; one of Gradio's events when its stream tells that it is complete. Streams that last
-are not timed. Afterwards `--songs` short songs are made while a page is open, and the memory of
-the web process is read along the way. Times include what browser and people take of the machine;
-the processor seconds of the web process do not. The last line is JSON.
+are not timed. Afterwards `--songs` short songs of the example family are made while a page is open,
+and the memory of the web process is read along the way. Times include what browser and people take
+of the machine; the processor seconds of the web process do not. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ SOON = 120_000  # milliseconds
 ARRIVING = 60.0  # seconds over which people arrive
 CONNECTIONS = 6  # of a browser to one host
 LONG = {"task": "text2music", "caption": "a long song", "duration": 240, "seed": 1}
-SHORT = {"task": "text2music", "duration": 10, "inference_steps": 1}
+SHORT = {"task": "tone", "duration": 1}  # of the example family, made in milliseconds
+EXAMPLES = Path(__file__).parents[1] / "examples"
 JOIN, DATA = "/ui/gradio_api/queue/join", "/ui/gradio_api/queue/data"
 LASTING = re.compile(r"/events|/queue/data|/heartbeat|/preview")
 HEADERS = ("accept", "content-type", "origin", "range", "sec-fetch-site", "x-headroom-token")
@@ -229,10 +230,14 @@ def service(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     places = {"HEADROOM_DATA_DIR": str(folder), "HEADROOM_CACHE_DIR": str(folder / "cache")}
+    paths = os.pathsep.join(filter(None, (str(EXAMPLES), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "headroom", "ui", "--port", str(port), "--device", "cpu"]
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
-            [*command, "--threads", "1"], env={**os.environ, **places}, cwd=folder, stderr=log
+            [*command, "--threads", "1"],
+            env={**os.environ, **places, "PYTHONPATH": paths},
+            cwd=folder,
+            stderr=log,
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -265,8 +270,9 @@ def made(url: str, songs: int, web: psutil.Process) -> Figures:
                 memory[number] = round(web.memory_info().rss / 1e6, 1)
             if number == songs:
                 break
-            body = {**SHORT, "caption": f"song {number}", "seed": number}
-            id = http.post("/v1/jobs", json=body).raise_for_status().json()["id"]
+            body = {**SHORT, "seed": number}
+            answer = http.post("/v1/jobs", json=body, params={"family": "tone"})
+            id = answer.raise_for_status().json()["id"]
             while http.get(f"/v1/jobs/{id}").json()["state"] in ("queued", "running"):
                 time.sleep(0.05)
     return {"songs": songs, "memory_mb": memory}
