@@ -320,12 +320,16 @@ def test_other_work_never_takes_more_than_is_planned(
 
 @pytest.mark.long
 @pytest.mark.parametrize("precision", CONVERTED)
-@pytest.mark.parametrize(("guided", "seconds", "batch"), [(False, 10, 1), (True, 95, 2)])
+@pytest.mark.parametrize(
+    ("guided", "seconds", "batch", "lines"),
+    [(False, 10, 1, 0), (True, 95, 2, 0), (False, 10, 1, 90)],
+)
 def test_converted_weights_never_take_more_than_is_planned(
-    precision: str, guided: bool, seconds: float, batch: int
+    precision: str, guided: bool, seconds: float, batch: int, lines: int
 ) -> None:
     made, device, pool = model("2b", guided, "bfloat16")
-    work = traced_songs(made, [Text2Music(duration=seconds, inference_steps=2)], batch)
+    asked = Text2Music(duration=seconds, lyrics=LYRICS * lines, inference_steps=2)
+    work = traced_songs(made, [asked], batch)
     (way,) = [
         w for w in planned(made, work)["denoise"].ways if (w.pieces, w.precision) == (1, precision)
     ]

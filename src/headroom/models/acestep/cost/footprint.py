@@ -207,7 +207,7 @@ def _room(
     halves = 2 if any(batch[0].sampling.guided) else 1
     tokens = halves * sum(-(-song.frames // networks.config.patch) for song in batch)
     plain = _denoise_room(batch, prompts, networks, networks.dtype)
-    return plain + converting(tokens, networks, precision)
+    return plain + converting(tokens, _rows(prompts), networks, precision)
 
 
 def _rows(prompts: Sequence[PromptTokens]) -> int:
@@ -215,9 +215,9 @@ def _rows(prompts: Sequence[PromptTokens]) -> int:
     return sum(p.rows + p.away_rows for p in prompts)
 
 
-def converting(tokens: int, networks: Networks, precision: str) -> int:
+def converting(tokens: int, rows: int, networks: Networks, precision: str) -> int:
     """An upper bound for what products with DiT weights in this precision need beyond plain
-    products."""
+    products, for so many tokens of latents and rows of conditions."""
     d = networks.config.dit
     largest = 2 * d.width * d.hidden * networks.size
     if precision == networks.dtype:
@@ -226,7 +226,9 @@ def converting(tokens: int, networks: Networks, precision: str) -> int:
         return 2 * largest
     if precision == "int4":
         return 4 * largest
-    return largest + tokens * 2 * d.hidden * _ROUNDED
+    # No matrix is expanded: the widest product of the latents, or that of the conditions' keys and
+    # values.
+    return max(tokens * 2 * d.hidden, rows * 2 * d.kv_heads * d.head_dim) * _ROUNDED
 
 
 def _denoise_room(

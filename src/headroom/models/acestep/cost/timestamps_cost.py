@@ -70,7 +70,7 @@ def _room(frames: int, rows: int, layers: int, networks: Networks, precision: st
         states = 4 * _STATES * frames * config.latent_channels
         looked = 12 * tokens * rows + 8 * (tokens + rows) * config.dit.head_dim
         plain = layers_room([tokens], rows, config, size, layers) + table + states + looked
-    return plain + converting(tokens, networks, precision)
+    return plain + converting(tokens, rows, networks, precision)
 
 
 def _host(tokens: int, rows: int) -> int:
