@@ -122,8 +122,9 @@ def test_texts_that_come_late_are_put_into_the_rows(visit: Any, shelf: Live) -> 
     page = visitor.page
     late: list[Any] = []
     page.route("**/ui/words/*", lambda route: late.append(route))  # a builtin is no handler
-    page.reload()
-    page.locator("#tab-songs-button").click()
+    with page.expect_request("**/ui/words/*"):  # the page asks once Gradio has opened it
+        page.reload()
+        page.locator("#tab-songs-button").click()
     library = page.locator("headroom-library")
     shown(library, *reversed(NAMES))
     for route in late:
