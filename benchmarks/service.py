@@ -69,7 +69,7 @@ def child(module: str, start: object) -> Iterator[psutil.Process]:
 def renders(config: ServiceConfig, folder: Path) -> EngineStart:
     return EngineStart(
         database=config.database, storage=config.storage, staging=config.staging, free_bytes=0,
-        holder="benchmark", card="cpu", seats=folder,
+        holder="benchmark", cards=("cpu",), seats=folder,
         options=EngineOptions(device="cpu", threads=1), settings=config.settings,
     )  # fmt: skip
 
