@@ -12,14 +12,12 @@ FOLDER/vae/          averaged weights in the official layout, encoder only
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 import vae
@@ -135,25 +133,14 @@ class Training(Loop[Recipe, Encoder]):
 
 def write(narrow: dict[str, Tensor], folder: Path) -> None:
     """The encoder with these weights in the official layout, bfloat16."""
-    folder.mkdir(parents=True, exist_ok=True)
     config = nano_config(vae.Recipe().width)
-    (folder / "config.json").write_text(vae.config_text(config), encoding="utf-8")
-    tensors = {
-        f"encoder.{name}": tensor.to(torch.bfloat16).contiguous()
-        for name, tensor in official(narrow, config.encoder_width).items()
-    }
-    save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    vae.write_half("encoder", official(narrow, config.encoder_width), config, folder)
 
 
 def main(arguments: list[str] | None = None) -> int:
     usual = Recipe()
-    parser = argparse.ArgumentParser(description="Train the nano VAE's encoder.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for state, curve, weights")
-    parser.add_argument("--width", type=int, default=usual.width, help="channels at 48 kHz")
-    parser.add_argument("--steps", type=int, default=usual.steps)
-    parser.add_argument("--seed", type=int, default=usual.seed)
-    parser.add_argument("--toy", action="store_true", help="a few tiny steps, to see that it runs")
-    asked = parser.parse_args(arguments)
+    flags = vae.parser("encoder", usual, "channels at 48 kHz")
+    asked = flags.parse_args(arguments)
     recipe = Recipe(width=asked.width, steps=asked.steps, seed=asked.seed)
     Training(Recipe.toy() if asked.toy else recipe, asked.out).run()
     return 0

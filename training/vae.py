@@ -16,9 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+import loop
 from headroom.nn.oobleck_layout import OobleckConfig
 from latents import HOP, LATENT, Analysis, Singles
 from loop import Loop
@@ -177,25 +180,40 @@ def config_text(config: OobleckConfig) -> str:
 
 def write(decoder: Decoder, recipe: Recipe, folder: Path) -> None:
     """The decoder in the official layout, bfloat16."""
+    write_half("decoder", decoder.state_dict(), nano_config(recipe.width), folder)
+
+
+def write_half(
+    half: str, weights: Mapping[str, Tensor], config: OobleckConfig, folder: Path
+) -> None:
+    """Encoder or decoder, by `half`, in the official layout, bfloat16."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = config_text(nano_config(recipe.width))
-    (folder / "config.json").write_text(text, encoding="utf-8")
-    tensors = {
-        f"decoder.{name}": tensor.to(torch.bfloat16).contiguous()
-        for name, tensor in decoder.state_dict().items()
-    }
+    (folder / "config.json").write_text(config_text(config), encoding="utf-8")
+    tensors = {f"{half}.{n}": w.to(torch.bfloat16).contiguous() for n, w in weights.items()}
     save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+
+
+class Usual(loop.Recipe, Protocol):
+    """What the recipes of both halves have."""
+
+    @property
+    def width(self) -> int: ...
+
+
+def parser(half: str, usual: Usual, channels: str) -> argparse.ArgumentParser:
+    """The flags of a training of a half of the VAE; `channels`: which ones `--width` counts."""
+    made = argparse.ArgumentParser(description=f"Train the nano VAE's {half}.")
+    made.add_argument("--out", type=Path, required=True, help="folder for state, curve, weights")
+    made.add_argument("--width", type=int, default=usual.width, help=channels)
+    made.add_argument("--steps", type=int, default=usual.steps)
+    made.add_argument("--seed", type=int, default=usual.seed)
+    made.add_argument("--toy", action="store_true", help="a few tiny steps, to see that it runs")
+    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     usual = Recipe()
-    parser = argparse.ArgumentParser(description="Train the nano VAE's decoder.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for state, curve, weights")
-    parser.add_argument("--width", type=int, default=usual.width, help="decoder channels")
-    parser.add_argument("--steps", type=int, default=usual.steps)
-    parser.add_argument("--seed", type=int, default=usual.seed)
-    parser.add_argument("--toy", action="store_true", help="a few tiny steps, to see that it runs")
-    asked = parser.parse_args(arguments)
+    asked = parser("decoder", usual, "decoder channels").parse_args(arguments)
     recipe = Recipe(width=asked.width, steps=asked.steps, seed=asked.seed)
     Training(Recipe.toy() if asked.toy else recipe, asked.out).run()
     return 0
