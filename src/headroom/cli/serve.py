@@ -61,10 +61,17 @@ def run(words: Sequence[str]) -> int:
     args = parser().parse_args(spelt(words))
     options = engine_flags(args)
     settings = with_flags(load().under(options), FLAGS, args)
+    check_cards(settings, options)
     config = from_settings(settings, options.family)
     if args.ui:
         config = replace(config, page=page(), page_port=settings.ui_port)
     return serve(config, options)
+
+
+def check_cards(settings: Settings, options: EngineOptions) -> None:
+    """Raise InvalidRequest where two flags name the cards."""
+    if settings.service_cards is not None and "device" in options.given:
+        raise InvalidRequest("device", options.device, "left out where --cards names the cards")
 
 
 def page() -> Page:

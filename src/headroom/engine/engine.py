@@ -337,7 +337,7 @@ class Engine(AnswerMethods, Managed):
                 lambda run: self.model.render(songs, run),
             )  # fmt: skip
             # Under the plan of the run: a tighter one, where memory ran out on the way.
-            at = self.cards[planned.plan.stages[0].card].device
+            at = self.cards[planned.plan.card].device
             made = record(self.family, self.model, at, run.plan, requests)
             return planned, audios, run, made, time.perf_counter() - began
 

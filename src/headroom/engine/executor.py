@@ -222,8 +222,7 @@ class Executor:
         """
 
         def carried_out() -> tuple[R, Run]:
-            card = next((stage.card for stage in plan.stages), 0)
-            self._lease(plan, card, stop, lambda position: tell(Queued(position)))
+            self._lease(plan, plan.card, stop, lambda position: tell(Queued(position)))
             tell(Started(act, plan))
             return work(run), run
 

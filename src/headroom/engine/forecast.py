@@ -176,7 +176,7 @@ def as_json(answer: Answer) -> dict[str, object]:
         "policy": answer.policy.name,
         "tier": tier,
         "language_model": answer.lm,
-        "budget_bytes": answer.machine.budget,
+        "budget_bytes": _budget(answer),
         "notes": [note_json(note) for note in answer.notes],
     }
     if made is None:
@@ -185,15 +185,26 @@ def as_json(answer: Answer) -> dict[str, object]:
         return {**found, "error": str(refusal), "least_bytes": refusal.least}
     return {
         **found,
-        "peak_bytes": made.peak,
+        "peak_bytes": made.fullest.peak,
         "host_bytes": made.host_peak,
         "seconds": made.seconds if is_timed(made) else None,
         "advice": answer.advice,
         "copied_bytes": made.copied,
         "placements": plan_json(made)["placements"],
         "stages": [
-            {**asdict(stage), **({} if is_timed(made) else {"seconds": None})}
+            {
+                **asdict(stage),
+                "budget_bytes": made.on(stage.card).budget,
+                **({} if is_timed(made) else {"seconds": None}),
+            }
             for stage in made.stages
         ],
         "alternatives": [{**asdict(o), "sentence": o.sentence()} for o in answer.others],
     }
+
+
+def _budget(answer: Answer) -> int:
+    """Bytes of the card that the answer's peak, or what is missing, is about."""
+    if answer.plan is not None and answer.plan.cards:
+        return answer.plan.fullest.budget
+    return answer.machine.budget if answer.refusal is None else answer.refusal.budget

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal, TypeAlias
 
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import Machine
@@ -19,6 +20,7 @@ WORTH = 1.1  # times as fast: the speed-up from which another plan is worth ment
 UNTIMED = "time unknown"
 NOTHING = "more memory would change nothing"
 ALONE = "on one card alone"
+Kind: TypeAlias = Literal["budget", "nothing", "one card"]
 _WHERE = {
     Residency.RESIDENT: "stays",
     Residency.SWAPPED: "comes and goes",
@@ -32,19 +34,21 @@ class Alternative:
     """Another plan, by its extra budget in bytes and extra seconds; negative: fewer.
 
     timed  whether it is known how long plans take here
+    kind   what is changed: the budget; or, of a group, the number of cards, to one
     """
 
     bytes: int
     seconds: float
     what: str
     timed: bool = True
+    kind: Kind = "budget"
 
     def sentence(self) -> str:
         """The alternative as one line for the user."""
-        if self.what == NOTHING:
+        if self.kind == "nothing":
             return f"{NOTHING}."
-        if self.what.startswith(ALONE):
-            return f"{ALONE} it would take {_seconds(self.seconds)} more{self.what[len(ALONE) :]}."
+        if self.kind == "one card":
+            return f"{ALONE} it would take {_seconds(self.seconds)} more: {self.what}."
         side = "more" if self.bytes >= 0 else "less"
         much = f"with {gib(abs(self.bytes))} {side} it would take"
         if not self.timed:
@@ -69,7 +73,7 @@ def alternatives(
     above = list(islice(_above(footprint, machine, wishes, current), 2))
     below = list(islice(_below(footprint, machine, wishes, current), max(1, 2 - len(above))))
     if not above and current.seconds:
-        above = [Alternative(0, 0.0, NOTHING)]
+        above = [Alternative(0, 0.0, NOTHING, kind="nothing")]
     return (*above, *below)
 
 
@@ -78,7 +82,7 @@ def explain(current: Plan, others: Sequence[Alternative] = ()) -> str:
     width = max((len(p.component) for p in current.placements), default=0)
     lines = ["parts"]
     for p in current.placements:
-        where = _place(p) + current.at(p.card)
+        where = _place(p) + ("" if p.residency is Residency.HOST else current.at(p.card))
         lines.append(f"  {p.component:<{width}}  {gib(p.bytes):>9}  {p.precision:<8}  {where}")
     lines.append("stages")
     for stage in current.stages:
@@ -176,7 +180,7 @@ def _alone(
     other = min(single, key=lambda one: one.seconds, default=None)
     if other is not None and other.seconds > current.seconds + NOTICED:
         more = other.seconds - current.seconds
-        yield Alternative(0, more, f"{ALONE}: {_changes(current, other)}")
+        yield Alternative(0, more, _changes(current, other), kind="one card")
 
 
 def _smallest(footprint: Footprint, machine: Machine, wishes: Wishes, current: Plan) -> Plan:

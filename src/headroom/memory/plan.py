@@ -130,6 +130,11 @@ class Plan:
         """The numbers of the cards that stages are done on, in order."""
         return tuple(sorted({s.card for s in self.stages})) or (0,)
 
+    @property
+    def card(self) -> int:
+        """The number of the card of the first stage: of an act, all stages are there."""
+        return next((stage.card for stage in self.stages), 0)
+
     def on(self, card: int) -> Plan:
         """What is done on one card of the group, and the parts there; its budget is the card's."""
         if not self.cards:
@@ -140,6 +145,11 @@ class Plan:
             stages=tuple(s for s in self.stages if s.card == card),
             budget=self.cards[card].budget,
         )
+
+    @property
+    def fullest(self) -> Plan:
+        """What is done on the card that this fills to the largest share of its budget."""
+        return max(map(self.on, self.cards_used), key=lambda one: one.peak / max(1, one.budget))
 
     def with_card(self, card: int, other: Plan) -> Plan:
         """The same with what another plan does on one card, and puts there."""
@@ -246,6 +256,7 @@ def meets(way: Way, cut: Cut) -> bool:
 def _where(placement: Placement, at: str) -> str:
     kept = f", {placement.kept} blocks of it staying" if placement.kept else ""
     size = f" ({gib(placement.bytes)}, {placement.precision})"
+    at = "" if placement.residency is Residency.HOST else at
     return f"{placement.component} {placement.residency.words}{at}{kept}{size}."
 
 

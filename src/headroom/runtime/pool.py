@@ -247,8 +247,8 @@ class Pool:
             if entry.is_there:
                 other._leave(name, entry)
                 other._device.release()
-            self._entries[name] = entry
-            del other._entries[name]  # last: until then it can be taken over again
+            # Never in both: interrupted in between, it is in none, and is loaded again.
+            self._entries[name] = other._entries.pop(name)
 
     def make_room(self, residents: Iterable[str], spare: int = 0) -> None:
         """Take off the device every part that is neither in `residents` nor leased; and idle parts

@@ -25,11 +25,11 @@ class Pools:
     def holding(self, names: Iterable[str], card: int) -> Pool:
         """The pool of a card, once it has taken these parts over from the others that hold them.
         Call only in the turn of all cards."""
-        pool = self.each[card]
+        pool, wanted = self.each[card], frozenset(names)
         for other in self.each:
             if other is pool:
                 continue
-            for name in sorted(other.loaded.intersection(names)):
+            for name in sorted(other.loaded & wanted):
                 pool.take_over(name, other)
         return pool
 

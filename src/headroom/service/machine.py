@@ -28,6 +28,11 @@ class Examined:
     _known: Machine | None = None
     _asked: bool = False
 
+    def __post_init__(self) -> None:
+        groups = (self.settings.service_cards or "").split()
+        if groups:  # plans are those of the first engine process
+            self.settings = self.settings.model_copy(update={"device": groups[0]})
+
     def __call__(self) -> Machine | None:
         """The machine; None if the settings name a card instead, or if it cannot be examined."""
         if self.settings.device == AUTO and self.settings.vram_for("simulated") is not None:

@@ -32,9 +32,9 @@ class Neighbours:
             return None
         now = time.monotonic()
         if now >= self._until.get(device, 0.0):
-            self._until[device] = now + _SECONDS
             holders = self.ask(identities()[device].rpartition(" ")[2])
             self._known[device] = None if holders is None else [*_others(holders)]
+            self._until[device] = now + _SECONDS  # last: with an answer only
         return self._known[device]
 
 

@@ -36,10 +36,18 @@ class Seat:
     def take(self, holder: str) -> str | None:
         """Take the seat, until `leave` or the end of the process. The name of the last holder,
         which is dead, or an empty text; None: another process has the seat."""
+        return self.follow(holder) if self.lock() else None
+
+    def lock(self) -> bool:
+        """Take the seat without a name, as `take` does; whether no other process has it."""
         try:
             self._lock.acquire(timeout=_PATIENCE)
         except Timeout:
-            return None
+            return False
+        return True
+
+    def follow(self, holder: str) -> str:
+        """Name the holder of a seat that was taken; the name of the last one."""
         before = ""
         with suppress(OSError, UnicodeDecodeError):
             before = self._holder.read_text("utf-8")
@@ -64,14 +72,13 @@ class Seats:
     def take(self, holder: str) -> tuple[str, ...] | None:
         """Take the seats, until `leave` or the end of the process. The names of their last holders,
         which are dead; None: another process has one of them, and none is taken."""
-        before: list[str] = []
         for number, seat in enumerate(self._seats):
-            last = seat.take(holder)
-            if last is None:
+            if not seat.lock():
                 for taken in self._seats[:number]:
                     taken.leave()
                 return None
-            before.append(last)
+        # Only now: the names of the dead would be lost with a seat that is given back.
+        before = [seat.follow(holder) for seat in self._seats]
         return tuple(dict.fromkeys(name for name in before if name))
 
     def leave(self) -> None:

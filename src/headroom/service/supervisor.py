@@ -104,7 +104,8 @@ class Supervisor:
         return spawn("headroom.service.web_process", self._config)
 
     def _find_cards(self) -> None:
-        for card in cards(self._options.device, self._config.settings.service_cards):
+        settings = self._config.settings.under(self._options)
+        for card in cards(settings.device, settings.service_cards):
             self._children.append(_Working(self, card).child)
 
     def start_engine(self, card: CardName, holder: str) -> subprocess.Popen[bytes] | None:

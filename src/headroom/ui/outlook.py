@@ -43,7 +43,7 @@ def _parts(plan: Plan, words: Words) -> Iterator[str]:
     else:
         yield from _figures(plan, words, budget)
         yield "<ol class='stages'>"
-        yield from (_stage(stage, words, budget) for stage in objects(plan["stages"]))
+        yield from (_stage(stage, words) for stage in objects(plan["stages"]))
         yield "</ol>"
         where = [_placed(one, words) for one in objects(plan["placements"])]
         yield _folded(words("where"), where)
@@ -69,8 +69,9 @@ def _figures(plan: Plan, words: Words, budget: float) -> Iterator[str]:
     )
 
 
-def _stage(stage: Plan, words: Words, budget: float) -> str:
+def _stage(stage: Plan, words: Words) -> str:
     peak, seconds = number(stage["peak"]), stage.get("seconds")
+    budget = number(stage["budget_bytes"])  # of its card
     share = min(100.0, 100 * peak / budget) if budget else 0.0
     time = "" if not seconds else f" · {about(number(seconds), words)}"
     pieces = int(number(stage["pieces"]))
@@ -92,14 +93,18 @@ def _placed(one: Plan, words: Words) -> str:
 
 def _other(one: Plan, words: Words) -> str:
     size, seconds = number(one["bytes"]), number(one["seconds"])
-    if not size:
+    if one["kind"] == "nothing":
         return words("nothing_changes")
     change = (
         words("as_long")
         if abs(seconds) < _NOTICED or not one["timed"]
         else words("shorter" if seconds < 0 else "longer", time=_short(abs(seconds), words))
     )
-    said = words("with_more" if size > 0 else "with_less", size=gigabytes(abs(size)), change=change)
+    if one["kind"] == "one card":
+        said = words("on_one_card", change=change)
+    else:
+        side = "with_more" if size > 0 else "with_less"
+        said = words(side, size=gigabytes(abs(size)), change=change)
     return f"{said} ({one['what']})" if words.language == SOURCE else said
 
 

@@ -228,6 +228,12 @@ def test_sizes_and_devices_with_commas_make_a_group_of_cards(
         assert made["copied_bytes"] == 0 and made["seconds"] < alone["seconds"]
         (other,) = made["alternatives"]
         assert other["sentence"].startswith("on one card alone it would take ")
+        assert (other["kind"], other["bytes"]) == ("one card", 0)
+        budgets = {stage["card"]: stage["budget_bytes"] for stage in made["stages"]}
+        shares = [
+            (s["peak"] / s["budget_bytes"], s["peak"], s["budget_bytes"]) for s in made["stages"]
+        ]
+        assert max(shares)[1:] == (made["peak_bytes"], made["budget_bytes"]) and len(budgets) == 2
     said = said_of(capsys, "x", "--vram", "8,8", *large)
     assert "card 1: a card of 8 GiB" in said and "write codes: 3.80 GiB" in said
     assert "tier 6b" in said_of(capsys, "x", "--vram", "8,20")  # the larger one's

@@ -109,6 +109,18 @@ def test_a_part_that_goes_to_another_card_is_not_loaded_again(two: Two) -> None:
     assert len({p.name for p in engine.status()}) == len(engine.status()) == len(NAMES)
 
 
+def test_a_part_is_taken_over_from_whichever_card_holds_it() -> None:
+    three = card(), card(), card()
+    engine = woven(STAYS, env={}, card=three, model=Apart())
+    for first in (2, 0, 1, 2):
+        engine._executor._at.update({"a": first, "c": first, "b": 0})
+        engine.generate(ASKED)
+        assert at(engine) == {"a": first, "c": first, "b": 0}
+        assert sum(one.ledger.bytes() > 0 for one in three) == len({first, 0})
+    model = engine.model
+    assert isinstance(model, Apart) and set(model.loads.values()) == {1}
+
+
 def test_on_a_second_card_that_is_needed_parts_stay_from_song_to_song() -> None:
     # Each stage has its workspace; together the parts of both are a few KiB more than the budget.
     tight = card(100 * MIB + 12_000), card(100 * MIB + 12_000)

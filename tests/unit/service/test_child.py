@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from headroom.engine.options import NO_OPTIONS
+from headroom.engine.options import NO_OPTIONS, EngineOptions
 from headroom.errors import InvalidRequest
 from headroom.service import cards as cards_module
 from headroom.service import child as child_module
+from headroom.service import supervisor as supervisor_module
 from headroom.service.cards import CardName, cards
 from headroom.service.child import Child
 from headroom.service.config import from_settings
@@ -189,6 +190,19 @@ def test_a_storage_that_cannot_be_used_is_refused_before_anything_starts(tmp_pat
     config = from_settings(load({"HEADROOM_DATA_DIR": str(tmp_path)}))
     with pytest.raises(InvalidRequest, match="storage"):
         Supervisor(replace(config, storage="ftp://host/songs"), NO_OPTIONS)
+
+
+@pytest.mark.parametrize("by", ["setting", "flag"])
+def test_engine_processes_are_for_the_device_that_is_named(
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(supervisor_module, "cards", lambda *names: asked.append(names) or ())
+    named = {"HEADROOM_DEVICE": "cuda:1,cuda:0"} if by == "setting" else {}
+    options = EngineOptions(device="cuda:1,cuda:0") if by == "flag" else EngineOptions()
+    config = from_settings(load({"HEADROOM_DATA_DIR": str(tmp_path), **named}))
+    with Supervisor(replace(config, free_bytes=0), options, web=False):
+        assert asked == [("cuda:1,cuda:0", None)]
 
 
 def test_a_supervisor_that_was_not_started_can_be_closed(tmp_path: Path) -> None:

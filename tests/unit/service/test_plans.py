@@ -123,6 +123,13 @@ def test_a_group_of_cards_is_examined_as_one(tmp_path: Path) -> None:
     assert {(card.limit, card.free) for card in machine.cards} == {(12 << 30, 12 << 30)}
 
 
+def test_plans_are_for_the_cards_of_the_first_engine_process(tmp_path: Path) -> None:
+    groups = {"HEADROOM_SERVICE_CARDS": "simulated:a,simulated:b simulated:c"}
+    settings = load({"HEADROOM_CACHE_DIR": str(tmp_path), "MAX_CUDA_VRAM": "12", **groups})
+    machine = Examined(settings)()
+    assert machine is not None and [card.limit for card in machine.cards] == [12 << 30] * 2
+
+
 def test_the_machine_is_examined_under_the_settings_in_force(tmp_path: Path) -> None:
     """Not under the child's own environment: a flag stands above that."""
     named = {"HEADROOM_DEVICE": "simulated", "HEADROOM_MEMORY_LIMIT": "3"}
