@@ -9,7 +9,7 @@ end headroom opens the folder and renders a song with it.
 --check            compare the package with what would be written, and write nothing
 --dit FOLDER       what `dit.py` wrote: DiT, text encoder, tokenizer, silence latent
 --vae FOLDER       what `vae.py` wrote: the decoder
---encoder FOLDER   what `encoder.py` wrote; a decoder without one gets an encoder that says nothing
+--encoder FOLDER   what `encoder.py` wrote
 --language FOLDER  what `language.py` wrote: the language model
 --song FILE        where the song goes; else it is thrown away
 """
@@ -198,18 +198,18 @@ def main(arguments: list[str] | None = None) -> int:
             faults = differences(NANO, made)
             print("\n".join(faults) or f"{NANO.name}: as it is made here")
             return 1 if faults else 0
+        found = sizes(made)
+        for name, (plain, packed) in found.items():
+            print(f"{name}: {plain:.2f} MB, {packed:.2f} MB compressed")
+        total, whole = (sum(one[i] for one in found.values()) for i in (1, 0))
+        print(f"together {whole:.2f} MB, {total:.2f} MB compressed")
+        if total > MOST_MEGABYTES:
+            print(f"more than {MOST_MEGABYTES} MB: nothing is written", file=sys.stderr)
+            return 1
+        print(render(made, asked.song))
         out: Path = NANO if asked.package else asked.out
         for folder in made.iterdir():
             _copy(folder, out / folder.name)
-    found = sizes(out)
-    for name, (plain, packed) in found.items():
-        print(f"{name}: {plain:.2f} MB, {packed:.2f} MB compressed")
-    total = sum(packed for _, packed in found.values())
-    print(f"together {sum(plain for plain, _ in found.values()):.2f} MB, {total:.2f} MB compressed")
-    print(render(out, asked.song))
-    if total > MOST_MEGABYTES:
-        print(f"more than {MOST_MEGABYTES} MB", file=sys.stderr)
-        return 1
     return 0
 
 

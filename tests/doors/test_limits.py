@@ -181,7 +181,7 @@ def test_the_page_agrees(card: Settings, web: TestClient, controls: Form) -> Non
     about = {one.param.name: told["info"] for one, told in zip(
         (one for one in controls.fields if one.has_bounds), bounds[3:], strict=True
     )}  # fmt: skip
-    assert str(engine["batch_size"]["used"]) in about["batch_size"]
+    assert f"–{engine['batch_size']['used']})" in about["batch_size"]
     assert made[0], made
     assert of_engine("acestep", stored(web)) == engine
 

@@ -73,7 +73,9 @@ def started(folder: Path, line: Sequence[str], api: bool) -> Iterator[Started]:
         assert process.wait(60) in (0, -15)
     finally:
         if process.poll() is None:
-            process.kill()
+            left = process.children(recursive=True)
+            for one in (process, *left):
+                one.kill()
             process.wait()
     assert children and psutil.wait_procs(children, 30)[1] == []
 

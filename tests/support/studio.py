@@ -98,8 +98,8 @@ class Studio:
         """A job that runs, in the middle of its steps, and one that waits behind it."""
         request = {"task": "text2music", "caption": "sunlit indie folk, two voices", "duration": 90}
         plan = self.ask("POST", "/v1/plan", request)
-        self.ask("POST", "/v1/jobs", request)
-        self.ask("POST", "/v1/jobs", {"task": "text2music", "caption": "string quartet at dusk"})
+        behind = {"task": "text2music", "caption": "string quartet at dusk"}
+        ids = [self.ask("POST", "/v1/jobs", one)["id"] for one in (request, behind)]
         worker, claim = self._claimed()
         stages = [stage["stage"] for stage in plan["stages"]]
         told = [
@@ -109,9 +109,13 @@ class Studio:
             {"event": "progress", "stage": "denoise", "done": 5, "total": 8},
         ]
         worker.tell(claim, [Told(json.dumps(one), False) for one in told])
-        with Pulse(worker, claim):
-            yield
-        worker.give_back(claim)
+        try:
+            with Pulse(worker, claim):
+                yield
+        finally:
+            worker.give_back(claim)
+            for id in ids:  # no engine is to make them later
+                self.ask("DELETE", f"/v1/jobs/{id}")
 
     def _claimed(self) -> tuple[Any, Any]:
         worker = self.live.worker("studio")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
+from shlex import quote
 from typing import Any
 
 import gradio as gr
@@ -153,9 +154,9 @@ def command(
 ) -> str:
     """The command that starts the page so."""
     said = ["acestep ui"]
-    said += [f"--lm-model {lm}" if init_lm and lm else f"--lm-model {NO_LM}"]
+    said += [f"--lm-model {quote(lm)}" if init_lm and lm else f"--lm-model {NO_LM}"]
     if init_lm and backend:
-        said.append(f"--lm-backend {backend}")
+        said.append(f"--lm-backend {quote(backend)}")
     said.append(f"--offload={'on' if offload else 'off'}")
     said.append(f"--offload-dit={'on' if offload_dit else 'off'}")
     if quantization:

@@ -6,6 +6,7 @@ A handler asks the service what the browser behind its event may ask, and decide
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -109,7 +110,7 @@ class Handlers:
             values = parse_json(str(text).encode())
             if not isinstance(values, dict):
                 raise InvalidRequest("request", text, 'a JSON object, as in {"caption": "…"}')
-            return self._filled(values)
+            return self._filled(values, Words.of(language))
         except (InvalidRequest, ValueError) as error:
             told = Words.of(language)("cannot_read", why=error)
             return [gr.skip()] * (len(self.shows) - 1) + [outlook.refused(told)]
@@ -121,12 +122,13 @@ class Handlers:
         folds = [fold for fold, _ in form.folds]
         return [form.mode, form.task, *folds, *form.controls, form.outlook]
 
-    def _filled(self, values: Mapping[str, JsonValue]) -> list[Any]:
-        """Raises InvalidRequest."""
+    def _filled(self, values: Mapping[str, JsonValue], words: Words) -> list[Any]:
+        """The form with these values. Its task is offered, whatever this machine can do: `bounded`
+        says so afterwards. Raises InvalidRequest."""
         request = self.family.request(values)
         task = task_of(request)
         held = request.model_dump(mode="json", exclude_unset=True)
-        updates = [gr.update(value=EXPERT), gr.update(value=task)]
+        updates = [gr.update(value=EXPERT), gr.update(**tasks(self.family, words), value=task)]
         for _, names in self.form.folds:
             is_set = any(name in held for name in names)
             updates.append(gr.update(open=True) if is_set else gr.skip())
@@ -157,7 +159,13 @@ class Handlers:
             mode = gr.update(value=SIMPLE)
         mood = gr.update(value=held["mood"]) if held.get("mood") in MOODS else gr.skip()
         lasts = in_role(self.family.requests[self.family.usual], "seconds")
-        return [names, mode, *rest, mood, _length(last.get(lasts.name) if lasts else None)]
+        return [
+            names,
+            mode,
+            *rest,
+            mood,
+            _length(self.form.length, last.get(lasts.name) if lasts else None),
+        ]
 
     @property
     def opens(self) -> list[Any]:
@@ -212,12 +220,15 @@ class Handlers:
         return {"family": self.family.name, "vram": float(vram) if vram else None}
 
 
-def _length(seconds: JsonValue) -> Any:
-    """The length of the simple form, from a value of a request."""
+def _length(slider: gr.Slider, seconds: JsonValue) -> Any:
+    """The length of the simple form, from a value of a request, within the slider."""
     try:
-        return gr.update(value=float(str(seconds)))
+        wanted = float(str(seconds))
     except ValueError:  # it is open
         return gr.skip()
+    if not math.isfinite(wanted):
+        return gr.skip()
+    return gr.update(value=min(max(wanted, slider.minimum), slider.maximum))
 
 
 def halves(family: Family, made: Json) -> tuple[Json, Json]:

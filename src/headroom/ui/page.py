@@ -153,13 +153,15 @@ class _Wired:
 
     def refresh(self, after: Any) -> None:
         """What depends on the language, the card and the model, anew."""
-        language, vram, handlers = self.language, self.panel.vram, self.handlers
+        language, vram = self.language, self.panel.vram
         looked = after.then(self.looking.looked, [language, vram], self.looking.shows, **_QUIET)
         looked.then(*self.command, **_QUIET)
-        bounded = looked.then(
-            handlers.bounded, [language, vram, self.form.task], handlers.bounds, **_QUIET
-        )
-        self._plan(bounded.then)
+        self._plan(self._bound(looked).then)
+
+    def _bound(self, after: Any) -> Any:
+        """The limits of this machine, and what its model can do, on the form."""
+        asked = [self.language, self.panel.vram, self.form.task]
+        return after.then(self.handlers.bounded, asked, self.handlers.bounds, **_QUIET)
 
     def _plan(self, event: Any) -> Any:
         asked = [self.language, self.panel.vram, *self.form.asked]
@@ -195,7 +197,8 @@ class _Wired:
             **_QUIET,
         )
         previewed.then(None, [form.previewed], js=_PREVIEWED, **_QUIET)
-        form.inbox.change(handlers.shown, [language, form.inbox], handlers.shows, **_QUIET)
+        shown = form.inbox.change(handlers.shown, [language, form.inbox], handlers.shows, **_QUIET)
+        self._bound(shown)
 
     def _connect_presets(self) -> None:
         presets, form, handlers, kept = self.form.presets, self.form, self.handlers, self.kept
@@ -213,7 +216,8 @@ class _Wired:
         )
         presets.forget.click(forget, [kept, presets.chosen], [kept, presets.chosen], **_QUIET)
         picked = presets.chosen.input(preset, [kept, presets.chosen], [presets.saved], **_QUIET)
-        picked.then(handlers.shown, [self.language, presets.saved], handlers.shows, **_QUIET)
+        shown = [self.language, presets.saved]
+        self._bound(picked.then(handlers.shown, shown, handlers.shows, **_QUIET))
         saved = presets.save.click(text, form.asked, [presets.saved], **_QUIET)
         saved.then(None, [presets.saved], js=_SAVE, **_QUIET)
         swept = form.sweep.click(text, form.asked, [presets.saved], **_QUIET)

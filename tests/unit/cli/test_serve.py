@@ -24,6 +24,7 @@ from headroom.settings import load
         (["--host", "a/b"], "host"),
         (["--device", "abacus"], "device"),
         (["--engines", "many"], "engines"),
+        (["--cards", "cuda:0", "--device", "cpu"], "device"),
     ],
 )
 def test_what_a_flag_does_not_take(words: list[str], field: str) -> None:

@@ -197,7 +197,7 @@ class Card {
     const parts = [];
     const share = known.step ? known.step[0] / known.step[1] : 0;
     if (known.stage) parts.push(text(known.stage, {}, "stages"));
-    if (known.loading) parts.push(text("job_loading", {part: known.loading}));
+    if (known.loading) parts.push(text("job_loading", {part: text(known.loading, {}, "components")}));
     else if (known.step) parts.push(text("job_step", {done: known.step[0], total: known.step[1]}));
     if (known.tokens) parts.push(text("job_tokens", {tokens: known.tokens}));
     const seconds = known.stages.map(stage => stage.seconds || 0);

@@ -45,7 +45,7 @@ function reason(code, values, english) {
 /** An error of the service, or of a job, as a sentence. */
 export function problem(form) {
   const given = form.values || {};
-  if (form.code === "invalid_request" && given.value === null) return text("field_needed", {field: field(given.field)});
+  if (form.code === "invalid_request" && given.value === null) return text("field_needed", {field: field(given.field)}) || form.message;
   const template = current.language === "en" ? undefined : current.table?.errors?.[form.code];
   if (template === undefined) return form.message || form.code || "";
   const values = {...form.values};
