@@ -40,6 +40,7 @@ def handlers() -> tuple[AceStepHandler, LLMHandler]:
     return dit_handler, llm_handler
 
 
+@pytest.mark.ci
 def test_the_documented_program(
     handlers: tuple[AceStepHandler, LLMHandler], tmp_path: Path
 ) -> None:

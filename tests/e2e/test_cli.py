@@ -110,6 +110,7 @@ def test_json_holds_everything_and_standard_output_nothing_else(
     assert notes["duration"]["sentence"].startswith("duration: asked 5, used 10: ")
 
 
+@pytest.mark.ci
 def test_a_batch_its_latents_and_its_replay(cli: Cli, home: Path) -> None:
     flags = ("--seeds", "1,2", "--inference-steps", "1", "-o", "b.wav", "--quiet")
     done = cli("generate", "x", *TEN, *flags, "--save-latents", "b.safetensors")

@@ -200,6 +200,7 @@ def test_every_plan_watches_the_same(shares: list[Tensor]) -> None:
     assert all(torch.equal(one, latents[0]) for one in latents)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("frames", "rows"), [(250, 2305), (15_000, 2305), (15_000, 30)])
 def test_a_small_model_takes_no_more_than_is_planned(frames: int, rows: int) -> None:
     """What each token gives each row may be most of what is taken."""

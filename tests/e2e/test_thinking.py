@@ -76,6 +76,7 @@ def test_five_codes_are_written_a_second(engine: Engine, seconds: int, songs: in
     assert len(given.codes) == 5 * seconds
 
 
+@pytest.mark.ci
 def test_a_song_is_the_same_again_and_in_a_batch(engine: Engine) -> None:
     first, again = engine.generate(BRIEF), engine.generate(BRIEF)
     assert np.array_equal(first.audio.samples, again.audio.samples)
@@ -85,6 +86,7 @@ def test_a_song_is_the_same_again_and_in_a_batch(engine: Engine) -> None:
     assert [song.seed for song in both] == [5, 6]
 
 
+@pytest.mark.ci
 def test_a_replay_asks_no_language_model(engine: Engine) -> None:
     result = engine.generate(BRIEF.model_copy(update={"seed": None, "seeds": (5, 6)}))
     assert [len(p.requests) for p in result.provenance] == [2, 2]
@@ -198,7 +200,7 @@ def precise() -> Engine:
     return Engine("cpu", dtype="float32")
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("thinking", [True, False])
 def test_composed_and_rendered_is_generated(thinking: bool, precise: Engine) -> None:
     said = {"thinking": thinking, "seeds": (3, 4), "seed": None}
