@@ -30,7 +30,7 @@ from support import wire
 from support.real_sizes import randomised
 from support.speech import pieces_as_rows
 
-LANGUAGE = Step1Sizes(16, 24, 2, 4, 2, AUDIO_STOP, 1e-5, 32_768)
+LANGUAGE = Step1Sizes(8, 12, 2, 4, 2, AUDIO_STOP, 1e-5, 32_768)
 LINGUISTIC = LinguisticSizes(560, 8, 1, 12, 2, 11, 1024)
 SEMANTIC = SemanticSizes(128, 8, 1, 12, 1, 1500, 4096)
 VOICE = SpeakerSizes(2, 4, 2, 4, (1, 1), 6)
@@ -38,9 +38,9 @@ FLOW = FlowSizes(5121, 8, 6, 80, 2, 12, 1, 1, 3, 8, 2, 4, 12, 1, 8)
 VOCODER = VocoderSizes(80, 16, (8, 5, 3), (16, 11, 7), (3,), (7, 7, 11), (1,), 16, 9, 6)
 
 
-def write_checkpoint(place: Path, seed: int = 0) -> Path:
+def write_checkpoint(place: Path, seed: int = 0, name: str = MODEL) -> Path:
     """Write the two folders below `place` → the model's folder."""
-    model, tokenizer = place / MODEL, place / TOKENIZER
+    model, tokenizer = place / name, place / TOKENIZER
     for folder in (model / SOUND, tokenizer / PARAFORMER):
         folder.mkdir(parents=True)
     _language(model, seed)

@@ -155,7 +155,10 @@ class Engines:
                 oldest.close()
         named = {"family": key[0], "model": key[1]}
         options = EngineOptions.model_validate({**self._options.given, **named})
-        engine = Opening(self._settings, options).open()
+        settings = self._settings
+        if key[0] != self._options.family:  # whose models the setting does not name
+            settings = settings.model_copy(update={"model": None})
+        engine = Opening(settings, options).open()
         with self._lock:
             self._open[key] = engine
         return engine

@@ -54,7 +54,7 @@ def plan_of(
     family_named(family).only_songs(request)
     check_files(request, doors.files, owner)
     machine, settings = machine_for(doors, vram)
-    options, planned = _unopened(settings, family, model)
+    options, planned = _unopened(doors, settings, family, model)
     hidden = Hidden()
     try:
         with on_this_machine(files_of(request), doors.files, owner, hidden) as local:
@@ -77,7 +77,7 @@ def limits_of(
 ) -> Json:
     """The limits of the fields of a request on a machine, and its tier."""
     machine, settings = machine_for(doors, vram)
-    options, planned = _unopened(settings, family, model)
+    options, planned = _unopened(doors, settings, family, model)
     policy, tighter = allowed_on(request, planned, machine, options, settings.under(options))
     limits = {
         param.name: limit
@@ -104,7 +104,10 @@ def usual_request(family: str, task: str | None) -> Request:
     return kind.model_construct(**needed)
 
 
-def _unopened(settings: Settings, family: str, model: str | None) -> tuple[EngineOptions, Unopened]:
+def _unopened(
+    doors: Doors, settings: Settings, family: str, model: str | None
+) -> tuple[EngineOptions, Unopened]:
+    if family != doors.config.family:  # whose models the setting does not name
+        settings = settings.model_copy(update={"model": None})
     options = EngineOptions.of(family=family, model=model)
-    name = model or settings.model
-    return options, family_named(family).plan(ModelChoice(name, None, settings))
+    return options, family_named(family).plan(ModelChoice(model, None, settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +22,19 @@ MAIN = "main"  # the word for everything in a catalogue's main repository
 class Kind:
     """A kind of model.
 
-    name    as results state it
-    files   files that a folder of this kind must have besides its weights
-    beside  names of the models it depends on
-    title   the kind in a sentence
+    name     as results state it
+    files    files that a folder of this kind must have besides its weights, with `/` in those of
+             folders within it
+    beside   names of the models it depends on
+    title    the kind in a sentence
+    weights  whether it has weights as safetensors besides its files
     """
 
     name: str
     files: tuple[str, ...]
     beside: tuple[str, ...] = ()
     title: str = "model"
+    weights: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Catalogue:
     usual_lm  the language model to begin with; None: the family has none
     kind_of   the kind of a folder without a released name, from its config.json; None: no model
     bundled   folder of models that come with the program; they are used only with each other
+    by_itself whether a bundled model is used where none is named and no other is ready
     """
 
     models: Mapping[str, ReleasedModel]
@@ -117,6 +122,7 @@ class Catalogue:
     kind_of: Callable[[Path, Mapping[str, object]], Kind | None]
     usual_lm: str | None = None
     bundled: Path | None = None
+    by_itself: bool = True
 
     @property
     def published(self) -> tuple[ReleasedModel, ...]:
@@ -159,9 +165,10 @@ class Catalogue:
 
     def best(self, items: Sequence[Installed]) -> Installed | None:
         """The model to use if none is named: ready ones in the catalogue's order, the bundled
-        last.
+        last, or never.
         """
         ready = [item for item in items if item.kind == self.core and item.ready]
+        ready = [item for item in ready if self.by_itself or not item.bundled]
         order = list(self.models)
 
         def rank(item: Installed) -> tuple[bool, int]:
@@ -254,6 +261,8 @@ class Catalogue:
 def inspect(folder: Path, kind: Kind) -> tuple[str, ...]:
     """What is missing or damaged in a model folder, by names, sizes and headers; () if nothing."""
     absent = [f"{name}: missing" for name in kind.files if not paths.is_file(folder / name)]
+    if not kind.weights:
+        return tuple(absent)
     try:
         names = weight_files(folder)
     except TornFile as error:
@@ -300,4 +309,6 @@ def _cached(repo: Path, model: ReleasedModel) -> Iterator[Installed]:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in _entries(folder) if paths.is_file(path))
+    """The bytes of the files in a folder and in the folders within it."""
+    files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return sum(path.stat().st_size for path in files if paths.is_file(path))

@@ -172,29 +172,35 @@ def _offers(
 
 
 def _wanted(model: ReleasedModel, files: Sequence[Remote], report: Report) -> tuple[Remote, ...]:
-    """The files of one model that we read: directly in its folder, and no code."""
+    """The files of one model that we read: those directly in its folder, and those of folders
+    within it that its kind names. No code."""
     prefix = f"{model.inside}/" if model.inside else ""
     chosen = []
     for remote in files:
-        name = remote.path.removeprefix(prefix)
+        name = _name(model, remote)
         read = name.endswith(_WANTED) or name in (*_WANTED_NAMES, *model.kind.files)
         if not remote.path.startswith(prefix) or not read:
             continue
-        if is_file_name(name):
+        if is_file_name(name) or name in model.kind.files:
             chosen.append(remote)
         elif ".." in name or "\\" in name or ":" in name:
             report(f"{model.name}: left out {remote.path!r}, no file of its folder.")
     return tuple(chosen)
 
 
+def _name(model: ReleasedModel, remote: Remote) -> str:
+    """The name of a file within the model's folder."""
+    return remote.path.removeprefix(f"{model.inside}/" if model.inside else "")
+
+
 def _check(model: ReleasedModel, files: Sequence[Remote]) -> None:
-    names = {remote.name for remote in files}
+    names = {_name(model, remote) for remote in files}
     absent = [name for name in model.kind.files if name not in names]
-    if not any(name.endswith(".safetensors") for name in names):
+    if model.kind.weights and not any(name.endswith(".safetensors") for name in names):
         absent.append(SINGLE[0])
     if absent:
         raise DownloadFailed(f"{model.repo} holds no {', '.join(absent)} for {model.name}.")
-    same = same_file(remote.name for remote in files)
+    same = same_file(_name(model, remote) for remote in files)
     if same is not None:
         raise DownloadFailed(f"{model.repo} holds {same[0]!r} and {same[1]!r}, one name twice.")
 
@@ -225,7 +231,7 @@ def _missing(offer: _Offer, into: Path, force: bool) -> int:
     """Bytes still to be fetched."""
     needed = 0
     for remote in offer.files:
-        target = into / offer.model.name / remote.name
+        target = into / offer.model.name / _name(offer.model, remote)
         candidates = [remote.part(target), *([] if force else [target])]
         have = max((path.stat().st_size for path in candidates if paths.is_file(path)), default=0)
         needed += max(remote.size - have, 0)
@@ -278,8 +284,9 @@ def _bring_from(
     with _alone(folder, offer.model.name, report):
         files, fetched = _known(folder, offer), 0
         for remote in offer.files:
-            count = counter.of(offer.model.name, remote.name)
-            target = folder / remote.name
+            name = _name(offer.model, remote)
+            count, target = counter.of(offer.model.name, name), folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
             sha256 = None if force else _present(target, remote) or _linked(offer, remote, target)
             if sha256 is not None:
                 count(remote.size)
@@ -289,7 +296,7 @@ def _bring_from(
                 url = offer.source.url(offer.listing, remote)
                 sha256 = fetch(offer.source.client, url, remote, target, count)
                 fetched += max(remote.size - had, 0)
-            files[remote.name] = Kept(remote.size, sha256)
+            files[name] = Kept(remote.size, sha256)
             # Written after each file, so that checked files stay known if the next one fails.
             listing = offer.listing
             manifest = Manifest(offer.source.name, listing.repo, listing.revision, files)
@@ -306,7 +313,7 @@ def _known(folder: Path, offer: _Offer) -> dict[str, Kept]:
         old = read_manifest(folder)
     except InvalidFile:
         old = None  # the manifest only saves work, and is written again
-    names = {remote.name for remote in offer.files}
+    names = {_name(offer.model, remote) for remote in offer.files}
     return {name: entry for name, entry in old.files.items() if name in names} if old else {}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headroom.errors import InvalidFile
 from headroom.files import read_json
-from headroom.weights.names import is_file_name
+from headroom.weights.names import is_file_path
 
 NAME = ".headroom-manifest.json"
 CHUNK = 1 << 20
@@ -96,6 +96,6 @@ def git_sha1_of(path: Path) -> str:
 def _kept(path: Path, row: object) -> tuple[str, Kept]:
     match row:
         case {"file": str(name), "size": int(size), "sha256": str(sha256)}:
-            if is_file_name(name) and 0 <= size < 1 << 63 and _SHA256.fullmatch(sha256):
+            if is_file_path(name) and 0 <= size < 1 << 63 and _SHA256.fullmatch(sha256):
                 return name, Kept(size, sha256)
     raise InvalidFile(path, f"says {str(row)[:120]!r}, which is no file of this folder")

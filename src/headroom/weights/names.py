@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _LONGEST = 200  # bytes; file systems allow 255, and names of partial files are longer
+_DEEPEST = 4  # names in a path
 _FORBIDDEN = frozenset('/\\:*?"<>|')
 _PORTS = {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
 _DEVICES = _PORTS | {"con", "prn", "aux", "nul", "conin$", "conout$"}
@@ -24,6 +25,11 @@ def is_file_name(name: str) -> bool:
     if len(name.encode()) > _LONGEST:
         return False
     return name.partition(".")[0].rstrip(" ").casefold() not in _DEVICES
+
+
+def is_file_path(name: str) -> bool:
+    """Whether an untrusted text may name a file in a model's folder or in a folder within it."""
+    return name.count("/") < _DEEPEST and all(map(is_file_name, name.split("/")))
 
 
 def same_file(names: Iterable[str]) -> tuple[str, str] | None:

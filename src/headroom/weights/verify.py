@@ -46,6 +46,6 @@ def verify(folder: Path, kind: Kind, count: Callable[[int], None] = lambda n: No
             faults.append(f"{name}: SHA-256 is {digest}, it was {entry.sha256}")
     named = {fault.partition(":")[0] for fault in faults}
     faults += [fault for fault in inspect(folder, kind) if fault.partition(":")[0] not in named]
-    files = [path for path in folder.glob("[!.]*") if paths.is_file(path)]
+    files = [path for path in folder.rglob("[!.]*") if paths.is_file(path)]
     size = sum(path.stat().st_size for path in files)
     return Verified(folder, len(files), len(recorded), size, tuple(faults))

@@ -6,9 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from headroom import paths
-from headroom.errors import WeightsMissing
-
 MODEL = "Step-Audio-EditX"
 TOKENIZER = "Step-Audio-Tokenizer"  # beside the model's folder
 PARAFORMER = (
@@ -24,7 +21,7 @@ CONVERTED = (LINGUISTIC, SEMANTIC, VOICE, FLOW, VOCODER)
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The folders of a model: its own, and the tokenizer's beside it."""
+    """The folders of a model: its own, and the tokenizer's."""
 
     model: Path
     tokenizer: Path
@@ -50,17 +47,3 @@ class Folders:
         place = "\n".join(str(folder.absolute()) for folder in (self.model, self.tokenizer))
         key = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return cache / "converted" / key / part.replace(" ", "-")
-
-    def check(self) -> None:
-        """Raise WeightsMissing if a file is not there."""
-        needed = [file for part in CONVERTED for file in self.sources(part)]
-        absent = [str(file) for file in needed if not paths.is_file(file)]
-        if absent:
-            raise WeightsMissing(
-                self.model.name, absent, f"it needs all files of {MODEL} and of {TOKENIZER}"
-            )
-
-
-def folders_of(model: Path) -> Folders:
-    """The folders of the model in this one."""
-    return Folders(model, model.parent / TOKENIZER)

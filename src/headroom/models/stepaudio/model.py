@@ -22,10 +22,10 @@ from headroom.models.stepaudio.layout import (
     FLOW,
     LANGUAGE,
     LINGUISTIC,
+    MODEL,
     SEMANTIC,
     VOCODER,
     VOICE,
-    Folders,
 )
 from headroom.models.stepaudio.networks.config import step1_sizes
 from headroom.models.stepaudio.networks.flow import Flow
@@ -34,16 +34,18 @@ from headroom.models.stepaudio.networks.semantic import SemanticTokenizer
 from headroom.models.stepaudio.networks.speaker import SpeakerNetwork
 from headroom.models.stepaudio.networks.step1 import Step1
 from headroom.models.stepaudio.networks.vocoder import Vocoder
+from headroom.models.stepaudio.reasons import reason
 from headroom.models.stepaudio.requests.speech import Clone, Edit
 from headroom.models.stepaudio.sizes import read_networks
 from headroom.models.stepaudio.song import Speech
 from headroom.models.stepaudio.speaking import Assets, render
 from headroom.models.stepaudio.text.vocabulary import Vocabulary
-from headroom.models.stepaudio.unopened import found
+from headroom.models.stepaudio.unopened import find_model, folders_of
 from headroom.nn.config_fields import read_config
 from headroom.params.knob import Limit
 from headroom.params.note import Note
 from headroom.runtime.run import Run
+from headroom.weights.catalog import Installed
 from headroom.weights.load import Checkpoint, check_complete, load_weights
 from headroom.weights.meta_modules import shapes_only
 
@@ -59,10 +61,10 @@ class StepAudio:
     """
 
     requests = (Clone, Edit)
-    notes: tuple[Note, ...] = ()
 
-    def __init__(self, folders: Folders, setup: Setup) -> None:
-        self.name = folders.model.name
+    def __init__(self, item: Installed, setup: Setup) -> None:
+        folders = folders_of(item)
+        self.name, self.bundled = item.name, item.bundled
         self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
         cache = setup.settings.cache_dir
         step1_sizes(read_config(folders.model), folders.model)  # before anything is converted
@@ -73,6 +75,12 @@ class StepAudio:
             with shapes_only():
                 module = self._build(part)
             check_complete(self._file(part), {"": module})
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        if not self.bundled:
+            return ()
+        return (Note("model", self.name, self.name, reason("random_weights", model=MODEL)),)
 
     def limits(self, request: Clone | Edit) -> Mapping[str, Limit]:
         return {}
@@ -130,4 +138,4 @@ class StepAudio:
 
 def open_model(setup: Setup) -> StepAudio:
     """Open a model: the function that `Family.opens` names."""
-    return StepAudio(found(setup.model, setup.settings, setup.checkpoint_dir), setup)
+    return StepAudio(find_model(setup.model, setup.settings, setup.checkpoint_dir), setup)

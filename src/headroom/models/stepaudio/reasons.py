@@ -6,6 +6,8 @@ from headroom.reasons import Reasons
 
 reason = Reasons(
     {
+        "random_weights": "the weights that came with the program are drawn at random, and what "
+        "they make is noise; {model} speaks",
         "speech_length": "the model was made for parts of half a minute",
         "versions_at_once": "one run makes at most {most} versions",
         "text_in_parts": "longer texts are better spoken in parts",

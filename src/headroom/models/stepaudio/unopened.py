@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import cast
 
 from headroom import paths
-from headroom.errors import InvalidRequest, WeightsMissing
+from headroom.errors import InvalidCheckpoint, InvalidRequest, WeightsMissing
 from headroom.hardware.machine import DType, Machine
 from headroom.memory.footprint import Footprint
 from headroom.models.base import Song
 from headroom.models.family import ModelChoice
+from headroom.models.stepaudio.catalogue import CATALOGUE, FAMILY, SPEECH_KIND, TINY
 from headroom.models.stepaudio.composing import speech_of
 from headroom.models.stepaudio.cost.components import RELEASED, Networks
 from headroom.models.stepaudio.cost.footprint import speech_footprint
-from headroom.models.stepaudio.layout import CONVERTED, MODEL, Folders, folders_of
+from headroom.models.stepaudio.layout import CONVERTED, MODEL, TOKENIZER, Folders
 from headroom.models.stepaudio.requests.speech import Clone, Edit
 from headroom.models.stepaudio.sizes import read_networks
 from headroom.models.stepaudio.song import Speech
 from headroom.params.knob import Limit
 from headroom.params.request import Request
 from headroom.settings import Settings
-from headroom.weights.catalog import checkpoint_dirs
+from headroom.weights.catalog import Installed, checkpoint_dirs
 from headroom.weights.header import SINGLE
 
 
@@ -37,7 +38,9 @@ class Subject:
 
     def describe(self) -> str:
         """Its name, and the source of the sizes that the plan uses."""
-        source = "its published sizes" if self.folder is None else f"sizes of {self.folder}"
+        source = (
+            f"the published sizes of {MODEL}" if self.folder is None else f"sizes of {self.folder}"
+        )
         return f"{self.name} ({source})"
 
     def limits(self, request: Request) -> Mapping[str, Limit]:
@@ -63,33 +66,50 @@ class Subject:
 
 
 def subject(wanted: ModelChoice) -> Subject:
-    """The model asked for. Raises InvalidRequest for a name that is neither installed nor the
-    published one, and InvalidCheckpoint."""
-    name = wanted.model or wanted.settings.model or MODEL
-    found = installed(name, wanted.settings, wanted.checkpoint_dir)
-    if found is None and name != MODEL:
-        raise InvalidRequest("model", name, f"{MODEL}, or a model that is installed")
-    cache = wanted.settings.cache_dir
-    if found is None or not all(
-        paths.is_file(found.converted(cache, part) / SINGLE[0]) for part in CONVERTED
-    ):
+    """The model asked for, else the best that is installed, else the released one.
+
+    Raises InvalidRequest for a name that is neither installed nor released, and InvalidCheckpoint.
+    """
+    settings = wanted.settings
+    items = CATALOGUE.installed(checkpoint_dirs(settings, wanted.checkpoint_dir))
+    best = CATALOGUE.best(items)
+    name = wanted.model or settings.model or (MODEL if best is None else best.name)
+    item = next((one for one in items if (one.name, one.kind) == (name, SPEECH_KIND)), None)
+    if item is None and name != MODEL:
+        names = [one.name for one in items if one.kind == SPEECH_KIND]
+        raise InvalidRequest("model", name, ", ".join(dict.fromkeys((MODEL, *names))))
+    cache = settings.cache_dir
+    if item is None or not item.ready:
         return Subject(name)
-    return Subject(name, read_networks(found, cache), found.model)
+    folders = folders_of(item)
+    if not all(paths.is_file(folders.converted(cache, p) / SINGLE[0]) for p in CONVERTED):
+        return Subject(name)
+    return Subject(name, read_networks(folders, cache), folders.model)
 
 
-def installed(name: str, settings: Settings, flag: Path | None) -> Folders | None:
-    """The folders of a model of this name; None: it is not installed."""
-    places = (place / name for place in checkpoint_dirs(settings, flag))
-    here = next((place for place in places if paths.is_file(place / "config.json")), None)
-    return None if here is None else folders_of(here)
+def find_model(name: str | None, settings: Settings, flag: Path | None) -> Installed:
+    """The model to open: the one asked for, or the best that is installed.
+
+    Raises WeightsMissing for one that is not installed or lacks what it needs, and
+    InvalidCheckpoint for a folder that is not whole.
+    """
+    dirs = checkpoint_dirs(settings, flag)
+    items = [item for item in CATALOGUE.installed(dirs) if item.kind == SPEECH_KIND]
+    best = CATALOGUE.best(items)
+    wanted = name or (MODEL if best is None else best.name)
+    item = next((one for one in items if one.name == wanted), None)
+    how = f"fetch it with `acestep models download --family {FAMILY} {MODEL}`"
+    if item is None:
+        looked = [str(place) for place in dirs]
+        raise WeightsMissing(wanted, looked, f"{how}; {TINY}, which makes noise, came along")
+    if item.faults:
+        raise InvalidCheckpoint(item.folder, list(item.faults))
+    if item.lacks:
+        lacking = "; ".join(f"{other} is not beside it" for other in item.lacks)
+        raise WeightsMissing(wanted, [f"{item.folder}: {lacking}"], how)
+    return item
 
 
-def found(name: str | None, settings: Settings, flag: Path | None) -> Folders:
-    """The folders of the model to open. Raises WeightsMissing."""
-    wanted = name or settings.model or MODEL
-    folders = installed(wanted, settings, flag)
-    if folders is None:
-        looked = [str(place) for place in checkpoint_dirs(settings, flag)]
-        raise WeightsMissing(wanted, looked, f"put the folders of {MODEL} there")
-    folders.check()
-    return folders
+def folders_of(item: Installed) -> Folders:
+    """The folders of an installed model."""
+    return Folders(item.folder, dict(item.beside)[TOKENIZER])

@@ -16,12 +16,15 @@ from headroom.models.stepaudio.layout import (
     PARAFORMER,
     SEMANTIC,
     SOUND,
+    TOKENIZER,
     VOCODER,
     VOICE,
-    folders_of,
+    Folders,
 )
 from headroom.models.stepaudio.networks.vocoder import Vocoder
 from headroom.models.stepaudio.sizes import read_networks
+from headroom.models.stepaudio.unopened import find_model
+from headroom.settings import Settings
 from headroom.weights.load import Checkpoint
 from support import speech_checkpoint as made
 from support.real_sizes import randomised
@@ -49,7 +52,9 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 def test_every_tensor_arrives(
     part: str, network: torch.nn.Module, near: float, model: Path, tmp_path: Path
 ) -> None:
-    ours = tensors_of(conversion.converted(part, folders_of(model), tmp_path))
+    ours = tensors_of(
+        conversion.converted(part, Folders(model, model.parent / TOKENIZER), tmp_path)
+    )
     state = network.state_dict()
     assert ours.keys() == state.keys()
     assert all(torch.allclose(ours[name], state[name], rtol=near, atol=near) for name in state)
@@ -58,7 +63,7 @@ def test_every_tensor_arrives(
 def test_a_file_is_converted_once_until_it_changes(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders, calls = folders_of(model), list[Path]()
+    folders, calls = Folders(model, model.parent / TOKENIZER), list[Path]()
     convert = conversion.flow
     monkeypatch.setattr(
         conversion, "_CONVERSIONS", {"flow": lambda path: calls.append(path) or convert(path)}
@@ -95,7 +100,7 @@ def test_the_vocoders_names_may_have_a_wrapper_and_the_older_spelling(tmp_path: 
 
 
 def test_sizes_are_those_of_the_files(model: Path, tmp_path: Path) -> None:
-    folders = folders_of(model)
+    folders = Folders(model, model.parent / TOKENIZER)
     for part in CONVERTED:
         conversion.converted(part, folders, tmp_path)
     networks = read_networks(folders, tmp_path)
@@ -112,7 +117,7 @@ def test_networks_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None
     model = made.write_checkpoint(tmp_path)
     np.save(model.parent / "Step-Audio-Tokenizer/linguistic_tokenizer.npy",
             np.zeros((9, 8), np.float32))  # fmt: skip
-    folders = folders_of(model)
+    folders = Folders(model, model.parent / TOKENIZER)
     for part in CONVERTED:
         conversion.converted(part, folders, tmp_path)
     with pytest.raises(InvalidCheckpoint, match="linguistic codes: 9, 1024 are needed"):
@@ -132,9 +137,10 @@ def test_statistics_that_are_none_are_refused(text: str, tmp_path: Path) -> None
 def test_trap_only_the_files_that_are_needed_are_looked_for(tmp_path: Path) -> None:
     """The published loader looks for `model.pb` where a file it does not need is missing."""
     model = made.write_checkpoint(tmp_path)
-    folders = folders_of(model)
-    folders.check()
+    folders = Folders(model, model.parent / TOKENIZER)
+    settings = Settings(cache_dir=tmp_path)
+    assert find_model(None, settings, tmp_path).ready
     assert not (folders.tokenizer / PARAFORMER / "configuration.json").exists()
     (folders.tokenizer / PARAFORMER / "model.pt").unlink()
-    with pytest.raises(WeightsMissing, match=r"model\.pt"):
-        folders.check()
+    with pytest.raises(WeightsMissing, match="Step-Audio-Tokenizer is not beside it"):
+        find_model(None, settings, tmp_path)
