@@ -21,8 +21,9 @@ def speech_of(request: Clone | EditRequest, seeds: tuple[int, ...]) -> tuple[Spe
     path = request.prompt_audio if isinstance(request, Clone) else request.source_audio
     info = _examined(probe_audio(path, field, 2 * LONGEST), str(path), field)
     edit = None
-    if isinstance(request, EditRequest):
-        edit = Edit(request.edit_type, request.edit_info or "", request.text)
+    if request.edit_type is not None:
+        target = request.text if isinstance(request, EditRequest) else ""
+        edit = Edit(request.edit_type, request.edit_info or "", target)
     return tuple(
         Speech(
             task=request.task,
@@ -31,9 +32,10 @@ def speech_of(request: Clone | EditRequest, seeds: tuple[int, ...]) -> tuple[Spe
             field=field,
             seconds=info.seconds,
             said=request.prompt_text if isinstance(request, Clone) else request.source_text,
-            target=request.spoken if isinstance(request, Clone) else "",
+            parts=request.parts if isinstance(request, Clone) else ("",),
+            clones=clone,
             edit=edit,
-            passes=1 if isinstance(request, Clone) else request.passes,
+            passes=0 if edit is None else request.passes,
             groups=max(1, int(request.max_seconds / GROUP_SECONDS)),
             drawing=Drawing(request.temperature, request.top_k, request.top_p),
             variant=request.prompt_format,

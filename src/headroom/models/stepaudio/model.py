@@ -91,7 +91,7 @@ class StepAudio:
         return Composed(speech_of(request, seeds))
 
     def together(self, song: Speech) -> Hashable:
-        return song.passes
+        return len(song.parts), song.clones, song.turns
 
     def footprint(self, songs: tuple[Speech, ...]) -> Footprint:
         return speech_footprint(songs, self.networks, self.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -32,13 +33,14 @@ from headroom.models.stepaudio.networks.speaker import SpeakerNetwork
 from headroom.models.stepaudio.networks.step1 import Step1
 from headroom.models.stepaudio.networks.vocoder import Vocoder
 from headroom.models.stepaudio.networks.vocoder_source import RATE
-from headroom.models.stepaudio.song import Speech
+from headroom.models.stepaudio.song import PAUSE, Speech
 from headroom.models.stepaudio.text.audio_ids import GROUP, Codes, codes_of
 from headroom.models.stepaudio.text.prompts import clone_prompt, edit_prompt
 from headroom.models.stepaudio.text.vocabulary import Vocabulary
 from headroom.runtime.pool import Parts
 from headroom.runtime.run import Run, Step
 
+_PAUSE = round(PAUSE * RATE)  # samples
 Sounds = tuple[tuple[Tensor, int], ...]  # samples [n] on the host, and their rate
 
 
@@ -52,21 +54,55 @@ class Assets:
 
 
 def render(songs: tuple[Speech, ...], run: Run, assets: Assets) -> tuple[Audio, ...]:
-    """The sound of each version; each pass of an edit begins from the sound of the last."""
+    """The sound of each version: of each part of its text in turn, with a pause between them."""
     recordings = [(read_audio(song.path, song.field), song) for song in songs]
     sounds: Sounds = tuple((mono(a, s.field, s.path), a.rate) for a, s in recordings)
-    for turn in range(songs[0].passes):
-        sounds = _pass(songs, sounds, run, assets, turn)
-    return tuple(Audio(samples[None], rate) for samples, rate in sounds)
+    made: list[list[Tensor]] = [[] for _ in songs]
+    first = songs[0]
+    heard = None
+    for at in (At(part, turn) for part in range(len(first.parts)) for turn in range(first.turns)):
+        if at.turn == 0:
+            spoken = sounds
+        if at.turn or heard is None or not first.clones:
+            told = run.stage(at.named(LISTEN), partial(_listen, spoken))
+            heard = told if at == At(0, 0) else heard
+        else:
+            told = heard
+        spoken = _spoken(songs, told, run, assets, at, made)
+        if at.turn + 1 == first.turns:
+            for pieces, (samples, _) in zip(made, spoken, strict=True):
+                pieces += [*([torch.zeros(_PAUSE)] if pieces else []), samples]
+    return tuple(Audio(torch.cat(pieces)[None], RATE) for pieces in made)
 
 
-def _pass(songs: tuple[Speech, ...], sounds: Sounds, run: Run, assets: Assets, turn: int) -> Sounds:
-    heard = run.stage(stage_of(LISTEN, turn), lambda step, parts: _listen(sounds, step, parts))
-    codes = run.stage(
-        stage_of(WRITE, turn), lambda step, p: _write(songs, heard, assets, turn, step, p)
-    )
-    mels = run.stage(stage_of(DENOISE, turn), lambda step, p: _flow(heard, codes, step, p))
-    return run.stage(stage_of(DECODE, turn), lambda step, p: _sound(songs, mels, turn, step, p))
+@dataclass(frozen=True, slots=True)
+class At:
+    """A turn of a part, both counted from 0."""
+
+    part: int
+    turn: int
+
+    def named(self, stage: str) -> str:
+        return stage_of(stage, self.part, self.turn)
+
+    def stream(self, song: Speech) -> int:
+        """The number of a stream of random numbers that no other turn has."""
+        return self.part * song.turns + self.turn
+
+
+def _spoken(
+    songs: tuple[Speech, ...],
+    heard: tuple[Heard, ...],
+    run: Run,
+    assets: Assets,
+    at: At,
+    made: list[list[Tensor]],
+) -> Sounds:
+    """What is made of the sound that was heard; `made`: of the parts before."""
+    codes = run.stage(at.named(WRITE), lambda step, p: _write(songs, heard, assets, at, step, p))
+    mels = run.stage(at.named(DENOISE), lambda step, p: _flow(heard, codes, step, p))
+    before = [sum(map(len, pieces)) + _PAUSE * bool(pieces) for pieces in made]
+    return run.stage(at.named(DECODE), lambda step, p: _sound(songs, mels, at, before, step, p))
 
 
 def _listen(sounds: Sounds, step: Step, parts: Parts) -> tuple[Heard, ...]:
@@ -86,29 +122,31 @@ def _write(
     songs: tuple[Speech, ...],
     heard: tuple[Heard, ...],
     assets: Assets,
-    turn: int,
+    at: At,
     step: Step,
     parts: Parts,
 ) -> tuple[Codes, ...]:
     model = parts.of(LANGUAGE, Step1)
     return tuple(
-        _written(song, one.codes, model, assets, turn, step)
+        _written(song, one.codes, model, assets, at, step)
         for song, one in zip(songs, heard, strict=True)
     )
 
 
 def _written(
-    song: Speech, recorded: Codes, model: Step1, assets: Assets, turn: int, step: Step
+    song: Speech, recorded: Codes, model: Step1, assets: Assets, at: At, step: Step
 ) -> Codes:
     """The codes of one version. Raises LanguageModelFailed, and RenderFailed for too few."""
-    if song.edit is None:
-        prompt = clone_prompt(assets.words, song.target, song.said, recorded.text, song.variant)
+    part, edit = song.parts[at.part], song.edit_in(at.turn)
+    said = song.said_in(part, at.turn)
+    if edit is None:
+        prompt = clone_prompt(assets.words, part, said, recorded.text, song.variant)
     else:
-        prompt = edit_prompt(assets.words, song.edit, song.said, recorded.text, song.variant)
+        prompt = edit_prompt(assets.words, edit, said, recorded.text, song.variant)
     most = GROUP * song.groups + 1  # and the end
     drawing = song.drawing
     sampling = Sampling(drawing.temperature, drawing.top_k, drawing.top_p, 1.0)
-    chances = iter(uniforms([song.seed], most, NoiseStream.CODES, turn)[0].tolist())
+    chances = iter(uniforms([song.seed], most, NoiseStream.CODES, at.stream(song))[0].tolist())
     grammar = CodesGrammar(prompt)
     written = constrained_decode(
         model, prompt, grammar, WORDS, most, sampling, chances, step.device, step.progress
@@ -138,19 +176,32 @@ def _flow(
 
 
 def _sound(
-    songs: tuple[Speech, ...], mels: tuple[Tensor, ...], turn: int, step: Step, parts: Parts
+    songs: tuple[Speech, ...],
+    mels: tuple[Tensor, ...],
+    at: At,
+    before: list[int],
+    step: Step,
+    parts: Parts,
 ) -> Sounds:
+    """Samples of each version; `before`: the samples in front of them."""
     vocoder = parts.of(VOCODER, Vocoder)
-    last = turn + 1 == songs[0].passes
+    last = at.turn + 1 == songs[0].turns
     sounds = []
     for number, (song, mel) in enumerate(zip(songs, mels, strict=True)):
         shape = mel.shape[0] * vocoder.sizes.frame, vocoder.sizes.harmonics
-        noise = draw_noise([song.seed], [shape[0]], shape[1], NoiseStream.SOURCE, turn)[0]
+        stream = at.stream(song)
+        noise = draw_noise([song.seed], [shape[0]], shape[1], NoiseStream.SOURCE, stream)[0]
         samples = vocoder(mel.to(step.device), noise.to(step.device)).cpu()
         if not bool(samples.isfinite().all()):
             raise RenderFailed("the vocoder made samples that are no numbers")
         if last:
-            step.audio(number, 0, samples[None], RATE)
+            _told(step, number, before[number], samples)
         sounds.append((samples, RATE))
         step.progress(number + 1, len(mels))
     return tuple(sounds)
+
+
+def _told(step: Step, number: int, before: int, samples: Tensor) -> None:
+    """Tell of a part that can be heard from now on, with the pause in front of it."""
+    pause = min(_PAUSE, before)
+    step.audio(number, before - pause, torch.cat((torch.zeros(pause), samples))[None], RATE)

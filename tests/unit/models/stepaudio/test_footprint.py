@@ -65,7 +65,8 @@ def test_the_language_model_weighs_what_is_planned_in_each_precision(precision: 
 def speech(**changes: object) -> Speech:
     values: dict[str, object] = {
         "task": "clone", "seed": 1, "path": "a.wav", "field": "prompt_audio", "seconds": 10.0,
-        "said": "hello", "target": "world", "edit": None, "passes": 1, "groups": 250,
+        "said": "hello", "parts": ("world",), "clones": True, "edit": None,
+        "passes": 0, "groups": 250,
         "drawing": Drawing(0.7, 50, 1.0), "variant": "template",
     }  # fmt: skip
     return Speech(**{**values, **changes})  # type: ignore[arg-type]
@@ -96,7 +97,9 @@ def test_no_frame_of_a_prompt_has_more_tokens_than_are_planned(words: Vocabulary
 
 
 def test_every_pass_of_an_edit_has_stages_of_its_own() -> None:
-    footprint = speech_footprint((speech(passes=3),), Networks(), "bfloat16")
+    footprint = speech_footprint(
+        (speech(clones=False, edit=Edit("vad"), passes=3),), Networks(), "bfloat16"
+    )
     assert [stage.name for stage in footprint.stages][3:6] == [
         "decode",
         "listen, pass 2",

@@ -74,9 +74,16 @@ def test_an_edit_that_cannot_be_is_refused_by_field(fields: dict[str, object], f
 
 
 def test_a_language_is_marked_once() -> None:
-    assert Clone(text="hi", language="Cantonese", **VOICE).spoken == "[Cantonese]hi"  # type: ignore[arg-type]
-    assert Clone(text="[Korean]hi", language="Korean", **VOICE).spoken == "[Korean]hi"  # type: ignore[arg-type]
-    assert Clone(text="a [Sigh] b", **VOICE).spoken == "a [Sigh] b"  # type: ignore[arg-type]
+    def parts(text: str, **more: object) -> tuple[str, ...]:
+        return Clone.model_validate({**VOICE, "text": text, **more}).parts
+
+    assert parts("hi", language="Cantonese") == ("[Cantonese]hi",)
+    assert parts("[Korean]hi", language="Korean") == ("[Korean]hi",)
+    assert parts("[Japanese] hi") == ("[Japanese]hi",)
+    assert parts("[Korean]hi", language="Japanese") == ("[Japanese]hi",)
+    assert parts("a [Sigh] b") == ("a [Sigh] b",)
+    long = parts("好。" * 150, language="Sichuanese")
+    assert len(long) == 3 and all(part.startswith("[Sichuanese]好。") for part in long)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,11 @@ import torch
 
 from headroom import Engine
 from headroom.errors import InvalidCheckpoint, InvalidSource, WeightsMissing
+from headroom.models.stepaudio.composing import speech_of
 from headroom.models.stepaudio.layout import MODEL, SOUND
 from headroom.models.stepaudio.requests.speech import Clone, Edit
+from headroom.models.stepaudio.song import PAUSE
+from headroom.runtime.events import AudioReady, Event, WithAudio
 from headroom.settings import Settings
 from support.speech_checkpoint import write_checkpoint
 
@@ -109,6 +112,62 @@ def test_an_edit_of_two_passes_hears_its_first_result(engine: Engine, place: Pat
         "listen, pass 2", "write codes, pass 2", "denoise, pass 2", "decode, pass 2",
     ]  # fmt: skip
     assert sounds[0].shape != sounds[1].shape or not torch.equal(*sounds)
+
+
+def heard_while(engine: Engine, request: Clone) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """The samples of a result, those that were told of meanwhile, and its stages."""
+    pieces: list[AudioReady] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, AudioReady):
+            pieces.append(event)
+
+    result = engine.generate(request, WithAudio(listen))
+    assert [piece.start for piece in pieces] == [
+        sum(one.audio.samples.shape[1] for one in pieces[:n]) for n in range(len(pieces))
+    ]
+    told = torch.cat([piece.audio.samples for piece in pieces], dim=1)
+    return result.output.audios[0].samples, told, [s.stage for s in result.report.stages]
+
+
+def test_a_long_text_is_spoken_in_parts_that_can_be_heard_before_the_next_is_made(
+    engine: Engine, place: Path
+) -> None:
+    texts = "ab " * 80 + "a.", "ba " * 80 + "b."
+    whole, told, stages = heard_while(engine, clone(place, text=" ".join(texts)))
+    assert torch.equal(whole, told)
+    own = ["write codes", "denoise", "decode"]
+    assert stages == ["listen", *own, *(f"{stage}, part 2" for stage in own)]
+    first, _, _ = heard_while(engine, clone(place, text=texts[0]))
+    assert torch.equal(whole[:, : first.shape[1]], first)
+    pause = whole[:, first.shape[1] :][:, : round(PAUSE * 24_000)]
+    assert not pause.any() and whole.shape[1] > first.shape[1] + pause.shape[1]
+
+
+def test_a_clone_is_edited_in_the_same_request_as_if_it_were_asked_for(
+    engine: Engine, place: Path
+) -> None:
+    """Its pass hears the clone, and is told the text that was spoken."""
+    both = clone(place, edit_type="style", edit_info="whisper", passes=2)
+    made, told, stages = heard_while(engine, both)
+    assert torch.equal(made, told)
+    assert [stage for stage in stages if stage.startswith("write")] == [
+        "write codes", "write codes, pass 2", "write codes, pass 3",
+    ]  # fmt: skip
+    plain, _, _ = heard_while(engine, clone(place))
+    assert plain.shape != made.shape or not torch.equal(plain, made)
+    (song,) = speech_of(both, (5,))
+    assert (song.said_in("ab", 0), song.said_in("ab", 1)) == ("c", "ab")
+    assert song.edit_in(0) is None and song.edit_in(1) == song.edit_in(2)
+
+
+def test_a_second_pass_that_adds_sounds_is_told_the_text_with_sounds(place: Path) -> None:
+    edit = Edit(
+        source_audio=place / "voice.wav", source_text="ab", text="ab [Sigh]", passes=2,
+        edit_type="paralinguistic",
+    )  # fmt: skip
+    (song,) = speech_of(edit, (1,))
+    assert [song.said_in("", turn) for turn in range(2)] == ["ab", "ab [Sigh]"]
 
 
 def test_a_silent_recording_is_refused(engine: Engine, place: Path) -> None:

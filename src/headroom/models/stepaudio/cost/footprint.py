@@ -7,6 +7,7 @@ place of a network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from headroom.lm.cost import cache_bytes, capacity
 from headroom.memory.footprint import DECODE, DENOISE, WRITE, Footprint, Stage, Way
@@ -41,31 +42,36 @@ def speech_footprint(songs: Sequence[Speech], networks: Networks, dtype: str) ->
     prompt = max(song.prompt_tokens for song in songs)
     groups = max(song.groups for song in songs)
     heard = max(song.prompt_groups for song in songs)
-    passes, count = max(song.passes for song in songs), len(songs)
+    turns, parts = max(song.turns for song in songs), max(len(song.parts) for song in songs)
+    clones, count = any(song.clones for song in songs), len(songs)
     seconds = max(song.seconds for song in songs)
     tokens = GROUP * groups
     language = language_workspace(networks.language, prompt, tokens, dtype)
     flow = flow_workspace(networks.flow, 2 * PAIRS * (heard + groups))
     sound = vocoder_workspace(networks.vocoder, FRAMES * groups)
     work = 2.0 * _weights(networks.language) * (prompt + tokens) * count
-    listening = _listening(networks, max(seconds, groups * GROUP_SECONDS if passes > 1 else 0.0))
+    listening = _listening(networks, max(seconds, groups * GROUP_SECONDS if turns > 1 else 0.0))
     frames = 2 * PAIRS * (heard + groups)
     steps = 4.0 * flow_weights(networks.flow) * frames * STEPS * count  # guided: two rows
     shaping = 2.0 * vocoder_products(networks.vocoder) * FRAMES * groups * count
     stages: list[Stage] = []
-    for turn in range(passes):
+    for part, turn in ((part, turn) for part in range(parts) for turn in range(turns)):
+        at = partial(stage_of, part=part, turn=turn)
+        if not (clones and part and turn == 0):  # the recording was heard for the first part
+            heard_by = LINGUISTIC, SEMANTIC, VOICE
+            stages.append(Stage(at(LISTEN), heard_by, (Way(listening),)))
         stages += (
-            Stage(stage_of(LISTEN, turn), (LINGUISTIC, SEMANTIC, VOICE), (Way(listening),)),
-            Stage(stage_of(WRITE, turn), (LANGUAGE,), (Way(language),), tokens * count, work),
-            Stage(stage_of(DENOISE, turn), (FLOW,), (Way(flow),), STEPS * count, steps),
-            Stage(stage_of(DECODE, turn), (VOCODER,), (Way(sound),), count, shaping),
+            Stage(at(WRITE), (LANGUAGE,), (Way(language),), tokens * count, work),
+            Stage(at(DENOISE), (FLOW,), (Way(flow),), STEPS * count, steps),
+            Stage(at(DECODE), (VOCODER,), (Way(sound),), count, shaping),
         )
     return Footprint(components(networks, dtype), tuple(stages))
 
 
-def stage_of(name: str, turn: int) -> str:
-    """The name of a stage in a pass, counted from 0."""
-    return name if turn == 0 else f"{name}, pass {turn + 1}"
+def stage_of(name: str, part: int, turn: int) -> str:
+    """The name of a stage in a turn of a part, both counted from 0."""
+    of_part = f", part {part + 1}" if part else ""
+    return name + of_part + (f", pass {turn + 1}" if turn else "")
 
 
 def language_workspace(s: Step1Sizes, prompt: int, tokens: int, dtype: str) -> int:

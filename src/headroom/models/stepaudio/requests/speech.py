@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import model_validator
 
@@ -22,16 +22,34 @@ from headroom.models.stepaudio.requests.values import (
     unknown_tag,
 )
 from headroom.models.stepaudio.text.audio_ids import USED_CODES
+from headroom.models.stepaudio.text.sentences import parts_of, unread_letters
 from headroom.params.knob import Choices, Knob, Limit, Many, refuse
 from headroom.params.request import Request
 from headroom.reasons import reason as shared
 
-LONGEST_TEXT = 1000  # characters
+LONGEST_TEXT = 1000  # characters, of what is spoken in a recording
+LONGEST_SPOKEN = 10_000  # characters, of what is to be spoken
 MOST_SECONDS = 60.0  # of what is written
 MOST_VERSIONS = 8  # at once
 SEED = Limit(0, 2**64 - 1, shared("seed_bits"), least=0, most=2**64 - 1)
 COUNT = reason("versions_at_once", most=MOST_VERSIONS)
 TEXT = Limit(0, LONGEST_TEXT, reason("text_in_parts"))
+EditType: TypeAlias = Literal["emotion", "style", "speed", "denoise", "vad", "paralinguistic"]
+AfterClone: TypeAlias = Literal["emotion", "style", "speed", "denoise", "vad"]
+"""Kinds of edits of a clone: sounds stand in its text."""
+
+EditInfo: TypeAlias = Annotated[
+    str | None,
+    Choices(tuple(dict.fromkeys((*EMOTIONS, *STYLES, *SPEEDS)))),
+    Knob("Speech", "The emotion, style or speed.", left_open="the kind of change has none",
+         basic=True),
+]  # fmt: skip
+Passes: TypeAlias = Annotated[
+    int,
+    Limit(1, 4, reason("passes_change_nothing"), least=1),
+    Knob("Speech", "How often it is changed, each time from the last result.",
+         old=("n_edit_iter", "n_iter")),
+]  # fmt: skip
 CHANGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"emotion": EMOTIONS, "style": STYLES, "speed": SPEEDS}
 )
@@ -46,7 +64,13 @@ class SpeechFields(Request):
     max_seconds: Annotated[
         float,
         Limit(1, MOST_SECONDS, reason("speech_length"), above=0),
-        Knob("Speech", "The most that is spoken.", unit="s", step=1, role="seconds"),
+        Knob(
+            "Speech",
+            "The most that is spoken, of each part of a long text.",
+            unit="s",
+            step=1,
+            role="seconds",
+        ),
     ] = 30.0
     batch_size: Annotated[
         int,
@@ -94,8 +118,10 @@ class Clone(SpeechFields):
 
     task: Literal["clone"] = "clone"
     text: Annotated[
-        str, TEXT, Knob("Speech", "What is spoken.", lines=4, basic=True, file=True, role="words",
-                        old=("input", "target_text", "generated_text")),
+        str,
+        Limit(0, LONGEST_SPOKEN, reason("text_in_parts")),
+        Knob("Speech", "What is spoken; a long text is cut at sentences.", lines=4, basic=True,
+             file=True, role="words", old=("input", "target_text", "generated_text")),
     ]  # fmt: skip
     prompt_audio: Annotated[
         Path, Knob("Voice", "A recording of the voice.", basic=True,
@@ -109,18 +135,28 @@ class Clone(SpeechFields):
         Knob("Speech", "Language or dialect, where it is neither Mandarin nor English.",
              left_open="Mandarin or English, as the text is"),
     ] = None  # fmt: skip
+    edit_type: Annotated[
+        AfterClone | None,
+        Knob("Speech", "What is changed in the clone afterwards.", left_open="nothing"),
+    ] = None
+    edit_info: EditInfo = None
+    passes: Passes = 1
 
     @model_validator(mode="after")
     def _texts(self) -> Self:
         for field in ("text", "prompt_text"):
             _check_text(field, getattr(self, field), needed=True)
+        _check_change(self.edit_type, self.edit_info)
         return self
 
     @property
-    def spoken(self) -> str:
-        """The text with the mark of its language in front."""
-        mark = "" if self.language is None else f"[{self.language}]"
-        return self.text if self.text.startswith(mark) else mark + self.text
+    def parts(self) -> tuple[str, ...]:
+        """The text in parts, each with the mark of its language in front."""
+        marks = tuple(f"[{language}]" for language in LANGUAGES)
+        mark = next((one for one in marks if self.text.startswith(one)), "")
+        text = self.text.removeprefix(mark)
+        mark = mark if self.language is None else f"[{self.language}]"
+        return tuple(mark + part for part in parts_of(text)) or (self.text,)
 
 
 class Edit(SpeechFields):
@@ -135,41 +171,36 @@ class Edit(SpeechFields):
                         basic=True, file=True, old=("audio_text",)),
     ] = ""  # fmt: skip
     edit_type: Annotated[
-        Literal["emotion", "style", "speed", "denoise", "vad", "paralinguistic"],
+        EditType,
         Knob("Speech", "What is changed: noise is removed by denoise, silence by vad, sounds are "
              "added by paralinguistic.", basic=True),
     ]  # fmt: skip
-    edit_info: Annotated[
-        str | None,
-        Choices(tuple(dict.fromkeys((*EMOTIONS, *STYLES, *SPEEDS)))),
-        Knob("Speech", "The emotion, style or speed.", left_open="the kind of change has none",
-             basic=True),
-    ] = None  # fmt: skip
+    edit_info: EditInfo = None
     text: Annotated[
         str, TEXT, Knob("Speech", "The text with sounds in it, such as [Laughter].", lines=4,
                         file=True, role="words", old=("generated_text",)),
     ] = ""  # fmt: skip
-    passes: Annotated[
-        int,
-        Limit(1, 4, reason("passes_change_nothing"), least=1),
-        Knob("Speech", "How often it is changed, each time from the last result.",
-             old=("n_edit_iter", "n_iter")),
-    ] = 1  # fmt: skip
+    passes: Passes = 1
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         for field in ("text", "source_text"):
             _check_text(field, getattr(self, field), needed=False)
-        allowed = CHANGES.get(self.edit_type)
-        if allowed is None and self.edit_info is not None:
-            why = f"nothing: {self.edit_type} has no choice"
-            raise refuse(why, field="edit_info", value=self.edit_info)
-        if allowed is not None and self.edit_info not in allowed:
-            raise refuse(", ".join(allowed), field="edit_info", value=self.edit_info)
+        _check_change(self.edit_type, self.edit_info)
         if self.edit_type == "paralinguistic" and not sounds_in(self.text):
             why = "a text with at least one of " + ", ".join(f"[{sound}]" for sound in SOUNDS)
             raise refuse(why, field="text", value=self.text)
         return self
+
+
+def _check_change(kind: EditType | None, info: str | None) -> None:
+    """Refuse what no edit of this kind is towards."""
+    allowed = None if kind is None else CHANGES.get(kind)
+    if allowed is None and info is not None:
+        why = "nothing: nothing is changed" if kind is None else f"nothing: {kind} has no choice"
+        raise refuse(why, field="edit_info", value=info)
+    if allowed is not None and info not in allowed:
+        raise refuse(", ".join(allowed), field="edit_info", value=info)
 
 
 def _check_text(field: str, text: str, needed: bool) -> None:
@@ -180,6 +211,10 @@ def _check_text(field: str, text: str, needed: bool) -> None:
     if tag is not None:
         known = ", ".join((*SOUNDS, *LANGUAGES))
         raise refuse(f"in brackets only {known}", field=field, value=f"[{tag}]")
+    letters = unread_letters(text)
+    if letters:
+        raise refuse("a text in Chinese, Latin, Japanese or Korean script", field=field,
+                     value=letters[:20])  # fmt: skip
     piece = smuggled(text)
     if piece is not None:
         raise refuse("a text without pieces of prompts", field=field, value=piece)
