@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headroom.audio.layout import to_stereo, wave_places
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -95,6 +93,8 @@ def stereo(audio: Audio) -> Audio:
     if audio.channels == 2:
         return audio
     import torch
+
+    from headroom.audio.layout import to_stereo, wave_places
 
     matrix = torch.from_numpy(to_stereo(wave_places(audio.channels)))
     mixed = matrix.t() @ audio.samples

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from headroom.cli.output import check_folder
+from headroom.cli.folders import check_folder
 from headroom.cli.parser import Parser
 from headroom.engine.policy import policy_in_force
 from headroom.errors import InvalidOutput, InvalidRequest

@@ -7,20 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from headroom.cli.model import check_model, open_engine
 from headroom.engine.options import EngineOptions
 from headroom.errors import InvalidRequest
 from headroom.models.registry import family_named
 from headroom.params.clamp import Note
 from headroom.params.flags import mark_basic
 from headroom.params.request import Request
-from headroom.runtime.events import Stop, Tell
 from headroom.settings import Settings, settings_of
 from headroom.settings.remote import Remote
 
 if TYPE_CHECKING:
     from headroom.client import Client
     from headroom.engine.result import Output, Result, SongResult
+    from headroom.runtime.events import Stop, Tell
 
 _THERE = ("family", "model")  # options that a service takes with each request
 _ELSEWHERE = "without a service elsewhere (--remote, HEADROOM_REMOTE)"
@@ -95,5 +94,7 @@ def opened(flags: EngineOptions, settings: Settings) -> Iterator[Works]:
         with client:
             yield client
         return
+    from headroom.cli.model import check_model, open_engine
+
     check_model(flags.model, flags.checkpoint_dir, settings, family_named(flags.family))
     yield open_engine(flags, settings)

@@ -23,6 +23,7 @@ from headroom.cli.config_file import read as read_config_file
 from headroom.cli.family import family_in
 from headroom.cli.far import add_remote_flag, only_here, opened, under_flag
 from headroom.cli.model import check_model, offer_in_use
+from headroom.cli.notes import tell_notes
 from headroom.cli.orders import Order, order, orders_for, place_of
 from headroom.cli.output import (
     Latents,
@@ -32,7 +33,6 @@ from headroom.cli.output import (
     reports,
     save,
     tell_json,
-    tell_notes,
     tell_report,
     tell_songs,
 )

@@ -12,15 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from headroom import settings as environment
 from headroom import terminal
@@ -36,6 +27,8 @@ from headroom.weights.order import company, elsewhere, named
 from headroom.weights.verify import Verified, verify
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from headroom.weights.fetch import Downloaded, Transfer
 
 
@@ -345,6 +338,15 @@ def _people() -> Console:
 @contextmanager
 def _bar(wish: Wish, settings: Settings) -> Iterator[Progress]:
     """A progress bar of bytes on standard error, shown only on a terminal."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     console = _people()
     hidden = wish.json or settings.no_progress or not console.is_terminal
     columns = (

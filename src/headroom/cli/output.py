@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headroom import paths
-from headroom.audio.claims import WRITABLE, ReservedName, reserved, resolved_target
+from headroom.audio.claims import ReservedName, reserved, resolved_target
 from headroom.audio.encode import Format, check_codec, format_of
 from headroom.audio.formats import container
 from headroom.audio.lrc import ENDING as LRC
+from headroom.cli.folders import check_folder
 from headroom.cli.progress import memory
 from headroom.engine.names import NOTHING_READ, Inputs, Names, Wanted, check_inputs
 from headroom.errors import InvalidOutput, InvalidRequest
@@ -133,20 +132,6 @@ def check_file(path: Path, field: str) -> None:
     check_folder(resolved_target(path, field).parent, path, field)
 
 
-def check_folder(folder: Path, path: Path, field: str) -> None:
-    """Raise InvalidOutput if the folder cannot be created, or no file can be created in it."""
-    try:
-        steps = (folder, *folder.absolute().parents)
-        there = next(step for step in steps if os.path.lexists(step))
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except (OSError, ValueError) as error:
-        why = f"cannot be written ({getattr(error, 'strerror', None) or error})"
-        if isinstance(error, NotADirectoryError):
-            why = f"cannot be written ({there} is no folder)"
-        raise InvalidOutput(field, path, why, WRITABLE) from error
-
-
 def slug(words: str) -> str:
     """Words as part of a file's name: lower case, hyphens, at most 40 characters."""
     text = re.sub(r"[\W_]+", "-", words.casefold()).strip("-")
@@ -228,16 +213,6 @@ def _is_latents(path: Path) -> bool:
 
 
 # --- texts -------------------------------------------------------------------------------
-
-
-def tell_notes(notes: Iterable[Note], shown_notes: set[str]) -> None:
-    """Print each note once, on standard error."""
-    for note in notes:
-        sentence = note.sentence()
-        if sentence not in shown_notes:
-            shown_notes.add(sentence)
-            sys.stderr.write(f"note: {sentence}\n")
-    sys.stderr.flush()
 
 
 def tell_report(reports: Iterable[Report], stages: bool) -> None:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from headroom.cli.family import family_in
 from headroom.cli.far import add_remote_flag, client_of, only_here, under_flag
-from headroom.cli.output import tell_notes
+from headroom.cli.notes import tell_notes
 from headroom.cli.parser import Parser, add_engine_flags, engine_flags, spelt
 from headroom.engine.forecast import Answer, answered, as_json, as_text, card_of, gibibytes
 from headroom.engine.limits import batch_default
 from headroom.engine.options import EngineOptions
-from headroom.engine.wire import Json, error_from, note_from
 from headroom.errors import InvalidRequest
 from headroom.hardware.here import machine_here
 from headroom.hardware.host import named_devices
@@ -34,6 +33,9 @@ from headroom.params.request import Request
 from headroom.settings import AUTO, MOST_CARDS, Settings
 from headroom.settings import load as load_settings
 from headroom.units import clock, gib
+
+if TYPE_CHECKING:
+    from headroom.engine.wire import Json
 
 USAGE = "acestep plan [CAPTION] [--vram GB] [FLAGS]"
 SIZES = (4, 6, 8, 12, 16, 20, 24)  # GiB, of `--all`
@@ -104,6 +106,8 @@ def run(words: Sequence[str]) -> int:
 
 def _told(answer: Json, as_object: bool) -> int:
     """Print the answer of a service elsewhere as that of this machine is printed."""
+    from headroom.engine.wire import error_from, note_from
+
     text, refusal = answer.pop("text"), answer.pop("refusal")
     answer.pop("plan")
     if as_object:

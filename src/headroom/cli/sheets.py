@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from headroom.cli import sheet_flags
 from headroom.cli.far import opened
-from headroom.cli.output import tell_notes
+from headroom.cli.notes import tell_notes
 from headroom.cli.progress import shown, stoppable
 from headroom.cli.sheet_flags import ALIGN, COMPOSE, ENCODE, SCORE, UNDERSTAND, Command
 from headroom.models.outputs import AudioCodes, FitScore, SongSheet, Timestamps

@@ -16,9 +16,8 @@ from headroom.engine.limits import (
 )
 from headroom.engine.options import EngineOptions
 from headroom.engine.policy import advice, choose_language_model, first_plan, policy_in_force
-from headroom.engine.wire import note_json, plan_json
 from headroom.errors import DoesNotFit, InvalidRequest
-from headroom.hardware.machine import DType, Kind, Machine, card, fast_dtype
+from headroom.hardware.machine import DType, Kind, Machine, card, computing_dtype
 from headroom.memory.explain import Alternative, alternatives, explain, is_timed
 from headroom.memory.footprint import Footprint
 from headroom.memory.plan import NO_WISHES, Plan
@@ -86,7 +85,7 @@ def answered(
     inside, notes = clamp(sized, allowed)
     ended, ending = usual_inside(inside, most_seconds(inside, allowed, found, settings))
     songs = planned.compose(ended, machine)
-    dtype = flags.precision or fast_dtype(machine)
+    dtype = computing_dtype(settings.precision, machine)
     needs, size = planned.footprint(songs, dtype), None
     thinks = asks(inside) is not None and found.init_lm
     every = (*found.notes, *notes, *(() if thinks else ending))
@@ -163,6 +162,8 @@ def as_text(answer: Answer) -> str:
 
 def as_json(answer: Answer) -> dict[str, object]:
     """The answer as one JSON object."""
+    from headroom.engine.wire import note_json, plan_json
+
     made = answer.plan
     tier = None if answer.policy.tier is None else answer.policy.tier.name
     found: dict[str, object] = {

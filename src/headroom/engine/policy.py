@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from headroom.errors import DoesNotFit
 from headroom.hardware.machine import Machine
@@ -16,9 +17,11 @@ from headroom.memory.policy import Policy, resolve_policy
 from headroom.memory.tiers import Tiers
 from headroom.params.clamp import Note
 from headroom.reasons import Reason, joined, reason
-from headroom.runtime.recovery import Ladder
 from headroom.settings import GIVEN, NO_LM, Settings
 from headroom.units import GIB
+
+if TYPE_CHECKING:
+    from headroom.runtime.recovery import Ladder
 
 
 @dataclass(frozen=True, slots=True)

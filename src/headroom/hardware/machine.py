@@ -185,3 +185,11 @@ def fast_dtype(machine: Machine) -> DType:
     plain AVX512, a bfloat16 matrix product was measured at a quarter of the speed of float32).
     """
     return "bfloat16" if machine.features.bfloat16 else "float32"
+
+
+def computing_dtype(asked: DType | None, machine: Machine) -> DType:
+    """The type that networks compute in: the one asked for, else the fast one of this machine.
+
+    Plans and engines both take it from here.
+    """
+    return asked or fast_dtype(machine)

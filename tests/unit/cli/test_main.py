@@ -12,6 +12,8 @@ import pytest
 from headroom.cli import main as program
 from headroom.cli.main import COMMANDS, STOPPED, main
 from headroom.errors import Cancelled, DoesNotFit, InvalidRequest
+from headroom.hardware.host import Processor, remember
+from headroom.processor import cpu_name
 from unit.cli.conftest import Cli
 
 
@@ -238,3 +240,25 @@ def test_the_models_command_is_mounted(cli: Cli) -> None:
     assert wrong.code == 2
     assert "'fetch'" in wrong.err
     assert "download" in wrong.err
+
+
+def test_commands_that_compute_nothing_load_nothing_that_computes(home: Path) -> None:
+    """Once torch has told of the processor, as the first run on a machine makes it do."""
+    remember(Processor(cpu_name(), ("avx2",), "sdpa"), home.parent / "cache")
+    commands = [
+        ["plan", "slow bossa nova"], ["doctor"], ["models", "list"], ["settings"],
+        ["plan", "--help"], ["models", "--help"],
+    ]  # fmt: skip
+    code = (
+        "import sys\n"
+        "from headroom.cli.main import main\n"
+        "slow = ('torch', 'numpy', 'soundfile', 'soxr', 'mutagen', 'safetensors')\n"
+        f"for words in {commands!r}:\n"
+        "    code = main(words)\n"
+        "    print('\\n@', *words, code, [name for name in slow if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=home
+    )
+    told = [line for line in done.stdout.splitlines() if line.startswith("@")]
+    assert told == [f"@ {' '.join(words)} 0 []" for words in commands]

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from headroom.audio.claims import ReservedName
-from headroom.cli import output
+from headroom.cli import folders, output
 from headroom.cli.output import (
     Place,
     Saved,
@@ -120,7 +120,7 @@ def test_a_folder_that_takes_no_file_is_refused_and_named(
     def refuse(dir: Path) -> IO[bytes]:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(output.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(folders.tempfile, "TemporaryFile", refuse)
     with pytest.raises(InvalidOutput, match=r"output folder: .*Read-only file system"):
         place(None, None, "flac", tmp_path / "new")
     assert files(tmp_path) == []
@@ -187,7 +187,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_what_cannot_be_written_is_kept_elsewhere_and_the_place_is_said(
     tmp_path: Path, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(folders.tempfile, "tempdir", str(tmp_path / "temporary"))
     spare = (tmp_path / "outputs",)
     broken(monkeypatch, "new")
     saved = written(result, tmp_path, tmp_path / "new" / "l.safetensors", spare)
@@ -213,7 +213,7 @@ def test_a_failure_everywhere_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(encode, "_encode", full)
-    monkeypatch.setattr(output.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(folders.tempfile, "tempdir", str(tmp_path / "temporary"))
     with pytest.raises(InvalidOutput, match="no room is left"):
         written(result, tmp_path, tmp_path / "l.safetensors", (tmp_path / "outputs",))
     assert files(tmp_path) == []

@@ -40,3 +40,30 @@ def test_it_is_the_plan_of_the_engine(
     assert forecast.plan.peak == plan.peak
     assert [s.stage for s in forecast.plan.stages] == [s.stage for s in plan.stages]
     assert [p.component for p in forecast.plan.placements] == [p.component for p in plan.placements]
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("thinking", [False, True])
+def test_on_a_host_it_is_the_plan_of_the_engine_in_every_type(
+    dtype: str, thinking: bool, tmp_path: Path
+) -> None:
+    settings = Settings(cache_dir=tmp_path, checkpoints_dir=tmp_path)
+    options = EngineOptions(device="cpu", dtype=dtype)
+    request = Text2Music(caption="harp", duration=20, thinking=thinking)
+    engine = Engine(options, settings=settings)
+    choice = ModelChoice(engine.model.name, tmp_path, settings)
+    unopened = family_named("acestep").plan(choice)
+    forecast = answered(request, unopened, engine.machine, options, settings)
+    made, plan = forecast.plan, engine.plan(request)
+    assert made is not None and forecast.dtype == engine.model.numerics().dtype
+    of_engine = {p.component: p.precision for p in plan.placements}
+    assert {p.component: p.precision for p in made.placements} == of_engine
+    assert of_engine["dit"] == forecast.dtype == dtype or dtype == "auto"
+    # A prompt is counted a token for each byte before its tokenizer is opened.
+    assert plan.host_peak <= made.host_peak <= plan.host_peak * 1.02
+    sizes = [{share.owner: share.bytes for share in s.shares} for s in (*made.stages, *plan.stages)]
+    half = len(made.stages)
+    for early, late in zip(sizes[:half], sizes[half:], strict=True):
+        assert {n: b for n, b in early.items() if n in of_engine} == {
+            n: b for n, b in late.items() if n in of_engine
+        }

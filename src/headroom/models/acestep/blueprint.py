@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from headroom.hardware.machine import DType, fast_dtype
+from headroom.hardware.machine import DType, computing_dtype
 from headroom.models.acestep.catalogue import BUNDLED
 from headroom.models.acestep.catalogue import TEXT_ENCODER as TEXT_FOLDER
 from headroom.models.acestep.model import AceStep
@@ -55,7 +55,7 @@ class Blueprint(AceStep):
     def __init__(self, name: str, setup: Setup) -> None:
         self.name, self.bundled = name, False
         self.variant = VARIANTS[name]
-        self.dtype = setup.dtype or fast_dtype(setup.machine)
+        self.dtype = computing_dtype(setup.dtype, setup.machine)
         self.compile = False
         self.device = setup.device.torch
         self.config = released_dit(self.variant)

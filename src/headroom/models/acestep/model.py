@@ -12,7 +12,7 @@ from torch import nn
 
 from headroom.audio.wave import Audio
 from headroom.errors import InvalidCheckpoint, WeightsMissing
-from headroom.hardware.machine import DType, Machine, fast_dtype
+from headroom.hardware.machine import DType, Machine, computing_dtype
 from headroom.log import log
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.catalogue import BUNDLED as BUNDLED
@@ -93,7 +93,7 @@ class AceStep(LanguageActs):
         self.bundled = item.bundled
         beside = dict(item.beside)
         self.vae_folder, self.text_folder = beside[VAE], beside[TEXT_FOLDER]
-        self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
+        self.dtype: DType = computing_dtype(setup.dtype, setup.machine)
         self.compile = setup.compile is not None and setup.compile.decide(self.name, self.dtype)
         self.device = setup.device.torch
         self.config, self.text_config, self.vae_config = read_sizes(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from headroom.audio.wave import Audio
-from headroom.hardware.machine import DType, Machine, fast_dtype
+from headroom.hardware.machine import DType, Machine, computing_dtype
 from headroom.memory.footprint import Footprint
 from headroom.models.base import Composed, Loader, Numerics, Setup
 from headroom.models.stepaudio.composing import speech_of
@@ -65,7 +65,7 @@ class StepAudio:
     def __init__(self, item: Installed, setup: Setup) -> None:
         folders = folders_of(item)
         self.name, self.bundled = item.name, item.bundled
-        self.dtype: DType = setup.dtype or fast_dtype(setup.machine)
+        self.dtype: DType = computing_dtype(setup.dtype, setup.machine)
         cache = setup.settings.cache_dir
         step1_sizes(read_config(folders.model), folders.model)  # before anything is converted
         self._places = {part: converted(part, folders, cache) for part in CONVERTED}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from math import log10
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from headroom.audio.files import Info, loudest, probe_audio
 from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.regions import MOST_SECONDS
 from headroom.params.clamp import Note
+
+if TYPE_CHECKING:
+    from headroom.audio.files import Info
 
 
 def survey(path: Path, field: str, notes: list[Note]) -> Info:
@@ -16,6 +19,8 @@ def survey(path: Path, field: str, notes: list[Note]) -> Info:
 
     Only the header is read, except for floating point samples, of which the part in use is read.
     """
+    from headroom.audio.files import loudest, probe_audio  # with NumPy and libsndfile
+
     info = probe_audio(path, field, MOST_SECONDS)
     for remark in info.remarks:
         notes.append(Note(field, path.name, "what is there", reason("file_remark", remark=remark)))
