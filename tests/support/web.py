@@ -94,8 +94,8 @@ def listening(app: FastAPI) -> Iterator[str]:
 
 
 @contextmanager
-def tones_made(doors: Doors) -> Iterator[None]:
-    """Jobs of the tone family are made meanwhile, by a thread of this process."""
+def made(doors: Doors) -> Iterator[None]:
+    """Jobs are made meanwhile, by a thread of this process, on its processor."""
     from headroom.service.maker import Engines, Maker  # with torch
 
     engines = Engines(EngineOptions(device="cpu", threads=1), doors.config.settings)
@@ -109,6 +109,9 @@ def tones_made(doors: Doors) -> Iterator[None]:
         maker.stop.set()
         thread.join()
         engines.close()
+
+
+tones_made = made  # of the family `tone`
 
 
 class Engine:

@@ -21,6 +21,7 @@ from headroom.cli import (
     serve,
     settings,
     sheet_flags,
+    speech,
     ui,
     wizard,
 )
@@ -57,6 +58,7 @@ def parser() -> Parser:
 PARSERS: Mapping[str, Callable[[Family], Parser] | None] = MappingProxyType(
     {
         "generate": generate.whole_parser,
+        "speech": lambda family: generate.whole_parser(speech.speaking_family()),
         "compose": lambda family: sheet_flags.parser(sheet_flags.COMPOSE),
         "understand": lambda family: sheet_flags.parser(sheet_flags.UNDERSTAND),
         "score": lambda family: sheet_flags.parser(sheet_flags.SCORE),

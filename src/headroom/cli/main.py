@@ -33,6 +33,7 @@ Run = Callable[[Sequence[str]], int]
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "generate": ("headroom.cli.generate:run", "make a song from words, or from a recording"),
+        "speech": ("headroom.cli.speech:run", "clone a voice, or edit speech"),
         "compose": ("headroom.cli.sheets:compose", "a song sheet out of a line of text"),
         "understand": ("headroom.cli.sheets:understand", "what a recording is, as a song sheet"),
         "score": ("headroom.cli.sheets:score", "how well a recording fits words"),

@@ -18,6 +18,7 @@ from headroom.hardware.machine import DType, Machine
 from headroom.memory.footprint import Footprint
 from headroom.memory.tiers import NO_TIERS, Tiers
 from headroom.models.base import AnyModel, Setup, Song
+from headroom.models.speech_rest import SpeechRest
 from headroom.params.describe import TASK, Param, in_role, task_of
 from headroom.params.knob import Limit, Role
 from headroom.params.note import Note
@@ -259,6 +260,7 @@ class Family:
     rehearses what a tier test needs to know of it, as `module:name` of a Rehearsal
     unread    names that other programs send and that match no field
     old_rest  how to read an older REST interface, as `module:name` of an OldRest
+    speech    how to read requests for speech in OpenAI's form, as `module:name` of a SpeechRest
     """
 
     name: str
@@ -280,6 +282,7 @@ class Family:
     rehearses: str | None = None
     unread: Mapping[str, Unread] = field(default_factory=lambda: _NO_FIELDS)
     old_rest: str | None = None
+    speech: str | None = None
 
     @property
     def songs(self) -> Tasks:
@@ -328,6 +331,12 @@ class Family:
     def plan(self, setup: ModelChoice) -> Unopened:
         """Plan a model without opening it. Raises InvalidRequest and InvalidCheckpoint."""
         return cast("Callable[[ModelChoice], Unopened]", import_named(self.plans))(setup)
+
+    def speech_rest(self) -> SpeechRest:
+        """Reads requests for speech. Raises InvalidRequest for a family that does not speak."""
+        if self.speech is None:
+            raise InvalidRequest("family", self.name, "a family that speaks")
+        return cast("SpeechRest", import_named(self.speech))
 
     def rehearsal(self) -> Rehearsal:
         """What a tier test needs to know. Raises InvalidRequest for a family without tiers."""

@@ -57,6 +57,8 @@ _OF_SERVER: Mapping[type[HeadroomError], str] = {
 
 
 CHAT = ("/v1/chat/completions", "/api/v1/chat/completions")
+SPEECH = ("/v1/audio/speech", "/v1/audio/speech/upload")
+OPENAI = (*CHAT, *SPEECH)
 """Paths whose errors have the form of OpenAI's API."""
 
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -98,7 +100,7 @@ def answer(
 ) -> JSONResponse:
     """An error as a response to the request of a scope, in the form that its path has."""
     told = form | {"request_id": request_id(scope)}
-    if scope["path"] in CHAT:
+    if scope["path"] in OPENAI:
         status, told = in_openai_form(status, told)
     if scope["path"] in PATHS:
         status, told = in_old_form(status, told)

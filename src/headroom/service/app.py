@@ -47,6 +47,7 @@ from headroom.service.routes import (
     planning,
     preview,
     session,
+    speech,
 )  # fmt: skip
 from headroom.service.schema import document
 
@@ -81,7 +82,8 @@ def create_app(
     )
     app.state.requests = Requests()
     for module in (
-        jobs, preview, files, planning, engines, chat, library, session, old, old_models, health,
+        jobs, preview, files, planning, engines, chat, speech, library, session, old, old_models,
+        health,
     ):  # fmt: skip
         app.include_router(module.router)
     mounts = Mounts(app, config)

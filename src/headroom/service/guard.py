@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headroom.errors import HeadroomError
 from headroom.log import log
-from headroom.service.answers import CHAT, Refusal, answer, refused, shown, status_of
+from headroom.service.answers import CHAT, SPEECH, Refusal, answer, refused, shown, status_of
 from headroom.service.callers import (
     HERE,
     USE,
@@ -139,11 +139,14 @@ class Guard:
     def _body(self, scope: Scope, receive: Receive) -> _Body:
         """The body, with a limit and a deadline."""
         config, path = self._config, scope["path"]
-        upload = path in (*UPLOADS, *CHAT)
+        inline = *CHAT, SPEECH[0]  # recordings as Base64, within JSON
+        upload = path in (*UPLOADS, *inline)
         most = config.upload_bytes + _FORM if path in UPLOADS else config.body_bytes
-        if path in CHAT:  # recordings as Base64, within JSON
+        if path in inline:
             most += config.inline_bytes * 4 // 3
-        if path in OLD_UPLOADS and is_form(Headers(scope["headers"]).get("content-type") or ""):
+        if path in (*OLD_UPLOADS, SPEECH[1]) and is_form(
+            Headers(scope["headers"]).get("content-type") or ""
+        ):
             upload, most = True, _OLD_FILES * config.upload_bytes + config.body_bytes
         seconds = config.upload_seconds if upload else config.body_seconds
         return _Body(receive, most, seconds, config.idle_seconds)

@@ -17,7 +17,7 @@ from headroom.params.describe import TASK, task_of
 from headroom.params.request import Request
 from headroom.service.work import Work
 
-_ID = re.compile(r"[A-Za-z0-9_-]{20}")
+ID = re.compile(r"[A-Za-z0-9_-]{20}")
 ID_WORDS = "the id of an uploaded file, as POST /v1/files answers"
 
 
@@ -53,7 +53,7 @@ def read_order(
     for one in (request, before):
         for field, places in inputs_of(one).items() if one is not None else ():
             for place in places:
-                if not _ID.fullmatch(str(place)):
+                if not ID.fullmatch(str(place)):
                     raise InvalidRequest(field, str(place), ID_WORDS)
     stored = {"request": _stored(request), "first": None if before is None else _stored(before)}
     return asked.model_copy(update=stored), request

@@ -12,13 +12,14 @@ from headroom.engine.wire import schemas
 from headroom.models.registry import family_named
 from headroom.params.describe import TASK
 from headroom.params.request import Request
-from headroom.service.answers import CHAT
+from headroom.service.answers import CHAT, OPENAI, SPEECH
 from headroom.service.chat.ask import OWN
 from headroom.service.config import ServiceConfig
 from headroom.service.envelope import PATHS, POSTS
 from headroom.service.old.shapes import OLD_SHAPES, body_of
 from headroom.service.shapes import REF as _REF
 from headroom.service.shapes import SHAPES, json_of, or_null
+from headroom.service.speech.shapes import speech_content
 
 _BODIES = (("/v1/jobs", "post"), ("/v1/plan", "post"), ("/v1/limits", "post"))
 _CLAMPED = {
@@ -69,8 +70,11 @@ def document(app: FastAPI, config: ServiceConfig) -> dict[str, Any]:
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["responses"].pop("422", None)
     operation["responses"]["default"] = _ERROR
-    if path in CHAT:
+    if path in OPENAI:
         operation["responses"]["default"] = json_of("ChatError", "Why not.")
+    if path in SPEECH:
+        operation["requestBody"] = {"required": True, "content": speech_content(path)}
+    if path in CHAT:
         content = {"application/json": {"schema": _CHAT}}
         operation["requestBody"] = {"required": True, "content": content}
     if (path, method) in _BODIES:

@@ -169,6 +169,11 @@ SHAPES: Mapping[str, Schema] = {
             )
         )
     ),
+    "Voices": whole(
+        object={"const": "list"},
+        data=list_of(whole(id=TEXT, object={"const": "voice"}, name=TEXT, text=TEXT)),
+    ),
+    "Tags": whole(families={"type": "object", "additionalProperties": OBJECT}),
     "Live": whole(live={"const": True}),
     "Ready": whole(
         {"checks": OBJECT, "jobs": OBJECT, "machine": or_null(TEXT), "policy": TEXT},

@@ -28,5 +28,6 @@ FAMILY = Family(
     opens="headroom.models.stepaudio.model:open_model",
     plans="headroom.models.stepaudio.unopened:subject",
     words="text",
+    speech="headroom.models.stepaudio.speech_rest:SPEECH_REST",
     folders=ModelFolders(CATALOGUE, _check_sizes, _offer),
 )

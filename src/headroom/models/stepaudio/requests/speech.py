@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import model_validator
 
@@ -35,8 +35,14 @@ SEED = Limit(0, 2**64 - 1, shared("seed_bits"), least=0, most=2**64 - 1)
 COUNT = reason("versions_at_once", most=MOST_VERSIONS)
 TEXT = Limit(0, LONGEST_TEXT, reason("text_in_parts"))
 EditType: TypeAlias = Literal["emotion", "style", "speed", "denoise", "vad", "paralinguistic"]
-AfterClone: TypeAlias = Literal["emotion", "style", "speed", "denoise", "vad"]
+_ADDS: EditType = "paralinguistic"
+OF_CLONES = tuple(kind for kind in get_args(EditType) if kind != _ADDS)
 """Kinds of edits of a clone: sounds stand in its text."""
+
+_CHANGED = (
+    "What is changed: noise is removed by denoise, silence by vad, sounds are added by "
+    "paralinguistic; in a clone afterwards, whose sounds stand in its text."
+)
 
 EditInfo: TypeAlias = Annotated[
     str | None,
@@ -136,8 +142,7 @@ class Clone(SpeechFields):
              left_open="Mandarin or English, as the text is"),
     ] = None  # fmt: skip
     edit_type: Annotated[
-        AfterClone | None,
-        Knob("Speech", "What is changed in the clone afterwards.", left_open="nothing"),
+        EditType | None, Knob("Speech", _CHANGED, left_open="nothing, in a clone", basic=True)
     ] = None
     edit_info: EditInfo = None
     passes: Passes = 1
@@ -146,6 +151,8 @@ class Clone(SpeechFields):
     def _texts(self) -> Self:
         for field in ("text", "prompt_text"):
             _check_text(field, getattr(self, field), needed=True)
+        if self.edit_type == _ADDS:
+            raise refuse(", ".join(OF_CLONES), field="edit_type", value=self.edit_type)
         _check_change(self.edit_type, self.edit_info)
         return self
 
@@ -170,11 +177,7 @@ class Edit(SpeechFields):
         str, TEXT, Knob("Voice", "What is spoken in it; not needed for vad and denoise.", lines=2,
                         basic=True, file=True, old=("audio_text",)),
     ] = ""  # fmt: skip
-    edit_type: Annotated[
-        EditType,
-        Knob("Speech", "What is changed: noise is removed by denoise, silence by vad, sounds are "
-             "added by paralinguistic.", basic=True),
-    ]  # fmt: skip
+    edit_type: Annotated[EditType, Knob("Speech", _CHANGED, basic=True)]
     edit_info: EditInfo = None
     text: Annotated[
         str, TEXT, Knob("Speech", "The text with sounds in it, such as [Laughter].", lines=4,
@@ -187,7 +190,7 @@ class Edit(SpeechFields):
         for field in ("text", "source_text"):
             _check_text(field, getattr(self, field), needed=False)
         _check_change(self.edit_type, self.edit_info)
-        if self.edit_type == "paralinguistic" and not sounds_in(self.text):
+        if self.edit_type == _ADDS and not sounds_in(self.text):
             why = "a text with at least one of " + ", ".join(f"[{sound}]" for sound in SOUNDS)
             raise refuse(why, field="text", value=self.text)
         return self
