@@ -61,10 +61,20 @@ def hear(
     bank = filter_bank(at_16k, "povey")
     voice = speaker((bank - bank.mean(0)).to(device)).cpu()
     sound = trimmed(normalised(at_16k))
-    codes = Codes(
+    codes = codes_heard(sound, linguistic, semantic, device)
+    return Heard(codes, prompt_spectrogram(resampled(samples, rate, SOUND_RATE)), voice)
+
+
+def codes_heard(
+    sound: Tensor,
+    linguistic: LinguisticTokenizer,
+    semantic: SemanticTokenizer,
+    device: torch.device,
+) -> Codes:
+    """The codes of samples [n] at 16 kHz on the host."""
+    return Codes(
         tuple(_linguistic(sound, linguistic, device)), tuple(_semantic(sound, semantic, device))
     )
-    return Heard(codes, prompt_spectrogram(resampled(samples, rate, SOUND_RATE)), voice)
 
 
 def _linguistic(sound: Tensor, network: LinguisticTokenizer, device: torch.device) -> list[int]:
