@@ -8,8 +8,7 @@ a song from the button, the tab of songs. The traffic is then replayed, at the t
 browser sent it, by one person (nothing renders), and by `--people`, who arrive over a minute and
 use the page `--rounds` times, while a long song and those that they ask for render. A visit in the
 browser takes place among them, whose console must stay empty. An answer is whole when its last
-byte is there; one of Gradio's events when its stream tells that it is complete. Streams that last
-are not timed. Afterwards `--songs` short songs of the example family are made while a page is open,
+byte is there. Streams that last are not timed. Afterwards `--songs` short songs of the example family are made while a page is open,
 and the memory of the web process is read along the way. Times include what browser and people take
 of the machine; the processor seconds of the web process do not. The last line is JSON.
 """
@@ -30,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,8 @@ CONNECTIONS = 6  # of a browser to one host
 LONG = {"task": "text2music", "caption": "a long song", "duration": 240, "seed": 1}
 SHORT = {"task": "tone", "duration": 1}  # of the example family, made in milliseconds
 EXAMPLES = Path(__file__).parents[1] / "examples"
-JOIN, DATA = "/ui/gradio_api/queue/join", "/ui/gradio_api/queue/data"
-LASTING = re.compile(r"/events|/queue/data|/heartbeat|/preview")
+EVENT = "/ui/gradio_api/run/predict"
+LASTING = re.compile(r"/events|/heartbeat|/preview")
 HEADERS = ("accept", "content-type", "origin", "range", "sec-fetch-site", "x-headroom-token")
 Figures = dict[str, Any]
 
@@ -69,7 +68,7 @@ class Sent:
     @property
     def kind(self) -> str:
         """file, event of Gradio, or answer of the service."""
-        if self.path.startswith(JOIN):
+        if self.path.startswith(EVENT):
             return "event"
         return "answer" if self.path.startswith("/v1/") else "file"
 
@@ -108,46 +107,16 @@ class Person:
     session: str
     rounds: int
     taken: Taken
-    done: dict[str, asyncio.Event] = field(default_factory=dict)
-    waits: asyncio.Event = field(default_factory=asyncio.Event)  # for an event of Gradio
 
     async def come(self) -> None:
         old = _session(self.visit)
         limits = httpx2.Limits(max_connections=CONNECTIONS)
-        async with (
-            httpx2.AsyncClient(base_url=self.url, limits=limits, timeout=120) as http,
-            httpx2.AsyncClient(base_url=self.url, timeout=120) as streams,
-        ):
-            listening = asyncio.create_task(self._listen(streams))
+        async with httpx2.AsyncClient(base_url=self.url, limits=limits, timeout=120) as http:
             parts = [[one for one in self.visit if one.using is using] for using in (False, True)]
             for part in (parts[0], *[parts[1]] * self.rounds):
                 began = time.perf_counter() - part[0].at
                 waits = (self._send(http, one, old, began) for one in part)
                 await asyncio.gather(*waits)
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
-
-    async def _listen(self, http: httpx2.AsyncClient) -> None:
-        """The stream of Gradio's events, which its script opens while it waits for some."""
-        address = f"{DATA}?session_hash={self.session}"
-        while True:
-            await self.waits.wait()
-            self.waits.clear()
-            async with http.stream("GET", address) as answer:
-                async for line in answer.aiter_lines():
-                    if line.startswith("data:"):
-                        self._heard(json.loads(line[5:]))
-
-    def _heard(self, told: dict[str, Any]) -> None:
-        if told.get("msg") != "process_completed":
-            return
-        if not told.get("success"):
-            self.taken.wrong.append(f"event: {told}"[:300])
-        self._event(told["event_id"]).set()
-
-    def _event(self, id: str) -> asyncio.Event:
-        return self.done.setdefault(id, asyncio.Event())
 
     async def _send(self, http: httpx2.AsyncClient, one: Sent, old: str, began: float) -> None:
         await asyncio.sleep(max(0.0, began + one.at - time.perf_counter()))
@@ -159,10 +128,6 @@ class Person:
         if answer.status_code >= 400:
             self.taken.wrong.append(f"{one.method} {one.path}: {answer.status_code}")
             return
-        if one.kind == "event":
-            ended = self._event(answer.json()["event_id"])
-            self.waits.set()
-            await asyncio.wait_for(ended.wait(), 120)
         part = "using" if one.using else "opening"
         taken = self.taken.seconds.setdefault((part, one.kind), [])
         taken.append(time.perf_counter() - start)
@@ -187,7 +152,7 @@ def visited(url: str) -> tuple[list[Sent], list[str]]:
             headers = {name: text for name, text in one.headers.items() if name in HEADERS}
             at = time.perf_counter() - began
             path = one.url.removeprefix(url)
-            makes = pressed and path.startswith(JOIN) and not any(other.makes for other in sent)
+            makes = pressed and path.startswith(EVENT) and not any(other.makes for other in sent)
             if path.startswith("/"):
                 sent.append(Sent(at, one.method, path, one.post_data, headers, using, makes))
 

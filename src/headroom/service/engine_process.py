@@ -17,6 +17,7 @@ from headroom.jobs.watch import Watch
 from headroom.jobs.worker import Worker
 from headroom.log import log, show
 from headroom.service.lifeline import attached
+from headroom.service.priority import give_way
 from headroom.service.start import SEAT_TAKEN, EngineStart
 from headroom.storage.open import open_storage
 
@@ -33,6 +34,7 @@ def main() -> int:
     last = seat.take(start.holder)
     if last is None:
         return SEAT_TAKEN
+    give_way(start.settings.under(start.options).device)
     database = open_database(start.database)
     for name in last:
         take_back(database, name, stop)

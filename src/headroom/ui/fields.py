@@ -6,7 +6,7 @@ request from anywhere else. Bounds are shown, not enforced: the service clamps, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,11 @@ def choices(param: Param, words: Words) -> list[tuple[str, str]]:
     else:
         named = [(words.choice(one), one) for one in param.choices]
     return [(words("open"), OPEN), *named] if param.optional else named
+
+
+def same(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Choices that are their own labels."""
+    return [(name, name) for name in names]
 
 
 def about(param: Param, words: Words, bounds: Bounds | None = None) -> str:

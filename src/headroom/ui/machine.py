@@ -18,6 +18,7 @@ from headroom.memory.tiers import Tier, Tiers
 from headroom.models.family import Family
 from headroom.settings.options import BACKENDS, NO_LM, PRECISION_WORDS
 from headroom.ui.answers import number
+from headroom.ui.fields import same
 from headroom.ui.models import first_visit, fitting, language_models, listed
 from headroom.ui.rest import Refused, Rest
 from headroom.ui.texts import Texts
@@ -176,14 +177,15 @@ class PanelHandlers:
     async def looked(self, event: gr.Request, language: str, vram: str) -> list[Any]:
         """The panel for this machine, or for a card of `vram` GB: of `shows`, in order."""
         words, family = Words.of(language), self.family
-        card = float(vram) if vram else None
+        asked = {"family": family.name, "vram": vram or None}
         try:
-            limits = await self.rest.ask(event, "GET", "/v1/limits", family=family.name, vram=card)
+            limits = await self.rest.ask(event, "GET", "/v1/limits", **asked)
             models = await self.rest.ask(event, "GET", "/v1/models", family=family.name)
             ready = await self.rest.ask(event, "GET", "/health/ready")
         except Refused as refusal:
             told = f"<p role='status'>{escape(words.error(refusal.form))}</p>"
             return [told, *([gr.skip()] * (len(self.shows) - 1))]
+        card = float(vram) if vram else None
         name = limits.get("tier")
         size = card or number(limits.get("card_bytes")) / GIB
         tier = family.tiers.named(str(name)) if name else family.tiers.of(size)
@@ -211,7 +213,7 @@ def updates(found: Choices, words: Words) -> list[dict[str, Any]]:
     return [
         gr.update(value=found.init_lm, interactive=found.init_lm),
         gr.update(choices=named, value=found.lm, interactive=found.init_lm),
-        gr.update(choices=list(found.backends), value=found.backend, interactive=found.init_lm),
+        gr.update(choices=same(found.backends), value=found.backend, interactive=found.init_lm),
         gr.update(value=found.offload),
         gr.update(value=found.offload_dit),
         gr.update(value=found.quantization),

@@ -22,7 +22,7 @@ from headroom.files import parse_json
 from headroom.models.family import Family
 from headroom.params.describe import TASK, describe, in_role, task_of
 from headroom.ui import outlook
-from headroom.ui.fields import Bounds, about, sent
+from headroom.ui.fields import Bounds, about, same, sent
 from headroom.ui.make import MOODS, Form, tasks
 from headroom.ui.rest import Json, Refused, Rest
 from headroom.ui.seen import EXPERT, SIMPLE
@@ -141,7 +141,8 @@ class Handlers:
 
     def needed(self, task: str) -> list[Any]:
         """The headings, opened where this task cannot do without a field below one."""
-        required = {one.name for one in describe(self.family.requests[task]) if one.required}
+        kind = self.family.requests.get(task)
+        required = {one.name for one in describe(kind) if one.required} if kind else set[str]()
         return [
             gr.update(open=True) if required & set(names) else gr.skip()
             for _, names in self.form.folds
@@ -150,7 +151,7 @@ class Handlers:
     async def opened(self, language: str, kept: Kept) -> list[Any]:
         """The form as this browser left it, and the names of its presets: of `opens`."""
         held = kept or {}
-        names = gr.update(choices=list(_presets(held)), value=None)
+        names = gr.update(choices=same(_presets(held)), value=None)
         last = held.get("last")
         if not isinstance(last, dict):
             return [names, *([gr.skip()] * (len(self.opens) - 1))]
@@ -217,7 +218,7 @@ class Handlers:
         return gr.update(maximum=most) if isinstance(most, int | float) else gr.update()
 
     def _for(self, vram: str) -> dict[str, Any]:
-        return {"family": self.family.name, "vram": float(vram) if vram else None}
+        return {"family": self.family.name, "vram": vram or None}
 
 
 def _length(slider: gr.Slider, seconds: JsonValue) -> Any:
@@ -251,14 +252,14 @@ def keep(kept: Kept, name: str, request: Json) -> tuple[dict[str, JsonValue], Up
     named = {**_presets(held), name.strip(): request} if name.strip() else _presets(held)
     named = dict(list(named.items())[-_PRESETS:])
     chosen = name.strip() or None
-    return {**held, "presets": named}, gr.update(choices=list(named), value=chosen)
+    return {**held, "presets": named}, gr.update(choices=same(named), value=chosen)
 
 
 def forget(kept: Kept, name: str | None) -> tuple[dict[str, JsonValue], Update]:
     """What the browser keeps, without the request of this name."""
     held = kept or {}
     named = {one: request for one, request in _presets(held).items() if one != name}
-    return {**held, "presets": named}, gr.update(choices=list(named), value=None)
+    return {**held, "presets": named}, gr.update(choices=same(named), value=None)
 
 
 def preset(kept: Kept, name: str | None) -> str:

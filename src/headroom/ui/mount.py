@@ -37,10 +37,10 @@ POLICY = (
 # take uploads, or stream without asking who listens.
 _USED = re.compile(
     r"/(|config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt|(assets|static|svelte)/.*"
-    r"|gradio_api/(info/?|queue/(join|data)|heartbeat/.*|startup-events|reset/?|cancel"
-    r"|call/\w+(/\w+)?))",
+    r"|gradio_api/(info/?|heartbeat/.*|startup-events))",
     re.ASCII,
 )
+_EVENT = "/gradio_api/run/predict"  # answered by `ui.events`
 
 # Vite names these files by their content: a browser that has one need not ask again.
 _HASHED = re.compile(r"/assets/[\w.-]+-[\w-]{8,}\.(js|css|woff2?|svg|png)", re.ASCII)
@@ -102,13 +102,15 @@ def _add_gradio(app: FastAPI, settings: Settings, family: str) -> None:
     import gradio
 
     from headroom.ui import theme
+    from headroom.ui.events import Events
     from headroom.ui.page import build
     from headroom.ui.rest import Rest
     from headroom.ui.seen import style
 
+    page = build(Rest(app), settings, family)
     gradio.mount_gradio_app(
         app,
-        build(Rest(app), settings, family),
+        page,
         PATH,
         footer_links=[],
         run_history=False,
@@ -122,7 +124,7 @@ def _add_gradio(app: FastAPI, settings: Settings, family: str) -> None:
         css_paths=[STATIC / "style.css", STATIC / "songs.css"],
     )
     mounted = app.router.routes[-1]
-    mounted.app = _Narrowed(mounted.app)  # type: ignore[attr-defined]
+    mounted.app = _Narrowed(mounted.app, Events(page))  # type: ignore[attr-defined]
 
 
 class _Files(StaticFiles):
@@ -139,16 +141,19 @@ class _Files(StaticFiles):
 
 
 class _Narrowed:
-    """Gradio's application, without the routes that the page does not use, with files that browsers
-    may keep, and with the page's own head in place of Gradio's, which names other hosts."""
+    """Gradio's application, without the routes that the page does not use, with `events` in place
+    of its own, with files that browsers may keep, and with the page's own head in place of
+    Gradio's, which names other hosts."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, events: ASGIApp) -> None:
+        self._app, self._events = app, events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif path == _EVENT:
+            await self._events(scope, receive, send)
         elif not _USED.fullmatch(path):
             await PlainTextResponse("there is no such path.", 404)(scope, receive, send)
         elif path == "/":

@@ -20,7 +20,10 @@ from headroom.ui.seen import ARRANGE
 from headroom.ui.texts import Texts
 from headroom.ui.words import Words
 
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Not in Gradio's queue: each event is one request and its answer, which `ui.events` gives.
+_QUIET: dict[str, Any] = {
+    "api_visibility": "private", "show_progress": "hidden", "queue": False
+}  # fmt: skip
 _SPEAK = "language => { window.headroom.speak(language) }"
 _SAVE = "text => { if (text) window.headroom.save(text) }"
 _PREVIEWED = "told => { if (told) window.headroom.previewed(JSON.parse(told)) }"
@@ -60,7 +63,7 @@ def build(rest: Rest, settings: Settings, family: str) -> gr.Blocks:
         wired.refresh(fresh.change(lambda: None, None, None, **_QUIET))
         if given_back is not None:
             wired.connect_memory(given_back)
-    page.queue(api_open=False, default_concurrency_limit=None)
+    page.queue(api_open=False)
     return page
 
 

@@ -225,7 +225,7 @@ def test_presets_are_kept_replaced_and_forgotten() -> None:
     kept, chosen = keep({"language": "pt"}, " slow ", {"caption": "a"})
     kept, _ = keep(kept, "fast", {"caption": "b"})
     kept, chosen = keep(kept, "slow", {"caption": "c"})
-    assert chosen["choices"] == ["slow", "fast"] and kept["language"] == "pt"
+    assert chosen["choices"] == [("slow", "slow"), ("fast", "fast")] and kept["language"] == "pt"
     assert json.loads(preset(kept, "slow")) == {"caption": "c"}
     kept, chosen = forget(kept, "slow")
     assert kept["presets"] == {"fast": {"caption": "b"}} and chosen["value"] is None

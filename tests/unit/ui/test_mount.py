@@ -45,7 +45,13 @@ def test_a_file_that_is_named_by_its_content_is_not_asked_for_again(service: Ser
         "/gradio_api/stream/a/b/c/playlist.m3u8",
         "/gradio_api/proxy=http://example.org",
         "/gradio_api/vibe-edit",
-        "/gradio_api/run/predict",
+        "/gradio_api/run/made",
+        "/gradio_api/api/predict",
+        "/gradio_api/queue/join",
+        "/gradio_api/queue/data",
+        "/gradio_api/call/made",
+        "/gradio_api/cancel",
+        "/gradio_api/reset",
         "/gradio_api/openapi.json",
         "/monitoring",
         "/login",
@@ -69,7 +75,7 @@ def test_elsewhere_the_form_for_a_key_comes_first(service: Service) -> None:
     assert answer.url.path == "/login"
     assert 'lang="he" dir="rtl"' in answer.text
     assert far.get("/ui/files/headroom.js").status_code == 401
-    assert far.post("/ui/gradio_api/queue/join", json={}).status_code == 401
+    assert far.post("/ui/gradio_api/run/predict", json={}).status_code == 401
     assert far.get("/ui/config").status_code == 401
 
 
