@@ -8,9 +8,10 @@ a song from the button, the tab of songs. The traffic is then replayed, at the t
 browser sent it, by one person (nothing renders), and by `--people`, who arrive over a minute and
 use the page `--rounds` times, while a long song and those that they ask for render. A visit in the
 browser takes place among them, whose console must stay empty. An answer is whole when its last
-byte is there. Streams that last are not timed. Afterwards `--songs` short songs of the example family are made while a page is open,
-and the memory of the web process is read along the way. Times include what browser and people take
-of the machine; the processor seconds of the web process do not. The last line is JSON.
+byte is there. Streams that last are not timed. Afterwards `--songs` short songs of the example
+family are made while a page is open, and the memory of the web process is read along the way;
+`--people 0` makes only these. Times include what browser and people take of the machine; the
+processor seconds of the web process do not. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -245,6 +246,8 @@ def made(url: str, songs: int, web: psutil.Process) -> Figures:
 
 def measured(args: argparse.Namespace, folder: Path) -> Figures:
     with service(folder) as (url, web):
+        if not args.people:
+            return {"many_songs": made(url, args.songs, web), "load": _load()}
         visit, complaints = visited(url)
         idle = asyncio.run(people(url, [one for one in visit if not one.makes], 1, 3))
         fresh, before = web.memory_info().rss, _spent(web)
@@ -275,7 +278,7 @@ def measured(args: argparse.Namespace, folder: Path) -> Figures:
         "still_waiting_or_running": sum(job["state"] in ("queued", "running") for job in jobs),
         "memory_mb": {"fresh": round(fresh / 1e6, 1), "crowd": round(crowded / 1e6, 1)},
         "many_songs": songs,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "load": _load(),
     }  # fmt: skip
 
 
@@ -288,6 +291,11 @@ def _jobs(url: str) -> list[Figures]:
         told = page.raise_for_status().json()
         jobs, cursor = jobs + told["jobs"], told["next"]
     return jobs
+
+
+def _load() -> float | None:
+    """Of the machine, over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _spent(process: psutil.Process) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from headroom.jobs.tables import jobs
 from support import postgres
 from support.databases import Server, opened
 from support.needed import require_packages
+from support.ports import free_port
 from support.web import wav
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
@@ -106,12 +106,6 @@ def cluster(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.add_node(**node)
     yield made
     made.shutdown()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

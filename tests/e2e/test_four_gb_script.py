@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("start_4gb_mode.sh", "start_with_gpu_management.sh")
 FOLDER = "Área de trabalho/ACE 1.5 – 음악"  # spaces and letters beyond ASCII
@@ -24,12 +26,6 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="a shell and terminal
 
 if sys.platform != "win32":
     from support.typed_session import CTRL_C, Typed, typed
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @dataclass

@@ -24,6 +24,7 @@ import pytest
 import yaml
 
 from support.live import live
+from support.ports import free_port
 
 if sys.platform != "win32":
     from support.typed_session import CTRL_C, Typed, typed
@@ -34,12 +35,6 @@ CARDS = "1234, GPU-small\n40960, GPU-large\n999, GPU-third\n"  # MiB free, and t
 NAMES = ("ACESTEP_", "HEADROOM_", "GPU_", "CUDA_", "MAX_", "PORT", "IMAGE", "RUN_WITH",
          "CONTAINER_NAME", "PYTHON")  # fmt: skip
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a shell and terminals of POSIX")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @dataclass

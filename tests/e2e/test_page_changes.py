@@ -19,13 +19,12 @@ import soundfile
 
 from support.live import Live
 from support.pretended import RATE, SECONDS, WORDS, finish, song_of
-from support.visitors import SOON, Visitor, config_of
+from support.visitors import MADE, SOON, config_of, opened
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=SOON)
 pytestmark = pytest.mark.browser
-MADE = 6 * SOON  # milliseconds, in which the bundled model makes a song on a busy machine
 
 
 @pytest.fixture
@@ -36,16 +35,6 @@ def live(tmp_path: Path) -> Iterator[Live]:
     song_of(one, "Hills")
     yield one
     one.stop()
-
-
-def opened(visitor: Visitor, name: str = "Hills") -> Any:
-    """The view of a song, once its player can play."""
-    visitor.ready()
-    library = visitor.songs()
-    library.locator(".song", has_text=name).locator("button.open").click()
-    song = library.locator("headroom-song")
-    expect(song.locator("headroom-player [data-state=paused]")).to_be_visible()
-    return song
 
 
 def drag(page: Any, song: Any, start: float, end: float) -> None:
@@ -78,7 +67,7 @@ def test_a_song_goes_into_the_form_as_reference_and_to_take_a_track_out(
     visit: Any, live: Live
 ) -> None:
     visitor = visit(live)
-    page, song = visitor.page, opened(visitor)
+    page, song = visitor.page, opened(visitor.songs(), "Hills")
     song.get_by_role("button", name="Use its sound").click()
     in_form(page, "text2music", "reference_audio")
     page.locator("#tab-songs-button").click()
@@ -90,7 +79,7 @@ def test_a_song_goes_into_the_form_as_reference_and_to_take_a_track_out(
 
 def test_a_region_is_made_anew_and_the_rest_is_the_same(visit: Any, live: Live) -> None:
     visitor = visit(live)
-    page, song = visitor.page, opened(visitor)
+    page, song = visitor.page, opened(visitor.songs(), "Hills")
     song.get_by_role("button", name="Change a part").click()
     expect(song.locator("headroom-player .regions")).to_be_attached()
     drag(page, song, 1.0, 2.0)

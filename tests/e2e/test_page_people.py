@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from support.live import Live
@@ -117,7 +118,7 @@ def test_the_form_is_found_as_it_was_when_a_song_was_made_last(visit: Any, waiti
     page.locator("#field-caption textarea").fill("a slow song")
     page.get_by_label("Tender").check()
     page.locator("#length input[type=number]").fill("45")
-    page.locator("#go").click()
+    asked(page)
     expect(page.locator(".job").first).to_contain_text("a slow song, tender")
     page.reload()
     page = visitor.ready()
@@ -130,13 +131,57 @@ def test_the_form_is_found_as_it_was_when_a_song_was_made_last(visit: Any, waiti
     page.locator("#field-caption textarea").fill("in another way")
     page.get_by_label("Make a song", exact=True).check()
     page.locator("#field-bpm :is(input, textarea)").fill("93")
-    page.locator("#go").click()
+    asked(page)
     expect(page.locator(".job").first).to_contain_text("in another way")
     page.reload()
     page = visitor.ready()
     expect(page.get_by_label("Everything")).to_be_checked()
     expect(page.locator("#field-caption textarea")).to_have_value("in another way")
     expect(page.locator("#field-bpm :is(input, textarea)")).to_have_value("93")
+    assert visitor.complaints == []
+
+
+def asked(page: Any) -> None:
+    """Press the button, and wait until the browser keeps what was asked for. A list that is read
+    meanwhile may show the job before."""
+    before = page.evaluate("localStorage.headroom")
+    page.locator("#go").click()
+    page.wait_for_function("before => localStorage.headroom !== before", arg=before)
+
+
+def test_what_is_typed_before_the_form_is_as_it_was_left_stays(visit: Any, waiting: Live) -> None:
+    visitor = visit(waiting)
+    page = visitor.ready()
+    page.locator("#field-caption textarea").fill("of last time")
+    page.get_by_label("Tender").check()
+    page.locator("#length input[type=number]").fill("45")
+    asked(page)
+    events = httpx2.get(f"{waiting.url}/ui/config").json()["dependencies"]
+    left = next(one["id"] for one in events if one["api_name"] == "left")
+    held = []
+
+    def late(route: Any) -> None:
+        if route.request.post_data_json["fn_index"] == left:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/run/predict", late)
+    page.reload()
+    page = visitor.ready()
+    page.locator("#field-caption textarea").fill("of today")
+    page.locator("#length input[type=number]").fill("30")
+    while not held:
+        page.wait_for_timeout(50)
+    held[0].continue_()
+    expect(page.get_by_label("Tender")).to_be_checked()
+    expect(page.locator("#field-caption textarea")).to_have_value("of today")
+    expect(page.locator("#length input[type=number]")).to_have_value("30")
+    asked(page)
+    job = page.locator(".job").first
+    expect(job).to_contain_text("of today, tender")
+    request = httpx2.get(f"{waiting.url}/v1/jobs/{job.get_attribute('data-job')}").json()["asked"]
+    assert float(request["request"]["duration"]) == 30
     assert visitor.complaints == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
+
+from support.ports import free_ports
 
 pytestmark = pytest.mark.ci
 
@@ -31,17 +32,10 @@ class Started:
     api: httpx2.Client
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
-
-
 @contextmanager
 def started(folder: Path, line: Sequence[str], api: bool) -> Iterator[Started]:
     """Start `python -m LINE` with `{page}` and `{api}` as its ports; ended as a system ends it."""
-    page, other = free_ports()
+    page, other = free_ports(2)
     behind = other if api else page
     words = [word.format(page=page, api=other) for word in line]
     environment = {

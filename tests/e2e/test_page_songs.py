@@ -26,7 +26,7 @@ from headroom.audio.files import read_audio
 from headroom.audio.formats import FORMATS, container
 from headroom.audio.tags import PROVENANCE, read_tags
 from support.live import Live, wait_for
-from support.visitors import SOON, config_of
+from support.visitors import SOON, config_of, opened
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -68,15 +68,6 @@ def shown(library: Any, *names: str) -> None:
 
 def of(library: Any, name: str) -> Any:
     return library.locator(".song", has_text=name)
-
-
-def opened(library: Any, name: str) -> Any:
-    """The view of a song, once its player can play."""
-    of(library, name).locator("button.open").click()
-    song = library.locator("headroom-song")
-    expect(song.get_by_label("Title")).to_have_value(name)
-    expect(song.locator("headroom-player [data-state=paused]")).to_be_visible()
-    return song
 
 
 def test_songs_are_there_after_a_restart_found_rated_and_named(visit: Any, shelf: Live) -> None:

@@ -19,13 +19,12 @@ import soundfile
 
 from support.live import Live
 from support.pretended import RATE, SECONDS, WORDS, song_of, sound
-from support.visitors import SOON, Visitor, config_of
+from support.visitors import MADE, SOON, config_of, opened
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=SOON)
 pytestmark = pytest.mark.browser
-MADE = 3 * SOON  # milliseconds, in which the bundled model makes a song on a busy machine
 LINES = ["over the hills", "and far away"]
 SEA = {"caption": "waves", "lyrics": "[Verse]\n" + "\n".join(LINES), "keyscale": "A minor"}
 PITCHES = (262.0, 392.0)
@@ -44,17 +43,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with one.working():
         yield one
     one.stop()
-
-
-def opened(visitor: Visitor, name: str) -> Any:
-    """The view of a song, once its player can play."""
-    visitor.ready()
-    library = visitor.songs()
-    library.locator(".song", has_text=name).locator("button.open").first.click()
-    song = library.locator("headroom-song")
-    expect(song.get_by_label("Title")).to_have_value(name)
-    expect(song.locator("headroom-player [data-state=paused]")).to_be_visible()
-    return song
 
 
 def job_made(page: Any, live: Live, press: Any) -> dict[str, Any]:
@@ -79,7 +67,7 @@ def heard(live: Live, job: dict[str, Any]) -> np.ndarray:
 
 def test_a_cover_of_a_song_is_made(visit: Any, studio: Live) -> None:
     visitor = visit(studio)
-    page, song = visitor.page, opened(visitor, "Hills")
+    page, song = visitor.page, opened(visitor.songs(), "Hills")
     song.get_by_role("button", name="Make a cover").click()
     expect(page.locator("#task input[value=cover]")).to_be_checked()
     expect(page.locator("#field-source_audio headroom-drop li")).to_have_count(1)
@@ -104,7 +92,7 @@ def test_a_cover_of_a_song_is_made(visit: Any, studio: Live) -> None:
 def test_a_song_is_dropped_on_a_track_to_take_it_out(visit: Any, studio: Live) -> None:
     """The mouse drags, as a person's does; the window shows less than the song's view is long."""
     visitor = visit(studio)
-    page, song = visitor.page, opened(visitor, "Hills")
+    page, song = visitor.page, opened(visitor.songs(), "Hills")
     page.evaluate("scrollTo(0, 0)")
     row = page.locator(".song", has_text="Sea").bounding_box()
     page.mouse.move(row["x"] + row["width"] / 2, row["y"] + row["height"] / 2)
@@ -131,6 +119,25 @@ def over(page: Any, place: Any) -> None:
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=6)
 
 
+def test_the_tracks_are_let_go_when_what_is_dragged_is_gone(visit: Any, studio: Live) -> None:
+    """A row that was taken out of the list while it was dragged tells of no end."""
+    visitor = visit(studio)
+    page, song = visitor.page, opened(visitor.songs(), "Hills")
+    page.evaluate("scrollTo(0, 0)")
+    dragged = page.locator(".song", has_text="Sea")
+    row = dragged.bounding_box()
+    page.mouse.move(row["x"] + row["width"] / 2, row["y"] + row["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(row["x"] + row["width"] / 2, row["y"] + row["height"] / 2 + 9, steps=3)
+    tracks = song.locator("details.tracks")
+    expect(tracks).to_have_class(re.compile(r"\bawaited\b"))
+    dragged.evaluate("row => row.remove()")
+    page.mouse.up()
+    page.mouse.move(30, 30, steps=3)
+    expect(tracks).not_to_have_class(re.compile(r"\bawaited\b"))
+    assert visitor.complaints == []
+
+
 def test_a_recording_is_dropped_on_a_track_to_add_it(
     visit: Any, studio: Live, tmp_path: Path
 ) -> None:
@@ -138,7 +145,7 @@ def test_a_recording_is_dropped_on_a_track_to_add_it(
     mine = tmp_path / "mine.wav"
     soundfile.write(mine, sound(), RATE)
     visitor = visit(studio, viewport={"width": 700, "height": 600})
-    page, song = visitor.page, opened(visitor, "Hills")
+    page, song = visitor.page, opened(visitor.songs(), "Hills")
     page.locator(".song").last.scroll_into_view_if_needed()
     browser = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(mine)], "dragOperationsMask": 1}
@@ -165,7 +172,7 @@ def test_a_recording_is_dropped_on_a_track_to_add_it(
 
 def test_a_song_is_scored_and_its_lines_are_found(visit: Any, studio: Live) -> None:
     visitor = visit(studio)
-    page, song = visitor.page, opened(visitor, "Sea")
+    page, song = visitor.page, opened(visitor.songs(), "Sea")
     path = httpx2.get(f"{studio.url}/v1/library/songs?q=Sea").json()["songs"][0]
     song.get_by_role("button", name="Score", exact=True).click()
     expect(song.locator(".said")).to_have_text("It is being made …")

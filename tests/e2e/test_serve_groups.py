@@ -9,8 +9,9 @@ import httpx2
 import psutil
 import pytest
 
-from e2e.test_service import free_port, lives, place
+from e2e.test_service import lives, place
 from support.live import wait_for
+from support.ports import free_port
 from support.service_place import Place
 
 __all__ = ["place"]

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -38,6 +37,7 @@ from headroom.service.seat import Seat
 from headroom.service.supervisor import Supervisor
 from headroom.settings import load
 from support import service_parent
+from support.ports import free_port
 from support.service_clients import Client
 from support.service_place import Place, opened
 
@@ -170,12 +170,6 @@ def test_a_start_after_a_kill_of_everything_goes_on_at_once(place: Place) -> Non
         release(process)
         assert process.wait(60) == 0
     assert json.loads(place.queue.get(job).request)["family"] == "tone"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def lives(port: int) -> bool:

@@ -12,6 +12,7 @@ from headroom.settings import load
 from headroom.ui import mount
 
 SOON = 60_000  # milliseconds
+MADE = 6 * SOON  # in which the bundled model makes a song on a busy machine
 AWAY = "net::ERR_CONNECTION_REFUSED"  # what a browser says by itself of a service that has ended
 PAGE = PageConfig(mount.PATH, mount.LOGIN, mount.POLICY, mount.add)
 
@@ -51,3 +52,14 @@ class Visitor:
         library = self.page.locator("headroom-library")
         library.wait_for()
         return library
+
+
+def opened(library: Any, name: str) -> Any:
+    """The view of a song of the library, once its player can play."""
+    from playwright.sync_api import expect
+
+    library.locator(".song", has_text=name).locator("button.open").first.click()
+    song = library.locator("headroom-song")
+    expect(song.get_by_label("Title")).to_have_value(name)
+    expect(song.locator("headroom-player [data-state=paused]")).to_be_visible()
+    return song

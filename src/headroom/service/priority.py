@@ -12,7 +12,7 @@ import psutil
 
 from headroom.log import log
 
-NICE = 10  # of an engine on the processor: beside others that are busy it gets about a tenth
+NICE = 5  # of an engine on the processor: beside others that are busy it gets about a quarter
 _ON_HOST = ("cpu", "simulated")  # kinds of devices that are the processor
 # Linux may share time out by sessions first, and each engine process has one: this one's share.
 _SESSION = Path("/proc/self/autogroup")

@@ -50,6 +50,7 @@ class Form:
     first   the button for a preview, of few steps
     made    the id of the job that was asked for last; `inbox`: a request to be shown
     previewed  the id of a preview, and the request that makes the whole song, as JSON
+    left    the answers that show the form as this browser left it, as JSON
     sweep   pressed by a script that wants the request
     """
 
@@ -68,6 +69,7 @@ class Form:
     made: gr.Textbox
     previewed: gr.Textbox
     inbox: gr.HTML
+    left: gr.Textbox
     sweep: gr.Button
 
     @property
@@ -108,6 +110,7 @@ def form(family: Family, texts: Texts) -> Form:
             )  # fmt: skip
             made = gr.Textbox(visible="hidden", elem_id="made")
             previewed = gr.Textbox(visible="hidden", elem_id="previewed")
+            left = gr.Textbox(visible="hidden", elem_id="left")
             gr.HTML(html_template="<headroom-parts></headroom-parts>", js_on_load=None)
             inbox = gr.HTML("", html_template="<span></span>", js_on_load=_INBOX, visible="hidden")
         with gr.Column(min_width=300, elem_id="mine"):
@@ -115,7 +118,7 @@ def form(family: Family, texts: Texts) -> Form:
     later = (task, grey, *later)
     return Form(
         mode, task, grey, mood, length, fields, folds, later, presets, outlook, button, first,
-        made, previewed, inbox, sweep,
+        made, previewed, inbox, left, sweep,
     )  # fmt: skip
 
 

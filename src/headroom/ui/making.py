@@ -21,7 +21,7 @@ from headroom.errors import InvalidRequest
 from headroom.files import parse_json
 from headroom.models.family import Family
 from headroom.params.describe import TASK, describe, in_role, task_of
-from headroom.ui import outlook
+from headroom.ui import events, outlook
 from headroom.ui.fields import Bounds, about, same, sent
 from headroom.ui.make import MOODS, Form, tasks
 from headroom.ui.rest import Json, Refused, Rest
@@ -148,7 +148,7 @@ class Handlers:
             for _, names in self.form.folds
         ]
 
-    async def opened(self, language: str, kept: Kept) -> list[Any]:
+    def opened(self, language: str, kept: Kept) -> list[Any]:
         """The form as this browser left it, and the names of its presets: of `opens`."""
         held = kept or {}
         names = gr.update(choices=same(_presets(held)), value=None)
@@ -172,6 +172,20 @@ class Handlers:
     def opens(self) -> list[Any]:
         """The components that `opened` answers for."""
         return [self.form.presets.chosen, *self.shows, self.form.mood, self.form.length]
+
+    def left(self, language: str, kept: Kept) -> str:
+        """What `opened` answers, as JSON, for a script that leaves out what somebody has changed
+        meanwhile."""
+        made = zip(self.opened(language, kept), self.opens, strict=True)
+        return json.dumps([events.told(one, control) for one, control in made])
+
+    @property
+    def opens_at(self) -> list[list[str]]:
+        """The ids in the page of what each answer of `opened` is about. How long a song is stands
+        in two places."""
+        both = [self.form.length, *self.seconds]
+        ids = [one.elem_id for one in both]
+        return [ids if one in both else [one.elem_id] if one.elem_id else [] for one in self.opens]
 
     async def bounded(self, event: gr.Request, language: str, vram: str, task: str) -> list[Any]:
         """The limits of this machine on the controls, and what its model can do: of `bounds`."""

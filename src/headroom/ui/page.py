@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -27,6 +28,7 @@ _QUIET: dict[str, Any] = {
 _SPEAK = "language => { window.headroom.speak(language) }"
 _SAVE = "text => { if (text) window.headroom.save(text) }"
 _PREVIEWED = "told => { if (told) window.headroom.previewed(JSON.parse(told)) }"
+_LEFT = "text => window.headroom.left(JSON.parse(text), {ids})"
 _SWEEP = "text => { if (text) window.headroom.sweep(text) }"
 # A script of the page tells that there are other models now.
 _FRESH = """
@@ -143,10 +145,13 @@ class _Wired:
         self.refresh(changed)
         opened = self.page.load(remembered, [kept], everything, **_QUIET)
         opened.then(None, [language], js=_SPEAK, **_QUIET)
-        self.restored = restored = opened.then(
-            self.handlers.opened,
-            [language, kept],
+        left = self.form.left
+        found = opened.then(self.handlers.left, [language, kept], [left], **_QUIET)
+        self.restored = restored = found.then(
+            None,
+            [left],
             self.handlers.opens,
+            js=_LEFT.format(ids=json.dumps(self.handlers.opens_at)),
             **_QUIET,
         )
         planned = self._plan(self.page.load)  # before anything else is known

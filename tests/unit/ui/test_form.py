@@ -234,9 +234,9 @@ def test_presets_are_kept_replaced_and_forgotten() -> None:
 
 def test_who_comes_back_finds_the_form_as_it_was(handlers: Handlers, shape: Form) -> None:
     last = {"task": "format_sample", "caption": "again"}
-    names, mode, task, *_ = run(handlers.opened("en", {"last": last, "mode": EXPERT}))
+    names, mode, task, *_ = handlers.opened("en", {"last": last, "mode": EXPERT})
     assert (mode["value"], task["value"]) == (EXPERT, "format_sample")
-    fresh = run(handlers.opened("en", None))
+    fresh = handlers.opened("en", None)
     assert names["choices"] == [] and len(fresh) == len(handlers.opens)
 
 
@@ -247,7 +247,7 @@ def test_who_comes_back_to_the_simple_form_finds_it_as_it_was(
     job, kept, _ = run(handlers.make(event(), "en", {"language": "en"}, *asked))
     sent = json.loads(service.doors.queue.get(job).request)["request"]
     assert sent["caption"] == "a song, tender"
-    found = run(handlers.opened("en", kept))
+    found = handlers.opened("en", kept)
     shown = dict(zip(map(id, handlers.opens), found, strict=True))
     assert shown[id(shape.mode)]["value"] == SIMPLE
     assert shown[id(shape.mood)]["value"] == "tender"

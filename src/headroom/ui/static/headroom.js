@@ -7,6 +7,7 @@ import {remember} from "./previews.js";
 import "./songs/library.js";
 import "./songs/sweep.js";
 import "./models.js";
+import {untouched} from "./touched.js";
 
 window.headroom = {
   speak,
@@ -15,6 +16,7 @@ window.headroom = {
     window.headroom.follow(id);
   },
   follow: id => window.dispatchEvent(new CustomEvent("headroom-made", {detail: id})),
+  left: untouched,
   sweep: request => window.dispatchEvent(new CustomEvent("headroom-swept", {detail: request})),
   save(request) {
     const link = element("a", {download: "headroom.json", href: URL.createObjectURL(new Blob([request], {type: "application/json"}))});

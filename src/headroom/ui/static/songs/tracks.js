@@ -22,8 +22,12 @@ export async function tracks(song, tasks, say) {
 
 const drops = data => data && (data.types.includes(DRAGGED) || data.types.includes("Files"));
 
+let awaited = false;
+
 /** Keep the tracks in sight, or no longer. */
 function inSight(on) {
+  if (!on && !awaited) return;
+  awaited = on;
   for (const one of document.querySelectorAll("details.tracks")) {
     one.classList.toggle(AWAITED, on);
     if (on) one.open = true;
@@ -31,7 +35,9 @@ function inSight(on) {
 }
 
 for (const kind of ["dragenter", "dragover"]) addEventListener(kind, event => { if (drops(event.dataTransfer)) inSight(true); });
-for (const kind of ["dragend", "drop"]) addEventListener(kind, () => inSight(false), {capture: true});
+// No mouse moves while something is dragged: one that does tells of a drag whose end went unheard, as
+// that of a row does which was taken out of the list meanwhile.
+for (const kind of ["dragend", "drop", "pointermove"]) addEventListener(kind, () => inSight(false), {capture: true});
 addEventListener("dragleave", event => { if (!event.relatedTarget) inSight(false); }); // it has left the window
 
 function track(song, task, name, say) {
