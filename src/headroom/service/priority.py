@@ -6,6 +6,7 @@ Where nobody waits for the processor it changes nothing: an engine then has all 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ def give_way(device: str) -> None:
             process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
         else:
             process.nice(max(NICE, int(process.nice())))
-        if _SESSION.exists():
+        with suppress(FileNotFoundError):  # a system without such shares
             _SESSION.write_text(str(NICE))
     except (psutil.Error, OSError) as error:
         log.info("the priority of this process stays as it is: %s", error)

@@ -177,17 +177,16 @@ class PanelHandlers:
     async def looked(self, event: gr.Request, language: str, vram: str) -> list[Any]:
         """The panel for this machine, or for a card of `vram` GB: of `shows`, in order."""
         words, family = Words.of(language), self.family
-        asked = {"family": family.name, "vram": vram or None}
+        card = vram or None
         try:
-            limits = await self.rest.ask(event, "GET", "/v1/limits", **asked)
+            limits = await self.rest.ask(event, "GET", "/v1/limits", family=family.name, vram=card)
             models = await self.rest.ask(event, "GET", "/v1/models", family=family.name)
             ready = await self.rest.ask(event, "GET", "/health/ready")
         except Refused as refusal:
             told = f"<p role='status'>{escape(words.error(refusal.form))}</p>"
             return [told, *([gr.skip()] * (len(self.shows) - 1))]
-        card = float(vram) if vram else None
         name = limits.get("tier")
-        size = card or number(limits.get("card_bytes")) / GIB
+        size = float(card) if card else number(limits.get("card_bytes")) / GIB
         tier = family.tiers.named(str(name)) if name else family.tiers.of(size)
         machine = None if card else str(ready.get("machine") or "")
         about = _about(machine, tier, words)

@@ -14,9 +14,13 @@ from headroom.service.priority import NICE, give_way
 TELL = """
 import psutil, sys
 from headroom.service.priority import _SESSION, give_way
+def share():
+    return _SESSION.read_text().split()[-1] if _SESSION.exists() else None
+before = share()
 give_way(sys.argv[1])
 print(int(psutil.Process().nice()))
-print(_SESSION.read_text().split()[-1] if _SESSION.exists() else "")
+print(share() != before)
+print(before is not None)
 """
 
 
@@ -32,12 +36,12 @@ def test_only_what_computes_on_the_processor_gives_way(device: str, lower: bool)
         text=True,
         start_new_session=sys.platform != "win32",  # as the supervisor starts one
     )
-    process, session = told.stdout.split("\n")[:2]
+    process, changed, shared = told.stdout.split("\n")[:3]
     if sys.platform == "win32":
         assert (int(process) != mine) is lower
     else:
         assert int(process) == (max(NICE, mine) if lower else mine)
-    assert session in ("", str(NICE) if lower else "0")
+    assert (changed == "True") is (lower and shared == "True")
 
 
 def test_a_system_that_refuses_leaves_the_process_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
