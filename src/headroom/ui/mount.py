@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headroom.models.registry import family_named
 from headroom.settings import Settings
 from headroom.ui import player
+from headroom.ui.assets import Assets
 
 P = ParamSpec("P")
 PATH, LOGIN = "/ui", "/login"
@@ -44,7 +45,6 @@ _EVENT = "/gradio_api/run/predict"  # answered by `ui.events`
 
 # Vite names these files by their content: a browser that has one need not ask again.
 _HASHED = re.compile(r"/assets/[\w.-]+-[\w-]{8,}\.(js|css|woff2?|svg|png)", re.ASCII)
-_FOR_EVER = (b"cache-control", b"private, max-age=31536000, immutable")
 
 HEAD = (
     '<meta name="color-scheme" content="light dark">'
@@ -146,7 +146,7 @@ class _Narrowed:
     Gradio's, which names other hosts."""
 
     def __init__(self, app: ASGIApp, events: ASGIApp) -> None:
-        self._app, self._events = app, events
+        self._app, self._events, self._assets = app, events, Assets(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
@@ -159,21 +159,9 @@ class _Narrowed:
         elif path == "/":
             await self._app(scope, receive, _Headed(send))
         elif _HASHED.fullmatch(path):
-            await self._app(scope, receive, _kept_for_ever(send))
+            await self._assets(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-
-def _kept_for_ever(send: Send) -> Send:
-    """Sends a file, which browsers may keep if it was found."""
-
-    async def sent(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] == 200:
-            headers = [one for one in message["headers"] if one[0] != _FOR_EVER[0]]
-            message = {**message, "headers": [*headers, _FOR_EVER]}
-        await send(message)
-
-    return sent
 
 
 class _Headed:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from headroom.ui import mount
-from support.web import Service
+from support.web import HERE, Service
 
 
 def test_the_page_opens_on_this_machine_without_a_key(service: Service) -> None:
@@ -34,6 +34,28 @@ def test_a_file_that_is_named_by_its_content_is_not_asked_for_again(service: Ser
     missing = service.client.get("/ui/assets/index-AAAAAAAA.js")
     assert missing.status_code != 200 and "immutable" not in str(missing.headers)
     assert service.client.get("/ui/files/headroom.js").headers["cache-control"] == "no-cache"
+
+
+def test_such_a_file_is_packed_once_for_everybody(service: Service) -> None:
+    asset = re.search(r"assets/[\w.-]+-[\w-]{8,}\.js", service.client.get("/ui/").text)
+    assert asset is not None
+    path = f"/ui/{asset[0]}"
+    plain = service.client.get(path, headers={"Accept-Encoding": "identity"})
+    assert plain.status_code == 200 and "content-encoding" not in plain.headers
+    for packed in ("br", "gzip"):
+        headers = {"Accept-Encoding": packed, "Origin": HERE}
+        first, again = (service.client.get(path, headers=headers) for _ in range(2))
+        assert first.headers["content-encoding"] == packed
+        assert first.content == again.content == plain.content
+        assert first.headers["x-request-id"] != again.headers["x-request-id"]
+        assert len(again.headers.get_list("x-request-id")) == 1
+        assert "access-control-allow-origin" not in again.headers
+    part = service.client.get(path, headers={"Range": "bytes=0-9", "Accept-Encoding": "identity"})
+    assert part.status_code == 206 and part.content == plain.content[:10]
+    assert service.client.head(path).status_code in (200, 405)
+    assets = service.app.router.routes[-1].app._assets  # type: ignore[attr-defined]
+    kept = [key for key in assets._kept if key[0].endswith(path)]
+    assert sorted(packed for _, packed in kept) == ["br", "gzip", "identity"]
 
 
 @pytest.mark.parametrize(
