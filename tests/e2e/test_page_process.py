@@ -16,6 +16,7 @@ import httpx2
 import psutil
 import pytest
 
+from headroom.device.open import present
 from support.ports import free_ports
 
 pytestmark = pytest.mark.ci
@@ -30,6 +31,12 @@ class Started:
     printed: Callable[[], str]
     page: httpx2.Client
     api: httpx2.Client
+    process: psutil.Process
+
+    def priority(self, module: str) -> int:
+        """Of the child that runs this module of the service."""
+        children = self.process.children(recursive=True)
+        return int(next(one.nice() for one in children if module in " ".join(one.cmdline())))
 
 
 @contextmanager
@@ -61,7 +68,7 @@ def started(folder: Path, line: Sequence[str], api: bool) -> Iterator[Started]:
             while not _lives(back):
                 assert process.poll() is None and time.monotonic() < until, said.read_text()
                 time.sleep(0.1)
-            yield Started(said.read_text, front, back)
+            yield Started(said.read_text, front, back, psutil.Process(process.pid))
         children = process.children(recursive=True)
         process.terminate()
         assert process.wait(60) in (0, -15)
@@ -108,6 +115,8 @@ def test_the_page_and_the_api_are_there(tmp_path: Path, line: list[str], api: bo
         assert shown.status_code == 200 and "headroom.js" in shown.text
         assert "hr_" not in service.printed()
         makes_a_song(service)
+        lower = service.priority("engine_process") > service.priority("web_process")
+        assert lower is (present()[0] == "cpu")
 
 
 def test_the_line_of_the_4_gb_text_asks_for_a_key_in_its_language(tmp_path: Path) -> None:
