@@ -9,6 +9,13 @@ from headroom.settings.serving import LANGUAGES
 from support.visitors import SOON
 
 View = Callable[[Any], None]
+MADE = 300_000  # milliseconds, in which six short songs are made on a busy machine
+_SWEPT = """() => [...document.querySelectorAll("headroom-sweep .cell")]
+  .every(one => one.dataset.state === "done")"""
+_UNSWEPT = """async () => {
+  for (const one of JSON.parse(sessionStorage.getItem("headroom-sweep")))
+    await fetch(`/v1/jobs/${one.id}`, {method: "DELETE"});
+}"""
 READY = "headroom-player [data-state=paused]"
 
 
@@ -36,10 +43,11 @@ def simple(page: Any) -> None:
     page.locator(".outlook").wait_for(timeout=SOON)
 
 
-def expert(page: Any) -> None:
+def expert(page: Any, field: str = "lyrics") -> None:
+    """The larger form, when it shows this field."""
     place(page, 0)
     page.locator("#mode input[value=expert]").check()
-    page.locator("#field-lyrics").wait_for(timeout=SOON)
+    page.locator(f"#field-{field}").wait_for(timeout=SOON)
 
 
 def clamped(page: Any) -> None:
@@ -50,9 +58,9 @@ def clamped(page: Any) -> None:
     unfold(page, ".outlook details")
 
 
-def unfolded(page: Any) -> None:
+def unfolded(page: Any, field: str = "lyrics") -> None:
     """Every field of a song."""
-    expert(page)
+    expert(page, field)
     closed = page.locator("#form .label-wrap:not(.open):visible")
     while closed.count():
         closed.first.click()
@@ -155,10 +163,34 @@ def sweep(page: Any) -> None:
     page.locator("headroom-sweep summary").click()
 
 
+def swept(page: Any) -> None:
+    """Settings that were compared, of a song as short as they get."""
+    expert(page)
+    for name, value in (("caption", "two guitars"), ("duration", "10"), ("inference_steps", "1")):
+        page.locator(f"#field-{name} :is(textarea, input)").fill(value)
+    sweep(page)
+    page.locator("headroom-sweep [data-does=sweep]").click()
+    page.locator("headroom-sweep .cell").first.wait_for(timeout=SOON)
+    page.wait_for_function(_SWEPT, timeout=MADE)
+
+
+def unswept(page: Any) -> None:
+    """The service without what `swept` made."""
+    page.evaluate(_UNSWEPT)
+
+
+def undone(page: Any) -> None:
+    """The library as it was before `deleted`."""
+    page.locator("[data-does=undo]").click()
+    page.locator("[data-does=undo]").wait_for(state="detached", timeout=SOON)
+
+
 VIEWS: dict[str, View] = {
     view.__name__: view
     for view in (
         simple, expert, clamped, unfolded, cover, refused, sheet, sweep, songs, song, compared,
-        parts, chosen, playlist, deleted, nothing, machine, smaller,
+        parts, chosen, playlist, deleted, nothing, machine, smaller, swept,
     )
 }  # fmt: skip
+AFTER: dict[str, View] = {"deleted": undone, "swept": unswept}  # leaves the library as it was
+OF_FORM = ("expert", "clamped", "unfolded", "cover", "refused", "sweep", "swept")

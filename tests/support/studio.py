@@ -49,6 +49,7 @@ SONGS: tuple[dict[str, Any], ...] = (
         "request": {"caption": "solo piano, close microphone, rain outside", "duration": 12},
     },
 )  # fmt: skip
+RATE = 48_000  # Hz
 MADE = 300  # seconds, in which the bundled model makes a song on a busy machine
 
 
@@ -95,7 +96,7 @@ class Studio:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A job that runs, in the middle of its steps, and one that waits behind it."""
+        """A job that runs, a third of it decoded, and one that waits behind it."""
         request = {"task": "text2music", "caption": "sunlit indie folk, two voices", "duration": 90}
         plan = self.ask("POST", "/v1/plan", request)
         behind = {"task": "text2music", "caption": "string quartet at dusk"}
@@ -104,9 +105,10 @@ class Studio:
         stages = [stage["stage"] for stage in plan["stages"]]
         told = [
             {"event": "started", "plan": plan},
-            *({"event": "stage_done", "stage": one} for one in stages[: stages.index("denoise")]),
-            {"event": "stage_started", "stage": "denoise"},
-            {"event": "progress", "stage": "denoise", "done": 5, "total": 8},
+            *({"event": "stage_done", "stage": one} for one in stages[: stages.index("decode")]),
+            {"event": "stage_started", "stage": "decode"},
+            {"event": "audio_ready", "song": 0, "start": 0, "frames": 30 * RATE, "rate": RATE},
+            {"event": "progress", "stage": "decode", "done": 2, "total": 6},
         ]
         worker.tell(claim, [Told(json.dumps(one), False) for one in told])
         try:
@@ -125,11 +127,12 @@ class Studio:
 
 
 @contextmanager
-def studio(folder: Path) -> Iterator[Studio]:
-    """A service in a folder, with the panel of memory management, without an engine."""
+def studio(folder: Path, family: str = "acestep", **more: Any) -> Iterator[Studio]:
+    """A service in a folder, with the panel of memory management, without an engine; `more`: of its
+    configuration."""
     given = {"HEADROOM_DATA_DIR": str(folder), "HEADROOM_CACHE_DIR": str(folder / "c")}
     settings = load({**given, "HEADROOM_GPU_MANAGEMENT": "true"})
-    live = Live(replace(config_of(folder, "acestep"), settings=settings))
+    live = Live(replace(config_of(folder, family, **more), settings=settings))
     live.start()
     try:
         yield Studio(live, [])

@@ -35,7 +35,15 @@ class Visitor:
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: self.complaints.append("a dialog"))
+        self.url = url
         self.page.goto(url)
+
+    def anew(self) -> Any:
+        """The page as it opens for the first time, when it has planned."""
+        self.page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        self.complaints.clear()
+        self.page.goto(self.url)
+        return self.ready()
 
     def _heard(self, message: Any) -> None:
         if message.type == "error" and AWAY not in message.text:

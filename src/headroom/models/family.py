@@ -252,7 +252,8 @@ class Family:
     opens     how to open a model, as `module:function`: (Setup) -> Model
     plans     how to plan a model that may not be installed: (ModelChoice) -> Unopened
     reads     how to make a request from a mapping, if it accepts more spellings than the fields do
-    words     the field that takes command-line words without a flag
+    words     the field that takes command-line words without a flag; `describes`: it describes a
+              song, so that a mood can join it, and is not spoken as it is
     source_check  raises InvalidRequest for a request that does not suit a source of so many seconds
     language_fields  the fields of its requests that concern the language model
     steps_field  the field with the number of denoising steps; `steps_of`: the steps of a song
@@ -270,6 +271,7 @@ class Family:
     plans: str
     reads: Callable[[Given], Request] | None = None
     words: str | None = None
+    describes: bool = False
     examples: Examples | None = None
     folders: ModelFolders | None = None
     codes: CodesFormat | None = None

@@ -65,6 +65,10 @@ class Field:
             return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value or OPEN
         if param.many:
             return list(value or ())  # type: ignore[arg-type]
+        if param.choices and param.required and value is None:
+            return None  # nothing is chosen, and nothing is no choice
+        if isinstance(value, float) and self.is_text:
+            return plain(value)
         if param.kind is str or self.is_text:
             return OPEN if value is None else str(value)
         return value
@@ -160,7 +164,8 @@ def about(param: Param, words: Words, bounds: Bounds | None = None) -> str:
         return said
     low, high = (_number(limit[name]) for name in ("minimum", "maximum"))
     unit = f" {words.unit(param.knob.unit)}" if param.knob.unit else ""
-    return f"{said} ({low}–{high}{unit})" if said else f"{low}–{high}{unit}"
+    between = " – " if "−" in low else "–"
+    return f"{said} ({low}{between}{high}{unit})" if said else f"{low}{between}{high}{unit}"
 
 
 def _endless(limit: Mapping[str, JsonValue]) -> bool:
@@ -169,7 +174,7 @@ def _endless(limit: Mapping[str, JsonValue]) -> bool:
 
 
 def _number(value: JsonValue) -> str:
-    return plain(value) if isinstance(value, int | float) else "…"
+    return plain(value).replace("-", "−") if isinstance(value, int | float) else "…"
 
 
 def sent(fields: Sequence[Field], task: str, shown: Sequence[object]) -> dict[str, JsonValue]:

@@ -11,7 +11,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from headroom.models.family import Family
-from headroom.params.describe import Param, in_role, stand_in
+from headroom.params.describe import Param, describe, in_role, stand_in
 from headroom.ui.fields import Field, control, headings, tasks_of
 from headroom.ui.seen import EXPERT, ONLY_EXPERT, ONLY_SIMPLE, SIMPLE, classes
 from headroom.ui.texts import Texts
@@ -145,17 +145,21 @@ def _fields(
     having = tasks_of(family)
     usual = family.requests[family.usual]
     text, seconds = in_role(usual, "words"), in_role(usual, "seconds")
+    needed = {one.name for one in describe(usual) if one.required}
+    in_simple = needed | ({text.name} if text is not None else set())
 
     def made(param: Param, visible: bool = True) -> Field:
-        tasks, simple = having[param.name], text is not None and param.name == text.name
-        shown = {"elem_classes": classes(tasks, simple), "visible": visible}
-        return Field(param, control(param, texts, shown), tasks)
+        shown = {
+            "elem_classes": classes(having[param.name], param.name in in_simple),
+            "visible": visible,
+        }
+        return Field(param, control(param, texts, shown), having[param.name])
 
     (_, first), *rest = headings(family).items()
     ahead = [param for param in first if text is not None and param.name == text.name]
     fields = [made(param) for param in ahead]
     mood = texts.made(
-        gr.Radio, _moods, value="", visible=text is not None, elem_id="mood",
+        gr.Radio, _moods, value="", visible=family.describes, elem_id="mood",
         elem_classes=ONLY_SIMPLE,
     )  # fmt: skip
     length = _length(seconds, usual, texts)
@@ -164,11 +168,13 @@ def _fields(
     folds = []
     for heading, params in rest:
         tasks_here = frozenset[str]().union(*(having[param.name] for param in params))
+        simple = any(param.name in needed for param in params)
         fold = texts.made(
-            gr.Accordion, _headed(heading), open=False, elem_classes=classes(tasks_here),
-            visible=False,
+            gr.Accordion, _headed(heading), open=simple, elem_classes=classes(tasks_here, simple),
+            visible=simple,
         )  # fmt: skip
-        later.append(fold)
+        if not simple:
+            later.append(fold)
         with fold:
             fields += [made(param) for param in params]
         folds.append((fold, tuple(param.name for param in params)))

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from headroom.memory.tiers import Tier, Tiers
 from headroom.models.family import Family
+from headroom.ui import outlook
 from headroom.ui.answers import number, objects
-from headroom.ui.outlook import gigabytes
 from headroom.ui.rest import Json
 from headroom.ui.words import Words
 
@@ -56,7 +56,9 @@ def first_visit(models: Json, family: Family, tier: Tier | None, words: Words) -
     size = sum(number(rows[name]["bytes"]) for name in {*names, *company} if name in rows)
     texts = (
         words("first_about"),
-        words("first_models", models=", ".join(names), size=gigabytes(size)),
+        words(
+            "first_models", models=words.isolated(", ".join(names)), size=outlook.size(size, words)
+        ),
     )
     given = {"act": "begin", "model": catalogue.usual, "lm": lm or ""}
     return (
@@ -82,7 +84,7 @@ def _row(row: Row, family: Family, tier: Tier | None, words: Words, usual: str |
         marks.append(words("too_large"))
     can = "" if too_large else _buttons(family, [name], _act(row, family, usual))
     return (
-        f"<li><b>{escape(name)}</b> <span>{gigabytes(number(row['bytes']))}</span>"
+        f"<li><b>{escape(name)}</b> <span>{outlook.size(number(row['bytes']), words)}</span>"
         f" <span>{escape(' · '.join(marks))}</span>{can}</li>"
     )
 

@@ -38,7 +38,7 @@ def _parts(plan: Plan, words: Words) -> Iterator[str]:
     )
     yield _line("p", many, "what")
     if not fits:
-        need, have = gigabytes(number(plan["least_bytes"])), gigabytes(budget)
+        need, have = size(number(plan["least_bytes"]), words), size(budget, words)
         yield _line("p", words("does_not_fit", need=need, have=have), "wrong")
     else:
         yield from _figures(plan, words, budget)
@@ -60,12 +60,12 @@ def _parts(plan: Plan, words: Words) -> Iterator[str]:
 def _figures(plan: Plan, words: Words, budget: float) -> Iterator[str]:
     peak, seconds = number(plan["peak_bytes"]), plan.get("seconds")
     takes = "—" if seconds is None else about(number(seconds), words)
-    share = min(100.0, 100 * peak / budget) if budget else 0.0
+    share = words.isolated(f"{min(100.0, 100 * peak / budget) if budget else 0.0:.0f} %")
     yield (
         "<dl class='figures'>"
         f"<div>{_line('dt', words('takes_time'))}{_line('dd', takes)}</div>"
-        f"<div>{_line('dt', words('takes_memory'))}{_line('dd', gigabytes(peak))}</div>"
-        f"<div>{_line('dt', words('takes_share'))}{_line('dd', f'{share:.0f} %')}</div></dl>"
+        f"<div>{_line('dt', words('takes_memory'))}{_line('dd', size(peak, words))}</div>"
+        f"<div>{_line('dt', words('takes_share'))}{_line('dd', share)}</div></dl>"
     )
 
 
@@ -76,7 +76,7 @@ def _stage(stage: Plan, words: Words) -> str:
     time = "" if not seconds else f" · {about(number(seconds), words)}"
     pieces = int(number(stage["pieces"]))
     cut = "" if pieces < 2 else f" · {words('pieces', pieces=pieces)}"
-    figures = f"{gigabytes(peak)}{time}{cut}"
+    figures = f"{size(peak, words)}{time}{cut}"
     name = words.find("stages", str(stage["stage"])) or str(stage["stage"])
     return (
         f"<li>{_line('span', name, 'name')}{_line('span', figures, 'figures')}"
@@ -86,13 +86,13 @@ def _stage(stage: Plan, words: Words) -> str:
 
 def _placed(one: Plan, words: Words) -> str:
     where = words(str(one["residency"]), section="places")
-    size = gigabytes(number(one["bytes"]))
+    said = words.isolated(f"{one['precision']}, {gigabytes(number(one['bytes']))}")
     name = words.component(str(one["component"]))
-    return f"{name}: {where} ({one['precision']}, {size})"
+    return f"{name}: {where} ({said})"
 
 
 def _other(one: Plan, words: Words) -> str:
-    size, seconds = number(one["bytes"]), number(one["seconds"])
+    more, seconds = number(one["bytes"]), number(one["seconds"])
     if one["kind"] == "nothing":
         return words("nothing_changes")
     change = (
@@ -103,13 +103,13 @@ def _other(one: Plan, words: Words) -> str:
     if one["kind"] == "one card":
         said = words("on_one_card", change=change)
     else:
-        side = "with_more" if size > 0 else "with_less"
-        said = words(side, size=gigabytes(abs(size)), change=change)
-    return f"{said} ({one['what']})" if words.language == SOURCE else said
+        side = "with_more" if more > 0 else "with_less"
+        said = words(side, size=size(abs(more), words), change=change)
+    return f"{said.removesuffix('.')} ({one['what']})." if words.language == SOURCE else said
 
 
 def _short(seconds: float, words: Words) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else _clock(seconds, words)
+    return words.isolated(f"{seconds * 1000:.0f} ms") if seconds < 1 else _clock(seconds, words)
 
 
 def _clock(seconds: float, words: Words) -> str:
@@ -135,6 +135,11 @@ def gigabytes(size: float) -> str:
     if size >= GIB / 10:
         return f"{size / GIB:.1f} GB"
     return f"{size / MIB:.0f} MB" if size >= MIB or not size else f"{size / MIB:.1f} MB"
+
+
+def size(count: float, words: Words) -> str:
+    """The same in a sentence."""
+    return words.isolated(gigabytes(count))
 
 
 def _line(tag: str, text: str, kind: str = "") -> str:

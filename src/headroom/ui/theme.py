@@ -55,7 +55,7 @@ def made() -> gradio.themes.Base:
         input_border_width="1px",
         input_shadow_focus="0 0 0 3px *primary_200",
         input_shadow_focus_dark="0 0 0 3px *primary_800",
-        button_primary_background_fill="*primary_600",
+        button_primary_background_fill="#b34b0e",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover_dark="*primary_700",

@@ -58,6 +58,10 @@ class Words:
     def direction(self) -> str:
         return "rtl" if self.language in RIGHT_TO_LEFT else "ltr"
 
+    def isolated(self, text: str) -> str:
+        """A figure with its unit, kept in its order among words that run from the right."""
+        return f"\u2066{text}\u2069" if self.direction == "rtl" else text
+
     def find(self, section: str, key: str) -> str | None:
         """The text under a key, in this language or in English; None: there is none."""
         return table(self.language).get(section, {}).get(key) or table(SOURCE).get(section, {}).get(

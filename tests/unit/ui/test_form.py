@@ -15,7 +15,7 @@ from headroom.ui.fields import about
 from headroom.ui.make import Form, form
 from headroom.ui.making import Handlers, forget, keep, preset
 from headroom.ui.rest import Refused, Rest
-from headroom.ui.seen import EXPERT, SIMPLE, style
+from headroom.ui.seen import EXPERT, ONLY_EXPERT, SIMPLE, style
 from headroom.ui.texts import Texts
 from headroom.ui.words import Words
 from support.blocks import built
@@ -71,6 +71,22 @@ def test_what_the_controls_show_is_what_is_sent(handlers: Handlers, shape: Form)
     assert (request.seed, request.bpm) == (2**64 - 1, 120)  # type: ignore[attr-defined]
 
 
+def test_a_family_that_speaks_has_no_mood_and_shows_what_it_cannot_do_without() -> None:
+    family = family_named("stepaudio")
+    spoken = built(lambda: form(family, Texts(Words())))
+    assert not spoken.mood.visible
+    asking = Handlers(cast("Rest", None), family, spoken)
+    for task in family.requests:  # a kind of change is chosen, or none
+        assert asking.request(EXPERT, task, "", *values(spoken)) == {"task": task}
+    shown = values(spoken, edit_type="vad")
+    assert asking.request(EXPERT, "edit", "", *shown)["edit_type"] == "vad"
+    simple = {
+        one.param.name for one in spoken.fields
+        if one.control is not None and ONLY_EXPERT not in (one.control.elem_classes or [])
+    }  # fmt: skip
+    assert simple == {"text", "prompt_audio", "prompt_text"}
+
+
 def test_in_the_simple_form_the_mood_joins_the_sentence(handlers: Handlers, shape: Form) -> None:
     shown = values(shape, caption="a song")
     made = handlers.request(SIMPLE, "cover", "tender", *shown)
@@ -113,7 +129,7 @@ def test_a_file_of_the_reference_is_shown_under_todays_names(
     updates = handlers.shown("en", json.dumps(old))
     shown = [one["value"] for one in updates[-1 - len(shape.fields) : -1]]
     assert handlers.request(EXPERT, "text2music", "", *shown) == {
-        "task": "text2music", "caption": "a song", "duration": "42.0", "guidance_variant": "adg",
+        "task": "text2music", "caption": "a song", "duration": "42", "guidance_variant": "adg",
     }  # fmt: skip
 
 

@@ -70,6 +70,7 @@ FAMILY = Family(
     plans="headroom.models.acestep.unopened:subject",
     reads=any_request_from,
     words="caption",
+    describes=True,
     examples=_Examples(),
     folders=ModelFolders(CATALOGUE, _check_sizes, _offer),
     codes=CodesFormat(codes_in, codes_to_text, CODEBOOK, _codes_of),

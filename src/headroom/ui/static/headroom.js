@@ -59,6 +59,14 @@ customElements.define("headroom-load", class extends Speaking {
   }
 });
 
+// What Gradio says of a service that is away, in English alone.
+const LOST = "Connection to the server was lost";
+new MutationObserver(() => {
+  for (const one of document.querySelectorAll(".toast-body *")) {
+    if (!one.firstElementChild && one.textContent.trim().startsWith(LOST)) one.textContent = text("offline");
+  }
+}).observe(document.documentElement, {childList: true, subtree: true});
+
 export function apply(request) {
   window.dispatchEvent(new CustomEvent("headroom-apply", {detail: request}));
 }

@@ -1,6 +1,6 @@
 // Buttons that download models and put them to use, and how far that is. What is under way is kept
 // here and not in the elements, which are made anew whenever the list changes.
-import {onLanguage, problem, text} from "./words.js";
+import {isolated, onLanguage, problem, text} from "./words.js";
 import {ask, element} from "./dom.js";
 
 const LOOK = 1000, LATER = 15000; // milliseconds between two looks; until the list is surely new
@@ -18,7 +18,8 @@ customElements.define("headroom-model", class extends HTMLElement {
     const emptied = new MutationObserver(() => { if (!this.firstChild) this.show(); });
     emptied.observe(this, {childList: true});
     this.ends = () => { told.removeEventListener("change", show); quiet(); emptied.disconnect(); };
-    admin ??= ask("GET", "/v1/session").then(session => session.admin, () => { admin = null; return false; });
+    // Where nobody answers, the service will say later what may be done.
+    admin ??= ask("GET", "/v1/session").then(session => session.admin, error => { admin = null; return !error.form; });
     this.may = await admin;
     this.show();
     if (this.may && this.dataset.act !== "use") resume(this.dataset);
@@ -117,4 +118,4 @@ function now() {
 
 const key = wish => `${wish.act} ${wish.models}`;
 const changed = () => told.dispatchEvent(new Event("change"));
-const size = bytes => bytes >= 2 ** 30 / 10 ? `${(bytes / 2 ** 30).toFixed(1)} GB` : `${Math.round(bytes / 2 ** 20)} MB`;
+const size = bytes => isolated(bytes >= 2 ** 30 / 10 ? `${(bytes / 2 ** 30).toFixed(1)} GB` : `${Math.round(bytes / 2 ** 20)} MB`);

@@ -16,6 +16,9 @@ export async function speak(language) {
 
 export const language = () => current.language;
 
+/** A figure with its unit, kept in its order among words that run from the right. */
+export const isolated = text => current.table?.direction === "rtl" ? `\u2066${text}\u2069` : text;
+
 /** Calls `listener` whenever the language changes; the answer ends that. */
 export function onLanguage(listener) {
   listeners.add(listener);
