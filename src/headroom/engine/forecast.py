@@ -17,7 +17,7 @@ from headroom.engine.limits import (
 from headroom.engine.options import EngineOptions
 from headroom.engine.policy import advice, choose_language_model, first_plan, policy_in_force
 from headroom.errors import DoesNotFit, InvalidRequest
-from headroom.hardware.machine import DType, Kind, Machine, card, computing_dtype
+from headroom.hardware.machine import DType, Kind, Machine, card, computing_dtype, writing_dtype
 from headroom.memory.explain import Alternative, alternatives, explain, is_timed
 from headroom.memory.footprint import Footprint
 from headroom.memory.plan import NO_WISHES, Plan
@@ -93,9 +93,10 @@ def answered(
         every = (*every, Note(asks(inside) or "", True, False, found.lm_off or ""))
     elif asks(inside) is not None:
         lms = planned.languages(settings.lm_model, found.lms)
+        writing = writing_dtype(settings.precision, machine)
 
         def build(name: str) -> Footprint:
-            return planned.planning(inside, songs, name, found.lm_loop, dtype)
+            return planned.planning(inside, songs, name, found.lm_loop, writing)
 
         size, needs = choose_language_model(lms, build, needs, machine, found, NO_WISHES, settings)
     seconds = max(planned.seconds(song) for song in songs)

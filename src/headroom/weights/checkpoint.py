@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 
@@ -80,24 +81,45 @@ class Checkpoint:
             raise self._shorter(stored)
         return _view(mapped, stored)
 
-    def read(self, key: str, room: Tensor | None = None) -> Tensor:
-        """The tensor of the file, read into its own memory, or into `room` (uint8, large enough).
+    def read(self, key: str) -> Tensor:
+        """The tensor of the file, read into its own memory.
 
         Use it for tensors that are converted: every page read through a mapping would stay in the
         process in addition to the result.
         """
         stored = self._known(key)
-        raw = torch.empty(stored.nbytes, dtype=torch.uint8) if room is None else room
-        raw = raw[: stored.nbytes]
+        raw = torch.empty(stored.nbytes, dtype=torch.uint8)
+        for _ in self._pieces(stored, raw):  # one, which is as large as the tensor
+            pass
+        return raw.view(stored.dtype).view(stored.shape)
+
+    def read_as(self, key: str, dtype: torch.dtype, room: Tensor) -> Tensor:
+        """The tensor of the file in another type, each piece converted where it belongs.
+
+        room  uint8, the memory of a piece; a multiple of 8 bytes. A piece that stays in the
+              processor's cache is read from there by the conversion.
+        """
+        stored = self._known(key)
+        flat = torch.empty(prod(stored.shape), dtype=dtype)
+        done = 0
+        for raw in self._pieces(stored, room):
+            piece = raw.view(stored.dtype)
+            flat[done : done + piece.numel()].copy_(piece)
+            done += piece.numel()
+        return flat.view(stored.shape)
+
+    def _pieces(self, stored: StoredTensor, room: Tensor) -> Iterator[Tensor]:
+        """The bytes of a tensor, read into `room` one piece after another."""
         try:
             with (self.folder / stored.file).open("rb") as file:
                 file.seek(stored.start)
-                count = file.readinto(raw.numpy().data) if stored.nbytes else 0
+                for start in range(0, stored.nbytes, room.numel() or 1):
+                    piece = room[: stored.nbytes - start]
+                    if file.readinto(piece.numpy().data) < piece.nbytes:
+                        raise self._shorter(stored)
+                    yield piece
         except OSError as error:
             raise InvalidCheckpoint(self.folder, [f"{stored.file}: {error}"]) from error
-        if count < stored.nbytes:
-            raise self._shorter(stored)
-        return raw.view(stored.dtype).view(stored.shape)
 
     def expect(self, key: str, shape: tuple[int, ...]) -> Tensor:
         """A floating-point tensor that belongs to no module, by name.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headroom import Engine, Text2Music
+from headroom.device import host
 from headroom.engine.forecast import answered
 from headroom.engine.options import EngineOptions
 from headroom.models.family import ModelChoice
@@ -67,3 +68,27 @@ def test_on_a_host_it_is_the_plan_of_the_engine_in_every_type(
         assert {n: b for n, b in early.items() if n in of_engine} == {
             n: b for n, b in late.items() if n in of_engine
         }
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_without_products_in_bfloat16_only_the_language_model_computes_in_it(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody asks for a type; and the plan without an engine says the same."""
+    monkeypatch.setattr(host, "FAST_BFLOAT16", frozenset())
+    monkeypatch.setattr(host, "ISA", ("avx2",))
+    settings = Settings(cache_dir=tmp_path, checkpoints_dir=tmp_path)
+    options = EngineOptions(device="cpu", dtype=dtype)
+    request = Text2Music(caption="harp", duration=10, thinking=True, inference_steps=1)
+    engine = Engine(options, settings=settings)
+    if not engine.machine.features.isa:
+        pytest.skip("a processor without AVX2")
+    choice = ModelChoice(engine.model.name, tmp_path, settings)
+    unopened = family_named("acestep").plan(choice)
+    forecast = answered(request, unopened, engine.machine, options, settings)
+    writes = "bfloat16" if dtype == "auto" else "float32"
+    for plan in (engine.plan(request), forecast.plan):
+        assert plan is not None
+        kinds = {p.component: p.precision for p in plan.placements}
+        assert kinds.pop(plan.stages[0].uses[0]) == writes
+        assert set(kinds.values()) == {"float32"}

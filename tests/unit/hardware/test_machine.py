@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from headroom.hardware.machine import Features, Machine, fast_dtype
+from headroom.hardware.machine import DType, Features, Kind, Machine, fast_dtype, writing_dtype
 from headroom.units import GIB
 
 
@@ -33,6 +33,24 @@ def test_bfloat16_only_where_the_machine_is_fast_at_it():
     assert fast_dtype(card(8)) == "float32"
     fast = Machine("card", "cuda", GIB, GIB, GIB, GIB, features=Features(bfloat16=True))
     assert fast_dtype(fast) == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("kind", "isa", "asked", "dtype"),
+    [
+        ("cpu", ("avx2",), None, "bfloat16"),
+        ("cpu", ("avx2", "avx512_f"), None, "bfloat16"),
+        ("cpu", (), None, "float32"),  # not measured there
+        ("cpu", ("avx2",), "float32", "float32"),
+        ("cpu", ("avx2",), "float16", "float16"),
+        ("mps", ("avx2",), None, "float32"),
+    ],
+)
+def test_a_host_writes_tokens_in_bfloat16_even_if_it_only_emulates_it(
+    kind: Kind, isa: tuple[str, ...], asked: DType | None, dtype: DType
+) -> None:
+    machine = Machine("x", kind, GIB, GIB, GIB, GIB, features=Features(isa=isa))
+    assert fast_dtype(machine) == "float32" and writing_dtype(asked, machine) == dtype
 
 
 def test_a_machine_that_cannot_be_is_refused():

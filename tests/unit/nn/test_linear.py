@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from headroom.memory.precision import CONVERTED
+from headroom.nn import linear
 from headroom.nn.attention import MLP, Attention
 from headroom.nn.linear import FEW_ROWS, Linear
 from headroom.runtime.prepare import bring
@@ -171,3 +172,26 @@ class Integers(TorchDispatchMode):
         if func is torch.ops.aten._int_mm.default:
             self.rows.append(args[0].shape[0])
         return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 1, 40])
+def test_many_rows_are_multiplied_in_float32_where_bfloat16_is_emulated(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x = made(256, 96, BF16), drawn(rows, 256, dtype=BF16)
+    kinds: list[torch.dtype] = []
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func in (torch.ops.aten.mm.default, torch.ops.aten.linear.default):
+                kinds.append(args[0].dtype)
+            return func(*args, **(kwargs or {}))
+
+    exact = F.linear(x.double(), layer.weight.double())
+    for fast, many in ((True, BF16), (False, FP32)):
+        monkeypatch.setattr(linear, "_multiplies_bfloat16", lambda fast=fast: fast)
+        kinds.clear()
+        with Seen():
+            y = layer(x)
+        assert kinds == [many if rows > FEW_ROWS else BF16] and y.dtype == BF16
+        assert (y.double() - exact).norm() <= torch.finfo(BF16).eps * exact.norm()

@@ -8,8 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from headroom.errors import InvalidCheckpoint
+from headroom.weights import load
 from headroom.weights.load import Checkpoint, Recipe, load_weights
 
 STORED = torch.bfloat16
@@ -82,3 +84,38 @@ def test_a_file_that_became_shorter_or_went_away_is_named(
         checkpoint.read("bias")
     with pytest.raises(InvalidCheckpoint, match="other: missing"):
         checkpoint.read("other")
+
+
+@pytest.mark.parametrize("piece", [8, 64, 4096])
+def test_a_tensor_that_is_converted_piece_by_piece_is_whole(
+    tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "PIECE", piece)
+    torch.manual_seed(3)
+    values = {
+        "weight": torch.randn(37, 29).to(STORED),
+        "bias": torch.randn(37, dtype=torch.float64),
+    }
+    save_file(values, tmp_path / "model.safetensors")
+    with torch.device("meta"):
+        net = nn.Linear(29, 37)
+    load_weights(net, Checkpoint.open(tmp_path), dtype=torch.float32)
+    for name, value in values.items():
+        assert torch.equal(net.get_parameter(name), value.float())
+
+
+def test_converting_holds_a_piece_beside_the_result(tmp_path: Path) -> None:
+    save_file({"weight": torch.ones(1 << 20, dtype=STORED)}, tmp_path / "model.safetensors")
+    checkpoint, room = Checkpoint.open(tmp_path), torch.empty(4096, dtype=torch.uint8)
+    sizes: list[int] = []
+
+    class Allocated(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.empty.memory_format or "_to_copy" in str(func):
+                sizes.append(out.nbytes)
+            return out
+
+    with Allocated():
+        made = checkpoint.read_as("weight", torch.float32, room)
+    assert sizes == [made.nbytes] == [4 << 20] and bool((made == 1).all())

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from headroom.audio.wave import Audio
 from headroom.device.simulated_tensor import UNKNOWN
 from headroom.errors import InvalidRequest
-from headroom.hardware.machine import DType
+from headroom.hardware.machine import DType, writing_dtype
 from headroom.lm.decode import ReadBefore
 from headroom.memory.footprint import DENOISE, THINK, WRITE
 from headroom.models.acestep.blueprint import Blueprint, language_model
@@ -109,7 +109,8 @@ class Blank(Blueprint):
     @cached_property
     def _languages(self) -> dict[str, Language]:
         sizes = self._setup.lms
-        return {f"{LM_PREFIX}{s}": BlankLanguage(s, self.dtype, self.blank) for s in sizes}
+        dtype = writing_dtype(self._setup.dtype, self._setup.machine)
+        return {f"{LM_PREFIX}{s}": BlankLanguage(s, dtype, self.blank) for s in sizes}
 
     def loaders(self) -> Mapping[str, Loader]:
         return {**super().loaders(), **self.language_loaders()}

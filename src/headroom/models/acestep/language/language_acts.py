@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import nn
 
 from headroom.errors import InvalidFile, InvalidRequest, WeightsMissing
-from headroom.hardware.machine import DType
+from headroom.hardware.machine import DType, writing_dtype
 from headroom.memory.footprint import Footprint
 from headroom.models.acestep.catalogue import CATALOGUE, LM_KIND, USUAL_LM
 from headroom.models.acestep.cost.lm_cost import Thinking, lm_footprint
@@ -148,7 +148,8 @@ class LanguageActs(ABC):
         setup = self._setup
         items = find_languages(self._installed_languages, setup.lm, setup.lms, self.bundled)
         genres = _genres_of(setup.settings)
-        return {item.name: Language(item.name, item.folder, self.dtype, genres) for item in items}
+        dtype = writing_dtype(setup.dtype, setup.machine)
+        return {item.name: Language(item.name, item.folder, dtype, genres) for item in items}
 
     @property
     def languages(self) -> tuple[str, ...]:
