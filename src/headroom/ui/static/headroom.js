@@ -59,9 +59,11 @@ customElements.define("headroom-load", class extends Speaking {
   }
 });
 
-// What Gradio says of a service that is away, in English alone.
+// What Gradio says of a service that is away, in English alone; and its heads of messages, which are
+// buttons with a button inside, of which a screen reader can tell only one.
 const LOST = "Connection to the server was lost";
 new MutationObserver(() => {
+  for (const head of document.querySelectorAll(".toast-header[role]")) for (const one of ["role", "tabindex"]) head.removeAttribute(one);
   for (const one of document.querySelectorAll(".toast-body *")) {
     if (!one.firstElementChild && one.textContent.trim().startsWith(LOST)) one.textContent = text("offline");
   }
