@@ -114,6 +114,15 @@ def step_at(sound: Sound, place: int) -> float:
     return float(steps[near].max() / (steps[~near].max() + 1e-12))
 
 
+def jump_at(sound: Sound, place: int) -> float:
+    """The largest change of the spectrum between neighbouring frames of 10 ms, within 20 ms of a
+    place, over the 99th percentile of all such changes of the sound: above 1 where a seam stands
+    out."""
+    changes = np.linalg.norm(np.diff(bands(sound), axis=0), axis=1)
+    at = round(place / HOP)
+    return float(changes[max(0, at - 3) : at + 2].max() / (np.percentile(changes, 99) + 1e-12))
+
+
 def key(sound: Sound) -> str:
     """The key whose profile the loudness of the twelve tones is most like."""
     strength = tones(sound).sum(axis=0)

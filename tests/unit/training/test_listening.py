@@ -14,6 +14,7 @@ from listening import (
     agreement,
     bands,
     harmony_likeness,
+    jump_at,
     key,
     loudness_db,
     region_difference_db,
@@ -83,6 +84,12 @@ def test_distortion_and_clicks_are_exact() -> None:
     clicking = tone.copy()
     clicking[:, RATE // 2 :] += 0.5
     assert step_at(tone, RATE // 2) < 1.05 < 5 < step_at(clicking, RATE // 2)
+
+
+def test_a_seam_stands_out_and_the_rest_of_a_song_does_not() -> None:
+    one, place = song(drums=False, chords="strings", melody="violin"), 3 * RATE + 1234
+    other = np.concatenate((one[:, :place], song(tonic=6, mode="minor", drums=False)[:, place:]), 1)
+    assert jump_at(one, place) < 1 < jump_at(other, place)
 
 
 def test_an_unlike_song_is_further_away_than_a_like_one() -> None:
