@@ -65,7 +65,7 @@ def current_machine(settings: Settings) -> Machine:
 
     machines = []
     for word in named_devices(settings):
-        device = open_device(word)
+        device = open_device(word, shared=settings.accounts)
         cap = settings.vram_for(device.kind)
         machine = probe_device(device, settings.cache_dir)
         machines.append(machine if cap is None else replace(machine, cap=int(cap * GIB)))

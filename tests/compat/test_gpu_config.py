@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,14 @@ def test_the_smaller_of_two_limits_is_simulated(monkeypatch) -> None:
     assert (g.get_gpu_memory_gb(), g.get_gpu_config().tier) == (8, "tier4")
 
 
+def test_a_simulated_card_of_several_processes_has_a_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HEADROOM_DEVICE", "simulated:lab")
+    assert (g.get_gpu_memory_gb(), g.get_gpu_config().tier) == (8, "tier4")
+
+
 def test_limits_are_checked_with_a_sentence() -> None:
     row = g.get_gpu_config(4)
     assert g.check_duration_limit(200, row, True) == (True, "")
@@ -95,7 +104,7 @@ def test_one_row_is_shared() -> None:
 def test_of_a_group_of_cards_the_largest_has_the_tier(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"cuda:0": 8, "cuda:1": 24}
     monkeypatch.setattr(
-        "headroom.device.open_device", lambda word: SimulatedDevice(sizes[word] * GIB)
+        "headroom.device.open_device", lambda word, shared: SimulatedDevice(sizes[word] * GIB)
     )
     machine = g.current_machine(load({"HEADROOM_DEVICE": "cuda:0,cuda:1"}))
     assert [one.total for one in machine.cards] == [8 * GIB, 24 * GIB]

@@ -112,9 +112,7 @@ class Steward:
     def _others(self) -> object:
         """The other processes on the cards, once an engine is open there; None: nobody knows."""
         cards = [card for engine in self.engines.opened() for card in engine.cards]
-        told = [self._neighbours.of(word) for word in sorted({str(c.device.torch) for c in cards})]
-        known = [one for one in told if one is not None]
-        return [process for one in known for process in one] if known else None
+        return self._neighbours.of(*(str(card.device.torch) for card in cards))
 
     def _tell(self) -> str:
         """Tell the status if it has changed or it is time to; the status as JSON text."""
