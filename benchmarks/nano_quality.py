@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 from headroom.audio.wave import Audio
 from headroom.engine.engine import Engine
 from headroom.models.acestep.catalogue import BUNDLED
-from headroom.models.acestep.requests.songs import request_from
+from headroom.models.acestep.requests.every import any_request_from
 from headroom.models.outputs import SongSheet
 from headroom.nn.oobleck import Decoder, Encoder, FoldedKeys
 from headroom.nn.oobleck_layout import OobleckConfig
@@ -78,12 +78,12 @@ class Desk:
 
     def made(self, **fields: object) -> Sound:
         """The song of a request, [2, n]."""
-        made: Sound = self.engine.generate(request_from(fields)).audio.samples.numpy()
+        made: Sound = self.engine.generate(any_request_from(fields)).audio.samples.numpy()
         return made
 
     def sheet(self, **fields: object) -> SongSheet:
         """The song sheet of a request."""
-        made = self.engine.perform(request_from(fields)).output
+        made = self.engine.perform(any_request_from(fields)).output
         assert isinstance(made, SongSheet)
         return made
 

@@ -32,12 +32,15 @@ import loop
 from headroom.nn.oobleck_layout import OobleckConfig
 from latents import HOP, LATENT, Analysis, Singles
 from loop import Loop
-from music.piece import compose
+from music.piece import RATE, compose
 from music.render import Stereo, render
 from oobleck import Decoder, nano_config, start_from_inverse
 
 UNSEEN_FIRST = 900_000_000  # seeds from here on are never trained on
 STFT_SIZES = (256, 512, 1024, 2048, 4096)
+BAND_SIZES = (512, 2048)  # of the spectra whose bands are compared
+BANDS, LOWEST, HIGHEST = 64, 60.0, 16_000.0  # Hz
+BANDS_WEIGHT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ class Figures:
 
 
 def distance(made: Tensor, real: Tensor) -> Tensor:
-    """Of sounds [B, 2, n]: spectra at several sizes, middle and side, and the wave itself."""
+    """Of sounds [B, 2, n]: spectra at several sizes, middle and side, the levels of bands, and the
+    wave itself. Spectra alone let the levels sink where the lines of a tone cannot be hit; an
+    instrument is known by its levels."""
     both = torch.cat([_middle_and_side(made), _middle_and_side(real)])
     total = F.l1_loss(made, real) * 10
     for size in STFT_SIZES:
@@ -86,7 +91,23 @@ def distance(made: Tensor, real: Tensor) -> Tensor:
         apart = torch.linalg.vector_norm(ours - theirs) / torch.linalg.vector_norm(theirs)
         logs = F.l1_loss((ours + 1e-3).log(), (theirs + 1e-3).log())
         total = total + (apart + logs) / len(STFT_SIZES)
+        if size in BAND_SIZES:
+            levels = (bands(size).to(both) @ (complex_.abs() ** 2 / size)).sqrt() + 1e-3
+            mine, others = levels.log().chunk(2)
+            total = total + BANDS_WEIGHT * F.l1_loss(mine, others) / len(BAND_SIZES)
     return total
+
+
+@lru_cache
+def bands(size: int) -> Tensor:
+    """Weights [BANDS, size / 2 + 1] of a spectrum's lines in triangular bands: evenly spaced in
+    pitch, but no narrower than a line."""
+    line = RATE / size
+    centres = LOWEST * (HIGHEST / LOWEST) ** (torch.arange(BANDS) / (BANDS - 1))
+    step = (HIGHEST / LOWEST) ** (1 / (BANDS - 1)) - 1
+    widths = torch.maximum(centres * step, torch.tensor(line))
+    hertz = torch.arange(size // 2 + 1) * line
+    return (1 - (hertz - centres[:, None]).abs() / widths[:, None]).clamp(min=0)
 
 
 def _middle_and_side(sound: Tensor) -> Tensor:
@@ -213,9 +234,14 @@ def parser(half: str, usual: Usual, channels: str) -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     usual = Recipe()
-    asked = parser("decoder", usual, "decoder channels").parse_args(arguments)
+    flags = parser("decoder", usual, "decoder channels")
+    flags.add_argument("--begin-from", type=Path, help="a state, where FOLDER has none")
+    asked = flags.parse_args(arguments)
     recipe = Recipe(width=asked.width, steps=asked.steps, seed=asked.seed)
-    Training(Recipe.toy() if asked.toy else recipe, asked.out).run()
+    training = Training(Recipe.toy() if asked.toy else recipe, asked.out)
+    if asked.begin_from is not None:
+        training.begin_from(asked.begin_from)
+    training.run()
     return 0
 
 
