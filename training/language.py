@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Train the nano language model: `python training/language.py --out FOLDER --dit DIT`.
 
-DIT is the folder of `dit.py`: its songs, told in words and heard as audio codes, are what is read
-here. Each is learnt in one of the product's four ways, in the product's own prompts: a wish gets a
-song sheet and codes, codes get a sheet, an idea gets a sheet, a caption gets a sheet. Called again
-with the same folder it goes on where it stopped; `--toy` takes seconds.
+DIT is the folder of `dit.py`: its songs, and more of 10 s, told in words and heard as its audio
+codes, are what is read here. Each is learnt in one of the product's four ways, in the product's own
+prompts: a wish gets a song sheet and codes, codes get a sheet, an idea gets a sheet, a caption gets
+a sheet. Called again with the same folder it goes on where it stopped; `--toy` takes seconds.
 
+FOLDER/songs/        latents of the songs that are read beside those of DIT, made once
 FOLDER/state.pt      everything needed to go on
 FOLDER/curve.jsonl   a line an evaluation, of songs kept apart, see `Figures`
 FOLDER/acestep-5Hz-lm-nano   averaged weights, official layout
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,22 +39,30 @@ from headroom.nn.causal import CausalLM
 from headroom.nn.norm import RMSNorm
 from headroom.nn.qwen3 import pack
 from headroom.weights.checkpoint import Checkpoint
+from latents import Analysis
 from loop import Loop
 from music.captions import caption
 from networks import DIT, HEAD, LM, NANO, Norm
-from songs import known
+from songs import known, latents_of
 from vae import UNSEEN_FIRST
 from words import language_tokenizer
 
 Way = Literal["generate", "understand", "inspire", "format"]
 WAYS: tuple[Way, ...] = ("generate", "understand", "inspire", "format")
-CHANCES = (0.55, 0.25, 0.1, 0.1)
+CHANCES = (0.5, 0.3, 0.1, 0.1)
+MORE_FIRST = 600_000_000  # seeds of the songs that are made here
+TOLD_FIRST = 1_000_000_000  # seeds of the songs that are only told, and of wordings
 LYRIC = f"# Lyric\n{INSTRUMENTAL}\n"  # what follows the sheet of a song without words
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained and for how long. A folder belongs to one recipe."""
+    """What is trained and for how long. A folder belongs to one recipe.
+
+    short         latent frames of a song's beginning, which is learnt too
+    more          songs of this length that are made here: the DiT's are too few to tell a key by
+    least_frames  shorter songs are left out: a sheet states no length below 10 s
+    """
 
     width: int = 192
     layers: int = 6
@@ -61,14 +70,18 @@ class Recipe:
     rate: float = 1e-3
     batch: int = 4
     apart: int = 16  # songs of each length that are not learnt
-    least_frames: int = 250  # shorter songs are left out: a sheet states no length below 10 s
+    short: int = 250
+    more: int = 1500
+    least_frames: int = 250
     every: int = 200
     seed: int = 1
 
     @classmethod
     def toy(cls) -> Recipe:
         """So small that a test runs it."""
-        return cls(width=32, layers=1, steps=4, batch=2, apart=1, least_frames=0, every=2)
+        return cls(
+            width=32, layers=1, steps=4, batch=2, apart=1, short=25, more=2, least_frames=0, every=2
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +102,18 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A song as codes; its words follow from seed and latent frames."""
+    """A song as codes; what is known of it follows from seed and latent frames, and the words of a
+    wish for it from `wording`, or else from the seed."""
 
     seed: int
     frames: int
     codes: tuple[int, ...]
+    wording: int | None = None
 
     @property
     def caption(self) -> str:
-        return caption(known(self.seed, self.frames), self.seed)
+        words = self.seed if self.wording is None else self.wording
+        return caption(known(self.seed, self.frames), words)
 
     @property
     def sheet(self) -> Sheet:
@@ -127,23 +143,40 @@ def prompt_and_answer(song: Heard, way: Way, told: Heard | None = None) -> tuple
     return lm_prompts.formatting_prompt(told.caption, INSTRUMENTAL, INSTRUMENTAL), thought, ending
 
 
+def retold(song: Heard, way: Way, draw: np.random.Generator) -> Heard:
+    """The song in other words; for a sheet of words alone another song, which need not exist."""
+    seed, wording = (int(number) for number in draw.integers(TOLD_FIRST, 2 * TOLD_FIRST, size=2))
+    if way in ("inspire", "format"):
+        return Heard(seed, song.frames, (), wording)
+    return replace(song, wording=wording)
+
+
 @torch.no_grad()
-def songs_of(dit: Path, least_frames: int) -> list[Heard]:
-    """The songs that a DiT was trained with, as its own codes; those of so many frames or more."""
+def songs_of(dit: Path, recipe: Recipe, out: Path) -> list[Heard]:
+    """The songs that a DiT was trained with and those of `out`, as the DiT's own codes: of
+    `least_frames` and more, and the beginnings of longer ones."""
     config = dit_config(json.loads((dit / DIT / "config.json").read_text(encoding="utf-8")))
     codes, checkpoint = CodesNetwork(config), Checkpoint.open(dit / DIT)
     codes.load_state_dict({name: checkpoint.read(name).float() for name in codes.state_dict()})
+    pools = [
+        (first, np.load(file))
+        for file in sorted((dit / "songs").glob("*.npy"))
+        if (first := int(file.stem.partition("-")[0])) < UNSEEN_FIRST
+    ]
+    if recipe.more:
+        out.mkdir(parents=True, exist_ok=True)
+        file = out / f"{MORE_FIRST}-{recipe.more}.npy"
+        more = latents_of(file, Analysis.usual(), MORE_FIRST, recipe.more, recipe.short)
+        pools.append((MORE_FIRST, more.numpy()))
     found = []
-    for file in sorted((dit / "songs").glob("*.npy")):
-        first = int(file.stem.partition("-")[0])
-        if first >= UNSEEN_FIRST:
+    for first, pool in pools:
+        if pool.shape[1] < recipe.least_frames:
             continue
-        for number, latents in enumerate(np.load(file)):
-            if len(latents) < least_frames:
-                break
-            row = torch.from_numpy(latents.astype(np.float32))[None]
-            index = codes.tokenizer(row, row)[0].tolist()  # whole groups: no silence is read
-            found.append(Heard(first + number, len(latents), tuple(index)))
+        for number, latents in enumerate(pool):
+            for frames in sorted({min(recipe.short, len(latents)), len(latents)}):
+                row = torch.from_numpy(latents[:frames].astype(np.float32))[None]
+                index = codes.tokenizer(row, row)[0].tolist()  # whole groups: no silence is read
+                found.append(Heard(first + number, frames, tuple(index)))
     return found
 
 
@@ -157,11 +190,12 @@ class Training(Loop[Recipe, CausalLM]):
         self.folder = out / LM
         self.sizes = prepare(recipe, self.folder, int(np.prod(known_codes)))
         self.words = LMVocabulary.open(self.folder)
-        songs = songs_of(dit, recipe.least_frames)
+        songs = songs_of(dit, recipe, out / "songs")
         lengths = sorted({song.frames for song in songs})
         by_length = [[song for song in songs if song.frames == frames] for frames in lengths]
         self.apart = [song for group in by_length for song in group[: recipe.apart]]
-        self.songs = [song for group in by_length for song in group[recipe.apart :]]
+        hidden = {song.seed for song in self.apart}  # also those of another length
+        self.songs = [song for song in songs if song.seed not in hidden]
         torch.manual_seed(recipe.seed)
         model, averaged = (_model(self.sizes) for _ in range(2))
         optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
@@ -188,8 +222,11 @@ class Training(Loop[Recipe, CausalLM]):
         chosen = [
             self.songs[int(n)] for n in draw.integers(len(self.songs), size=self.recipe.batch)
         ]
-        ways = draw.choice(len(WAYS), size=len(chosen), p=CHANCES)
-        texts = [prompt_and_answer(s, WAYS[int(w)]) for s, w in zip(chosen, ways, strict=True)]
+        ways = [WAYS[int(way)] for way in draw.choice(len(WAYS), size=len(chosen), p=CHANCES)]
+        texts = [
+            prompt_and_answer(retold(song, way, draw), way)
+            for song, way in zip(chosen, ways, strict=True)
+        ]
         return torch.cat(self.surprise(self.trained, texts)).mean()
 
     @torch.no_grad()

@@ -83,7 +83,7 @@ class Songs:
 
         def pool(first: int, count: int, frames: int) -> Pool:
             file = folder / f"{first}-{count}.npy"
-            return Pool(first, _kept(file, analysis, first, count, frames))
+            return Pool(first, latents_of(file, analysis, first, count, frames))
 
         starts = {frames: seed * 10_000_000 + frames * 10_000 for frames in amounts.lengths}
         self.pools = {
@@ -127,7 +127,9 @@ class Songs:
         return [tokens.caption(t.caption) for t in told], [tokens.lyrics(t.lyrics) for t in told]
 
 
-def _kept(file: Path, analysis: Analysis, first: int, count: int, frames: int) -> Tensor:
+def latents_of(file: Path, analysis: Analysis, first: int, count: int, frames: int) -> Tensor:
+    """Latents [count, frames, 64], half precision, of the songs with seeds from `first` on: made
+    once and kept in `file`."""
     if not file.exists():
         made = np.stack([
             analysis.latents(render(arrange(known(seed, frames), seed)).mix).T

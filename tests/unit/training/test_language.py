@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,19 @@ from headroom.models.acestep.language.sheet import lyrics_of, read_sheet
 from headroom.models.acestep.text.lm_prompts import END
 from headroom.models.acestep.text.prompts import INSTRUMENTAL
 from headroom.nn.causal import CausalLM
-from language import WAYS, Figures, Heard, Recipe, Training, Way, main, prompt_and_answer, songs_of
+from language import (
+    MORE_FIRST,
+    WAYS,
+    Figures,
+    Heard,
+    Recipe,
+    Training,
+    Way,
+    main,
+    prompt_and_answer,
+    retold,
+    songs_of,
+)
 from networks import DIT, LM, NANO, Networks, Shape, Sizes
 from songs import known
 from words import language_tokenizer
@@ -87,17 +99,33 @@ def test_a_song_under_the_words_of_another_keeps_its_codes() -> None:
     assert codes == own[2] and prompt != own[0] and thought != own[1]
 
 
-def test_songs_are_heard_as_codes_and_unseen_ones_are_not(dit: Path) -> None:
-    songs = songs_of(dit, 25)
-    assert songs_of(dit, 26) == songs[2:]
+def test_songs_are_heard_as_codes_and_unseen_ones_are_not(dit: Path, tmp_path: Path) -> None:
+    alone = replace(TOY, more=0)
+    songs = songs_of(dit, alone, dit)
+    assert songs_of(dit, replace(alone, least_frames=26), dit) == songs[2:]
     assert [(song.seed, len(song.codes)) for song in songs] == [
-        (100, 5),
-        (101, 5),
-        (200, 10),
-        (201, 10),
+        (100, 5), (101, 5), (200, 5), (200, 10), (201, 5), (201, 10),
+    ]  # fmt: skip
+    more = songs_of(dit, TOY, tmp_path)
+    assert more[: len(songs)] == songs and [len(song.codes) for song in more[len(songs) :]] == [
+        5,
+        5,
     ]
+    assert songs_of(dit, TOY, tmp_path) == more  # kept, not made anew
     assert all(0 <= code < 25 for song in songs for code in song.codes)
     assert len({code for song in songs for code in song.codes}) > 5
+
+
+def test_a_song_is_told_in_other_words_and_only_its_own_codes_are_heard() -> None:
+    draw = np.random.default_rng(3)
+    for way in ("generate", "understand"):
+        told = [retold(SONG, way, draw) for _ in range(9)]
+        assert all((one.seed, one.codes) == (SONG.seed, SONG.codes) for one in told)
+        assert len({one.caption for one in told}) > 4 and len({one.sheet for one in told}) == 1
+    told = [retold(SONG, "inspire", draw) for _ in range(9)]
+    assert len({one.sheet for one in told}) == 9 and all(not one.codes for one in told)
+    for one in told:
+        assert known(one.seed, one.frames).melody in (one.sheet.caption or "")
 
 
 @torch.no_grad()
@@ -154,6 +182,6 @@ def test_a_run_that_was_interrupted_comes_to_the_same_weights(dit: Path, tmp_pat
 def test_songs_kept_apart_are_not_learnt_and_every_weight_learns(dit: Path, tmp_path: Path) -> None:
     language = Training(TOY, tmp_path, dit)
     assert [song.seed for song in language.apart] == [100, 200]
-    assert [song.seed for song in language.songs] == [101, 201]
+    assert {song.seed for song in language.songs} == {101, 201, MORE_FIRST, MORE_FIRST + 1}
     language.loss().backward()
     assert all(p.grad is not None and p.grad.any() for p in language.trained.parameters())

@@ -100,6 +100,10 @@ def test_audio_codes_decide_the_length() -> None:
     composed = compose(Text2Music(audio_codes="5, 64001, 7"), VARIANTS["acestep-v15-turbo"], (1,))
     assert composed.songs[0].codes == (5, 63_999, 7)
     assert [(n.field, n.asked, n.used) for n in composed.notes] == [("audio_codes", 64_001, 63_999)]
+    few_codes = replace(VARIANTS["acestep-v15-turbo"], codebook=1000)
+    composed = compose(Text2Music(audio_codes="5, 1000, 7"), few_codes, (1,))
+    assert composed.songs[0].codes == (5, 999, 7)
+    assert [(n.field, n.asked, n.used) for n in composed.notes] == [("audio_codes", 1000, 999)]
     assert song(Text2Music(audio_codes="<|audio_code_1|>" * 3000)).frames == 15_000
     with pytest.raises(InvalidRequest, match=r"audio_codes: .*3001 codes.*at most 3000"):
         song(Text2Music(audio_codes="<|audio_code_1|>" * 3001))

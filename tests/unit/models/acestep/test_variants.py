@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headroom.diffusion.schedule import CustomTimes
-from headroom.errors import InvalidRequest
+from headroom.errors import InvalidCheckpoint, InvalidRequest
 from headroom.models.acestep.requests.songs import TASKS, Lego, Text2Music, request_from
 from headroom.models.acestep.requests.variants import (
     VARIANTS,
@@ -83,6 +83,13 @@ def test_another_folder_is_known_by_its_config(
 def test_a_config_wins_over_a_name_it_contradicts() -> None:
     variant = variant_of({"is_turbo": False}, "acestep-v15-turbo")
     assert (variant.kind, variant.steps, variant.guidance) == ("base", 50, 7)
+
+
+def test_how_many_codes_it_knows_stands_in_its_config() -> None:
+    assert VARIANTS["acestep-v15-turbo"].codebook == variant_of({}, "x").codebook == 64_000
+    assert variant_of({"fsq_input_levels": [8, 5, 5, 5]}, "acestep-v15-turbo").codebook == 1000
+    with pytest.raises(InvalidCheckpoint, match="fsq_input_levels"):
+        variant_of({"fsq_input_levels": [4096, 4096]}, "x")
 
 
 def test_a_stems_model_reads_the_global_caption() -> None:

@@ -103,7 +103,7 @@ def dit_config(raw: Mapping[str, object], folder: str | Path = "") -> AceStepCon
         text_width=fields.size("text_hidden_dim", 1024),
         timbre_frames=fields.size("timbre_fix_frame", 750),
         pool=fields.size("pool_window_size", CODE_FRAMES, most=64),
-        levels=fields.sizes("fsq_input_levels", (8, 8, 8, 5, 5, 5), least=2, most=1 << 12),
+        levels=code_levels(fields),
         timbre_cls="encoder_hidden_size" in fields,
         turbo=fields.flag("is_turbo", False),
         stems=fields.flag("is_lego_sft", False),
@@ -113,10 +113,16 @@ def dit_config(raw: Mapping[str, object], folder: str | Path = "") -> AceStepCon
         fields.fault(
             f"in_channels is {config.in_channels}; song, source and mask need {3 * latent}"
         )
-    if prod(config.levels) > LARGEST_CODEBOOK:
-        fields.fault(f"fsq_input_levels are more than {LARGEST_CODEBOOK} codes")
     fields.check()
     return config
+
+
+def code_levels(fields: ConfigFields) -> tuple[int, ...]:
+    """The levels of each number of an audio code, whose product is how many codes there are."""
+    levels = fields.sizes("fsq_input_levels", (8, 8, 8, 5, 5, 5), least=2, most=1 << 12)
+    if prod(levels) > LARGEST_CODEBOOK:
+        fields.fault(f"fsq_input_levels are more than {LARGEST_CODEBOOK} codes")
+    return levels
 
 
 def text_encoder_config(raw: Mapping[str, object], folder: str | Path = "") -> TextEncoderConfig:

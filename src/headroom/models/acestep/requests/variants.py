@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -15,6 +16,7 @@ from typing import Literal, TypeAlias
 from headroom.audio.formats import WITH_BITRATE
 from headroom.diffusion.schedule import CustomTimes
 from headroom.errors import InvalidRequest
+from headroom.models.acestep.networks.config import code_levels
 from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.common_fields import GuidanceFields
 from headroom.models.acestep.requests.language_fields import LanguageFields
@@ -29,6 +31,7 @@ from headroom.models.acestep.requests.songs import (
     keeps_source,
 )
 from headroom.models.acestep.requests.source_fields import EdgeFields
+from headroom.models.acestep.text.codes_text import CODEBOOK
 from headroom.nn.config_fields import ConfigFields
 from headroom.params.clamp import Note
 from headroom.params.describe import TASK, Param, describe
@@ -51,6 +54,7 @@ class Variant:
     guidance      likewise; None: distilled, never guided
     custom_times  how it reads a list of times
     stems         trained for single stems; reads `global_caption`
+    codebook      how many audio codes it knows
     """
 
     name: str
@@ -63,6 +67,7 @@ class Variant:
     guidance: float | None
     custom_times: CustomTimes
     stems: bool = False
+    codebook: int = CODEBOOK
 
     @property
     def limits(self) -> Mapping[str, Limit]:
@@ -149,6 +154,7 @@ def variant_of(config: Mapping[str, object], folder: str | Path) -> Variant:
     turbo = fields.flag("is_turbo", "turbo" in (version or name))
     large = "encoder_hidden_size" in fields
     stems = fields.flag("is_lego_sft", False)
+    codebook = prod(code_levels(fields))
     fields.check()
     variant = VARIANTS.get(name)
     if variant is None or (variant.kind == "turbo", variant.large) != (turbo, large):
@@ -156,7 +162,7 @@ def variant_of(config: Mapping[str, object], folder: str | Path) -> Variant:
         variant = replace(variant, name=name, large=large)
     if stems:
         variant = replace(variant, stems=True, tasks=tuple(TASKS))
-    return variant
+    return replace(variant, codebook=codebook)
 
 
 def offered(model: type[AnyMusicRequest], variant: Variant) -> tuple[Param, ...]:

@@ -47,7 +47,7 @@ from headroom.models.acestep.song.song import (
     Source,
     Wavelet,
 )
-from headroom.models.acestep.text.codes_text import CODEBOOK, codes_from_text, codes_in
+from headroom.models.acestep.text.codes_text import codes_from_text, codes_in
 from headroom.models.acestep.text.lyric_text import has_voice
 from headroom.models.acestep.text.prompts import INSTRUMENTAL, Metas, stems_caption
 from headroom.models.base import Composed
@@ -74,7 +74,7 @@ def compose(request: AnyMusicRequest, variant: Variant, seeds: Sequence[int]) ->
     Raises InvalidSource for an unusable recording, and InvalidRequest for a region outside it.
     """
     notes: list[Note] = []
-    codes = _codes(request, notes)
+    codes = _codes(request, variant.codebook, notes)
     source = _source(request, notes)
     for path in request.reference_audio:
         survey(path, "reference_audio", notes)
@@ -151,14 +151,14 @@ def _negative(request: AnyMusicRequest, sampling: SamplerSettings, notes: list[N
     return negative
 
 
-def _codes(request: AnyMusicRequest, notes: list[Note]) -> tuple[int, ...]:
+def _codes(request: AnyMusicRequest, codebook: int, notes: list[Note]) -> tuple[int, ...]:
     if not isinstance(request, Text2Music) or not request.audio_codes:
         return ()
-    codes = tuple(codes_from_text(request.audio_codes, CODEBOOK))
+    codes = tuple(codes_from_text(request.audio_codes, codebook))
     highest = max(codes_in(request.audio_codes))
-    if highest >= CODEBOOK:
-        why = reason("codes_beyond_book", most=CODEBOOK - 1)
-        notes.append(Note("audio_codes", highest, CODEBOOK - 1, why))
+    if highest >= codebook:
+        why = reason("codes_beyond_book", most=codebook - 1)
+        notes.append(Note("audio_codes", highest, codebook - 1, why))
     most = MOST_SECONDS * LATENT_RATE // CODE_FRAMES
     if len(codes) > most:
         raise InvalidRequest("audio_codes", f"{len(codes)} codes", f"at most {most} ({_most()})")
