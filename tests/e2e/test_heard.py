@@ -31,7 +31,7 @@ from music.captions import caption
 from music.piece import RATE, Facts, arrange
 from music.render import render
 
-SECONDS = 8.0
+SECONDS = 10.0  # the shortest song that may be asked for
 KNOWN = Facts(100, 9, "minor", 4, "organ", "piano", "bass", True, SECONDS)
 
 
@@ -84,7 +84,7 @@ def test_words_decide_tempo_key_and_drums(engine: Engine) -> None:
 
 @pytest.mark.ci
 def test_a_repaint_is_heard_in_its_region_alone(engine: Engine, tmp_path: Path) -> None:
-    sound, start, stop = song(KNOWN), 3.0, 5.0
+    sound, start, stop = song(KNOWN), 4.0, 7.0
     source = recorded(sound, tmp_path / "song.wav")
     other = replace(KNOWN, drums=False, melody="flute")
     again = made(engine, other, task="repaint", source_audio=source, start=start, end=stop)
