@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
-from headroom.models.acestep.text.codes_text import CODE_RATE
+from headroom.models.acestep.text.codes_text import CODE_RATE, code_levels
 from headroom.nn.config_fields import LAYERS, VOCABULARY, ConfigFields
 
 LATENT_RATE = 25  # latent frames per second
 CODE_FRAMES = LATENT_RATE // CODE_RATE  # latent frames per code
 SAMPLE_RATE = 48_000
 HOP = SAMPLE_RATE // LATENT_RATE  # samples per latent frame
-LARGEST_CODEBOOK = 1 << 20
 SLIDING, FULL = "sliding_attention", "full_attention"  # in `layer_types`
 
 
@@ -115,14 +113,6 @@ def dit_config(raw: Mapping[str, object], folder: str | Path = "") -> AceStepCon
         )
     fields.check()
     return config
-
-
-def code_levels(fields: ConfigFields) -> tuple[int, ...]:
-    """The levels of each number of an audio code, whose product is how many codes there are."""
-    levels = fields.sizes("fsq_input_levels", (8, 8, 8, 5, 5, 5), least=2, most=1 << 12)
-    if prod(levels) > LARGEST_CODEBOOK:
-        fields.fault(f"fsq_input_levels are more than {LARGEST_CODEBOOK} codes")
-    return levels
 
 
 def text_encoder_config(raw: Mapping[str, object], folder: str | Path = "") -> TextEncoderConfig:

@@ -16,7 +16,6 @@ from typing import Literal, TypeAlias
 from headroom.audio.formats import WITH_BITRATE
 from headroom.diffusion.schedule import CustomTimes
 from headroom.errors import InvalidRequest
-from headroom.models.acestep.networks.config import code_levels
 from headroom.models.acestep.reasons import reason
 from headroom.models.acestep.requests.common_fields import GuidanceFields
 from headroom.models.acestep.requests.language_fields import LanguageFields
@@ -31,7 +30,7 @@ from headroom.models.acestep.requests.songs import (
     keeps_source,
 )
 from headroom.models.acestep.requests.source_fields import EdgeFields
-from headroom.models.acestep.text.codes_text import CODEBOOK
+from headroom.models.acestep.text.codes_text import CODEBOOK, code_levels
 from headroom.nn.config_fields import ConfigFields
 from headroom.params.clamp import Note
 from headroom.params.describe import TASK, Param, describe

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
+
+from headroom.nn.config_fields import ConfigFields
 
 CODEBOOK = 64_000
+LARGEST_CODEBOOK = 1 << 20
 CODE_RATE = 5  # codes per second
 BEYOND = 10  # numbers with this many digits are beyond every code
 _CODE = re.compile(r"<\|audio_code_(\d+)\|>")
@@ -29,3 +33,11 @@ def codes_from_text(text: str, codebook: int = CODEBOOK) -> list[int]:
 def codes_to_text(codes: Sequence[int]) -> str:
     """Codes → `<|audio_code_N|>` one after another."""
     return "".join(f"<|audio_code_{n}|>" for n in codes)
+
+
+def code_levels(fields: ConfigFields) -> tuple[int, ...]:
+    """The levels of each number of an audio code, whose product is how many codes there are."""
+    levels = fields.sizes("fsq_input_levels", (8, 8, 8, 5, 5, 5), least=2, most=1 << 12)
+    if prod(levels) > LARGEST_CODEBOOK:
+        fields.fault(f"fsq_input_levels are more than {LARGEST_CODEBOOK} codes")
+    return levels
