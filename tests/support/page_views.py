@@ -166,7 +166,7 @@ def sweep(page: Any) -> None:
 def swept(page: Any) -> None:
     """Settings that were compared, of a song as short as they get."""
     expert(page)
-    for name, value in (("caption", "two guitars"), ("duration", "10"), ("inference_steps", "1")):
+    for name, value in (("caption", "two guitars"), ("duration", "10")):
         page.locator(f"#field-{name} :is(textarea, input)").fill(value)
     sweep(page)
     page.locator("headroom-sweep [data-does=sweep]").click()
