@@ -21,7 +21,8 @@ FAR = "192.168.1.7"
 
 def code(answer: Any) -> tuple[int, str]:
     told = answer.json()
-    if answer.url.path.endswith("/chat/completions"):  # which errs as OpenAI's API does
+    if answer.url.path.endswith(("/chat/completions", "/audio/speech", "/audio/speech/upload")):
+        # which err as OpenAI's API does
         assert set(told) == {"error"}
         told = {"format": 1, **told["error"]}
         assert (told.pop("type"), told.pop("param")) != ("", "")

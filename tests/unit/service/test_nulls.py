@@ -13,12 +13,8 @@ from support.web import Service, Start
 
 ASKED = [(family, task) for family in sorted(FAMILIES) for task in family_named(family).requests]
 # What some tasks need although their fields have a default.
-NEEDED = {
-    "audio_codes": "<|audio_code_1|>",
-    "lyrics": "la la",
-    "caption": "a song",
-    "edit_info": "happy",
-}
+NEEDED = {"audio_codes": "<|audio_code_1|>", "lyrics": "la la", "caption": "a song"}
+NEEDED_BY = {"edit": {"edit_info": "happy"}}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +27,8 @@ def asked_for(kind: Any, task: str) -> dict[str, Any]:
     """A request of a task that is answered."""
     params = describe(kind)
     needed = {p.name: p.choices[0] if p.choices else "i" * 20 for p in params if p.required}
-    return {TASK: task, **{p.name: NEEDED[p.name] for p in params if p.name in NEEDED}, **needed}
+    given = NEEDED | NEEDED_BY.get(task, {})
+    return {TASK: task, **{p.name: given[p.name] for p in params if p.name in given}, **needed}
 
 
 def is_null_allowed(document: dict[str, Any], kind: Any, param: Param) -> bool:
