@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from support.axe import serious
 from support.live import Live
 from support.visitors import SOON, config_of
 
@@ -218,25 +219,19 @@ def test_each_task_shows_its_own_fields_at_once(visit: Any, waiting: Live) -> No
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_keeps_people_out(visit: Any, waiting: Live, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     visitor = visit(waiting, color_scheme=scheme, viewport={"width": 360, "height": 740})
     page = visitor.ready()
 
     def looked(place: str) -> dict[str, Any]:
-        page.evaluate("Promise.all(document.getAnimations().map(one => one.finished))")
+        faults = serious(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
-        found = axe.Axe().run(page).response["violations"]
-        return {
-            f"{place}: {one['id']}": [node["html"][:120] for node in one["nodes"]][:3]
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        }
+        return {f"{place}: {rule}": found for rule, found in faults.items()}
 
-    serious = looked("simple")
+    wrong = looked("simple")
     page.get_by_label("Everything").check()
     expect(page.locator("#field-lyrics")).to_be_visible()
-    serious |= looked("everything")
+    wrong |= looked("everything")
     page.get_by_role("tab", name="Machine").click()
     expect(page.locator("ul.models li").first).to_be_visible()
-    serious |= looked("machine")
-    assert serious == {}
+    wrong |= looked("machine")
+    assert wrong == {}

@@ -17,6 +17,7 @@ import pytest
 from filelock import FileLock
 
 from headroom.ui.words import Words
+from support.axe import serious
 from support.page_states import STATES
 from support.page_views import AFTER, OF_FORM, VIEWS, machine, refused, simple, speak, unfolded
 from support.studio import Studio, studio
@@ -102,23 +103,6 @@ def narrow(browser: Any, place: Studio) -> Iterator[Visitor]:
     visitor.ready()
     yield visitor
     visitor.context.close()
-
-
-def serious(page: Any, where: Any = None, options: Any = None) -> dict[str, list[str]]:
-    """What axe-core finds of serious and critical faults, contrast among them; `where`: the parts
-    of the page that it looks at, else all."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page.evaluate(
-        "Promise.all(document.getAnimations()"
-        ".filter(one => one.effect.getComputedTiming().endTime < Infinity)"
-        ".map(one => one.finished.catch(() => {})))"
-    )
-    told = {"resultTypes": ["violations"], **(options or {})}
-    return {
-        one["id"]: [node["html"][:120] for node in one["nodes"]][:3]
-        for one in axe.Axe().run(page, where, told).response["violations"]
-        if one["impact"] in ("serious", "critical")
-    }
 
 
 def looked(visitor: Visitor, width: int, where: Any = None, toasts: int = 0) -> dict[str, Any]:
