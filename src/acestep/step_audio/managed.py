@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from acestep.step_audio.tokenizer import StepAudioTokenizer
-from acestep.step_audio.tts import cloned, edited, engine_for
+from acestep.step_audio.tts import StepAudioTTS, engine_for
 
 
-class GPUManagedTTS:
+class GPUManagedTTS(StepAudioTTS):
     """`StepAudioTTS` with memory management: loaded with the first request, off the card after each
     one and when idle.
 
@@ -35,21 +34,6 @@ class GPUManagedTTS:
             model_path, audio_tokenizer, quantization_config, torch_dtype, device_map, idle
         )
         self.audio_tokenizer = audio_tokenizer
-
-    def clone(self, prompt_wav_path: str, prompt_text: str, target_text: str) -> tuple[Tensor, int]:
-        """As `StepAudioTTS.clone`."""
-        return cloned(self._engine, prompt_wav_path, prompt_text, target_text)
-
-    def edit(
-        self,
-        input_audio_path: str,
-        audio_text: str,
-        edit_type: str,
-        edit_info: str | None = None,
-        text: str | None = None,
-    ) -> tuple[Tensor, int]:
-        """As `StepAudioTTS.edit`."""
-        return edited(self._engine, input_audio_path, audio_text, edit_type, edit_info, text)
 
     def get_gpu_status(self) -> dict[str, object]:
         """What is where, in bytes and seconds; `{"enabled": False}` without management."""

@@ -15,7 +15,7 @@ from headroom.engine.engine import Engine
 from headroom.log import log
 from headroom.memory.plan import Wishes
 from headroom.models.stepaudio.composing import LOWEST_RATE
-from headroom.models.stepaudio.requests.speech import Clone, Edit, EditType
+from headroom.models.stepaudio.requests.speech import CHANGES, Clone, Edit, EditType
 from headroom.params.request import Request
 from headroom.settings import load
 
@@ -63,7 +63,11 @@ class StepAudioTTS:
 
     def clone(self, prompt_wav_path: str, prompt_text: str, target_text: str) -> tuple[Tensor, int]:
         """A text in the voice of a recording → samples [1, n] and their rate."""
-        return cloned(self._engine, prompt_wav_path, prompt_text, target_text)
+        _check_rate(prompt_wav_path)
+        values = {
+            "text": target_text, "prompt_audio": prompt_wav_path, "prompt_text": prompt_text,
+        }  # fmt: skip
+        return _made(self._engine, Clone.model_validate(values))
 
     def edit(
         self,
@@ -77,7 +81,17 @@ class StepAudioTTS:
 
         Raises HTTPException (400) for a kind of change that there is not.
         """
-        return edited(self._engine, input_audio_path, audio_text, edit_type, edit_info, text)
+        if edit_type not in get_args(EditType):
+            raise HTTPException(status_code=400, detail=f"Unsupported edit_type: {edit_type}")
+        _check_rate(input_audio_path)
+        values: dict[str, object] = {
+            "source_audio": input_audio_path, "source_text": audio_text, "edit_type": edit_type,
+        }  # fmt: skip
+        if edit_type in CHANGES:
+            values["edit_info"] = edit_info
+        elif edit_type == "paralinguistic":
+            values["text"] = text or ""
+        return _made(self._engine, Edit.model_validate(values))
 
 
 def engine_for(
@@ -99,7 +113,6 @@ def engine_for(
     if quantization not in (None, _INT8):
         log.warning("%s: weights are stored in 8 bits, as 4 break the audio codes", quantization)
     wishes = Wishes(precision=None if quantization is None else _INT8)
-    known = {"cache_dir": load().cache_dir}
     return Engine(
         family=FAMILY,
         model=folder.name,
@@ -107,32 +120,10 @@ def engine_for(
         device=_ANY if device == _OF_CARD and not torch.cuda.is_available() else device,
         dtype=str(dtype).rpartition(".")[2],
         wishes=wishes,
-        settings=load().model_copy(update=known),
+        settings=load(),
         gpu_management=idle_timeout is not None,
-        gpu_idle_timeout=600.0 if idle_timeout is None else idle_timeout,
+        gpu_idle_timeout=idle_timeout,
     )
-
-
-def cloned(engine: Engine, path: str, prompt_text: str, target: str) -> tuple[Tensor, int]:
-    """What `StepAudioTTS.clone` gives."""
-    _check_rate(path)
-    values = {"text": target, "prompt_audio": path, "prompt_text": prompt_text}
-    return _made(engine, Clone.model_validate(values))
-
-
-def edited(
-    engine: Engine, path: str, said: str, kind: str, info: str | None, text: str | None
-) -> tuple[Tensor, int]:
-    """What `StepAudioTTS.edit` gives."""
-    if kind not in get_args(EditType):
-        raise HTTPException(status_code=400, detail=f"Unsupported edit_type: {kind}")
-    _check_rate(path)
-    values: dict[str, object] = {"source_audio": path, "source_text": said, "edit_type": kind}
-    if kind in ("emotion", "style", "speed"):
-        values["edit_info"] = info
-    elif kind == "paralinguistic":
-        values["text"] = text or ""
-    return _made(engine, Edit.model_validate(values))
 
 
 def _check_rate(path: str) -> None:

@@ -14,7 +14,7 @@ from headroom.cli import generate
 from headroom.cli.parser import Parser, spelt
 from headroom.errors import InvalidRequest
 from headroom.models.family import Family
-from headroom.models.registry import FAMILIES, family_named
+from headroom.models.registry import speaking_families
 from headroom.params.describe import Param, describe
 from headroom.params.request import spellings
 
@@ -29,14 +29,10 @@ _CHANGE = "--edit-type"
 
 def speaking_family() -> Family:
     """The first family that speaks. Raises InvalidRequest where there is none."""
-    for name in FAMILIES:
-        try:
-            family = family_named(name)
-        except InvalidRequest:  # its package is not on Python's path
-            continue
-        if family.speech is not None:
-            return family
-    raise InvalidRequest("command", "speech", "a command for which there is a family of models")
+    family = next(speaking_families(), None)
+    if family is None:
+        raise InvalidRequest("command", "speech", "a command for which there is a family of models")
+    return family
 
 
 def run(words: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +40,17 @@ def family_named(name: str = USUAL) -> Family:
         raise InvalidRequest(
             "family", name, f"a family whose package {error.name} is found"
         ) from error
+
+
+def speaking_families() -> Iterator[Family]:
+    """The families that read requests for speech, of those that are on Python's path."""
+    for name in FAMILIES:
+        try:
+            family = family_named(name)
+        except InvalidRequest:  # its package is not on Python's path
+            continue
+        if family.speech is not None:
+            yield family
 
 
 def language_size(

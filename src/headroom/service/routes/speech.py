@@ -14,6 +14,7 @@ from starlette.concurrency import iterate_in_threadpool
 from headroom.engine.wire import Json
 from headroom.errors import HeadroomError, InvalidRequest, InvalidSource
 from headroom.files import parse_json
+from headroom.models.registry import speaking_families
 from headroom.service.answers import SPEECH, Refusal, answer, refused, shown, status_of
 from headroom.service.callers import Caller
 from headroom.service.chat.making import Making, follow
@@ -21,7 +22,7 @@ from headroom.service.doors import Doors, caller_of, doors_of
 from headroom.service.old.bodies import read_body
 from headroom.service.orders import read_object
 from headroom.service.shapes import bytes_of, events_of, json_of
-from headroom.service.speech.ask import PCM, Spoken, read_spoken, renamed, speakers, submit
+from headroom.service.speech.ask import PCM, Spoken, read_spoken, renamed, submit
 from headroom.service.speech.sound import as_events, samples, whole
 from headroom.service.speech.voices import voices_of
 
@@ -47,7 +48,7 @@ async def speak(http: HttpRequest, doors: Here, caller: Who) -> Response:
 @router.post(SPEECH[1], responses=_SOUND, summary="The same, with recordings in a form")
 async def speak_from_form(http: HttpRequest, doors: Here, caller: Who) -> Response:
     """The form has the body as JSON in `payload`, and files."""
-    names = {name for family in speakers() for name in family.speech_rest().files}
+    names = {name for family in speaking_families() for name in family.speech_rest().files}
     async with read_body(http, doors, caller, lambda n: n if n in names else None) as form:
         text = form.values.pop(_PAYLOAD, None)
         try:
@@ -74,7 +75,11 @@ def voices(doors: Here, caller: Who) -> dict[str, object]:
 @router.get("/v1/tags", responses={200: json_of("Tags")}, summary="Words and tags of speech")
 def tags(doors: Here, caller: Who) -> dict[str, object]:
     """What bodies for speech may name, by family: emotions, styles, sounds within a text."""
-    return {"families": {family.name: dict(family.speech_rest().tags()) for family in speakers()}}
+    return {
+        "families": {
+            family.name: dict(family.speech_rest().tags()) for family in speaking_families()
+        }
+    }
 
 
 async def _spoken(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headroom.audio.formats import Format
@@ -12,7 +12,7 @@ from headroom.engine.wire import Json
 from headroom.errors import InvalidRequest, InvalidSource, StorageFailed
 from headroom.jobs.values import Asked
 from headroom.models.family import Family
-from headroom.models.registry import FAMILIES, family_named
+from headroom.models.registry import speaking_families
 from headroom.models.speech_rest import SentRecording, SpokenOrder
 from headroom.service.answers import Refusal
 from headroom.service.callers import Caller
@@ -51,17 +51,6 @@ class Spoken:
     format: str
     live: bool
     events: bool
-
-
-def speakers() -> Iterator[Family]:
-    """The families that read such bodies."""
-    for name in FAMILIES:
-        try:
-            family = family_named(name)
-        except InvalidRequest:  # its package is not on Python's path
-            continue
-        if family.speech is not None:
-            yield family
 
 
 def settings_for(doors: Doors, family: Family) -> Settings:
@@ -131,7 +120,7 @@ def _model(doors: Doors, given: object) -> tuple[Family, ModelName]:
     id = "" if given is None or given in _OPENAI else given
     own = doors.config.family
     families = sorted(
-        speakers(), key=lambda one: (one.name != id.partition("/")[0], one.name != own)
+        speaking_families(), key=lambda one: (one.name != id.partition("/")[0], one.name != own)
     )
     if not families:
         raise Refusal(404, "model_not_found", "no family of models speaks here.", "model", "none")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from headroom.models.registry import speaking_families
 from headroom.service.answers import SPEECH
 from headroom.service.shapes import Schema, or_null
-from headroom.service.speech.ask import EVENTS, FORMATS, SOUND, speakers
+from headroom.service.speech.ask import EVENTS, FORMATS, SOUND
 
 
 def speech_content(path: str) -> Schema:
@@ -13,7 +14,7 @@ def speech_content(path: str) -> Schema:
     if path == SPEECH[0]:
         return {"application/json": {"schema": body}}
     file = {"type": "string", "format": "binary"}
-    names = {name for family in speakers() for name in family.speech_rest().files}
+    names = {name for family in speaking_families() for name in family.speech_rest().files}
     files = dict.fromkeys(sorted(names), file)
     payload = {"type": "string", "contentMediaType": "application/json", "contentSchema": body}
     form = {"type": "object", "required": ["payload"], "properties": {"payload": payload, **files}}
@@ -33,7 +34,7 @@ def _body() -> Schema:
         "speed": or_null({"const": 1}),
         "metadata": or_null({"type": "object"}),
     }
-    more = {n: p for one in speakers() for n, p in one.speech_rest().properties().items()}
+    more = {n: p for one in speaking_families() for n, p in one.speech_rest().properties().items()}
     return {
         "type": "object",
         "properties": {**own, **more},

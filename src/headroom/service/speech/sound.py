@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 
 from headroom.engine.wire import Json
 from headroom.errors import StorageFailed, UnknownId
+from headroom.jobs.files import File
 from headroom.jobs.library import Output
 from headroom.jobs.pieces import WIDTH
 from headroom.service.answers import Refusal
@@ -38,17 +39,19 @@ def output_of(making: Making) -> Output:
 async def whole(doors: Doors, making: Making, format: str) -> tuple[Kept, Iterator[bytes]]:
     """The sound in a format, and its bytes. Raises InvalidRequest, Refusal, UnknownId,
     StorageFailed."""
-    wanted = FORMATS[format]
-    file = await run_sync(doors.files.get, output_of(making).file)
-    if is_stored(file, wanted):
+    file = await _file_of(doors, making)
+    if is_stored(file, FORMATS[format]):
         return file, doors.files.read(file.id)
-    made = await _rendition(doors, making, format)
+    made = await _rendition(doors, file, format)
     return made, made.read(0, made.size)
 
 
-async def _rendition(doors: Doors, making: Making, format: str) -> Rendition:
+async def _file_of(doors: Doors, making: Making) -> File:
+    return await run_sync(doors.files.get, output_of(making).file)
+
+
+async def _rendition(doors: Doors, file: File, format: str) -> Rendition:
     wanted = FORMATS[format]
-    file = await run_sync(doors.files.get, output_of(making).file)
     found = await run_sync(doors.renditions.kept, file, wanted, None)
     if found is not None:
         return found
@@ -74,7 +77,7 @@ async def samples(
                 yield data if begun else _header(rate) + data
                 begun = True
                 sent += len(data)
-    made = await _rendition(doors, making, format)
+    made = await _rendition(doors, await _file_of(doors, making), format)
     data, rate = await run_sync(_rest, made, sent)
     if data or not begun:
         yield data if begun else _header(rate) + data
