@@ -73,7 +73,6 @@ def translated(family: Family, words: Sequence[str]) -> list[str]:
         stem = Path(said.prompt_audio_path or "speech").stem
         edited = f"edited_iter{said.n_edit_iter}"
         name = f"{stem}_{'cloned' if said.edit_type in (None, task) else edited}.wav"
-        Path(said.output_dir).mkdir(parents=True, exist_ok=True)
         made += ["--output", str(Path(said.output_dir) / name)]
     return made
 

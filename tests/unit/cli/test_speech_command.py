@@ -76,6 +76,16 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(cli: Cli, voice: st
     assert "prompt_text" in said("clone", "a", "--prompt-audio", voice)
 
 
+def test_the_folder_of_an_older_flag_is_made_by_what_is_written_into_it(
+    home: Path, cli: Cli, voice: str
+) -> None:
+    spoken = ("a", "--prompt-audio", voice, "--prompt-text", "c", "--model", TINY, "--output-dir")
+    refused = cli("speech", "clone", *spoken, "new", "--max-seconds", "x")
+    assert refused.code == 2 and not (home / "new").exists()
+    in_a_file = cli("speech", "clone", *spoken, voice)
+    assert in_a_file.code == 2 and "is no folder" in in_a_file.err
+
+
 def test_without_a_model_the_sentence_says_how_to_get_one(cli: Cli, voice: str) -> None:
     done = cli("speech", "clone", "a", "--prompt-audio", voice, "--prompt-text", "c", *SHORT)
     assert done.code != 0 and "models download --family stepaudio Step-Audio-EditX" in done.err
